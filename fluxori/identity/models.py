@@ -1,0 +1,142 @@
+"""Users, organizations and who belongs to which: shape and constraints only."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.db import models
+from django.db.models.functions import Lower
+
+from fluxori.kernel import clock
+from fluxori.kernel.ids import uuid7
+
+
+if TYPE_CHECKING:
+    EmailField = models.EmailField[str, str]
+else:
+    EmailField = models.EmailField
+
+
+class LowerCaseEmailField(EmailField):
+    """An address stored and compared in lower case, so that nobody can register twice by changing the case."""
+
+    def to_python(self, value: Any) -> Any:
+        value = super().to_python(value)
+        return value.lower() if isinstance(value, str) else value
+
+    def get_prep_value(self, value: Any) -> Any:
+        return self.to_python(super().get_prep_value(value))
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        value = self.to_python(super().pre_save(model_instance, add))
+        setattr(model_instance, self.attname, value)
+        return value
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """Create a user who may log in to the API; without a password, only another issuer's token can."""
+        user = self.model(email=email, **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """Create a user who may do everything, in the admin as in the API."""
+        everything = {"is_staff": True, "is_superuser": True, "role": User.Role.ADMIN}
+        return self.create_user(email, password, **{**everything, **fields})
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """Someone, or something, that calls the system. ``role`` decides in the API, ``is_staff`` opens the admin."""
+
+    class Role(models.TextChoices):
+        USER = "user", "User"
+        ADMIN = "admin", "Administrator"
+        SERVICE = "service", "Service"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    email = LowerCaseEmailField("e-mail", max_length=254, unique=True)
+    role = models.CharField(max_length=16, choices=Role.choices, default=Role.USER)
+    external_id = models.CharField(
+        "external id", max_length=255, unique=True, null=True, blank=True, help_text="The name another system knows."
+    )
+    is_staff = models.BooleanField("may use the admin", default=False)
+    is_active = models.BooleanField("active", default=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    EMAIL_FIELD = "email"
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                name="identity_user_role_known", condition=models.Q(role__in=["user", "admin", "service"])
+            ),
+            models.CheckConstraint(
+                name="identity_user_email_lower_case", condition=models.Q(email=Lower("email")) & ~models.Q(email="")
+            ),
+            models.CheckConstraint(name="identity_user_external_id_not_empty", condition=~models.Q(external_id="")),
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class Organization(models.Model):
+    """A group of people who share one pool of credits."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=200)
+    external_id = models.CharField(
+        "external id", max_length=255, unique=True, null=True, blank=True, help_text="The name another system knows."
+    )
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(
+        User, through="Membership", related_name="organizations"
+    )
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(name="identity_organization_name_not_empty", condition=~models.Q(name="")),
+            models.CheckConstraint(
+                name="identity_organization_external_id_not_empty", condition=~models.Q(external_id="")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """One person's place in one organization. A viewer sees the pool but cannot spend from it."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner", "Owner"
+        MANAGER = "manager", "Manager"
+        MEMBER = "member", "Member"
+        VIEWER = "viewer", "Viewer"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=Role.choices, default=Role.MEMBER)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(name="identity_membership_once", fields=["organization", "user"]),
+            models.CheckConstraint(
+                name="identity_membership_role_known",
+                condition=models.Q(role__in=["owner", "manager", "member", "viewer"]),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.organization}"

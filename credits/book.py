@@ -1,0 +1,278 @@
+"""One balance opened in memory: its live grants, its open holds, and the movements not yet written.
+
+Pure: a book is loaded under the balance's lock (to write) or from one snapshot (to read), changed here, and written
+set-wise by ``credits.operations``. Every change of a grant's credits goes through :meth:`Book.post`, which keeps the
+sums right and numbers, dates and hashes the transaction. Credits are whole numbers throughout.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from credits import burn_order, chain
+from fluxori.kernel.ids import uuid7
+
+
+@dataclass(slots=True)
+class Grant:
+    """Credits given at once, spendable in ``[effective_at, expires_at)``; see ``credits.models.CreditGrant``."""
+
+    id: UUID
+    source: str
+    amount: int
+    remaining: int
+    held: int
+    priority: int
+    effective_at: datetime
+    expires_at: datetime | None
+    voided_at: datetime | None = None
+    roll_cap: int | None = None
+    roll_until: datetime | None = None
+    unit_price: Decimal | None = None
+    feature_id: str | None = None
+    parent_id: UUID | None = None
+    transaction_id: UUID | None = None
+
+    def expired(self, at: datetime) -> bool:
+        """Whether the grant may no longer be spent at ``at``: from the instant it expires on."""
+        return self.expires_at is not None and self.expires_at <= at
+
+
+@dataclass(slots=True)
+class Hold:
+    """Credits set aside on concrete grants; ``pins`` are (grant id, credits) in burn order."""
+
+    id: UUID
+    amount: int
+    created_at: datetime
+    expires_at: datetime
+    pins: list[tuple[UUID, int]]
+    status: str = "open"
+    captured: int = 0
+    closed_at: datetime | None = None
+    feature_id: str | None = None
+    price_id: UUID | None = None
+    quantity: int | None = None
+    description: str = ""
+    reference_id: str = ""
+    metadata: str | None = None
+    actor_id: UUID | None = None
+    member_id: UUID | None = None
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """A signed share of a transaction. Without a grant it falls on debt; ``pinned`` of it leaves the grant's pins."""
+
+    grant: Grant | None
+    amount: int
+    pinned: int = 0
+
+
+@dataclass(slots=True)
+class Entry:
+    """The share of one transaction that fell on one grant, or on debt."""
+
+    id: UUID
+    grant_id: UUID | None
+    position: int
+    amount: int
+    remaining_after: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Particulars:
+    """What a transaction says about itself, besides its numbers. Ids and words only, never names or e-mails."""
+
+    description: str = ""
+    reference_id: str = ""
+    feature_id: str | None = None
+    price_id: UUID | None = None
+    quantity: int | None = None
+    actor_id: UUID | None = None
+    member_id: UUID | None = None
+    hold_id: UUID | None = None
+    reverses_id: UUID | None = None
+    idempotency_key: str | None = None
+    reason: str = ""
+    request_id: str = ""
+    metadata: str | None = None
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One movement of one balance, as it will be written; see ``credits.models.CreditTransaction``."""
+
+    id: UUID
+    balance_id: UUID
+    sequence: int
+    type: str
+    amount: int
+    balance_after: int
+    timestamp: datetime
+    recorded_at: datetime
+    particulars: Particulars
+    entries: list[Entry]
+    opened: list[Grant]
+    previous_hash: bytes
+    hash_version: int = chain.VERSION
+    hash: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A balance as it stood at one instant. Credits are whole; ``available`` is never below zero."""
+
+    id: UUID
+    user_id: UUID | None
+    organization_id: UUID | None
+    balance: int
+    held: int
+    available: int
+    debt: int
+    last_updated: datetime
+    next_expiry: tuple[int, datetime] | None
+    sequence: int
+    version: int
+    suspended_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Book:
+    """The balance row, the live grants and the holds that matter now; and what has been changed since loading."""
+
+    id: UUID
+    user_id: UUID | None
+    organization_id: UUID | None
+    balance: int
+    held: int
+    debt: int
+    sequence: int
+    version: int
+    head_hash: bytes
+    last_at: datetime
+    suspended_at: datetime | None
+    grants: dict[UUID, Grant]
+    holds: dict[UUID, Hold]
+    recorded_at: datetime
+    transactions: list[Transaction] = field(default_factory=list)
+    opened_grants: list[Grant] = field(default_factory=list)
+    changed_grants: set[UUID] = field(default_factory=set)
+    opened_holds: list[Hold] = field(default_factory=list)
+    changed_holds: set[UUID] = field(default_factory=set)
+
+    @property
+    def available(self) -> int:
+        """What may be spent, once the book is settled."""
+        return self.balance - self.held + self.debt
+
+    def post(
+        self, kind: str, at: datetime, draws: Iterable[Draw], particulars: Particulars, opened: Sequence[Grant] = ()
+    ) -> Transaction:
+        """Record one movement: apply each draw to its grant or to the debt, number, date and chain it.
+
+        ``opened`` are the grants this transaction creates, with nothing remaining yet; their credits come as draws.
+        """
+        self.last_at = max(self.last_at, at)
+        self.sequence += 1
+        recorded = Transaction(
+            id=uuid7(),
+            balance_id=self.id,
+            sequence=self.sequence,
+            type=kind,
+            amount=0,
+            balance_after=0,
+            timestamp=self.last_at,
+            recorded_at=self.recorded_at,
+            particulars=particulars,
+            entries=[],
+            opened=list(opened),
+            previous_hash=self.head_hash,
+        )
+        for grant in opened:
+            grant.transaction_id = recorded.id
+            self.grants[grant.id] = grant
+            self.opened_grants.append(grant)
+        for position, draw in enumerate(draws):
+            recorded.entries.append(self._enter(position, draw))
+            recorded.amount += draw.amount
+        self.balance += recorded.amount
+        recorded.balance_after = self.balance
+        recorded.hash = self.head_hash = chain.transaction_hash(recorded)
+        self.transactions.append(recorded)
+        return recorded
+
+    def _enter(self, position: int, draw: Draw) -> Entry:
+        grant = draw.grant
+        if grant is None:
+            self.debt -= draw.amount
+            return Entry(uuid7(), None, position, draw.amount, None)
+        self.unpin(grant, draw.pinned)
+        grant.remaining += draw.amount
+        self.changed_grants.add(grant.id)
+        assert grant.remaining >= 0
+        return Entry(uuid7(), grant.id, position, draw.amount, grant.remaining)
+
+    def pin(self, grant: Grant, amount: int) -> None:
+        """Set ``amount`` of what the grant has remaining aside."""
+        assert 0 <= amount <= grant.remaining
+        self.unpin(grant, -amount)
+
+    def unpin(self, grant: Grant, amount: int) -> None:
+        """Give ``amount`` pinned credits back to the grant's remaining."""
+        grant.held -= amount
+        grant.remaining += amount
+        self.held -= amount
+        self.changed_grants.add(grant.id)
+        assert grant.held >= 0
+
+    def open_hold(self, hold: Hold) -> None:
+        """Pin a new hold's credits on their grants."""
+        for grant_id, amount in hold.pins:
+            self.pin(self.grants[grant_id], amount)
+        self.holds[hold.id] = hold
+        self.opened_holds.append(hold)
+        self.last_at = max(self.last_at, hold.created_at)
+
+    def close_hold(self, hold: Hold, status: str, at: datetime) -> None:
+        """Mark the hold as ended. What becomes of its pins is the caller's part."""
+        hold.status = status
+        hold.closed_at = at
+        self.last_at = max(self.last_at, at)
+        del self.holds[hold.id]
+        self.changed_holds.add(hold.id)
+
+    def spendable(self) -> list[Grant]:
+        """Return the grants with something remaining, in burn order."""
+        return burn_order.in_burn_order(grant for grant in self.grants.values() if grant.remaining > 0)
+
+    def snapshot(self) -> Snapshot:
+        """Return the balance as the book has it now; it must be settled."""
+        return Snapshot(
+            id=self.id,
+            user_id=self.user_id,
+            organization_id=self.organization_id,
+            balance=self.balance,
+            held=self.held,
+            available=self.available,
+            debt=self.debt,
+            last_updated=self.last_at,
+            next_expiry=self._next_expiry(),
+            sequence=self.sequence,
+            version=self.version,
+            suspended_at=self.suspended_at,
+        )
+
+    def _next_expiry(self) -> tuple[int, datetime] | None:
+        losses: dict[datetime, int] = {}
+        for grant in self.grants.values():
+            lost = grant.remaining - min(grant.remaining, grant.roll_cap or 0)
+            if grant.expires_at is not None and lost > 0:
+                losses[grant.expires_at] = losses.get(grant.expires_at, 0) + lost
+        if not losses:
+            return None
+        soonest = min(losses)
+        return losses[soonest], soonest

@@ -1,0 +1,74 @@
+"""Every reason the ledger has to refuse, each with its stable code.
+
+The kind, each class's parent, says what sort of no it is. ``docs/errors.md`` lists them for the people who call us.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from fluxori.kernel.errors import Conflict, Forbidden, Invalid, KeyReused, NotFound, Unfunded
+
+
+class InvalidArgumentError(Invalid):
+    """An argument could never be right; ``errors`` names each field."""
+
+
+class BalanceNotFoundError(NotFound):
+    code = "balance_not_found"
+    title = "Nobody opened this balance"
+
+
+class FeatureNotFoundError(NotFound):
+    code = "feature_not_found"
+    title = "There is no such feature, or it has no price yet"
+
+    def __init__(self, *, feature: str) -> None:
+        super().__init__(feature=feature)
+
+
+class TransactionNotFoundError(NotFound):
+    code = "transaction_not_found"
+    title = "There is no such transaction"
+
+
+class GrantNotFoundError(NotFound):
+    code = "grant_not_found"
+    title = "There is no such grant"
+
+
+class HoldNotFoundError(NotFound):
+    code = "hold_not_found"
+    title = "There is no such hold"
+
+
+class IdempotencyKeyReusedError(KeyReused):
+    code = "idempotency_key_reused"
+    title = "The idempotency key already names another request"
+
+
+class SpendingSuspendedError(Forbidden):
+    code = "spending_suspended"
+    title = "Spending from this balance is suspended"
+
+    def __init__(self, *, suspended_at: datetime) -> None:
+        super().__init__(suspended_at=suspended_at)
+
+
+class InsufficientCreditsError(Unfunded):
+    """All counts are whole credits; ``held`` are those set aside for work under way."""
+
+    code = "insufficient_credits"
+    title = "Not enough credits"
+
+    def __init__(self, *, required: int, available: int, held: int) -> None:
+        super().__init__(required=required, available=available, held=held, shortfall=required - available)
+
+    @property
+    def detail(self) -> str:
+        facts: dict[str, Any] = self.facts
+        return f"{facts['required']} credits are needed, {facts['available']} are available."
+
+
+class BalanceExistsError(Conflict):
+    code = "balance_exists"
+    title = "This owner already has a balance with a tier"

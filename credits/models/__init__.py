@@ -1,0 +1,20 @@
+"""The ledger's tables: shape, constraints and querysets, nothing else. Only ``credits.operations`` writes them."""
+
+from credits.models.balance import CreditBalance
+from credits.models.feature import Feature, FeaturePrice
+from credits.models.grant import CreditGrant
+from credits.models.hold import CreditHold, CreditPin
+from credits.models.request import CreditRequest
+from credits.models.transaction import CreditEntry, CreditTransaction
+
+__all__ = [
+    "CreditBalance",
+    "CreditEntry",
+    "CreditGrant",
+    "CreditHold",
+    "CreditPin",
+    "CreditRequest",
+    "CreditTransaction",
+    "Feature",
+    "FeaturePrice",
+]

@@ -1,0 +1,98 @@
+import pgtrigger
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+
+from credits import bounds, chain
+from credits.models.fences import never, only_changes
+from fluxori.identity.models import Organization, User
+from fluxori.identity.owner import Owner
+
+
+def genesis() -> bytes:
+    """Return what the first transaction of a balance is chained to."""
+    return chain.GENESIS
+
+
+class CreditBalance(models.Model):
+    """The purse of one user or one organization. Its id is its owner's id; its row is the lock of the balance."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    user = models.OneToOneField(
+        User, on_delete=models.PROTECT, related_name="credit_balance", null=True, editable=False
+    )
+    organization = models.OneToOneField(
+        Organization, on_delete=models.PROTECT, related_name="credit_balance", null=True, editable=False
+    )
+    balance = models.BigIntegerField(default=0, help_text="The sum of all transactions, in whole credits.")
+    held = models.BigIntegerField(default=0, help_text="Credits set aside for work under way.")
+    debt = models.BigIntegerField(default=0, help_text="Credits taken back after they were spent.")
+    sequence = models.BigIntegerField(default=0, help_text="The number of the last transaction.")
+    version = models.BigIntegerField(default=0, help_text="How many changes were committed.")
+    head_hash = models.BinaryField(default=genesis, help_text="The hash of the last transaction.")
+    last_at = models.DateTimeField(help_text="The instant of the last change; the next is never earlier.")
+    suspended_at = models.DateTimeField(null=True, blank=True, help_text="Since when spending is suspended.")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                name="credits_balance_one_owner",
+                condition=Q(user__isnull=False, organization__isnull=True)
+                | Q(user__isnull=True, organization__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="credits_balance_id_is_owner", condition=Q(id=Coalesce(F("user_id"), F("organization_id")))
+            ),
+            models.CheckConstraint(
+                name="credits_balance_counts_not_negative",
+                condition=Q(held__gte=0, debt__gte=0, sequence__gte=0, version__gte=0),
+            ),
+            models.CheckConstraint(
+                name="credits_balance_remaining_not_negative", condition=Q(balance__gte=F("held") - F("debt"))
+            ),
+            models.CheckConstraint(
+                name="credits_balance_debt_leaves_nothing", condition=Q(debt=0) | Q(balance=F("held") - F("debt"))
+            ),
+        ]
+        triggers = [
+            *never(pgtrigger.Delete, name="balance"),
+            only_changes(
+                ["balance", "held", "debt", "sequence", "version", "head_hash", "last_at", "suspended_at"],
+                model_fields=[
+                    "id",
+                    "user",
+                    "organization",
+                    "balance",
+                    "held",
+                    "debt",
+                    "sequence",
+                    "version",
+                    "head_hash",
+                    "last_at",
+                    "suspended_at",
+                    "created_at",
+                ],
+                name="balance",
+            ),
+            pgtrigger.Protect(
+                name="balance_only_moves_forward",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition(
+                    "NEW.version <= OLD.version OR NEW.sequence < OLD.sequence OR NEW.last_at < OLD.last_at"
+                    " OR (NEW.sequence = OLD.sequence"
+                    " AND (NEW.balance <> OLD.balance OR NEW.head_hash <> OLD.head_hash))"
+                ),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Balance {self.pk}"
+
+    @property
+    def owner(self) -> Owner:
+        return Owner.user(self.pk) if self.user_id else Owner.organization(self.pk)
+
+
+CREDITS = Q(amount__gte=1, amount__lte=bounds.MAX_CREDITS)

@@ -1,0 +1,63 @@
+from typing import Any
+
+import pgtrigger
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import Q
+from simple_history.models import HistoricalRecords
+
+from credits import bounds
+from fluxori.kernel.ids import uuid7
+
+
+class Feature(models.Model):
+    """Something that costs credits. Its code is its name for ever: history refers to it."""
+
+    code = models.CharField(
+        max_length=64,
+        primary_key=True,
+        validators=[RegexValidator(r"^[a-z0-9]+(-[a-z0-9]+)*$", "Lower-case words joined by hyphens.")],
+        help_text="Lower-case words joined by hyphens, like simple-ai-insight. Callers spend by it; it never changes.",
+    )
+    name = models.CharField(max_length=100)
+    unit = models.CharField(max_length=50, help_text="What one of it is called, like insight or refresh.")
+    history: Any = HistoricalRecords()
+
+    class Meta:
+        ordering = ["code"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FeaturePrice(models.Model):
+    """What one unit of a feature costs from an instant on, until a later price takes over. Dated, never overwritten."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    feature = models.ForeignKey(Feature, on_delete=models.PROTECT, related_name="prices")
+    credits = models.BigIntegerField(
+        validators=[MinValueValidator(1), MaxValueValidator(bounds.MAX_CREDITS)],
+        help_text="Whole credits for one unit.",
+    )
+    effective_from = models.DateTimeField(help_text="The first instant at which this price holds.")
+    history: Any = HistoricalRecords()
+
+    class Meta:
+        ordering = ["feature", "-effective_from"]
+        constraints = [
+            models.UniqueConstraint(name="credits_featureprice_one_per_instant", fields=["feature", "effective_from"]),
+            models.CheckConstraint(
+                name="credits_featureprice_positive", condition=Q(credits__gte=1, credits__lte=bounds.MAX_CREDITS)
+            ),
+        ]
+        triggers = [
+            # A price that has not begun may still be withdrawn; one that has is part of history.
+            pgtrigger.Protect(
+                name="price_once_begun_stays",
+                operation=pgtrigger.Update | pgtrigger.Delete,
+                condition=pgtrigger.Condition("OLD.effective_from <= now()"),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.feature_id}: {self.credits} from {self.effective_from:%Y-%m-%d}"

@@ -1,0 +1,126 @@
+from typing import TYPE_CHECKING, Any
+
+import pgtrigger
+from django.db import models
+from django.db.models import F, Q
+
+from credits import bounds
+from credits.models.balance import CREDITS, CreditBalance
+from credits.models.fences import append_only, inside, never, only_changes, outside
+from fluxori.identity.models import User
+from fluxori.kernel.ids import uuid7
+
+if TYPE_CHECKING:
+    from credits.book import Snapshot
+
+
+class CreditHold(models.Model):
+    """Credits set aside for work under way: open until captured, released, or lapsed at ``expires_at``."""
+
+    class Status(models.TextChoices):
+        OPEN = "open", "Open"
+        CAPTURED = "captured", "Captured"
+        RELEASED = "released", "Released"
+        LAPSED = "lapsed", "Lapsed"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    balance = models.ForeignKey(CreditBalance, on_delete=models.PROTECT, related_name="holds", db_index=False)
+    status = models.CharField(max_length=16, choices=Status.choices)
+    amount = models.BigIntegerField()
+    captured = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+    feature = outside("credits.Feature")
+    price = outside("credits.FeaturePrice")
+    quantity = models.BigIntegerField(null=True)
+    description = models.CharField(max_length=bounds.MAX_DESCRIPTION, blank=True)
+    reference_id = models.CharField(max_length=bounds.MAX_REFERENCE_ID, blank=True)
+    metadata = models.TextField(null=True)
+    actor = outside(User)
+    member = outside(User)
+    request_id = models.CharField(max_length=128, blank=True)
+
+    # Set by the operation that answers with this row, and by its replay; not columns.
+    after: "Snapshot"
+    alongside: dict[str, Any]
+    replayed: bool
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(name="credits_hold_in_balance", fields=["balance", "id"]),
+            models.CheckConstraint(name="credits_hold_amount_in_bounds", condition=CREDITS),
+            models.CheckConstraint(
+                name="credits_hold_closed_once",
+                condition=Q(status="open", closed_at__isnull=True, captured=0)
+                | Q(status="captured", closed_at__gte=F("created_at"), captured__gte=1)
+                | Q(status__in=["released", "lapsed"], closed_at__gte=F("created_at"), captured=0),
+            ),
+            models.CheckConstraint(
+                name="credits_hold_expires_after_it_begins", condition=Q(expires_at__gt=F("created_at"))
+            ),
+        ]
+        indexes = [
+            models.Index(name="credits_hold_open", fields=["balance", "expires_at"], condition=Q(status="open")),
+            models.Index(name="credits_hold_due", fields=["expires_at", "balance"], condition=Q(status="open")),
+        ]
+        triggers = [
+            *never(pgtrigger.Delete, name="hold"),
+            only_changes(
+                ["status", "captured", "closed_at", "expires_at"],
+                model_fields=[
+                    "id",
+                    "balance",
+                    "status",
+                    "amount",
+                    "captured",
+                    "created_at",
+                    "expires_at",
+                    "closed_at",
+                    "feature",
+                    "price",
+                    "quantity",
+                    "description",
+                    "reference_id",
+                    "metadata",
+                    "actor",
+                    "member",
+                    "request_id",
+                ],
+                name="hold",
+            ),
+            pgtrigger.Protect(
+                name="hold_once_closed_stays",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition("OLD.status <> 'open'"),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.status} hold of {self.amount}"
+
+
+class CreditPin(models.Model):
+    """What one hold has pinned on one grant, in burn order. It stays as a record when the hold has closed."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    balance = models.ForeignKey(
+        CreditBalance, on_delete=models.PROTECT, related_name="pins", db_constraint=False, db_index=False
+    )
+    hold = inside(CreditHold, "pins")
+    grant = inside("credits.CreditGrant", "pins")
+    position = models.SmallIntegerField()
+    amount = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["hold", "position"]
+        constraints = [
+            models.UniqueConstraint(name="credits_pin_one_per_grant", fields=["balance", "hold", "grant"]),
+            models.CheckConstraint(name="credits_pin_amount_in_bounds", condition=CREDITS),
+        ]
+        indexes = [models.Index(name="credits_pin_of_grant", fields=["balance", "grant"])]
+        triggers = append_only("pin")
+
+    def __str__(self) -> str:
+        return f"{self.amount} pinned"

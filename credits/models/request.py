@@ -1,0 +1,39 @@
+from django.db import models
+from django.db.models import Q
+
+from credits import bounds
+from credits.models.balance import CreditBalance
+from credits.models.fences import append_only, inside, outside
+from fluxori.identity.models import User
+from fluxori.kernel.ids import uuid7
+
+
+class CreditRequest(models.Model):
+    """A request that took effect under an idempotency key, and what it was answered. Written with its effect; kept.
+
+    ``fingerprint`` tells the same request from another one; ``answer`` is the balance as the request left it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    balance = models.ForeignKey(CreditBalance, on_delete=models.PROTECT, related_name="requests", db_index=False)
+    caller = outside(User, blank=True)
+    key = models.CharField(max_length=bounds.MAX_IDEMPOTENCY_KEY)
+    operation = models.CharField(max_length=64)
+    fingerprint = models.BinaryField()
+    answer = models.TextField(help_text="Canonical JSON.")
+    transaction = inside("credits.CreditTransaction", "requests", null=True)
+    hold = inside("credits.CreditHold", "requests", null=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                name="credits_request_once", fields=["balance", "caller", "key"], nulls_distinct=False
+            ),
+            models.CheckConstraint(name="credits_request_key_not_empty", condition=~Q(key="")),
+        ]
+        triggers = append_only("request")
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.key}"

@@ -1,0 +1,102 @@
+"""What falls due by an instant: holds lapse, grants expire or roll over. A pure function of a book and a time.
+
+Operations write what it finds, in the same transaction as their own change; reads run it and write nothing; the sweep
+writes it for balances that nobody touches. All three therefore tell the same story.
+"""
+
+from datetime import datetime
+
+from credits import bounds
+from credits.book import Book, Draw, Grant, Particulars
+from fluxori.kernel.ids import uuid7
+
+
+def settle(book: Book, at: datetime) -> None:
+    """Bring ``book`` up to ``at``, in time order; at one instant lapses come before expiries.
+
+    Each movement is dated at the instant it fell due, not at ``at``. Half-open: what expires at ``at`` is gone at
+    ``at``. Running it once, or in any number of steps, gives the same movements.
+    """
+    while (instant := _next_due(book, at)) is not None:
+        for hold in sorted((h for h in book.holds.values() if h.expires_at <= instant), key=lambda h: h.id):
+            for grant_id, amount in hold.pins:
+                book.unpin(book.grants[grant_id], amount)
+            book.close_hold(hold, "lapsed", instant)
+        tidy(book, instant)
+
+
+def tidy(book: Book, at: datetime) -> None:
+    """Put right what a change at ``at`` left behind, so that only what may be spent remains.
+
+    Credits of a voided grant leave as ``void``, those of an expired one as ``expiry`` or, at the instant of their
+    expiry and up to the grant's ``roll_cap``, as ``rollover``; whatever can be spent then repays debt first.
+    """
+    for grant in book.spendable():
+        if grant.voided_at is not None:
+            book.post("void", at, [Draw(grant, -grant.remaining)], Particulars(description="Credits voided"))
+        elif grant.expired(at):
+            _expire(book, grant, at)
+    if book.debt > 0:
+        repay(book, at)
+
+
+def repay(book: Book, at: datetime) -> None:
+    """Let what remains pay the debt: a ``reversal`` of amount 0, since the balance has long been reduced."""
+    draws = []
+    owed = book.debt
+    for grant in book.spendable():
+        paid = min(owed, grant.remaining)
+        if paid > 0:
+            draws.append(Draw(grant, -paid))
+            owed -= paid
+    if draws:
+        draws.append(Draw(None, book.debt - owed))
+        book.post("reversal", at, draws, Particulars(description="Debt repaid"))
+
+
+def _next_due(book: Book, at: datetime) -> datetime | None:
+    due = [hold.expires_at for hold in book.holds.values() if hold.expires_at <= at]
+    due += [g.expires_at for g in book.grants.values() if g.remaining > 0 and g.expires_at and g.expires_at <= at]
+    return min(due, default=None)
+
+
+def _expire(book: Book, grant: Grant, at: datetime) -> None:
+    # Credits that come back to a grant after its expiry have missed the instant at which it rolled over.
+    rolled = min(grant.remaining, grant.roll_cap or 0) if grant.expires_at == at else 0
+    lost = grant.remaining - rolled
+    if lost > 0:
+        book.post("expiry", at, [Draw(grant, -lost)], Particulars(description="Credits expired"))
+    if rolled > 0:
+        _roll(book, grant, rolled, at)
+
+
+def _roll(book: Book, grant: Grant, amount: int, at: datetime) -> None:
+    rolled = Grant(
+        id=uuid7(),
+        source="rollover",
+        amount=amount,
+        remaining=0,
+        held=0,
+        priority=bounds.ROLLOVER_PRIORITY,
+        effective_at=at,
+        expires_at=grant.roll_until,
+        unit_price=grant.unit_price,
+        feature_id=grant.feature_id,
+        parent_id=grant.id,
+    )
+    said = Particulars(description="Credits rolled over")
+    book.post("rollover", at, [Draw(grant, -amount), Draw(rolled, amount)], said, opened=[rolled])
+    _trim(book, grant.roll_cap or 0, at)
+
+
+def _trim(book: Book, cap: int, at: datetime) -> None:
+    """Expire the oldest rolled-over credits beyond ``cap``."""
+    pool = [grant for grant in book.grants.values() if grant.source == "rollover" and grant.remaining > 0]
+    excess = sum(grant.remaining for grant in pool) - cap
+    for grant in sorted(pool, key=lambda grant: (grant.effective_at, grant.id)):
+        trimmed = min(excess, grant.remaining)
+        if trimmed <= 0:
+            return
+        said = Particulars(description="Rolled-over credits beyond the cap")
+        book.post("expiry", at, [Draw(grant, -trimmed)], said)
+        excess -= trimmed

@@ -162,7 +162,7 @@ class Book:
     opened_grants: list[Grant] = field(default_factory=list)
     changed_grants: set[UUID] = field(default_factory=set)
     opened_holds: list[Hold] = field(default_factory=list)
-    changed_holds: set[UUID] = field(default_factory=set)
+    changed_holds: dict[UUID, Hold] = field(default_factory=dict)
 
     @property
     def available(self) -> int:
@@ -243,7 +243,7 @@ class Book:
         hold.closed_at = at
         self.last_at = max(self.last_at, at)
         del self.holds[hold.id]
-        self.changed_holds.add(hold.id)
+        self.changed_holds[hold.id] = hold
 
     def spendable(self) -> list[Grant]:
         """Return the grants with something remaining, in burn order."""

@@ -1,0 +1,192 @@
+"""Opening balances to change them: lock, read, settle, let the caller plan, and write everything at once.
+
+The only SQL that writes the ledger is run here. At most five statements serve one request or five hundred for the same
+balance: the lock, the keys, the book, the prices, the write.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from credits import errors, queries
+from credits.book import Book, Hold, Particulars, Snapshot, Transaction
+from credits.models import CreditBalance, CreditRequest, FeaturePrice
+from credits.operations import _rows as rows
+from credits.operations._requests import Request, earlier, read_answer, spell_answer
+from credits.settling import settle
+from fluxori.identity.owner import Owner
+from fluxori.kernel import clock, context
+from fluxori.kernel.errors import DomainError
+from fluxori.kernel.ids import uuid7
+
+_WRITE = (Path(__file__).parent.parent / "sql" / "write.sql").read_text(encoding="utf-8")
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a request was answered: its transaction, its hold, and the balance right after it."""
+
+    after: Snapshot
+    alongside: dict[str, Any]
+    transaction: Transaction | None = None
+    hold: Hold | None = None
+    remembered: CreditRequest | None = None
+
+
+@dataclass(slots=True)
+class Page:
+    """One balance, locked and settled up to ``at``, for planning. What is recorded on it is written when it closes."""
+
+    book: Book
+    at: datetime
+    known: dict[tuple[UUID | None, str], CreditRequest] = field(default_factory=dict)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    prices: dict[str, FeaturePrice] = field(default_factory=dict)
+    recorded: int = 0
+
+    def replay(self, request: Request) -> Answer | None:
+        """Return the earlier answer to the same request, or None for a new one.
+
+        :raises IdempotencyKeyReusedError: if the key names another request of this caller
+        """
+        remembered = self.known.get((request.caller, request.key)) if request.key is not None else None
+        if remembered is None:
+            return None
+        if bytes(remembered.fingerprint) != request.fingerprint:
+            raise errors.IdempotencyKeyReusedError()
+        after, alongside = read_answer(remembered.answer)
+        return Answer(after, alongside, remembered=remembered)
+
+    def record(
+        self,
+        request: Request,
+        *,
+        transaction: Transaction | None = None,
+        hold: Hold | None = None,
+        alongside: dict[str, Any] | None = None,
+    ) -> Answer:
+        """Count the change, and remember its answer under the request's key."""
+        self.book.version += 1
+        self.recorded += 1
+        answer = Answer(self.book.snapshot(), alongside or {}, transaction, hold)
+        if request.key is not None:
+            text = spell_answer(answer.after, answer.alongside)
+            row = {
+                "id": uuid7(),
+                "balance_id": self.book.id,
+                "caller_id": request.caller,
+                "key": request.key,
+                "operation": request.operation,
+                "fingerprint": request.fingerprint,
+                "answer": text,
+                "transaction_id": transaction.id if transaction else None,
+                "hold_id": hold.id if hold else None,
+                "created_at": self.book.recorded_at,
+            }
+            self.requests.append(row)
+            self.known[request.caller, request.key] = CreditRequest(**row)
+        return answer
+
+    def answer(self, request: Request, plan: Callable[["Page"], Answer]) -> Answer | DomainError:
+        """Return the earlier answer, what ``plan`` records now, or the refusal; a refusal has changed nothing."""
+        try:
+            return self.replay(request) or plan(self)
+        except DomainError as refusal:
+            return refusal
+
+    def touch(self) -> None:
+        """Write what settling found, though nobody asked for more."""
+        self.book.version += 1
+        self.recorded += 1
+
+
+def said(request: Request, **particulars: Any) -> Particulars:
+    """Return a transaction's particulars: those given, and who asked."""
+    return Particulars(
+        actor_id=request.caller,
+        idempotency_key=request.key,
+        request_id=context.request_id.get(),
+        **particulars,
+    )
+
+
+@contextmanager
+def opened(
+    owner: Owner,
+    *,
+    at: datetime | None,
+    requests: Sequence[Request] = (),
+    create: bool = False,
+    features: Iterable[str] = (),
+    hold_ids: Iterable[UUID] = (),
+) -> Iterator[Page]:
+    """Open one owner's balance for planning, and write what was recorded when the block ends.
+
+    With ``create``, a balance nobody opened yet is opened. Without an ``at`` the clock is read.
+
+    :raises BalanceNotFoundError: if nobody opened such a balance
+    """
+    at = at or clock.now()
+    if create:
+        _open_balance(owner, at)
+    _lock([owner.id])
+    known = earlier(owner.id, requests)
+    with _pages([owner.id], at=at, hold_ids=hold_ids) as pages:
+        page = pages.get(owner.id)
+        if page is None or (page.book.user_id if owner.kind == "user" else page.book.organization_id) != owner.id:
+            raise errors.BalanceNotFoundError()
+        page.known = known
+        page.prices = queries.prices(features, at=page.at) if features else {}
+        yield page
+
+
+@contextmanager
+def opened_many(balance_ids: Iterable[UUID], *, at: datetime) -> Iterator[dict[UUID, Page]]:
+    """Open many balances for planning, locked in order of id, and write all that was recorded in one statement."""
+    ids = sorted(balance_ids)
+    _lock(ids)
+    with _pages(ids, at=at) as pages:
+        yield pages
+
+
+def _open_balance(owner: Owner, at: datetime) -> None:
+    row = CreditBalance(
+        id=owner.id, user_id=owner.user_id, organization_id=owner.organization_id, last_at=at, created_at=at
+    )
+    CreditBalance.objects.bulk_create([row], ignore_conflicts=True)
+
+
+def _lock(ids: list[UUID]) -> None:
+    # The one row that every writer of a balance takes first. What depends on it is read in later statements, because
+    # under READ COMMITTED a statement that waited sees only the locked row itself afresh.
+    locked = CreditBalance.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
+    list(locked.values_list("pk"))
+
+
+@contextmanager
+def _pages(ids: list[UUID], *, at: datetime, hold_ids: Iterable[UUID] = ()) -> Iterator[dict[UUID, Page]]:
+    pages = {}
+    for book in queries.books(ids, at=at, hold_ids=hold_ids).values():
+        page = Page(book, at=max(at, book.last_at))
+        settle(book, page.at)
+        pages[book.id] = page
+    yield pages
+    written = [page for page in pages.values() if page.recorded]
+    if written:
+        _write(written)
+
+
+def _write(pages: list[Page]) -> None:
+    document: dict[str, list[dict[str, Any]]] = {part: [] for part in rows.PARTS}
+    for page in pages:
+        rows.add_book(document, page.book)
+        document["requests"] += page.requests
+    with connection.cursor() as cursor:
+        cursor.execute(_WRITE, {"document": json.dumps(document, default=rows.spell)})

@@ -1,0 +1,146 @@
+"""From a book to the rows of the ledger's tables, by column name."""
+
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from credits.book import Book, Entry, Grant, Hold, Transaction
+from fluxori.kernel.ids import uuid7
+
+PARTS = (
+    "balances",
+    "transactions",
+    "entries",
+    "grants",
+    "changed_grants",
+    "holds",
+    "changed_holds",
+    "pins",
+    "requests",
+)
+
+Row = dict[str, Any]
+
+
+def add_book(document: dict[str, list[Row]], book: Book) -> None:
+    """Add to ``document`` what has changed in ``book`` since it was loaded."""
+    document["balances"].append(balance(book))
+    for recorded in book.transactions:
+        document["transactions"].append(transaction(recorded))
+        document["entries"] += [entry(recorded, part) for part in recorded.entries]
+    new = {grant.id for grant in book.opened_grants}
+    document["grants"] += [grant(book, opened) for opened in book.opened_grants]
+    document["changed_grants"] += [grant_counts(book, book.grants[key]) for key in book.changed_grants - new]
+    opened_now = {hold.id for hold in book.opened_holds}
+    for opened in book.opened_holds:
+        document["holds"].append(hold(book, opened))
+        document["pins"] += pins(book, opened)
+    document["changed_holds"] += [
+        hold(book, changed) for changed in book.changed_holds.values() if changed.id not in opened_now
+    ]
+
+
+def balance(book: Book) -> Row:
+    return {
+        "id": book.id,
+        "balance": book.balance,
+        "held": book.held,
+        "debt": book.debt,
+        "sequence": book.sequence,
+        "version": book.version,
+        "head_hash": book.head_hash,
+        "last_at": book.last_at,
+        "suspended_at": book.suspended_at,
+    }
+
+
+def transaction(recorded: Transaction) -> Row:
+    """Return the columns of a transaction."""
+    said = recorded.particulars
+    return {
+        "id": recorded.id,
+        "balance_id": recorded.balance_id,
+        "sequence": recorded.sequence,
+        "type": recorded.type,
+        "amount": recorded.amount,
+        "balance_after": recorded.balance_after,
+        "timestamp": recorded.timestamp,
+        "recorded_at": recorded.recorded_at,
+        "description": said.description,
+        "reference_id": said.reference_id,
+        "feature_id": said.feature_id,
+        "price_id": said.price_id,
+        "quantity": said.quantity,
+        "actor_id": said.actor_id,
+        "member_id": said.member_id,
+        "hold_id": said.hold_id,
+        "reverses_id": said.reverses_id,
+        "idempotency_key": said.idempotency_key,
+        "reason": said.reason,
+        "request_id": said.request_id,
+        "metadata": said.metadata,
+        "previous_hash": recorded.previous_hash,
+        "hash": recorded.hash,
+        "hash_version": recorded.hash_version,
+    }
+
+
+def entry(recorded: Transaction, part: Entry) -> Row:
+    """Return the columns of an entry."""
+    return {
+        "id": part.id,
+        "balance_id": recorded.balance_id,
+        "transaction_id": recorded.id,
+        "grant_id": part.grant_id,
+        "position": part.position,
+        "amount": part.amount,
+        "remaining_after": part.remaining_after,
+    }
+
+
+def grant(book: Book, opened: Grant) -> Row:
+    return {**asdict(opened), "balance_id": book.id, "live": opened.remaining + opened.held > 0}
+
+
+def grant_counts(book: Book, changed: Grant) -> Row:
+    return {
+        "id": changed.id,
+        "balance_id": book.id,
+        "remaining": changed.remaining,
+        "held": changed.held,
+        "voided_at": changed.voided_at,
+    }
+
+
+def hold(book: Book, opened: Hold) -> Row:
+    """Return the columns of a hold."""
+    row = {**asdict(opened), "balance_id": book.id}
+    del row["pins"]
+    return row
+
+
+def pins(book: Book, opened: Hold) -> list[Row]:
+    return [
+        {
+            "id": uuid7(),
+            "balance_id": book.id,
+            "hold_id": opened.id,
+            "grant_id": grant_id,
+            "position": position,
+            "amount": amount,
+        }
+        for position, (grant_id, amount) in enumerate(opened.pins)
+    ]
+
+
+def spell(value: Any) -> str:
+    """Return ``value`` as the text that PostgreSQL reads into its column."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    if isinstance(value, UUID | Decimal):
+        return str(value)
+    raise TypeError(type(value).__name__)

@@ -1,0 +1,55 @@
+-- The balance as its ledger stood at an instant, rebuilt from what never changes: the last transaction dated by then,
+-- the entries up to it, and the pins of the holds that were open. It has the columns of books.sql.
+WITH b AS (
+    SELECT * FROM credits_creditbalance WHERE id = %(balance)s
+), head AS (
+    SELECT t.sequence, t.balance_after, t.hash, t.timestamp
+      FROM credits_credittransaction t
+     WHERE t.balance_id = %(balance)s AND t.timestamp <= %(at)s
+     ORDER BY t.timestamp DESC, t.sequence DESC
+     LIMIT 1
+), entries AS (
+    SELECT e.grant_id, sum(e.amount)::bigint AS amount
+      FROM credits_creditentry e
+      JOIN credits_credittransaction t ON t.balance_id = e.balance_id AND t.id = e.transaction_id
+     WHERE e.balance_id = %(balance)s AND t.sequence <= (SELECT sequence FROM head)
+     GROUP BY e.grant_id
+), holds AS (
+    SELECT h.*
+      FROM credits_credithold h
+     WHERE h.balance_id = %(balance)s AND h.created_at <= %(at)s AND (h.closed_at IS NULL OR h.closed_at > %(at)s)
+), pins AS (
+    SELECT p.* FROM credits_creditpin p JOIN holds h ON h.balance_id = p.balance_id AND h.id = p.hold_id
+), pinned AS (
+    SELECT grant_id, sum(amount)::bigint AS amount FROM pins GROUP BY grant_id
+)
+SELECT b.id, b.user_id, b.organization_id,
+       coalesce((SELECT balance_after FROM head), 0),
+       coalesce((SELECT sum(amount) FROM pinned), 0)::bigint,
+       coalesce((SELECT -amount FROM entries WHERE grant_id IS NULL), 0)::bigint,
+       coalesce((SELECT sequence FROM head), 0),
+       0,
+       coalesce((SELECT hash FROM head), decode(repeat('00', 32), 'hex')),
+       coalesce((SELECT timestamp FROM head), %(at)s),
+       CASE WHEN b.suspended_at <= %(at)s THEN b.suspended_at END,
+       coalesce((
+           SELECT json_agg(json_build_array(
+                      g.id, g.source, g.amount, e.amount - coalesce(p.amount, 0), coalesce(p.amount, 0), g.priority,
+                      g.effective_at, g.expires_at, CASE WHEN g.voided_at <= %(at)s THEN g.voided_at END, g.roll_cap,
+                      g.roll_until, g.feature_id))
+             FROM entries e
+             JOIN credits_creditgrant g ON g.balance_id = b.id AND g.id = e.grant_id
+             LEFT JOIN pinned p ON p.grant_id = g.id
+            WHERE e.amount <> 0
+       ), '[]'),
+       coalesce((
+           SELECT json_agg(json_build_array(
+                      h.id, h.amount, h.created_at, h.expires_at,
+                      (SELECT json_agg(json_build_array(p.grant_id, p.amount) ORDER BY p.position)
+                         FROM pins p WHERE p.hold_id = h.id),
+                      h.feature_id, h.price_id, h.quantity, h.description, h.reference_id, h.metadata, h.actor_id,
+                      h.member_id, h.request_id))
+             FROM holds h
+            WHERE h.expires_at <= %(at)s
+       ), '[]')
+  FROM b

@@ -1,0 +1,25 @@
+-- Balances with their live grants and the holds that matter: one statement, so one snapshot.
+SELECT b.id, b.user_id, b.organization_id, b.balance, b.held, b.debt, b.sequence, b.version, b.head_hash, b.last_at,
+       b.suspended_at,
+       coalesce((
+           SELECT json_agg(json_build_array(
+                      g.id, g.source, g.amount, g.remaining, g.held, g.priority, g.effective_at, g.expires_at,
+                      g.voided_at, g.roll_cap, g.roll_until, g.feature_id))
+             FROM credits_creditgrant g
+            WHERE g.balance_id = b.id AND g.live
+       ), '[]') AS grants,
+       coalesce((
+           SELECT json_agg(json_build_array(
+                      h.id, h.amount, h.created_at, h.expires_at,
+                      (SELECT json_agg(json_build_array(p.grant_id, p.amount) ORDER BY p.position)
+                         FROM credits_creditpin p
+                        WHERE p.balance_id = h.balance_id AND p.hold_id = h.id),
+                      h.feature_id, h.price_id, h.quantity, h.description, h.reference_id, h.metadata, h.actor_id,
+                      h.member_id, h.request_id))
+             FROM credits_credithold h
+            WHERE h.balance_id = b.id AND h.status = 'open'
+              AND (h.expires_at <= %(at)s OR h.id = ANY(%(holds)s::uuid[]))
+       ), '[]') AS holds
+  FROM credits_creditbalance b
+ WHERE b.id = ANY(%(balances)s::uuid[])
+ ORDER BY b.id

@@ -1,0 +1,21 @@
+"""What every test stands on: a database that is as the migrations left it."""
+
+from collections.abc import Iterator
+from unittest.mock import patch
+
+import pytest
+from django.test import TransactionTestCase
+from pytest_django import DjangoDbBlocker
+
+from tests.database import keep_as_migrated, restore_as_migrated
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_db_setup: None,  # noqa: ARG001 - the database has to be there first
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[None]:
+    with django_db_blocker.unblock():
+        keep_as_migrated()
+    with patch.object(TransactionTestCase, "_fixture_teardown", restore_as_migrated):
+        yield

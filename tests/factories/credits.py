@@ -1,0 +1,95 @@
+"""Ledgers for tests. Credits are poured through the operations, so no test stands on a ledger that could not be."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from credits import burn_order, operations
+from credits.book import Draw, Hold
+from credits.models import CreditBalance, CreditHold
+from fluxori.identity.models import User
+from fluxori.identity.owner import OwnerLike
+from fluxori.kernel.ids import uuid7
+from tests.times import HOUR, NOON
+
+
+def somebody(**fields: Any) -> User:
+    """Return a new user, who cannot log in with a password."""
+    return User.objects.create_user(f"{uuid4()}@example.test", **fields)
+
+
+def funded(
+    owner: OwnerLike | None = None,
+    grants: Iterable[tuple[int, timedelta | None]] = ((100, None),),
+    at: datetime = NOON,
+    **terms: Any,
+) -> CreditBalance:
+    """Return the balance of ``owner``, or of somebody new, after adding ``grants``: (credits, expires in) each.
+
+    ``terms`` go to ``add_credits``; unless told otherwise the credits are a promotion.
+    """
+    whose = operations.Owner.of(owner or somebody())
+    for amount, expires_in in grants:
+        expires_at = None if expires_in is None else at + expires_in
+        operations.add_credits(
+            owner=whose, amount=amount, expires_at=expires_at, at=at, **{"type": "promotion", **terms}
+        )
+    return CreditBalance.objects.get(pk=whose.id)
+
+
+def deduct(balance: CreditBalance, amount: int, at: datetime = NOON, **said: Any) -> Any:
+    """Take ``amount`` credits from ``balance`` and return the transaction."""
+    return operations.deduct_credits(
+        owner=balance.owner, amount=amount, at=at, **{"description": "Spent in a test", **said}
+    )
+
+
+@operations.whole
+def hold(balance: CreditBalance, amount: int, at: datetime = NOON, expires_in: timedelta = HOUR) -> CreditHold:
+    """Set ``amount`` credits of ``balance`` aside and return the open hold."""
+    request = operations.ask("place_hold", actor=None, key=None)
+    with operations.opened(balance.owner, at=at) as page:
+        pins = burn_order.plan_draws(amount, page.book.grants.values())
+        placed = Hold(
+            id=uuid7(),
+            amount=amount,
+            created_at=page.at,
+            expires_at=page.at + expires_in,
+            pins=[(grant.id, pinned) for grant, pinned in pins],
+        )
+        page.book.open_hold(placed)
+        page.record(request, hold=placed)
+    return CreditHold.objects.get(pk=placed.id)
+
+
+@operations.whole
+def capture(placed: CreditHold, amount: int, at: datetime = NOON) -> None:
+    """Spend ``amount`` of an open hold's credits; the rest is free again."""
+    request = operations.ask("capture_hold", actor=None, key=None)
+    with operations.opened(placed.balance.owner, at=at, hold_ids=[placed.pk]) as page:
+        book = page.book
+        taken = book.holds[placed.pk]
+        draws, left = [], amount
+        for grant_id, pinned in taken.pins:
+            spent = min(left, pinned)
+            book.unpin(book.grants[grant_id], pinned - spent)
+            draws += [Draw(book.grants[grant_id], -spent, pinned=spent)] if spent else []
+            left -= spent
+        recorded = book.post("usage", page.at, draws, operations.said(request, hold_id=placed.pk))
+        taken.captured = amount
+        book.close_hold(taken, "captured", page.at)
+        page.record(request, transaction=recorded, hold=taken)
+
+
+@operations.whole
+def owe(balance: CreditBalance, amount: int, at: datetime = NOON, reverses: UUID | None = None) -> None:
+    """Take ``amount`` credits back: what remains in burn order, then as debt."""
+    request = operations.ask("reverse_purchase", actor=None, key=None)
+    with operations.opened(balance.owner, at=at) as page:
+        taken = burn_order.plan_draws(amount, page.book.grants.values())
+        draws = [Draw(grant, -part) for grant, part in taken]
+        owed = amount - sum(part for _, part in taken)
+        draws += [Draw(None, -owed)] if owed else []
+        recorded = page.book.post("reversal", page.at, draws, operations.said(request, reverses_id=reverses))
+        page.record(request, transaction=recorded)

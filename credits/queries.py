@@ -131,14 +131,22 @@ def _rows(sql: str, parameters: dict[str, Any]) -> list[Sequence[Any]]:
 
 
 def _book(row: Sequence[Any], recorded_at: datetime) -> Book:
-    *columns, head_hash, last_at, suspended_at, grants, holds = row
+    key, user, organization, balance, held, debt, sequence, version, head_hash, last_at, suspended_at, *lists = row
+    grants, holds = map(_list, lists)
     return Book(
-        *columns,
-        bytes(head_hash),
-        last_at,
-        suspended_at,
-        grants={grant.id: grant for grant in map(_grant, _list(grants))},
-        holds={hold.id: hold for hold in map(_hold, _list(holds))},
+        id=key,
+        user_id=user,
+        organization_id=organization,
+        balance=balance,
+        held=held,
+        debt=debt,
+        sequence=sequence,
+        version=version,
+        head_hash=bytes(head_hash),
+        last_at=last_at,
+        suspended_at=suspended_at,
+        grants={grant.id: grant for grant in map(_grant, grants)},
+        holds={hold.id: hold for hold in map(_hold, holds)},
         recorded_at=recorded_at,
     )
 

@@ -18,6 +18,8 @@ from credits.errors import (
     TransactionNotFoundError,
 )
 from credits.operations._add_credits import add_credits, give
+from credits.operations._answers import transaction_of
+from credits.operations._arguments import Arguments
 from credits.operations._deduct_credits import Deduction, deduct_credits, deduct_many
 from credits.operations._expire_credits import expire_credits
 from credits.operations._ledger import Answer, Page, opened, opened_many, said
@@ -27,6 +29,7 @@ from fluxori.identity.owner import Owner
 
 __all__ = [
     "Answer",
+    "Arguments",
     "BalanceExistsError",
     "BalanceNotFoundError",
     "Deduction",
@@ -50,5 +53,6 @@ __all__ = [
     "opened",
     "opened_many",
     "said",
+    "transaction_of",
     "whole",
 ]

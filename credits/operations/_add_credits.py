@@ -79,25 +79,18 @@ def add_credits(
         "metadata": None if metadata is None else canonical_json(metadata),
     }
     terms = {"expires_at": expires_at, "priority": priority, "unit_price": unit_price}
-    return transaction_of(_add(Owner.of(owner), amount, type, terms, facts, request, at, alongside))
+    return transaction_of(
+        _add(Owner.of(owner), request, at, alongside, amount=amount, kind=type, terms=terms, facts=facts)
+    )
 
 
 @whole
-def _add(
-    owner: Owner,
-    amount: int,
-    kind: str,
-    terms: dict[str, Any],
-    facts: dict[str, Any],
-    request: Request,
-    at: datetime | None,
-    alongside: dict[str, Any] | None,
-) -> Answer:
+def _add(owner: Owner, request: Request, at: datetime | None, alongside: dict[str, Any] | None, **gift: Any) -> Answer:
     with opened(owner, at=at, requests=[request], create=True) as page:
         replayed = page.replay(request)
         if replayed is not None:
             return replayed
-        recorded = give(page, request, amount=amount, kind=kind, terms=terms, facts=facts)
+        recorded = give(page, request, **gift)
         return page.record(request, transaction=recorded, alongside=alongside)
 
 

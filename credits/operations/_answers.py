@@ -13,30 +13,30 @@ M = TypeVar("M", bound=Model)
 
 def transaction_of(answer: Answer) -> CreditTransaction:
     """Return the answer's transaction with its entries, the balance ``after`` it, and whether it is a replay."""
-    if answer.remembered is not None:
-        found = CreditTransaction.objects.prefetch_related("entries").get(
-            balance_id=answer.remembered.balance_id, pk=answer.remembered.transaction_id
-        )
-    else:
-        assert answer.transaction is not None
+    if answer.transaction is not None:
         found = _stored(CreditTransaction, rows.transaction(answer.transaction))
         entries = [_stored(CreditEntry, rows.entry(answer.transaction, part)) for part in answer.transaction.entries]
-        prefetched(found, "entries", entries)
+        _prefetched(found, "entries", entries)
+    else:
+        assert answer.transaction_id is not None
+        found = CreditTransaction.objects.prefetch_related("entries").get(
+            balance_id=answer.balance_id, pk=answer.transaction_id
+        )
     found.after = answer.after
     found.alongside = answer.alongside
-    found.replayed = answer.remembered is not None
+    found.replayed = answer.replayed
     return found
 
 
 def _stored(model: type[M], columns: dict[str, Any]) -> M:
     made = model(**columns)
-    made._state.adding = False
+    made._state.adding = False  # noqa: SLF001 - Django has no public way to say that a row is in the database
     return made
 
 
-def prefetched(row: Model, relation: str, related: list[M]) -> None:
+def _prefetched(row: Model, relation: str, related: list[M]) -> None:
     """Let ``row.<relation>.all()`` answer with ``related`` instead of asking the database."""
     found = getattr(row, relation).all()
-    found._result_cache = related
-    found._prefetch_done = True
-    row._prefetched_objects_cache = {relation: found}  # type: ignore[attr-defined]
+    found._result_cache = related  # noqa: SLF001 - what prefetch_related does
+    found._prefetch_done = True  # noqa: SLF001 - what prefetch_related does
+    row._prefetched_objects_cache = {relation: found}  # type: ignore[attr-defined]  # noqa: SLF001 - likewise

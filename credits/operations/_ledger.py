@@ -31,13 +31,16 @@ _WRITE = (Path(__file__).parent.parent / "sql" / "write.sql").read_text(encoding
 
 @dataclass(slots=True)
 class Answer:
-    """What a request was answered: its transaction, its hold, and the balance right after it."""
+    """What a request was answered: the balance right after it, and what it wrote, here in memory or named by id."""
 
+    balance_id: UUID
     after: Snapshot
     alongside: dict[str, Any]
     transaction: Transaction | None = None
     hold: Hold | None = None
-    remembered: CreditRequest | None = None
+    transaction_id: UUID | None = None
+    hold_id: UUID | None = None
+    replayed: bool = False
 
 
 @dataclass(slots=True)
@@ -62,37 +65,64 @@ class Page:
         if bytes(remembered.fingerprint) != request.fingerprint:
             raise errors.IdempotencyKeyReusedError()
         after, alongside = read_answer(remembered.answer)
-        return Answer(after, alongside, remembered=remembered)
+        return Answer(
+            self.book.id,
+            after,
+            alongside,
+            transaction_id=remembered.transaction_id,
+            hold_id=remembered.hold_id,
+            replayed=True,
+        )
 
     def record(
         self,
         request: Request,
         *,
         transaction: Transaction | None = None,
+        transaction_id: UUID | None = None,
         hold: Hold | None = None,
         alongside: dict[str, Any] | None = None,
     ) -> Answer:
-        """Count the change, and remember its answer under the request's key."""
-        self.book.version += 1
-        self.recorded += 1
-        answer = Answer(self.book.snapshot(), alongside or {}, transaction, hold)
+        """Count the change, and remember its answer under the request's key.
+
+        The answer's transaction is one planned on this page, or an earlier one, named by its id.
+        """
+        self.touch()
+        answer = Answer(
+            self.book.id,
+            self.book.snapshot(),
+            alongside or {},
+            transaction,
+            hold,
+            transaction.id if transaction else transaction_id,
+            hold.id if hold else None,
+        )
         if request.key is not None:
-            text = spell_answer(answer.after, answer.alongside)
-            row = {
-                "id": uuid7(),
-                "balance_id": self.book.id,
-                "caller_id": request.caller,
-                "key": request.key,
-                "operation": request.operation,
-                "fingerprint": request.fingerprint,
-                "answer": text,
-                "transaction_id": transaction.id if transaction else None,
-                "hold_id": hold.id if hold else None,
-                "created_at": self.book.recorded_at,
-            }
-            self.requests.append(row)
-            self.known[request.caller, request.key] = CreditRequest(**row)
+            self._remember(request, answer)
         return answer
+
+    def repeat(self, request: Request, *, transaction_id: UUID | None, alongside: dict[str, Any]) -> Answer:
+        """Answer with an earlier transaction: nothing is written but the request's key, where it has one."""
+        if request.key is not None:
+            return self.record(request, transaction_id=transaction_id, alongside=alongside)
+        return Answer(self.book.id, self.book.snapshot(), alongside, transaction_id=transaction_id)
+
+    def _remember(self, request: Request, answer: Answer) -> None:
+        assert request.key is not None
+        row = {
+            "id": uuid7(),
+            "balance_id": self.book.id,
+            "caller_id": request.caller,
+            "key": request.key,
+            "operation": request.operation,
+            "fingerprint": request.fingerprint,
+            "answer": spell_answer(answer.after, answer.alongside),
+            "transaction_id": answer.transaction_id,
+            "hold_id": answer.hold_id,
+            "created_at": self.book.recorded_at,
+        }
+        self.requests.append(row)
+        self.known[request.caller, request.key] = CreditRequest(**row)
 
     def answer(self, request: Request, plan: Callable[["Page"], Answer]) -> Answer | DomainError:
         """Return the earlier answer, what ``plan`` records now, or the refusal; a refusal has changed nothing."""
@@ -102,7 +132,7 @@ class Page:
             return refusal
 
     def touch(self) -> None:
-        """Write what settling found, though nobody asked for more."""
+        """Count a change, so that the page is written; alone, it writes what settling found."""
         self.book.version += 1
         self.recorded += 1
 

@@ -1,0 +1,29 @@
+"""The months of a subscription, counted from its anchor. Pure."""
+
+import calendar
+from datetime import UTC, datetime
+
+
+def period_start(anchor: datetime, period: int) -> datetime:
+    """Return the instant at which period ``period`` begins: ``period`` months after ``anchor``, time of day kept, UTC.
+
+    Where the month is too short, its last day; always counted from the anchor itself, so it never drifts.
+    Period k is half-open: ``[period_start(k), period_start(k + 1))``.
+
+    >>> anchor = datetime(2025, 1, 31, 9, tzinfo=UTC)
+    >>> [period_start(anchor, k).strftime("%d %b") for k in range(4)]
+    ['31 Jan', '28 Feb', '31 Mar', '30 Apr']
+    """
+    anchor = anchor.astimezone(UTC)
+    year, month = divmod(anchor.year * 12 + anchor.month - 1 + period, 12)
+    day = min(anchor.day, calendar.monthrange(year, month + 1)[1])
+    return anchor.replace(year=year, month=month + 1, day=day)
+
+
+def period_at(anchor: datetime, at: datetime) -> int:
+    """Return the period that contains ``at``; before the anchor there is none, and period 0 stands in."""
+    anchor, at = anchor.astimezone(UTC), at.astimezone(UTC)
+    period = (at.year - anchor.year) * 12 + at.month - anchor.month
+    if period_start(anchor, period) > at:
+        period -= 1
+    return max(period, 0)

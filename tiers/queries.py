@@ -1,0 +1,67 @@
+"""Questions about who is promised what. Nothing here writes or locks."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count, Q, QuerySet
+
+from fluxori.identity.owner import Owner, OwnerLike
+from tiers.models import MonthlyAllocation, Subscription, Tier
+
+NO_TIER: dict[str, Any] = {"tier": None, "pending_tier": None, "next_allocation_at": None}
+
+
+def tier_facts(*, owner: OwnerLike) -> dict[str, Any]:
+    """Return what a balance's answer says of its tier, ready for JSON; all None where it has no tier.
+
+    ``next_allocation_at`` is when the first period begins that the monthly run has not yet looked after: it lies in
+    the past while that run is due.
+    """
+    subscription = subscription_of(owner=owner)
+    return facts(subscription) if subscription else dict(NO_TIER)
+
+
+def facts(subscription: Subscription) -> dict[str, Any]:
+    """Return the tier facts of a subscription at hand."""
+    pending = None
+    if subscription.scheduled_tier_id and subscription.scheduled_at:
+        pending = {"tier": subscription.scheduled_tier_id, "at": subscription.scheduled_at.isoformat()}
+    return {
+        "tier": subscription.tier_id,
+        "pending_tier": pending,
+        "next_allocation_at": subscription.next_allocation_at.isoformat(),
+    }
+
+
+def subscription_of(*, owner: OwnerLike) -> Subscription | None:
+    """Return the owner's subscription, or None."""
+    return Subscription.objects.filter(pk=Owner.of(owner).id).first()
+
+
+def public_tiers() -> QuerySet[Tier]:
+    """Return the tiers that are offered, the smallest first."""
+    return Tier.objects.filter(is_public=True)
+
+
+def due(*, at: datetime, tier: str | None = None) -> QuerySet[Subscription]:
+    """Return the active subscriptions with a period begun by ``at`` that the monthly run has not looked after."""
+    only = Q(tier=tier) if tier else Q()
+    return Subscription.objects.filter(only, status="active", next_allocation_at__lte=at).order_by("pk")
+
+
+def due_by_tier(*, at: datetime, tier: str | None = None) -> dict[str, int]:
+    """Return how many subscriptions of each tier are due."""
+    counted = due(at=at, tier=tier).order_by().values_list("tier").annotate(Count("pk"))
+    return dict(counted.order_by("tier"))
+
+
+def allocated_periods(subscriptions: Collection[Subscription]) -> set[tuple[UUID, int]]:
+    """Return which (balance, period) pairs from each subscription's next period on are already recorded."""
+    if not subscriptions:
+        return set()
+    earliest = min(subscription.next_period for subscription in subscriptions)
+    ids = [subscription.pk for subscription in subscriptions]
+    found = MonthlyAllocation.objects.filter(balance__in=ids, period__gte=earliest)
+    return set(found.values_list("balance", "period"))

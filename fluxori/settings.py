@@ -4,7 +4,10 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
+from corsheaders.defaults import default_headers
+
 from fluxori.env import Reader
+from fluxori.kernel import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -24,6 +27,7 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", None if PRODUCTION else ("localhost",
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", ())
 CORS_ALLOWED_ORIGINS = env.words("CORS_ALLOWED_ORIGINS", ())
 CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "x-request-id"]
 CORS_EXPOSE_HEADERS = ["X-Request-Id", "Idempotency-Replayed", "Retry-After"]
 
 INSTALLED_APPS = [
@@ -52,6 +56,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "fluxori.api.middleware.RequestIdMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -85,7 +91,8 @@ TEMPLATES = [
 
 # Without DATABASE_URL, manage.py starts a database of its own and sets it; what needs no database runs without.
 _database = env.database(
-    "DATABASE_URL", None if PRODUCTION else {"ENGINE": "django.db.backends.postgresql", "NAME": "fluxori", "OPTIONS": {}}
+    "DATABASE_URL",
+    None if PRODUCTION else {"ENGINE": "django.db.backends.postgresql", "NAME": "fluxori", "OPTIONS": {}},
 )
 _waits = (
     f"-c lock_timeout={env.integer('LOCK_TIMEOUT_MS', 5_000, minimum=1)}"
@@ -136,12 +143,75 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = not PRODUCTION
 
-REST_FRAMEWORK: dict[str, object] = {}
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["fluxori.api.authentication.BearerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": ["fluxori.api.throttling.CallerThrottle"],
+    "DEFAULT_PARSER_CLASSES": ["fluxori.api.parsing.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["fluxori.api.rendering.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "fluxori.api.negotiation.ContentNegotiation",
+    "DEFAULT_PAGINATION_CLASS": "fluxori.api.pagination.KeysetPagination",
+    "DEFAULT_FILTER_BACKENDS": ["fluxori.api.filters.FilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "fluxori.api.schema.Schema",
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "fluxori.api.problems.exception_handler",
+    "URL_FORMAT_OVERRIDE": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+    "TEST_REQUEST_RENDERER_CLASSES": ["fluxori.api.rendering.JSONRenderer"],
+}
+
+# Requests a minute. A caller without a token can only log in, or read what is public.
+THROTTLES = {
+    "user": env.integer("THROTTLE_USER", 1_200, minimum=1),
+    "service": env.integer("THROTTLE_SERVICE", 60_000, minimum=1),
+    "anonymous": env.integer("THROTTLE_ANONYMOUS", 300, minimum=1),
+    "login": env.integer("THROTTLE_LOGIN", 30, minimum=1),
+}
+# How many proxies in front of us add to X-Forwarded-For; beyond them it is the caller's own invention.
+PROXIES = env.integer("PROXIES", 0)
 
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=14),
+    "ALGORITHM": "HS256",
+    "SIGNING_KEY": SECRET_KEY,
+    "USER_ID_FIELD": "id",
+    "USER_ID_CLAIM": "sub",
 }
+
+# Another issuer whose tokens are accepted too: all three, or none.
+_foreign = {
+    "jwks_url": env.text("FOREIGN_JWKS_URL", ""),
+    "issuer": env.text("FOREIGN_ISSUER", ""),
+    "audience": env.text("FOREIGN_AUDIENCE", ""),
+}
+if any(_foreign.values()) and not all(_foreign.values()):
+    env.refuse("FOREIGN_JWKS_URL, FOREIGN_ISSUER and FOREIGN_AUDIENCE belong together: set all of them, or none")
+FOREIGN_ISSUER = _foreign if all(_foreign.values()) else None
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Fluxori Credits",
+    "DESCRIPTION": "Balances, grants, transactions and subscription tiers of the Fluxori platform.",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    # Enumerations stand where they are used: the same words mean different things in different places.
+    "POSTPROCESSING_HOOKS": [],
+    "COMPONENT_SPLIT_REQUEST": False,
+}
+
+LOGGING = logs.configured(
+    as_json=env.choice("LOG_FORMAT", ("console", "json"), "json" if PRODUCTION else "console") == "json",
+    level=env.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
+)
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # what our own middleware made of it
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = 10  # one line a request, when it is finished
+DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = 20  # a refusal is an ordinary answer
 
 if PRODUCTION:
     SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", True)

@@ -1,6 +1,25 @@
-"""Every door of the house, in one place."""
+"""Every door of the house, in one place. What is nowhere else is a problem document, in development too."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularSwaggerView
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from fluxori.api import health, problems
+from fluxori.api.schema import schema_view
+
+urlpatterns = [
+    path("api/", include("fluxori.identity.api.urls")),
+    path("api/", include("credits.api.urls")),
+    path("api/", include("tiers.api.urls")),
+    path("api/schema", schema_view, name="schema"),
+    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("health/live", health.live),
+    path("health/ready", health.ready),
+    path("admin/", admin.site.urls),
+    re_path(r"^(?:api|health)(?:/.*)?$", problems.page_not_found),
+]
+
+handler400 = problems.bad_request
+handler403 = problems.permission_denied
+handler404 = problems.page_not_found
+handler500 = problems.server_error

@@ -10,7 +10,6 @@ from django.db.models.functions import Lower
 from fluxori.kernel import clock
 from fluxori.kernel.ids import uuid7
 
-
 if TYPE_CHECKING:
     EmailField = models.EmailField[str, str]
 else:

@@ -1,0 +1,148 @@
+"""Pages by key, newest first: every page costs the same however deep it lies, and nothing is ever counted.
+
+A view says how its list is ordered: ``keyset = ("sequence",)``, names of its model's columns, all descending, together
+unique. ``{"results": [...], "next": url or null, "previous": url or null}``.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+from django.core import signing
+from django.core.exceptions import ValidationError
+from django.db.models import Model, Q
+from rest_framework.pagination import BasePagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from fluxori.api.errors import BadInput
+from fluxori.api.fields import WholeNumber
+from fluxori.kernel.errors import FieldError
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+
+Direction = Literal["older", "newer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a page starts: beyond the row with these values, seen in this direction."""
+
+    direction: Direction
+    values: tuple[str, ...]
+
+
+class KeysetPagination(BasePagination):
+    """One page of an ordered queryset. A cursor is signed, and good only for the list and filters it came from.
+
+    :raises BadInput: ``limit`` outside 1-200, a cursor that was tampered with or belongs to another list
+    """
+
+    keyset: Sequence[str] = ("id",)
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
+        self._request = request
+        self._keyset: Sequence[str] = getattr(view, "keyset", self.keyset)
+        self._limit = _limit(request)
+        self._cursor = self._read_cursor(queryset.model)
+        newer = self._cursor is not None and self._cursor.direction == "newer"
+        signs = "" if newer else "-"
+        ordered = queryset.order_by(*(f"{signs}{name}" for name in self._keyset))
+        if self._cursor is not None:
+            ordered = ordered.filter(beyond(self._keyset, self._cursor.values, "gt" if newer else "lt"))
+        rows = list(ordered[: self._limit + 1])
+        self._more = len(rows) > self._limit
+        del rows[self._limit :]
+        self._rows = rows[::-1] if newer else rows
+        return self._rows
+
+    def page_of(self, results: Iterable[Any]) -> dict[str, Any]:
+        """Return the page that holds these ``results``, one for each row of ``paginate_queryset``."""
+        newer = self._cursor is not None and self._cursor.direction == "newer"
+        has_older = self._more or newer
+        has_newer = self._more if newer else self._cursor is not None
+        return {
+            "results": list(results),
+            "next": self._link("older", self._rows[-1]) if self._rows and has_older else None,
+            "previous": self._link("newer", self._rows[0]) if self._rows and has_newer else None,
+        }
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response(self.page_of(data))
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        link = {"type": ["string", "null"], "format": "uri"}
+        return {
+            "type": "object",
+            "required": ["results", "next", "previous"],
+            "properties": {"results": schema, "next": link, "previous": link},
+        }
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:  # noqa: ARG002
+        limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
+        return [
+            {"name": "limit", "in": "query", "required": False, "schema": limit},
+            {"name": "cursor", "in": "query", "required": False, "schema": {"type": "string"}},
+        ]
+
+    def _read_cursor(self, model: type[Model]) -> Cursor | None:
+        written = self._request.query_params.get("cursor")
+        if written is None:
+            return None
+        try:
+            direction, *values = self._signer().unsign_object(written)
+            # Signed by us, so what is inside is what we put there; a changed key column is not.
+            for name, value in zip(self._keyset, values, strict=True):
+                column: Any = model._meta.get_field(name)  # noqa: SLF001 - Django documents it
+                column.to_python(value)
+        except (signing.BadSignature, ValueError, ValidationError):
+            raise BadInput(
+                [FieldError("cursor", "invalid_cursor", "This cursor belongs to no page of this list.")]
+            ) from None
+        return Cursor(direction, tuple(values))
+
+    def _link(self, direction: Direction, row: Any) -> str:
+        values = [_text(getattr(row, name)) for name in self._keyset]
+        cursor = self._signer().sign_object([direction, *values])
+        kept = [(name, value) for name, value in self._request.query_params.items() if name != "cursor"]
+        return self._request.build_absolute_uri(f"{self._request.path}?{urlencode([*kept, ('cursor', cursor)])}")
+
+    def _signer(self) -> signing.Signer:
+        """Return a signer that binds a cursor to this path and its filters; the page size may change on the way."""
+        params = self._request.query_params
+        kept = sorted((name, value) for name, value in params.items() if name not in {"cursor", "limit"})
+        return signing.Signer(salt=f"fluxori.page:{self._request.path}?{urlencode(kept)}")
+
+
+def beyond(keyset: Sequence[str], values: Sequence[Any], lookup: Literal["gt", "lt"]) -> Q:
+    """Return the condition for rows past ``values`` in the order of ``keyset``.
+
+    The outer bound on the first column is implied by the rest; it is what lets PostgreSQL enter the index there.
+    """
+    first, *rest = keyset
+    here = Q(**{f"{first}__{lookup}": values[0]})
+    if not rest:
+        return here
+    tied = Q(**{first: values[0]}) & beyond(rest, values[1:], lookup)
+    return Q(**{f"{first}__{lookup}e": values[0]}) & (here | tied)
+
+
+_LIMIT = WholeNumber(min_value=1, max_value=MAX_LIMIT)
+
+
+def _limit(request: Request) -> int:
+    texts = request.query_params.getlist("limit")
+    if not texts:
+        return DEFAULT_LIMIT
+    if len(texts) > 1:
+        raise BadInput([FieldError("limit", "wrong_type", "This stands twice in the query; give it once.")])
+    value = _LIMIT.from_text(texts[0])
+    if type(value) is not int or not 1 <= value <= MAX_LIMIT:
+        raise BadInput([FieldError("limit", "out_of_range", f"This must be a whole number from 1 to {MAX_LIMIT}.")])
+    return value
+
+
+def _text(value: Any) -> str:
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)

@@ -1,0 +1,109 @@
+"""Bodies: small, JSON, and read alike by everybody, or refused before any view sees them."""
+
+import json
+from collections.abc import Mapping
+from math import isfinite
+from typing import IO, Any
+
+from rest_framework.parsers import BaseParser
+
+from fluxori.api.errors import BadInput, Malformed, PayloadTooLarge
+from fluxori.kernel.errors import FieldError
+
+KIB = 1024
+MAX_BODY = 64 * KIB
+MAX_BATCH_BODY = 1024 * KIB
+MAX_DEPTH = 32
+
+
+class JSONParser(BaseParser):
+    """Reads one JSON object.
+
+    A view may allow more bytes by an attribute ``max_body``.
+
+    :raises PayloadTooLarge: beyond that, whatever Content-Length says; no more than that is ever read
+    :raises Malformed: not UTF-8, not JSON, NaN or Infinity, a number without bounds, a name that stands twice in one
+        object, nested deeper than 32
+    :raises BadInput: JSON, but not an object
+    """
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,  # noqa: ARG002 - the framework's signature
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        context = parser_context or {}
+        limit: int = getattr(context.get("view"), "max_body", MAX_BODY)
+        body = _read(stream, limit, declared=_declared_length(context))
+        parsed = parse_json(body)
+        if not isinstance(parsed, dict):
+            raise BadInput([FieldError("", "wrong_type", "The body must be a JSON object.")])
+        return parsed
+
+
+def parse_json(body: bytes) -> Any:
+    """Return what ``body`` says. :raises Malformed: if it is not JSON that every reader understands alike"""
+    try:
+        text = body.decode("utf-8")
+        parsed = _decoder.decode(text)
+    except UnicodeDecodeError:
+        raise Malformed("The body is not UTF-8.") from None
+    except RecursionError:
+        raise Malformed(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
+    except ValueError as fault:
+        raise Malformed(f"The body is not JSON: {fault}") from None
+    # Only a body with that many brackets can be too deep, and hardly any has.
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth_exceeds(parsed, MAX_DEPTH):
+        raise Malformed(f"The body is nested deeper than {MAX_DEPTH} levels.")
+    return parsed
+
+
+def _declared_length(context: Mapping[str, Any]) -> int:
+    return int(context["request"].META.get("CONTENT_LENGTH") or 0) if "request" in context else 0
+
+
+def _read(stream: IO[Any], limit: int, *, declared: int) -> bytes:
+    if declared > limit:
+        raise PayloadTooLarge(limit=limit)
+    body: bytes = stream.read(limit + 1)
+    if len(body) > limit:
+        raise PayloadTooLarge(limit=limit)
+    return body
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice[:100]!r} stands twice in one object")
+    return members
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+def _constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number, parse_constant=_constant)
+
+
+def _depth_exceeds(parsed: Any, limit: int) -> bool:
+    level = [parsed]
+    for _ in range(limit + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)

@@ -1,0 +1,23 @@
+"""Doors by role, as the database has it. Staff of the admin site are not admins of the API by that alone."""
+
+from typing import Any, ClassVar
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from fluxori.identity.models import User
+
+
+class _HasRole(BasePermission):
+    roles: ClassVar[frozenset[str]]
+
+    def has_permission(self, request: Request, view: Any) -> bool:  # noqa: ARG002 - the framework's signature
+        return getattr(request.user, "role", None) in self.roles
+
+
+class IsAdmin(_HasRole):
+    roles = frozenset({User.Role.ADMIN})
+
+
+class IsAdminOrService(_HasRole):
+    roles = frozenset({User.Role.ADMIN, User.Role.SERVICE})

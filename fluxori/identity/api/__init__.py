@@ -1,0 +1,1 @@
+"""The doors of identity: logging in, who am I, and provisioning."""

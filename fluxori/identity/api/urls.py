@@ -1,0 +1,20 @@
+"""Where the doors of identity are found."""
+
+from django.urls import path
+
+from fluxori.identity.api import views
+
+members = "organizations/<uuid:organization_id>/members"
+
+urlpatterns = [
+    path("auth/token", views.LoginViewSet.as_view({"post": "token"})),
+    path("auth/token/refresh", views.TokenViewSet.as_view({"post": "refresh"})),
+    path("auth/token/verify", views.TokenViewSet.as_view({"post": "verify"})),
+    path("auth/logout", views.TokenViewSet.as_view({"post": "logout"})),
+    path("me", views.MeViewSet.as_view({"get": "retrieve"})),
+    path("users", views.UserViewSet.as_view({"get": "list", "post": "create"})),
+    path("users/<uuid:pk>", views.UserViewSet.as_view({"patch": "partial_update"})),
+    path("organizations", views.OrganizationViewSet.as_view({"post": "create"})),
+    path(members, views.MemberViewSet.as_view({"get": "list"})),
+    path(f"{members}/<uuid:user_id>", views.MemberViewSet.as_view({"put": "update", "delete": "destroy"})),
+]

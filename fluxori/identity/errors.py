@@ -1,0 +1,54 @@
+"""Every reason identity has to refuse, each with its stable code."""
+
+from fluxori.kernel.errors import Conflict, DomainError, Forbidden, NotFound, Unavailable
+
+
+class Unauthenticated(DomainError):
+    """We do not know who is calling."""
+
+
+class InvalidCredentialsError(Unauthenticated):
+    code = "invalid_credentials"
+    title = "The e-mail address or the password is wrong"
+
+
+class TokenNotValidError(Unauthenticated):
+    """Expired, revoked, of the wrong type, not signed by us, or of a user who may no longer log in."""
+
+    code = "token_not_valid"
+    title = "The token is not valid"
+
+
+class PermissionDeniedError(Forbidden):
+    code = "permission_denied"
+    title = "You may not do this"
+
+
+class UserNotFoundError(NotFound):
+    code = "user_not_found"
+    title = "There is no such user"
+
+
+class OrganizationNotFoundError(NotFound):
+    code = "organization_not_found"
+    title = "There is no such organization"
+
+
+class EmailTakenError(Conflict):
+    code = "email_taken"
+    title = "Another user has this e-mail address"
+
+
+class ExternalIdTakenError(Conflict):
+    code = "external_id_taken"
+    title = "This external id is already in use"
+
+
+class LastOwnerError(Conflict):
+    code = "last_owner"
+    title = "An organization keeps at least one owner"
+
+
+class IssuerUnavailableError(Unavailable):
+    code = "busy"
+    title = "The issuer of this token cannot be reached"

@@ -7,12 +7,13 @@ from credits.operations._whole import whole
 
 
 @whole
-def expire_credits(*, balance_ids: Iterable[UUID], at: datetime) -> dict[str, int]:
+def expire_credits(*, balance_ids: Iterable[UUID], at: datetime, dry_run: bool = False) -> dict[str, int]:
     """Write what has fallen due by ``at`` on these balances: lapsed holds, expired credits, rollovers, repaid debt.
 
     Nobody has to wait for it: an expired credit cannot be spent or shown from the instant it expires. It only puts
     in the history what every read already says. Balances with nothing due are left as they are, so it can be repeated.
-    Returns how many balances changed, how many transactions were written, and how many credits left.
+    Returns how many balances changed, how many transactions were written, and how many credits left; with ``dry_run``
+    how many would, writing nothing.
     """
     changed = written = expired = 0
     with opened_many(balance_ids, at=at) as pages:
@@ -22,5 +23,6 @@ def expire_credits(*, balance_ids: Iterable[UUID], at: datetime) -> dict[str, in
             changed += 1
             written += len(page.book.transactions)
             expired -= sum(recorded.amount for recorded in page.book.transactions)
-            page.touch()
+            if not dry_run:
+                page.touch()
     return {"balances": changed, "transactions": written, "credits": expired}

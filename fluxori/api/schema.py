@@ -1,7 +1,7 @@
 """The API described for machines: OpenAPI 3.1, with one shape for everything that is refused."""
 
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
@@ -16,9 +16,11 @@ from fluxori.api.serializers import Out
 
 PROBLEM = "application/problem+json"
 
+Direction = Literal["request", "response"]
+
 
 class FieldFaultOut(Out):
-    field = Text(help_text="As the caller wrote it.")  # type: ignore[assignment] # the framework's own attribute
+    field = Text(help_text="As the caller wrote it.")
     code = Text()
     detail = Text()
 
@@ -32,15 +34,18 @@ class ProblemOut(Out):
     detail = Text()
     code = Text(help_text="Stable; listed in docs/errors.md.")
     request_id = Text(allow_null=True)
-    errors = FieldFaultOut(many=True, required=False, help_text="With the code `invalid`: each field that is wrong.")
+    errors = FieldFaultOut(  # type: ignore[assignment] # the framework has an attribute of that name
+        many=True, required=False, help_text="With the code `invalid`: each field that is wrong."
+    )
 
 
-class Schema(AutoSchema):  # type: ignore[misc] # drf-spectacular has no types
+class Schema(AutoSchema):
     """Says of every operation that whatever is not listed is a problem document."""
 
-    def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
+    def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
-        problem = self._get_response_for_code(ProblemOut, "default", media_types=[PROBLEM], direction=direction)
+        make: Any = self._get_response_for_code
+        problem = make(ProblemOut, "default", media_types=[PROBLEM], direction=direction)
         return {**bodies, "default": {**problem, "description": "Refused, or failed"}}
 
     def get_tags(self) -> list[str]:
@@ -49,7 +54,7 @@ class Schema(AutoSchema):  # type: ignore[misc] # drf-spectacular has no types
         return [first]
 
 
-class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[misc,no-untyped-call]
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call] # it registers itself
     target_class = "fluxori.api.authentication.BearerAuthentication"
     name = "bearer"
 
@@ -65,4 +70,5 @@ def schema_view(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - the sam
 @cache
 def _document() -> bytes:
     """Return the document. It cannot change while the process lives, and takes a while to make."""
-    return to_json(SchemaGenerator().get_schema(request=None, public=True))
+    make: Any = SchemaGenerator
+    return to_json(make().get_schema(request=None, public=True))

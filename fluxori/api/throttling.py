@@ -65,7 +65,8 @@ class LoginNameThrottle(_WindowThrottle):
     """Each account that is logged in to, from wherever."""
 
     def counted(self, request: Request) -> tuple[Scope, str] | None:
-        email = request.data.get("email")
+        body: Any = request.data
+        email = body.get("email")
         if not isinstance(email, str):
             return None
         return "login", hashlib.sha256(email.lower().encode("utf-8", "replace")).hexdigest()

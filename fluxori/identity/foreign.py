@@ -40,7 +40,7 @@ class Issuer:
 
 def configured() -> Issuer | None:
     """Return the issuer of the settings, or None where there is none."""
-    told: dict[str, str] | None = settings.FOREIGN_ISSUER
+    told: dict[str, str] | None = getattr(settings, "FOREIGN_ISSUER", None)
     return Issuer(**told) if told else None
 
 

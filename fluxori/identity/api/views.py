@@ -78,7 +78,7 @@ class UserViewSet(viewsets.GenericViewSet[User]):
     queryset = queries.users()
     filterset_class = UserFilters
 
-    def list(self, request: Request) -> Response:
+    def list(self, request: Request) -> Response:  # noqa: ARG002 - the filters read it
         """Every user, newest first."""
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response([serializers.UserOut.of(user) for user in page or []])

@@ -32,6 +32,8 @@ def tidy(book: Book, at: datetime) -> None:
     expiry and up to the grant's ``roll_cap``, as ``rollover``; whatever can be spent then repays debt first.
     """
     for grant in book.spendable():
+        if grant.remaining == 0:
+            continue  # trimmed on the way, when an earlier one rolled over
         if grant.voided_at is not None:
             book.post("void", at, [Draw(grant, -grant.remaining)], Particulars(description="Credits voided"))
         elif grant.expired(at):
@@ -91,7 +93,12 @@ def _roll(book: Book, grant: Grant, amount: int, at: datetime) -> None:
 
 def _trim(book: Book, cap: int, at: datetime) -> None:
     """Expire the oldest rolled-over credits beyond ``cap``."""
-    pool = [grant for grant in book.grants.values() if grant.source == "rollover" and grant.remaining > 0]
+    # What leaves at this instant anyway is not in the pool, or it would push out credits that may stay.
+    pool = [
+        grant
+        for grant in book.spendable()
+        if grant.source == "rollover" and grant.voided_at is None and not grant.expired(at)
+    ]
     excess = sum(grant.remaining for grant in pool) - cap
     for grant in sorted(pool, key=lambda grant: (grant.effective_at, grant.id)):
         trimmed = min(excess, grant.remaining)

@@ -15,6 +15,7 @@ from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from fluxori.kernel.ids import uuid7
 
+UNIT_PRICE_STEP = Decimal(1).scaleb(-bounds.UNIT_PRICE_PLACES)
 TYPES = ("allocation", "purchase", "promotion")
 
 
@@ -58,6 +59,9 @@ def add_credits(
     if metadata is not None:
         arguments.metadata("metadata", metadata)
     arguments.refuse()
+    if unit_price is not None:
+        # One spelling, so that R0.1 and R0.10 are the same request.
+        unit_price = unit_price.quantize(UNIT_PRICE_STEP)
     request = ask(
         "add_credits",
         actor=actor,

@@ -2,7 +2,7 @@
 
 from typing import Any, TypeVar
 
-from django.db.models import Model
+from django.db.models import Model, Prefetch
 
 from credits.models import CreditEntry, CreditTransaction
 from credits.operations import _rows as rows
@@ -19,7 +19,9 @@ def transaction_of(answer: Answer) -> CreditTransaction:
         _prefetched(found, "entries", entries)
     else:
         assert answer.transaction_id is not None
-        found = CreditTransaction.objects.prefetch_related("entries").get(
+        # Every index of the entries leads with the balance, so the balance must be said.
+        entries_of = CreditEntry.objects.filter(balance_id=answer.balance_id).order_by("position")
+        found = CreditTransaction.objects.prefetch_related(Prefetch("entries", entries_of)).get(
             balance_id=answer.balance_id, pk=answer.transaction_id
         )
     found.after = answer.after

@@ -47,13 +47,19 @@ class Arguments:
             self.fault(field, "invalid_choice", f"It must be one of {', '.join(choices)}.")
 
     def instant(self, field: str, value: Any) -> None:
-        if not isinstance(value, datetime) or value.tzinfo is None:
+        if not isinstance(value, datetime) or value.utcoffset() is None:
             self.fault(field, "wrong_type", "An aware instant is needed.")
+            return
+        try:
+            value.astimezone(UTC)
+        except OverflowError:
+            # Within bounds where it was written, but in UTC a year that cannot be read back.
+            self.fault(field, "out_of_range", "It must lie in the years 1 to 9999, in UTC.")
 
     def unit_price(self, field: str, value: Any) -> None:
         if not isinstance(value, Decimal) or not value.is_finite():
             self.fault(field, "wrong_type", "A decimal number of rand is needed.")
-        elif not 0 <= value < 10 ** (bounds.UNIT_PRICE_DIGITS - bounds.UNIT_PRICE_PLACES):
+        elif value.is_signed() or value >= 10 ** (bounds.UNIT_PRICE_DIGITS - bounds.UNIT_PRICE_PLACES):
             self.fault(field, "out_of_range", "It is not a price of one credit in rand.")
         elif value != round(value, bounds.UNIT_PRICE_PLACES):
             self.fault(field, "out_of_range", f"At most {bounds.UNIT_PRICE_PLACES} decimal places.")

@@ -1,4 +1,4 @@
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -7,7 +7,7 @@ from credits.operations._whole import whole
 
 
 @whole
-def expire_credits(*, balance_ids: Iterable[UUID], at: datetime, dry_run: bool = False) -> dict[str, int]:
+def expire_credits(*, balance_ids: Collection[UUID], at: datetime, dry_run: bool = False) -> dict[str, int]:
     """Write what has fallen due by ``at`` on these balances: lapsed holds, expired credits, rollovers, repaid debt.
 
     Nobody has to wait for it: an expired credit cannot be spent or shown from the instant it expires. It only puts

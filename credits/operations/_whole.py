@@ -20,13 +20,15 @@ def whole(operation: Callable[P, R]) -> Callable[P, R]:
     """Run ``operation`` in one database transaction, and again, a few times, after a deadlock.
 
     Inside a caller's own ``atomic`` it joins that transaction instead: what it did stands or falls with the caller's
-    commit, its locks last until then, and there is no second try, since the first part is not ours to repeat.
+    commit, its locks last until then, and there is no second try, since the first part is not ours to repeat. A refusal
+    that the caller catches leaves nothing behind there either.
     """
 
     @wraps(operation)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         if connection.in_atomic_block:
-            return operation(*args, **kwargs)
+            with transaction.atomic():
+                return operation(*args, **kwargs)
         for attempt in range(1, _TRIES):
             try:
                 with transaction.atomic():

@@ -45,10 +45,19 @@ def public_tiers() -> QuerySet[Tier]:
     return Tier.objects.filter(is_public=True)
 
 
-def due(*, at: datetime, tier: str | None = None) -> QuerySet[Subscription]:
-    """Return the active subscriptions with a period begun by ``at`` that the monthly run has not looked after."""
+def is_tier(code: str) -> bool:
+    """Return whether there is such a tier, offered or not."""
+    return Tier.objects.filter(pk=code).exists()
+
+
+def due(*, at: datetime, tier: str | None = None, after: UUID | None = None) -> QuerySet[Subscription]:
+    """Return the active subscriptions with a period begun by ``at`` that the monthly run has not looked after.
+
+    In order of the balance's id, from beyond ``after``.
+    """
     only = Q(tier=tier) if tier else Q()
-    return Subscription.objects.filter(only, status="active", next_allocation_at__lte=at).order_by("pk")
+    beyond = Q(pk__gt=after) if after else Q()
+    return Subscription.objects.filter(only, beyond, status="active", next_allocation_at__lte=at).order_by("pk")
 
 
 def due_by_tier(*, at: datetime, tier: str | None = None) -> dict[str, int]:

@@ -53,6 +53,7 @@ INSTALLED_APPS = [
     "fluxori.identity",
     "credits",
     "tiers",
+    "fluxori.demo",
 ]
 
 MIDDLEWARE = [

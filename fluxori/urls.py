@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path, re_path
+from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularSwaggerView
 
 from fluxori.api import health, problems
@@ -16,7 +17,7 @@ urlpatterns = [
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("admin/", admin.site.urls),
-    re_path(r"^(?:api|health)(?:/.*)?$", problems.page_not_found),
+    re_path(r"^(?:api|health)(?:/.*)?$", csrf_exempt(problems.page_not_found)),
 ]
 
 handler400 = problems.bad_request

@@ -1,5 +1,6 @@
 """The demo's server: the same application and server as in production, on the loopback only."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -42,7 +43,13 @@ def serving(port: int) -> Iterator["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-m", "gunicorn", "fluxori.wsgi", "--bind", f"127.0.0.1:{port}"]
     command += ["--workers", "2", "--threads", "4", "--log-level", "warning"]
     # A session of its own: Ctrl-C reaches us, and we stop it.
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True)  # noqa: S603
+    server = subprocess.Popen(  # noqa: S603 - our own interpreter
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        env={"LOG_LEVEL": "WARNING", **os.environ},
+        start_new_session=True,
+    )
     try:
         _wait(server, port)
         yield server

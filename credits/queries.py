@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import BigIntegerField, Case, F, OuterRef, Q, QuerySet, Subquery, Sum, TextField, Value, When
+from django.db.models.functions import Coalesce, Greatest
 
-from credits import errors
+from credits import bounds, errors
 from credits.book import Book, Grant, Hold, Snapshot
-from credits.models import CreditBalance, CreditGrant, CreditTransaction, FeaturePrice
+from credits.models import CreditBalance, CreditGrant, CreditPin, CreditTransaction, Feature, FeaturePrice
 from credits.settling import settle
 from fluxori.identity.owner import Owner, OwnerLike
 from fluxori.kernel import clock
@@ -67,7 +69,7 @@ def get_transaction(*, transaction_id: UUID, visible: Q | None = None) -> Credit
     """
     found = (
         CreditTransaction.objects.filter(visible or Q(), pk=transaction_id)
-        .select_related("balance", "price")
+        .select_related("balance", "price", "actor")
         .prefetch_related("entries__grant", "reversed_by")
         .first()
     )
@@ -76,9 +78,40 @@ def get_transaction(*, transaction_id: UUID, visible: Q | None = None) -> Credit
     return found
 
 
-def get_grants(*, owner: OwnerLike) -> QuerySet[CreditGrant]:
-    """Return every grant the owner was ever given, newest first; none where no balance was opened."""
-    return CreditGrant.objects.filter(balance_id=Owner.of(owner).id).order_by("-id")
+def get_grants(*, owner: OwnerLike, at: datetime) -> QuerySet[CreditGrant]:
+    """Return every grant the owner was ever given, newest first, as it stands at ``at``; none without a balance.
+
+    What has fallen due counts, written or not: ``free`` is what remains, ``pinned`` what open holds keep, both in whole
+    credits, and ``status`` one of active, spent, expired and voided.
+    """
+    return _standing(CreditGrant.objects.filter(balance_id=Owner.of(owner).id), at).order_by("-id")
+
+
+def _standing(grants: QuerySet[CreditGrant], at: datetime) -> QuerySet[CreditGrant]:
+    lapsed = CreditPin.objects.filter(
+        balance=OuterRef("balance"), grant=OuterRef("pk"), hold__status="open", hold__expires_at__lte=at
+    )
+    due = Case(When(held__gt=0, then=_sum(lapsed, "grant", "amount")), default=0, output_field=BigIntegerField())
+    gone = Q(voided_at__isnull=False) | Q(expires_at__lte=at)
+    return (
+        grants.annotate(due=due)
+        .annotate(pinned=F("held") - F("due"), free=Case(When(gone, then=0), default=F("remaining") + F("due")))
+        .annotate(
+            status=Case(
+                When(voided_at__isnull=False, then=Value("voided")),
+                When(expires_at__lte=at, then=Value("expired")),
+                When(live=True, then=Value("active")),
+                default=Value("spent"),
+                output_field=TextField(),
+            )
+        )
+    )
+
+
+def _sum(rows: QuerySet[Any], per: str, column: str) -> Coalesce:
+    """Return the sum of a column over the rows that belong to each ``per``; 0 where there are none."""
+    summed = rows.order_by().values(per).annotate(summed=Sum(column, output_field=BigIntegerField()))
+    return Coalesce(Subquery(summed.values("summed")), 0, output_field=BigIntegerField())
 
 
 def prices(features: Iterable[str], *, at: datetime) -> dict[str, FeaturePrice]:
@@ -89,6 +122,89 @@ def prices(features: Iterable[str], *, at: datetime) -> dict[str, FeaturePrice]:
         .distinct("feature_id")
     )
     return {row.feature_id: row for row in rows}
+
+
+def cost_of(feature: str, quantity: int, current: FeaturePrice | None) -> int:
+    """Return what ``quantity`` units of a feature cost at its current price, in whole credits.
+
+    :raises FeatureNotFoundError: if it has no price
+    :raises InvalidArgumentError: ``out_of_range`` if quantity times price exceeds 10**12
+    """
+    if current is None:
+        raise errors.FeatureNotFoundError(feature=feature)
+    cost = current.credits * quantity
+    if cost > bounds.MAX_CREDITS:
+        raise errors.InvalidArgumentError.field(
+            "quantity", "out_of_range", f"Quantity times price must not exceed {bounds.MAX_CREDITS}."
+        )
+    return cost
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Whether a deduction would be allowed now, and the first reason if not. Credits are whole."""
+
+    allowed: bool
+    cost: int
+    available: int
+    reason: str | None
+
+
+def check_spending(
+    *,
+    owner: OwnerLike,
+    amount: int | None = None,
+    feature: str | None = None,
+    quantity: int = 1,
+    permitted: bool = True,
+    at: datetime,
+) -> Check:
+    """Return whether the owner's balance would pay for ``amount`` credits, or ``quantity`` of a ``feature``, at ``at``.
+
+    Exactly one of ``amount`` and ``feature`` is given. ``reason`` is the first of permission_denied (the member who
+    asks is not ``permitted`` to spend), balance_not_found, spending_suspended and insufficient_credits: the order in
+    which the deduction itself refuses.
+
+    :raises FeatureNotFoundError: if there is no such feature, or it has no price at that instant
+    :raises InvalidArgumentError: ``out_of_range`` if quantity times price exceeds 10**12
+    """
+    cost = amount or 0
+    if feature is not None:
+        cost = cost_of(feature, quantity, prices([feature], at=at).get(feature))
+    whose = Owner.of(owner)
+    row = _one_row(_BOOKS, {"balances": [whose.id], "at": at, "holds": []})
+    try:
+        book = _settled(whose, row, at=at)
+    except errors.BalanceNotFoundError as missing:
+        return Check(False, cost, 0, missing.code if permitted else "permission_denied")
+    reasons = {
+        "permission_denied": not permitted,
+        errors.SpendingSuspendedError.code: book.suspended_at is not None,
+        errors.InsufficientCreditsError.code: book.available < cost,
+    }
+    reason = next((code for code, applies in reasons.items() if applies), None)
+    return Check(reason is None, cost, book.available, reason)
+
+
+def get_features(*, at: datetime) -> QuerySet[Feature]:
+    """Return the features that have a price in force at ``at``; ``price`` is in whole credits for one unit."""
+    current = FeaturePrice.objects.filter(feature=OuterRef("pk"), effective_from__lte=at).order_by("-effective_from")
+    return Feature.objects.annotate(price=Subquery(current.values("credits")[:1])).filter(price__isnull=False)
+
+
+def get_balances(*, at: datetime) -> QuerySet[CreditBalance]:
+    """Return every balance, each with what is ``available`` at ``at``: expired credits do not count, swept or not."""
+    grants = _standing(CreditGrant.objects.filter(balance=OuterRef("pk"), live=True), at)
+    free = _sum(grants, "balance", "free")
+    return CreditBalance.objects.annotate(available=Greatest(free - F("debt"), 0, output_field=BigIntegerField()))
+
+
+def snapshots(balance_ids: Iterable[UUID], *, at: datetime) -> dict[UUID, Snapshot]:
+    """Return these balances as they stand at ``at``, all read at once."""
+    found = books(balance_ids, at=at)
+    for book in found.values():
+        settle(book, max(at, book.last_at))
+    return {key: book.snapshot() for key, book in found.items()}
 
 
 def existing(owner: OwnerLike) -> CreditBalance | None:

@@ -1,7 +1,8 @@
 """Questions about who is promised what. Nothing here writes or locks."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -74,3 +75,19 @@ def allocated_periods(subscriptions: Collection[Subscription]) -> set[tuple[UUID
     ids = [subscription.pk for subscription in subscriptions]
     found = MonthlyAllocation.objects.filter(balance__in=ids, period__gte=earliest)
     return set(found.values_list("balance", "period"))
+
+
+def tier_facts_of(balance_ids: Iterable[UUID]) -> dict[UUID, dict[str, Any]]:
+    """Return the tier facts of many balances, read at once."""
+    ids = list(balance_ids)
+    found = {row.pk: facts(row) for row in Subscription.objects.filter(pk__in=ids)}
+    return {key: found.get(key, NO_TIER) for key in ids}
+
+
+def value_per_credit(price: Decimal, monthly_credits: int) -> Decimal:
+    """Return what one credit is worth at a monthly price, in rand, rounded half to even at six decimal places.
+
+    >>> value_per_credit(Decimal(32), 400)
+    Decimal('0.080000')
+    """
+    return (price / monthly_credits).quantize(Decimal("0.000001"))

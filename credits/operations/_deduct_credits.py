@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from credits import bounds, burn_order, errors
+from credits import bounds, burn_order, errors, queries
 from credits.book import Draw
 from credits.models import CreditTransaction
 from credits.operations._answers import transaction_of
@@ -153,7 +153,12 @@ def _deduct(
     owner: Owner, deductions: list[Deduction], asked: list[Request | DomainError], at: datetime | None
 ) -> list[Answer | DomainError]:
     requests = [request for request in asked if isinstance(request, Request)]
-    features = {deduction.feature for deduction in deductions if deduction.feature is not None}
+    # Only what passed its checks may reach the database: one faulty deduction must not fail the others.
+    features = {
+        deduction.feature
+        for deduction, request in zip(deductions, asked, strict=True)
+        if isinstance(request, Request) and deduction.feature is not None
+    }
     with opened(owner, at=at, requests=requests, features=features) as page:
         return [
             request if isinstance(request, DomainError) else page.answer(request, Spending(deduction, request))
@@ -200,11 +205,6 @@ def price(page: Page, asked: Deduction) -> tuple[int, dict[str, Any]]:
         assert asked.amount is not None
         return asked.amount, {}
     current = page.prices.get(asked.feature)
-    if current is None:
-        raise errors.FeatureNotFoundError(feature=asked.feature)
-    amount = current.credits * asked.quantity
-    if amount > bounds.MAX_CREDITS:
-        raise errors.InvalidArgumentError.field(
-            "quantity", "out_of_range", f"Quantity times price must not exceed {bounds.MAX_CREDITS}."
-        )
+    amount = queries.cost_of(asked.feature, asked.quantity, current)
+    assert current is not None
     return amount, {"feature_id": asked.feature, "price_id": current.id, "quantity": asked.quantity}

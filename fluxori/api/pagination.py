@@ -1,7 +1,8 @@
 """Pages by key, newest first: every page costs the same however deep it lies, and nothing is ever counted.
 
 A view says how its list is ordered: ``keyset = ("sequence",)``, names of its model's columns, all descending, together
-unique. ``{"results": [...], "next": url or null, "previous": url or null}``.
+unique; with ``ascending = True`` all ascending, for lists that are not about time.
+``{"results": [...], "next": url or null, "previous": url or null}``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -48,10 +49,10 @@ class KeysetPagination(BasePagination):
         self._limit = _limit(request)
         self._cursor = self._read_cursor(queryset.model)
         newer = self._cursor is not None and self._cursor.direction == "newer"
-        signs = "" if newer else "-"
-        ordered = queryset.order_by(*(f"{signs}{name}" for name in self._keyset))
+        upwards = newer != getattr(view, "ascending", False)
+        ordered = queryset.order_by(*(name if upwards else f"-{name}" for name in self._keyset))
         if self._cursor is not None:
-            ordered = ordered.filter(beyond(self._keyset, self._cursor.values, "gt" if newer else "lt"))
+            ordered = ordered.filter(beyond(self._keyset, self._cursor.values, "gt" if upwards else "lt"))
         rows = list(ordered[: self._limit + 1])
         self._more = len(rows) > self._limit
         del rows[self._limit :]

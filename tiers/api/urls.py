@@ -1,5 +1,12 @@
-"""Where the API of this app is found."""
+"""Where the doors of tiers are found."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from tiers.api import views
+
+urlpatterns = [
+    path("tiers", views.TierViewSet.as_view({"get": "list"})),
+    path("credits/initialize", views.SubscriptionViewSet.as_view({"post": "initialize"})),
+    path("credits/tier", views.SubscriptionViewSet.as_view({"put": "update"})),
+    path("credits/monthly-allocation", views.SubscriptionViewSet.as_view({"post": "allocate"})),
+]

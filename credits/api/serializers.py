@@ -1,0 +1,327 @@
+"""What comes in and what goes out at the doors of credits. Credits are whole numbers throughout."""
+
+import json
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework.serializers import SerializerMethodField
+
+from credits import bounds
+from credits.book import Snapshot
+from credits.models import CreditBalance, CreditEntry, CreditGrant, CreditTransaction
+from fluxori.api.errors import BadInput
+from fluxori.api.fields import Choice, Flag, Id, Metadata, Rand, Text, Timestamp, WholeNumber
+from fluxori.api.serializers import In, Out, Query
+from fluxori.identity.models import User
+from fluxori.kernel.errors import FieldError
+
+ADDED = ("allocation", "purchase", "promotion")
+STATUSES = ("active", "spent", "expired", "voided")
+REASONS = (
+    "permission_denied",
+    "balance_not_found",
+    "spending_suspended",
+    "spending_limit_reached",
+    "insufficient_credits",
+)
+MAX_CODE = 64  # of a feature or of a tier
+OWNER = frozenset({"user_id", "organization_id"})
+
+
+class Count(WholeNumber):
+    """Whole credits, or units of something, from 1 up to the most one movement may carry."""
+
+    def __init__(self, *, min_value: int = 1, **options: Any) -> None:
+        super().__init__(min_value=min_value, max_value=bounds.MAX_CREDITS, **options)
+
+
+class Words(Text):
+    """A text that may be left out, kept exactly as it was given."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(required=False, allow_blank=True, trim_whitespace=False, **options)
+
+
+def terms(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what was asked for, without whose balance it is about."""
+    return {name: value for name, value in asked.items() if name not in OWNER}
+
+
+def rand(value: Decimal) -> str:
+    """Return money in rand: at least two decimal places, and no more than it needs.
+
+    >>> rand(Decimal("0.080000")), rand(Decimal("0.018300")), rand(Decimal(32))
+    ('0.08', '0.0183', '32.00')
+    """
+    whole, _, places = format(value, "f").partition(".")
+    return f"{whole}.{places.rstrip('0'):0<2}"
+
+
+class OwnerIn(In):
+    """Whose balance: one user's or one organization's."""
+
+    user_id = Id(required=False)
+    organization_id = Id(required=False)
+
+
+class OwnerQuery(Query):
+    """Whose balance is read; neither means the caller's own."""
+
+    user_id = Id(required=False)
+    organization_id = Id(required=False)
+
+
+class NoQuery(Query):
+    """A path without parameters."""
+
+
+class BalanceQuery(OwnerQuery):
+    at = Timestamp(required=False, help_text="A past instant: the balance as a read would have told it then.")
+
+
+class AddIn(OwnerIn):
+    amount = Count()
+    type = Choice(ADDED)
+    description = Text(max_length=bounds.MAX_DESCRIPTION)
+    reference_id = Words(max_length=bounds.MAX_REFERENCE_ID)
+    expires_at = Timestamp(required=False, help_text="The first instant at which the credits are gone.")
+    priority = WholeNumber(
+        min_value=0, max_value=bounds.MAX_PRIORITY, required=False, help_text="Its place in the burn order, 0 first."
+    )
+    unit_price = Rand(
+        max_digits=bounds.UNIT_PRICE_DIGITS,
+        decimal_places=bounds.UNIT_PRICE_PLACES,
+        required=False,
+        help_text="What one credit was sold for, in rand.",
+    )
+    metadata = Metadata(required=False)
+
+
+class DeductIn(OwnerIn):
+    """``amount`` with a description, or ``quantity`` units of a ``feature``, priced by the server."""
+
+    amount = Count(required=False)
+    feature = Text(max_length=MAX_CODE, required=False)
+    quantity = Count(required=False)
+    description = Words(max_length=bounds.MAX_DESCRIPTION)
+    reference_id = Words(max_length=bounds.MAX_REFERENCE_ID)
+    metadata = Metadata(required=False)
+
+
+class CheckQuery(OwnerQuery):
+    amount = Count(required=False)
+    feature = Text(max_length=MAX_CODE, required=False)
+    quantity = Count(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("amount" in attrs) == ("feature" in attrs):
+            code = "invalid_choice" if "amount" in attrs else "required"
+            raise BadInput([FieldError("amount", code, "Exactly one of amount and feature is needed.")])
+        if "amount" in attrs and attrs.get("quantity", 1) != 1:
+            raise BadInput([FieldError("quantity", "invalid_choice", "A quantity goes with a feature.")])
+        return attrs
+
+
+class ExpiryOut(Out):
+    amount = WholeNumber()
+    at = Timestamp()
+
+
+class PendingTierOut(Out):
+    tier = Text()
+    at = Timestamp()
+
+
+class Standing(NamedTuple):
+    """A balance and what its tier says beside it, as an operation answers; made where a balance is only read."""
+
+    after: Snapshot
+    alongside: dict[str, Any]
+
+
+class BalanceOut(Out):
+    """A balance, from anything with ``after``, what the ledger says, and ``alongside``, what its tier does."""
+
+    user_id = Id(source="after.user_id", allow_null=True)
+    organization_id = Id(source="after.organization_id", allow_null=True)
+    balance = WholeNumber(source="after.balance", help_text="The sum of all transactions.")
+    held = WholeNumber(source="after.held", help_text="Set aside for work under way.")
+    available = WholeNumber(source="after.available", help_text="What may be spent; never below 0.")
+    debt = WholeNumber(source="after.debt", help_text="Taken back after it was spent; repaid first.")
+    tier = SerializerMethodField()
+    pending_tier = SerializerMethodField()
+    last_updated = Timestamp(source="after.last_updated")
+    next_allocation_at = SerializerMethodField()
+    next_expiry = SerializerMethodField()
+    sequence = WholeNumber(source="after.sequence", help_text="The number of the last transaction.")
+    version = WholeNumber(source="after.version", help_text="Rises with every change.")
+
+    def get_tier(self, told: Standing) -> str | None:
+        code: str | None = told.alongside["tier"]
+        return code
+
+    @extend_schema_field(PendingTierOut(allow_null=True))
+    def get_pending_tier(self, told: Standing) -> dict[str, Any] | None:
+        pending = told.alongside["pending_tier"]
+        return pending and {"tier": pending["tier"], "at": datetime.fromisoformat(pending["at"])}
+
+    def get_next_allocation_at(self, told: Standing) -> datetime | None:
+        at: str | None = told.alongside["next_allocation_at"]
+        return datetime.fromisoformat(at) if at else None
+
+    @extend_schema_field(ExpiryOut(allow_null=True))
+    def get_next_expiry(self, told: Standing) -> dict[str, Any] | None:
+        expiry = told.after.next_expiry
+        return expiry and dict(zip(("amount", "at"), expiry, strict=True))
+
+
+class BalanceAtOut(BalanceOut):
+    """A balance as it was told at a past instant: the counts and that instant, null elsewhere."""
+
+    at = Timestamp(required=False, help_text="Only where it was asked for.")
+
+    @classmethod
+    def of_past(cls, past: Snapshot, at: datetime) -> dict[str, Any]:
+        counts = {name: getattr(past, name) for name in ("balance", "held", "available", "debt")}
+        return {**dict.fromkeys(cls.bound().fields), **counts, "at": at}
+
+
+class EntryOut(Out):
+    grant_id = Id(allow_null=True, help_text="Null: it fell on debt.")
+    amount = WholeNumber()
+
+
+class TransactionOut(Out):
+    id = Id()
+    sequence = WholeNumber()
+    timestamp = Timestamp()
+    type = Choice(CreditTransaction.Type.choices)
+    amount = WholeNumber(help_text="Negative where credits leave.")
+    new_balance = WholeNumber(source="balance_after")
+    description = Text()
+    reference_id = SerializerMethodField()
+    feature = Text(source="feature_id", allow_null=True)
+    quantity = WholeNumber(allow_null=True)
+    user_id = SerializerMethodField()
+    organization_id = SerializerMethodField()
+    actor_id = Id(allow_null=True, help_text="Who called.")
+    idempotency_key = Text(allow_null=True)
+    metadata = SerializerMethodField()
+
+    def get_reference_id(self, told: CreditTransaction) -> str | None:
+        return told.reference_id or None
+
+    def get_user_id(self, told: CreditTransaction) -> UUID | None:
+        """Whom it was for: in a pool the acting member, else the owner."""
+        return told.member_id or _owner(told).user_id
+
+    def get_organization_id(self, told: CreditTransaction) -> UUID | None:
+        return _owner(told).organization_id
+
+    @extend_schema_field(Metadata(allow_null=True))
+    def get_metadata(self, told: CreditTransaction) -> Any:
+        return None if told.metadata is None else json.loads(told.metadata)
+
+
+def _owner(told: CreditTransaction) -> Snapshot | CreditBalance:
+    """Return what names the owner: the balance an operation answers with, else the row read beside the transaction."""
+    return getattr(told, "after", None) or told.balance
+
+
+class WrittenOut(TransactionOut):
+    """A transaction with its entries."""
+
+    entries = EntryOut(many=True)
+
+
+class MovedOut(BalanceOut):
+    """The balance after a movement, and the movement."""
+
+    transaction = WrittenOut(source="*")
+
+
+class PriceOut(Out):
+    credits = WholeNumber()
+    effective_from = Timestamp()
+
+
+class ActorOut(Out):
+    id = Id()
+    email = Text()
+    role = Choice(User.Role.choices)
+
+
+class ExplainedEntryOut(EntryOut):
+    remaining_after = WholeNumber(allow_null=True)
+    source = SerializerMethodField()  # type: ignore[assignment] # the framework has an attribute of that name
+    expires_at = SerializerMethodField()
+
+    @extend_schema_field(Choice(CreditGrant.Source.choices, allow_null=True))
+    def get_source(self, told: CreditEntry) -> Any:
+        return told.grant.source if told.grant else None
+
+    @extend_schema_field(Timestamp(allow_null=True))
+    def get_expires_at(self, told: CreditEntry) -> Any:
+        return told.grant.expires_at if told.grant else None
+
+
+class ExplainedOut(TransactionOut):
+    """A transaction with everything there is to say about it."""
+
+    price = PriceOut(allow_null=True)
+    hold_id = Id(allow_null=True)
+    actor = ActorOut(allow_null=True)
+    reason = Text()
+    reverses = Id(source="reverses_id", allow_null=True)
+    reversed_by = SerializerMethodField()
+    entries = ExplainedEntryOut(many=True)
+    hash = SerializerMethodField()
+    previous_hash = SerializerMethodField()
+
+    def get_reversed_by(self, told: CreditTransaction) -> list[UUID]:
+        return [later.pk for later in told.reversed_by.all()]
+
+    def get_hash(self, told: CreditTransaction) -> str:
+        return bytes(told.hash).hex()
+
+    def get_previous_hash(self, told: CreditTransaction) -> str:
+        return bytes(told.previous_hash).hex()
+
+
+class GrantOut(Out):
+    id = Id()
+    source = Choice(CreditGrant.Source.choices)  # type: ignore[assignment]
+    amount = WholeNumber()
+    remaining = WholeNumber(source="free")
+    held = WholeNumber(source="pinned")
+    priority = WholeNumber()
+    effective_at = Timestamp()
+    expires_at = Timestamp(allow_null=True)
+    unit_price = SerializerMethodField()
+    status = Choice(STATUSES)
+
+    @extend_schema_field(Rand(allow_null=True))
+    def get_unit_price(self, told: CreditGrant) -> str | None:
+        return None if told.unit_price is None else rand(told.unit_price)
+
+
+class CheckOut(Out):
+    allowed = Flag()
+    cost = WholeNumber()
+    available = WholeNumber()
+    reason = Choice(REASONS, allow_null=True)
+    limit = SerializerMethodField()
+
+    @extend_schema_field(WholeNumber(allow_null=True))
+    def get_limit(self, _: Any) -> None:
+        """No limits are set yet."""
+
+
+class FeatureOut(Out):
+    code = Text()
+    name = Text()
+    price = WholeNumber(help_text="Whole credits for one unit.")
+    unit = Text()

@@ -1,0 +1,78 @@
+"""What comes in and what goes out at the doors of tiers."""
+
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework.serializers import SerializerMethodField
+
+from credits.api.serializers import MAX_CODE, BalanceOut, Count, OwnerIn, WrittenOut, rand
+from fluxori.api.fields import Choice, Flag, Text, WholeNumber
+from fluxori.api.serializers import Out
+from tiers.models import Tier
+from tiers.queries import value_per_credit
+
+
+class InitializeIn(OwnerIn):
+    tier = Text(max_length=MAX_CODE)
+    initial_balance = Count(
+        min_value=0, required=False, help_text="The initial allocation; unless told, the tier's monthly credits."
+    )
+
+
+class TierChangeIn(OwnerIn):
+    tier = Text(max_length=MAX_CODE)
+    effective = Choice(["now"], required=False)
+    proration = Choice(["none"], required=False)
+
+
+class AllocatedOut(BalanceOut):
+    """The balance after the allocation. Where the period had its credits already, the transaction is the first one."""
+
+    transaction = WrittenOut(allow_null=True)
+    allocated = Flag()
+
+
+class Range(NamedTuple):
+    """From ``low`` to ``high``, in rand."""
+
+    low: Decimal
+    high: Decimal
+
+
+class RangeOut(Out):
+    """In rand."""
+
+    min = SerializerMethodField()
+    max = SerializerMethodField()
+
+    def get_min(self, told: Range) -> str:
+        return rand(told.low)
+
+    def get_max(self, told: Range) -> str:
+        return rand(told.high)
+
+
+class MonthlyPriceOut(RangeOut):
+    currency = SerializerMethodField()
+
+    def get_currency(self, _: Any) -> str:
+        return "ZAR"
+
+
+class TierOut(Out):
+    code = Text()
+    name = Text()
+    monthly_credits = WholeNumber()
+    monthly_price = SerializerMethodField()
+    value_per_credit = SerializerMethodField()
+    rollover = Choice(Tier.Rollover.choices)
+
+    @extend_schema_field(MonthlyPriceOut)
+    def get_monthly_price(self, told: Tier) -> dict[str, Any]:
+        return MonthlyPriceOut.of(Range(told.price_min, told.price_max))
+
+    @extend_schema_field(RangeOut)
+    def get_value_per_credit(self, told: Tier) -> dict[str, Any]:
+        worth = [value_per_credit(price, told.monthly_credits) for price in (told.price_min, told.price_max)]
+        return RangeOut.of(Range(*worth))

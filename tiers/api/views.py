@@ -1,0 +1,92 @@
+"""Tiers over HTTP: what is offered; and for admins, who is promised what."""
+
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import viewsets
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from credits.api.serializers import BalanceOut, OwnerIn, terms
+from credits.api.views import KEY
+from fluxori.api.caller import caller_of, named_owner
+from fluxori.api.idempotency import answer, key_of
+from fluxori.api.permissions import IsAdmin
+from fluxori.kernel import clock
+from tiers import operations, queries
+from tiers.api import serializers
+from tiers.models import Tier
+
+OWNER_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+
+class TierViewSet(viewsets.GenericViewSet[Tier]):
+    """What is offered."""
+
+    queryset = Tier.objects.none()
+    serializer_class = serializers.TierOut
+    keyset = ("monthly_credits", "code")
+    ascending = True
+
+    def list(self, request: Request) -> Response:  # noqa: ARG002 - the pagination reads it
+        """Every tier on offer, the smallest first."""
+        page = self.paginate_queryset(self.filter_queryset(queries.public_tiers()))
+        return self.get_paginated_response([serializers.TierOut.of(tier) for tier in page or []])
+
+
+class SubscriptionViewSet(viewsets.ViewSet):
+    """Who is promised what."""
+
+    permission_classes = (IsAdmin,)
+
+    @extend_schema(
+        parameters=[KEY],
+        request=serializers.InitializeIn,
+        responses={201: BalanceOut},
+        examples=[OpenApiExample("A new customer", {"userId": OWNER_ID, "tier": "explorer"}, request_only=True)],
+    )
+    def initialize(self, request: Request) -> Response:
+        """Open a balance on a tier, with an initial allocation."""
+        asked = serializers.InitializeIn.read(request.data)
+
+        result = operations.initialize_balance(
+            owner=named_owner(asked),
+            actor=caller_of(request),
+            idempotency_key=key_of(request),
+            at=clock.now(),
+            **terms(asked),
+        )
+
+        return answer(BalanceOut.of(result), 201, replayed=result.replayed)
+
+    @extend_schema(
+        parameters=[KEY],
+        request=serializers.TierChangeIn,
+        responses=BalanceOut,
+        examples=[OpenApiExample("An upgrade", {"userId": OWNER_ID, "tier": "growth"}, request_only=True)],
+    )
+    def update(self, request: Request) -> Response:
+        """Put a balance on another tier, at once. Its credits stay; the next allocation follows the new tier."""
+        asked = serializers.TierChangeIn.read(request.data)
+
+        result = operations.update_subscription_tier(
+            owner=named_owner(asked),
+            actor=caller_of(request),
+            idempotency_key=key_of(request),
+            at=clock.now(),
+            **terms(asked),
+        )
+
+        return answer(BalanceOut.of(result), replayed=result.replayed)
+
+    @extend_schema(parameters=[KEY], request=OwnerIn, responses=serializers.AllocatedOut)
+    def allocate(self, request: Request) -> Response:
+        """Give a balance its tier's credits for the present period, exactly once."""
+        asked = OwnerIn.read(request.data)
+
+        result = operations.add_monthly_allocation(
+            owner=named_owner(asked),
+            actor=caller_of(request),
+            idempotency_key=key_of(request),
+            at=clock.now(),
+        )
+
+        return answer(serializers.AllocatedOut.of(result), replayed=result.replayed)

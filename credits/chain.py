@@ -96,7 +96,8 @@ def _encode(value: Value) -> bytes:
     elif isinstance(value, datetime):
         raw = str((value - _EPOCH) // _MICROSECOND).encode()
     elif isinstance(value, Decimal):
-        raw = str(value.quantize(_SIX_PLACES)).encode()
+        # Adding zero turns minus zero, which PostgreSQL does not know, into zero.
+        raw = str(value.quantize(_SIX_PLACES) + 0).encode()
     else:
         raw = str(value).encode()
     return len(raw).to_bytes(4, "big") + raw

@@ -1,0 +1,116 @@
+import json
+
+import pytest
+from django.core.handlers.wsgi import WSGIRequest
+from django.test import RequestFactory
+
+from fluxori.api.errors import PayloadTooLarge
+from fluxori.api.parsing import JSONParser
+
+pytestmark = [pytest.mark.urls("tests.fluxori.api.doors")]
+
+MEBIBYTE = 1024 * 1024
+
+
+def send(api, body, path="/api/echo", content_type="application/json"):
+    return api().generic("POST", path, body, content_type=content_type)
+
+
+class TestParse:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"{",
+            b" ",
+            b"not json",
+            b"{'amount': 9}",
+            b'{"amount": NaN}',
+            b'{"amount": Infinity}',
+            b'{"amount": 1e999}',
+            b'{"amount": 9, "amount": 10}',
+            b'{"amount": 9, "metadata": {"a": 1, "a": 2}}',
+            b'{"amount": 9}}',
+            b'\xff{"amount": 9}',
+            b'\xef\xbb\xbf{"amount": 9}',
+            b'{"amount": ' + b"9" * 5000 + b"}",
+            b'{"metadata": ' + b"[" * 40 + b"]" * 40 + b"}",
+            b"[" * 60_000,
+            b'{"a":' * 12_000,
+        ],
+        ids=lambda body: repr(body[:40]),
+    )
+    def test_refuses_what_is_not_json(self, api, body):
+        response = send(api, body)
+
+        assert (response.status_code, response.json()["code"]) == (400, "malformed")
+        assert response["Content-Type"] == "application/problem+json"
+
+    @pytest.mark.parametrize("body", [b"[]", b'"amount"', b"9", b"null", b"[[[]]]"])
+    def test_refuses_what_is_not_an_object(self, api, body):
+        response = send(api, body)
+
+        assert response.status_code == 400
+        assert response.json()["errors"] == [
+            {"field": "", "code": "wrong_type", "detail": "The body must be a JSON object."}
+        ]
+
+    @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml"])
+    def test_refuses_another_media_type(self, api, content_type):
+        response = send(api, b'{"amount": 9}', content_type=content_type)
+
+        assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
+
+    def test_takes_json_with_a_charset_and_nesting_within_bounds(self, api):
+        body = json.dumps({"amount": 9, "metadata": {"a": [[[[1]]]], "b": [{}] * 40}}).encode()
+
+        assert send(api, body, content_type="application/json; charset=utf-8").status_code == 200
+
+
+class TestSize:
+    def test_takes_64_kib_and_not_a_byte_more(self, api):
+        fits = b'{"amount": 9}'.ljust(64 * 1024)
+
+        assert send(api, fits).status_code == 200
+        refused = send(api, fits + b" ")
+        assert (refused.status_code, refused.json()["code"], refused.json()["limit"]) == (
+            413,
+            "payload_too_large",
+            65536,
+        )
+
+    def test_takes_more_where_the_view_allows_it(self, api):
+        assert send(api, b'{"amount": 9}'.ljust(MEBIBYTE), path="/api/roomy").status_code == 200
+        assert send(api, b'{"amount": 9}'.ljust(MEBIBYTE + 1), path="/api/roomy").status_code == 413
+
+    def test_refuses_ten_megabytes_without_reading_them(self):
+        stream = Counting()
+
+        with pytest.raises(PayloadTooLarge):
+            JSONParser().parse(stream, parser_context={"request": told(length=10 * MEBIBYTE)})
+
+        assert stream.read_bytes == 0
+
+    def test_stops_reading_at_the_limit_when_the_length_is_a_lie(self):
+        stream = Counting()
+
+        with pytest.raises(PayloadTooLarge):
+            JSONParser().parse(stream, parser_context={"request": told(length=12)})
+
+        assert stream.read_bytes == 64 * 1024 + 1
+
+    def test_answers_ten_megabytes_with_413(self, api):
+        assert send(api, b" " * 10 * MEBIBYTE).status_code == 413
+
+
+class Counting:
+    """A body without end, that counts what was read of it."""
+
+    read_bytes = 0
+
+    def read(self, size: int) -> bytes:
+        self.read_bytes += size
+        return b" " * size
+
+
+def told(length: int) -> WSGIRequest:
+    return RequestFactory().post("/", CONTENT_LENGTH=str(length))

@@ -8,6 +8,7 @@ from corsheaders.defaults import default_headers
 
 from fluxori.env import Reader
 from fluxori.kernel import logs
+from fluxori.sidebar import NAVIGATION
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -131,6 +132,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
+FORMAT_MODULE_PATH = "fluxori.formats"
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
@@ -203,6 +205,15 @@ SPECTACULAR_SETTINGS = {
     # Enumerations stand where they are used: the same words mean different things in different places.
     "POSTPROCESSING_HOOKS": [],
     "COMPONENT_SPLIT_REQUEST": False,
+}
+
+UNFOLD = {
+    "SITE_TITLE": "Fluxori Credits",
+    "SITE_HEADER": "Fluxori Credits",
+    "SITE_SYMBOL": "toll",
+    "SITE_URL": None,
+    "ENVIRONMENT": lambda _request: ["Production", "danger"] if PRODUCTION else ["Development", "info"],
+    "SIDEBAR": {"show_search": True, "navigation": NAVIGATION},
 }
 
 LOGGING = logs.configured(

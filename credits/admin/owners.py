@@ -1,0 +1,79 @@
+"""Whose credits: how an owner is named, searched for and found, without reading every balance."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest
+
+from credits.admin.read_only import NOTHING, ReadOnlyAdmin, link
+from credits.models import CreditBalance
+from fluxori.identity.models import Organization, User
+
+_ENOUGH = 100
+
+
+def whom_or_404(key: UUID) -> User | Organization:
+    """Return the user or the organization with this id, whether or not it has a balance."""
+    whom = User.objects.filter(pk=key).first() or Organization.objects.filter(pk=key).first()
+    if whom is None:
+        raise Http404("There is no such user and no such organization.")
+    return whom
+
+
+def people_like(term: str, *, limit: int = _ENOUGH) -> list[User | Organization]:
+    """Return users whose e-mail, and organizations whose name, contains ``term``; either by id or external id too."""
+    exact = Q(external_id=term) | (Q(pk=key) if (key := uuid_of(term)) else Q())
+    users = User.objects.filter(exact | Q(email__contains=term.lower())).order_by("email")
+    organizations = Organization.objects.filter(exact | Q(name__icontains=term)).order_by("name")
+    return [*users[:limit], *organizations[:limit]]
+
+
+def uuid_of(text: str) -> UUID | None:
+    """Return the UUID that ``text`` spells, or None."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def name_of(balance: CreditBalance | None) -> str:
+    """Return the e-mail or the name of a balance's owner."""
+    if balance is None:
+        return NOTHING
+    return str(balance.user if balance.user_id else balance.organization)
+
+
+class OwnedAdmin(ReadOnlyAdmin):
+    """Rows of one balance each, found by whose they are.
+
+    Owners are looked up first, then their rows by the index that ``balance_id`` leads; ``also_by`` names columns that
+    are compared exactly where the words name no owner.
+    """
+
+    owner_path = "balance_id"
+    also_by: Iterable[str] = ()
+    search_fields: Any = ("pk",)
+    search_help_text: Any = "E-mail, organization name or id"
+    list_select_related: Any = ("balance__user", "balance__organization")
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        key = uuid_of(term)
+        if key is not None:
+            return queryset.filter(Q(pk=key) | Q(**{self.owner_path: key})), False
+        owners = [whom.pk for whom in people_like(term)]
+        if owners:
+            return queryset.filter(**{f"{self.owner_path}__in": owners}), False
+        exact = Q(pk__in=())
+        for field in self.also_by:
+            exact |= Q(**{field: term})
+        return queryset.filter(exact), False
+
+    @admin.display(description="owner")
+    def owner(self, row: Any) -> str:
+        return link("credits.creditbalance", row.balance_id, name_of(row.balance))

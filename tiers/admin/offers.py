@@ -1,0 +1,54 @@
+"""What is offered, and what it costs us: edited by staff, with history."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+
+from credits.admin.dated import DatedAdmin, HistoryAdmin
+from credits.admin.read_only import credits_said
+from tiers.models import RecoveryCost, Tier
+
+
+class TierForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A tier, whose prices are a range."""
+
+    def clean(self) -> dict[str, Any]:
+        said: dict[str, Any] = super().clean() or {}
+        lowest, highest = said.get("price_min"), said.get("price_max")
+        if lowest is not None and highest is not None and highest < lowest:
+            self.add_error("price_max", "The highest price cannot be below the lowest.")
+        return said
+
+
+@admin.register(Tier)
+class TierAdmin(HistoryAdmin):
+    form = TierForm
+    list_display = ["code", "name", "credits_a_month", "price", "per_credit", "rollover", "is_public"]
+    list_filter = ["is_public", "rollover"]
+    search_fields = ["code", "name"]
+    fields = ["code", "name", "monthly_credits", ("price_min", "price_max"), "rollover", "is_public"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Tier | None = None) -> list[str]:
+        return ["code"] if obj else []
+
+    @admin.display(description="monthly credits", ordering="monthly_credits")
+    def credits_a_month(self, tier: Tier) -> str:
+        return credits_said(tier.monthly_credits)
+
+    @admin.display(description="monthly price")
+    def price(self, tier: Tier) -> str:
+        return f"R{tier.price_min:,} to R{tier.price_max:,}"
+
+    @admin.display(description="value of a credit")
+    def per_credit(self, tier: Tier) -> str:
+        lowest, highest = tier.price_min / tier.monthly_credits, tier.price_max / tier.monthly_credits
+        return f"R{lowest:.4f} to R{highest:.4f}"
+
+
+@admin.register(RecoveryCost)
+class RecoveryCostAdmin(DatedAdmin):
+    list_display = ["rand_per_credit", "effective_from"]
+    search_fields = ["rand_per_credit"]
+    fields = ["rand_per_credit", "effective_from"]

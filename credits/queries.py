@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -47,13 +48,15 @@ def settled(owner: Owner, *, at: datetime) -> Book:
 
     :raises BalanceNotFoundError: if nobody opened such a balance
     """
-    [*rows] = _rows(_BOOKS, {"balances": [owner.id], "at": at, "holds": []})
+    [*rows] = _rows(_BOOKS, {"balances": [owner.id], "at": at, "holds": [], "grants": []})
     return _settled(owner, rows[0] if rows else None, at=at)
 
 
-def books(balance_ids: Iterable[UUID], *, at: datetime, hold_ids: Iterable[UUID] = ()) -> dict[UUID, Book]:
-    """Return the books of these balances, not settled: live grants, holds due by ``at``, and the holds named."""
-    rows = _rows(_BOOKS, {"balances": list(balance_ids), "at": at, "holds": list(hold_ids)})
+def books(
+    balance_ids: Iterable[UUID], *, at: datetime, hold_ids: Iterable[UUID] = (), grant_ids: Iterable[UUID] = ()
+) -> dict[UUID, Book]:
+    """Return the books of these balances, not settled: live grants, holds due by ``at``, and the open ones named."""
+    rows = _rows(_BOOKS, {"balances": list(balance_ids), "at": at, "holds": list(hold_ids), "grants": list(grant_ids)})
     return {row[0]: _book(row, clock.now()) for row in rows}
 
 
@@ -172,7 +175,7 @@ def check_spending(
     if feature is not None:
         cost = cost_of(feature, quantity, prices([feature], at=at).get(feature))
     whose = Owner.of(owner)
-    row = _one_row(_BOOKS, {"balances": [whose.id], "at": at, "holds": []})
+    row = _one_row(_BOOKS, {"balances": [whose.id], "at": at, "holds": [], "grants": []})
     try:
         book = _settled(whose, row, at=at)
     except errors.BalanceNotFoundError as missing:
@@ -272,7 +275,8 @@ def _list(value: Any) -> Any:
 
 
 def _grant(fields: list[Any]) -> Grant:
-    key, source, amount, remaining, held, priority, effective_at, expires_at, voided_at, cap, until, feature = fields
+    key, source, amount, remaining, held, priority, effective_at, expires_at, voided_at, *terms = fields
+    roll_cap, roll_until, feature, unit_price, transaction = terms
     return Grant(
         id=UUID(key),
         source=source,
@@ -283,9 +287,11 @@ def _grant(fields: list[Any]) -> Grant:
         effective_at=datetime.fromisoformat(effective_at),
         expires_at=_time(expires_at),
         voided_at=_time(voided_at),
-        roll_cap=cap,
-        roll_until=_time(until),
+        roll_cap=roll_cap,
+        roll_until=_time(roll_until),
         feature_id=feature,
+        unit_price=None if unit_price is None else Decimal(unit_price),
+        transaction_id=UUID(transaction),
     )
 
 

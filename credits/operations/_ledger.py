@@ -156,6 +156,7 @@ def opened(
     create: bool = False,
     features: Iterable[str] = (),
     hold_ids: Iterable[UUID] = (),
+    grant_ids: Iterable[UUID] = (),
 ) -> Iterator[Page]:
     """Open one owner's balance for planning, and write what was recorded when the block ends.
 
@@ -168,7 +169,7 @@ def opened(
         _open_balance(owner, at)
     _lock([owner.id])
     known = earlier(owner.id, requests)
-    with _pages([owner.id], at=at, hold_ids=hold_ids) as pages:
+    with _pages([owner.id], at=at, hold_ids=hold_ids, grant_ids=grant_ids) as pages:
         page = pages.get(owner.id)
         if page is None or (page.book.user_id if owner.kind == "user" else page.book.organization_id) != owner.id:
             raise errors.BalanceNotFoundError()
@@ -201,9 +202,11 @@ def _lock(ids: list[UUID]) -> None:
 
 
 @contextmanager
-def _pages(ids: list[UUID], *, at: datetime, hold_ids: Iterable[UUID] = ()) -> Iterator[dict[UUID, Page]]:
+def _pages(
+    ids: list[UUID], *, at: datetime, hold_ids: Iterable[UUID] = (), grant_ids: Iterable[UUID] = ()
+) -> Iterator[dict[UUID, Page]]:
     pages = {}
-    for book in queries.books(ids, at=at, hold_ids=hold_ids).values():
+    for book in queries.books(ids, at=at, hold_ids=hold_ids, grant_ids=grant_ids).values():
         page = Page(book, at=max(at, book.last_at))
         settle(book, page.at)
         pages[book.id] = page

@@ -35,8 +35,8 @@ SELECT b.id, b.user_id, b.organization_id,
        coalesce((
            SELECT json_agg(json_build_array(
                       g.id, g.source, g.amount, e.amount - coalesce(p.amount, 0), coalesce(p.amount, 0), g.priority,
-                      g.effective_at, g.expires_at, CASE WHEN g.voided_at <= %(at)s THEN g.voided_at END, g.roll_cap,
-                      g.roll_until, g.feature_id))
+                      g.effective_at, g.expires_at, CASE WHEN g.voided_at <= %(at)s THEN g.voided_at END, g.roll_cap, g.roll_until, g.feature_id,
+                      g.unit_price::text, g.transaction_id))
              FROM entries e
              JOIN credits_creditgrant g ON g.balance_id = b.id AND g.id = e.grant_id
              LEFT JOIN pinned p ON p.grant_id = g.id

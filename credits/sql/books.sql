@@ -4,9 +4,12 @@ SELECT b.id, b.user_id, b.organization_id, b.balance, b.held, b.debt, b.sequence
        coalesce((
            SELECT json_agg(json_build_array(
                       g.id, g.source, g.amount, g.remaining, g.held, g.priority, g.effective_at, g.expires_at,
-                      g.voided_at, g.roll_cap, g.roll_until, g.feature_id))
-             FROM credits_creditgrant g
-            WHERE g.balance_id = b.id AND g.live
+                      g.voided_at, g.roll_cap, g.roll_until, g.feature_id,
+                      g.unit_price::text, g.transaction_id))
+             FROM (SELECT * FROM credits_creditgrant WHERE balance_id = b.id AND live
+                   UNION ALL
+                   SELECT * FROM credits_creditgrant
+                    WHERE balance_id = b.id AND id = ANY(%(grants)s::uuid[]) AND NOT live) AS g
        ), '[]') AS grants,
        coalesce((
            SELECT json_agg(json_build_array(

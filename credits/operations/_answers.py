@@ -1,6 +1,9 @@
 """From what was recorded, or remembered, to what the caller is given: the row itself, with the balance beside it."""
 
+from collections.abc import Sequence
+from copy import copy
 from typing import Any, TypeVar
+from uuid import UUID
 
 from django.db.models import Model, Prefetch
 
@@ -13,21 +16,37 @@ M = TypeVar("M", bound=Model)
 
 def transaction_of(answer: Answer) -> CreditTransaction:
     """Return the answer's transaction with its entries, the balance ``after`` it, and whether it is a replay."""
+    return transactions_of([answer])[0]
+
+
+def transactions_of(answers: Sequence[Answer]) -> list[CreditTransaction]:
+    """Return :func:`transaction_of` each of these answers of one balance; what is remembered is read all at once."""
+    remembered = _read([answer for answer in answers if answer.transaction is None])
+    return [_transaction(answer, remembered) for answer in answers]
+
+
+def _transaction(answer: Answer, remembered: dict[UUID, CreditTransaction]) -> CreditTransaction:
     if answer.transaction is not None:
         found = _stored(CreditTransaction, rows.transaction(answer.transaction))
         entries = [_stored(CreditEntry, rows.entry(answer.transaction, part)) for part in answer.transaction.entries]
         _prefetched(found, "entries", entries)
     else:
         assert answer.transaction_id is not None
-        # Every index of the entries leads with the balance, so the balance must be said.
-        entries_of = CreditEntry.objects.filter(balance_id=answer.balance_id).order_by("position")
-        found = CreditTransaction.objects.prefetch_related(Prefetch("entries", entries_of)).get(
-            balance_id=answer.balance_id, pk=answer.transaction_id
-        )
+        found = copy(remembered[answer.transaction_id])
     found.after = answer.after
     found.alongside = answer.alongside
     found.replayed = answer.replayed
     return found
+
+
+def _read(answers: list[Answer]) -> dict[UUID, CreditTransaction]:
+    if not answers:
+        return {}
+    # Every index of the ledger leads with the balance, so the balance must be said, for the entries too.
+    balance_id = answers[0].balance_id
+    entries = CreditEntry.objects.filter(balance_id=balance_id).order_by("position")
+    found = CreditTransaction.objects.filter(balance_id=balance_id).prefetch_related(Prefetch("entries", entries))
+    return found.in_bulk([answer.transaction_id for answer in answers])
 
 
 def _stored(model: type[M], columns: dict[str, Any]) -> M:

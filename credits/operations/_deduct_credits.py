@@ -7,7 +7,7 @@ from uuid import UUID
 from credits import bounds, burn_order, errors, queries
 from credits.book import Draw
 from credits.models import CreditTransaction
-from credits.operations._answers import transaction_of
+from credits.operations._answers import transactions_of
 from credits.operations._arguments import Arguments, canonical_json, id_of
 from credits.operations._ledger import Answer, Page, opened, said
 from credits.operations._requests import Request, ask
@@ -134,10 +134,9 @@ def deduct_many(
     asked: list[Request | DomainError] = [_asked(deduction) for deduction in deductions]
     if not any(isinstance(request, Request) for request in asked):
         return [request for request in asked if isinstance(request, DomainError)]
-    return [
-        outcome if isinstance(outcome, DomainError) else transaction_of(outcome)
-        for outcome in _deduct(Owner.of(owner), list(deductions), asked, at)
-    ]
+    outcomes = _deduct(Owner.of(owner), list(deductions), asked, at)
+    recorded = iter(transactions_of([outcome for outcome in outcomes if isinstance(outcome, Answer)]))
+    return [outcome if isinstance(outcome, DomainError) else next(recorded) for outcome in outcomes]
 
 
 def _asked(deduction: Deduction) -> Request | DomainError:

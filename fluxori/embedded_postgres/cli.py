@@ -19,7 +19,9 @@ STOPPED = 3
 
 def run(arguments: Sequence[str]) -> int:
     """Do what is asked and return the exit status; of ``status``, 3 if the server does not run."""
-    asked = _parser().parse_args(arguments)
+    # What follows psql is psql's, options included, which argparse would take for its own.
+    ours = arguments.index("psql") + 1 if "psql" in arguments else len(arguments)
+    asked = _parser().parse_args(arguments[:ours])
     try:
         cluster = cluster_of("test" if asked.test else "dev")
         match asked.act:
@@ -28,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
             case "stop":
                 return _stop(cluster)
             case _:
-                return _psql(cluster, asked.arguments)
+                return _psql(cluster, arguments[ours:])
     except (EmbeddedPostgresError, OSError) as fault:
         _say(f"{fault}", to=sys.stderr)
         return 1
@@ -44,8 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     acts = parser.add_subparsers(dest="act", required=True)
     acts.add_parser("status", help="say whether it runs, and where; exit status 3 if it does not")
     acts.add_parser("stop", help="stop it, whoever uses it")
-    psql = acts.add_parser("psql", help="open psql in the database; what follows is psql's", add_help=False)
-    psql.add_argument("arguments", nargs=argparse.REMAINDER)
+    acts.add_parser("psql", help="open psql in the database; what follows is psql's")
     return parser
 
 

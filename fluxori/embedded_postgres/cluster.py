@@ -124,7 +124,9 @@ class Cluster:
 
     def _initialize(self) -> None:
         """Make the data folder, whole or not at all."""
-        print(f"Making a PostgreSQL {self.binaries.major} database in {self.folder}", file=sys.stderr, flush=True)  # noqa: T201
+        _say(f"Making a PostgreSQL {self.binaries.major} database in {self.folder}")
+        for former in self.folder.parents[1].glob(f"*/{self.folder.name}/data"):
+            _say(f"There is one of another version in {former}; it stays as it is")
         for left_over in self.folder.glob("data-new-*"):
             shutil.rmtree(left_over, ignore_errors=True)
         draft = Path(tempfile.mkdtemp(dir=self.folder, prefix="data-new-"))
@@ -248,6 +250,10 @@ class Cluster:
             raise EmbeddedPostgresError(
                 f"The server of {self.folder} {otherwise}. Try: manage.py postgres stop\n{self._last_words()}"
             )
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)  # noqa: T201 (a person waits)
 
 
 def _within(seconds: float, holds: Callable[[], bool]) -> bool:

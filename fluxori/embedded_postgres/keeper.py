@@ -36,9 +36,8 @@ def keep(cluster: Cluster) -> None:
 
 
 def _launch(cluster: Cluster) -> subprocess.Popen[bytes]:
-    life = locks.exclusive(cluster.life, cluster.account)
-    if life is None:
-        raise EmbeddedPostgresError(f"Processes of a server are still at work in {cluster.data}.")
+    # Free, but for the moment in which somebody looks whether it is.
+    life = locks.patient(cluster.life, cluster.account, seconds=5)
     # From here on the lock is the server's: each of its processes inherits it, and we give up our own hold.
     server = subprocess.Popen(cluster.command(), pass_fds=[life], **cluster.account.process())
     os.close(life)

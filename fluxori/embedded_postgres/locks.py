@@ -39,17 +39,23 @@ def is_held(path: Path, account: Account) -> bool:
     return False
 
 
-@contextmanager
-def turn(path: Path, account: Account, seconds: float) -> Iterator[None]:
-    """Wait at most ``seconds`` for one's turn.
+def patient(path: Path, account: Account, seconds: float) -> int:
+    """Take the lock for oneself as ``exclusive`` does, waiting at most ``seconds`` for it.
 
-    :raises EmbeddedPostgresError: if another process kept the lock all that time
+    :raises EmbeddedPostgresError: if another process kept it all that time
     """
     deadline = time.monotonic() + seconds
     while (descriptor := exclusive(path, account)) is None:
         if time.monotonic() > deadline:
-            raise EmbeddedPostgresError(f"Another process has been starting or stopping the database too long: {path}")
+            raise EmbeddedPostgresError(f"Another process holds {path}; gave up after {seconds:.0f} seconds.")
         time.sleep(PAUSE)
+    return descriptor
+
+
+@contextmanager
+def turn(path: Path, account: Account, seconds: float) -> Iterator[None]:
+    """Hold the lock of ``patient`` for a while."""
+    descriptor = patient(path, account, seconds)
     try:
         yield
     finally:

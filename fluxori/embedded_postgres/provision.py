@@ -110,8 +110,7 @@ def _place(project: Path) -> tuple[Account, Path]:
     account = account_for(project)
     if os.geteuid() != 0:
         return account, below
-    elsewhere = ELSEWHERE / sha256(os.fsencode(project)).hexdigest()[:12]
-    for home in (below, elsewhere):
+    for home in (below, elsewhere(project)):
         for folder in home.glob("*/*"):
             owner = folder.stat()
             former = Account(owner.st_uid, owner.st_gid)
@@ -120,7 +119,12 @@ def _place(project: Path) -> tuple[Account, Path]:
     if account.can_enter(below if below.exists() else project):
         return account, below
     make_open(ELSEWHERE, like=ELSEWHERE.parent)
-    return account, elsewhere
+    return account, elsewhere(project)
+
+
+def elsewhere(project: Path) -> Path:
+    """Return where the data of root's project are if the server's account cannot enter the project."""
+    return ELSEWHERE / sha256(os.fsencode(project)).hexdigest()[:12]
 
 
 def _create_database(cluster: Cluster) -> None:

@@ -284,9 +284,13 @@ def grown(draw: st.DrawFn) -> Book:
             roll_until=draw(st.sampled_from([None, NOON + (end + 2) * DAY])),
         )
     for _ in range(draw(st.integers(0, 4))):
-        end = draw(st.none() | days)
-        source = draw(st.sampled_from(["purchase", "promotion", "rollover"]))
-        pour(book, draw(st.integers(1, 40)), end and NOON + end * DAY, source=source)
+        expires_at = draw(st.none() | days.map(lambda day: NOON + day * DAY))
+        pour(
+            book,
+            draw(st.integers(1, 40)),
+            expires_at,
+            source=draw(st.sampled_from(["purchase", "promotion", "rollover"])),
+        )
     if book.available and draw(st.booleans()):
         spend(book, draw(st.integers(1, book.available)))
     for _ in range(draw(st.integers(0, 3))):

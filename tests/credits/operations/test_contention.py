@@ -1,0 +1,143 @@
+"""Many callers at once, each with a connection of its own. Take the lock of the balance away and these fail."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from credits import operations
+from credits.models import CreditBalance
+from fluxori.kernel.errors import DomainError
+from tests.credits.operations.ledger import check_sums
+from tests.factories.credits import deduct, funded, somebody
+from tests.times import DAY, NOON
+
+CALLERS = 8
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def at_once(acts: Iterable[Callable[[], Any]]) -> list[Any]:
+    """Run the acts side by side, in waves that start together, and return what each gave or refused with."""
+    acts = list(acts)
+    start = Barrier(CALLERS)
+    assert len(acts) % CALLERS == 0
+
+    def run(act):
+        try:
+            start.wait(timeout=30)
+            return act()
+        except DomainError as refusal:
+            return refusal.code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(max_workers=CALLERS) as pool:
+        return list(pool.map(run, acts))
+
+
+class TestDeductCreditsUnderContention:
+    def test_never_spends_a_credit_twice(self):
+        balance = funded(grants=[(3, DAY), (7, None)])
+
+        outcomes = at_once([lambda: deduct(balance, 1) and "paid"] * (3 * CALLERS))
+
+        assert (outcomes.count("paid"), outcomes.count("insufficient_credits")) == (10, 14)
+        check_sums(balance)
+        assert (balance.balance, balance.sequence) == (0, 12)
+
+    def test_moves_credits_once_for_one_key(self):
+        balance = funded()
+
+        recorded = at_once([lambda: deduct(balance, 10, idempotency_key="k")] * (2 * CALLERS))
+
+        assert len({said.pk for said in recorded}) == 1
+        assert [said.replayed for said in recorded].count(False) == 1
+        assert {said.after.balance for said in recorded} == {90}
+        check_sums(balance)
+        assert balance.balance == 90
+
+    def test_refuses_all_but_one_of_different_requests_with_one_key(self):
+        balance = funded()
+
+        outcomes = at_once(
+            [lambda n=n: deduct(balance, n, idempotency_key="k") and "paid" for n in range(1, CALLERS + 1)]
+        )
+
+        assert (outcomes.count("paid"), outcomes.count("idempotency_key_reused")) == (1, CALLERS - 1)
+        check_sums(balance)
+
+    def test_answers_batches_and_single_requests_of_one_balance_in_turn(self):
+        balance = funded(grants=[(200, None)])
+        batch = [operations.Deduction(amount=2, description="Spent in a test")] * 5
+
+        at_once(
+            [
+                lambda: operations.deduct_many(owner=balance.owner, deductions=batch, at=NOON),
+                lambda: deduct(balance, 1),
+            ]
+            * CALLERS
+        )
+
+        check_sums(balance)
+        assert (balance.balance, balance.sequence) == (200 - 8 * 10 - 8, 1 + 8 * 5 + 8)
+
+
+class TestAddCreditsUnderContention:
+    def test_opens_a_balance_once(self):
+        owner = somebody()
+
+        def add():
+            return operations.add_credits(owner=owner, amount=5, type="purchase", at=NOON)
+
+        recorded = at_once([add] * CALLERS)
+
+        balance = CreditBalance.objects.get()
+        assert sorted(said.balance_after for said in recorded) == [5 * n for n in range(1, CALLERS + 1)]
+        check_sums(balance)
+        assert balance.balance == 5 * CALLERS
+
+    def test_adds_once_for_one_key_though_the_balance_is_new(self):
+        owner = somebody()
+
+        def add():
+            return operations.add_credits(owner=owner, amount=5, type="purchase", at=NOON, idempotency_key="k")
+
+        recorded = at_once([add] * CALLERS)
+
+        assert len({said.pk for said in recorded}) == 1
+        check_sums(CreditBalance.objects.get())
+
+
+class TestExpireCreditsUnderContention:
+    def test_expires_what_was_not_spent_and_nothing_twice(self):
+        balance = funded(grants=[(40, DAY), (40, None)])
+
+        def sweep():
+            return operations.expire_credits(balance_ids=[balance.pk], at=NOON + DAY)["credits"]
+
+        outcomes = at_once([sweep, lambda: deduct(balance, 3, at=NOON)] * CALLERS)
+
+        check_sums(balance)
+        expired = [number for number in outcomes if isinstance(number, int) and number > 0]
+        spent = -sum(said.amount for said in balance.transactions.filter(type="usage"))
+        assert len(expired) == 1
+        assert balance.transactions.filter(type="expiry").count() == 1
+        assert balance.balance == 80 - spent - expired[0]
+        assert balance.grants.get(expires_at=NOON + DAY).remaining == 0
+
+    def test_of_many_balances_does_not_deadlock(self):
+        balances = [funded(grants=[(1, DAY)]) for _ in range(6)]
+        ids = [balance.pk for balance in balances]
+
+        def sweep(order):
+            return operations.expire_credits(balance_ids=ids[::order], at=NOON + DAY)["balances"]
+
+        outcomes = at_once([lambda: sweep(1), lambda: sweep(-1)] * CALLERS)
+
+        assert sum(outcomes) == 6
+        for balance in balances:
+            check_sums(balance)

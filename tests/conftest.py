@@ -6,6 +6,8 @@ from rest_framework.test import APIClient
 
 from fluxori.identity import tokens
 from fluxori.identity.models import User
+from fluxori.kernel import clock
+from tests.times import NOON
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,3 +36,15 @@ class ApiClient(APIClient):
 def api():
     """Return a maker of clients: ``api(user).get("/api/me")``; ``api()`` calls without a token."""
     return ApiClient
+
+
+@pytest.fixture
+def clock_at(monkeypatch):
+    """Return a function that stops the doors' clock at an instant."""
+    return lambda at: monkeypatch.setattr(clock, "now", lambda: at)
+
+
+@pytest.fixture
+def noon(clock_at):
+    """Stop the doors' clock at noon of the day that tests happen on."""
+    clock_at(NOON)

@@ -11,7 +11,9 @@ CREATE FUNCTION credits_hash_field(text) RETURNS bytea
 
 CREATE FUNCTION credits_hash_field(timestamptz) RETURNS bytea
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN credits_hash_field(((extract(epoch FROM $1) * 1000000)::bigint)::text);
+    RETURN credits_hash_field(
+        -- No instant of ours is infinite; a falsified one must give a wrong hash rather than an error.
+        CASE WHEN isfinite($1) THEN ((extract(epoch FROM $1) * 1000000)::bigint)::text ELSE $1::text END);
 
 CREATE FUNCTION credits_hash_entries(a_balance uuid, a_transaction uuid) RETURNS bytea
     LANGUAGE sql STABLE PARALLEL SAFE

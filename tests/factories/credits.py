@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from credits import burn_order, operations
 from credits.book import Draw, Hold
-from credits.models import CreditBalance, CreditHold
+from credits.models import CreditBalance, CreditHold, CreditTransaction
 from fluxori.identity.models import User
 from fluxori.identity.owner import OwnerLike
 from fluxori.kernel.ids import uuid7
@@ -82,14 +82,20 @@ def capture(placed: CreditHold, amount: int, at: datetime = NOON) -> None:
         page.record(request, transaction=recorded, hold=taken)
 
 
+def reverse(purchase: CreditTransaction, amount: int, at: datetime = NOON) -> None:
+    """Take ``amount`` credits of a purchase back: what remains in burn order, then as debt."""
+    owe(purchase.balance, amount, at=at, reverses=purchase)
+
+
 @operations.whole
-def owe(balance: CreditBalance, amount: int, at: datetime = NOON, reverses: UUID | None = None) -> None:
-    """Take ``amount`` credits back: what remains in burn order, then as debt."""
+def owe(balance: CreditBalance, amount: int, at: datetime = NOON, reverses: CreditTransaction | None = None) -> None:
+    """Take ``amount`` credits back, of no purchase in particular: what remains in burn order, then as debt."""
     request = operations.ask("reverse_purchase", actor=None, key=None)
     with operations.opened(balance.owner, at=at) as page:
         taken = burn_order.plan_draws(amount, page.book.grants.values())
         draws = [Draw(grant, -part) for grant, part in taken]
         owed = amount - sum(part for _, part in taken)
         draws += [Draw(None, -owed)] if owed else []
-        recorded = page.book.post("reversal", page.at, draws, operations.said(request, reverses_id=reverses))
+        said = operations.said(request, reverses_id=reverses.pk if reverses else None)
+        recorded = page.book.post("reversal", page.at, draws, said)
         page.record(request, transaction=recorded)

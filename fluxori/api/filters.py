@@ -87,7 +87,7 @@ class Filters(django_filters.FilterSet):  # type: ignore[misc]
         faults: list[FieldError] = []
         known: dict[str, str] = {}
         for written, texts in params.lists():
-            name = camel(written)
+            name = camel(written) if written.islower() else written
             if name not in cls.base_filters.keys() | PAGING:
                 faults.append(FieldError(written, "unknown_field", "There is no such parameter here."))
             elif len(texts) > 1 or name in known:

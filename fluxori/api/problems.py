@@ -104,8 +104,7 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
     request = context["request"]._request  # noqa: SLF001 - signals and ids belong to Django's request
     known = problem_of(exc)
     if known is None:
-        got_request_exception.send(sender=None, request=request)
-        logger.exception("unhandled_fault")
+        got_request_exception.send(sender=None, request=request)  # whoever listens logs it, with its traceback
         known = internal_error()
     elif known.status >= 500:
         logger.error("unavailable", code=known.code, cause=repr(exc.__cause__ or exc))

@@ -1,5 +1,6 @@
 """Logs: one line for a person, or one JSON object for a machine, each with the id of its request."""
 
+import sys
 from typing import Any
 
 import structlog
@@ -27,7 +28,10 @@ def configured(*, as_json: bool, level: str) -> dict[str, Any]:
     written: list[Any] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if as_json
-        else [structlog.dev.ConsoleRenderer()]
+        # A plain traceback: the pretty one shows local variables, and they hold bodies and tokens.
+        else [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     )
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 from django.core.handlers.wsgi import WSGIRequest
@@ -83,7 +84,7 @@ class TestSize:
         assert send(api, b'{"amount": 9}'.ljust(MEBIBYTE + 1), path="/api/roomy").status_code == 413
 
     def test_refuses_ten_megabytes_without_reading_them(self):
-        stream = Counting()
+        stream: Any = Counting()
 
         with pytest.raises(PayloadTooLarge):
             JSONParser().parse(stream, parser_context={"request": told(length=10 * MEBIBYTE)})
@@ -91,7 +92,7 @@ class TestSize:
         assert stream.read_bytes == 0
 
     def test_stops_reading_at_the_limit_when_the_length_is_a_lie(self):
-        stream = Counting()
+        stream: Any = Counting()
 
         with pytest.raises(PayloadTooLarge):
             JSONParser().parse(stream, parser_context={"request": told(length=12)})

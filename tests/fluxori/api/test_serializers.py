@@ -221,7 +221,7 @@ class ThingOut(Out):
     name = Text(source="owner.name")
 
     def get_shout(self, thing) -> str:
-        return thing.owner.name.upper()
+        return str(thing.owner.name).upper()
 
 
 class TestOut:

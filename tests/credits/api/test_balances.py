@@ -1,0 +1,79 @@
+import pytest
+
+from tests.factories.credits import funded, hold
+from tests.factories.identity import AdminFactory, OrganizationFactory, UserFactory
+from tests.times import DAY, HOUR, NOON
+from tiers.operations import initialize_balance
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
+
+BALANCES = "/api/credits/balances"
+
+
+def owners(answer):
+    return [row["userId"] or row["organizationId"] for row in answer.json()["results"]]
+
+
+class TestListBalances:
+    def test_tells_each_as_a_single_read_would(self, api):
+        ann, pool, admin = UserFactory(), OrganizationFactory(), AdminFactory()
+        initialize_balance(owner=ann, tier="growth")
+        funded(pool, [(30, DAY)])
+        client = api(admin)
+
+        page = client.get(BALANCES).json()
+
+        single = client.get("/api/credits/balance", {"userId": ann.pk}).json()
+        pooled = client.get("/api/credits/balance", {"organizationId": pool.pk}).json()
+        assert page == {"results": [pooled, single], "next": None, "previous": None}
+        assert (single["tier"], pooled["tier"]) == ("growth", None)
+
+    def test_narrows_to_a_tier(self, api):
+        ann, bob = UserFactory(), UserFactory()
+        initialize_balance(owner=ann, tier="growth")
+        initialize_balance(owner=bob, tier="pro")
+        funded()
+
+        assert owners(api(AdminFactory()).get(BALANCES, {"tier": "growth"})) == [str(ann.pk)]
+        assert owners(api(AdminFactory()).get(BALANCES, {"tier": "unheard-of"})) == []
+
+    def test_counts_neither_expired_nor_held_credits_as_available(self, api, clock_at):
+        rich, expired, held, lapsed, empty = (UserFactory() for _ in range(5))
+        funded(rich)
+        funded(expired, [(100, DAY), (5, None)])
+        hold(funded(held), 95, expires_in=2 * DAY)
+        hold(funded(lapsed), 95, expires_in=HOUR)
+        hold(funded(empty, [(100, DAY)]), 95, expires_in=HOUR)
+        clock_at(NOON + DAY)
+        client = api(AdminFactory())
+
+        few = client.get(BALANCES, {"maxAvailable": 5})
+
+        assert owners(few) == [str(empty.pk), str(held.pk), str(expired.pk)]
+        assert [row["available"] for row in few.json()["results"]] == [0, 5, 5]
+        assert owners(client.get(BALANCES, {"maxAvailable": 4})) == [str(empty.pk)]
+
+    def test_turns_pages(self, api, django_assert_num_queries):
+        people = [UserFactory() for _ in range(3)]
+        for person in people:
+            funded(person)
+        client = api(AdminFactory())
+
+        first = client.get(BALANCES, {"limit": 2})
+        with django_assert_num_queries(4):
+            second = client.get(first.json()["next"])
+
+        assert owners(first) + owners(second) == [str(person.pk) for person in reversed(people)]
+
+    @pytest.mark.parametrize(
+        ("asked", "field", "code"),
+        [
+            ({"maxAvailable": -1}, "maxAvailable", "out_of_range"),
+            ({"maxAvailable": "few"}, "maxAvailable", "wrong_type"),
+            ({"owner": "me"}, "owner", "unknown_field"),
+        ],
+    )
+    def test_names_what_it_cannot_understand(self, api, asked, field, code):
+        refused = api(AdminFactory()).get(BALANCES, asked)
+
+        assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [(field, code)]

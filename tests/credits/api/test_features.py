@@ -1,0 +1,48 @@
+import pytest
+
+from credits.models import Feature, FeaturePrice
+from tests.factories.identity import UserFactory
+from tests.times import HOUR, NOON
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
+
+FEATURES = "/api/credits/features"
+
+
+class TestListFeatures:
+    def test_tells_each_with_its_price(self, api):
+        assert api(UserFactory()).get(FEATURES).json() == {
+            "results": [
+                {"code": "advanced-ai-analysis", "name": "Advanced AI analysis", "price": 25, "unit": "analysis"},
+                {"code": "ai-generated-report", "name": "AI-generated report", "price": 40, "unit": "report"},
+                {"code": "realtime-ai-dashboard", "name": "Real-time AI dashboard", "price": 3, "unit": "refresh"},
+                {"code": "simple-ai-insight", "name": "Simple AI insight", "price": 9, "unit": "insight"},
+            ],
+            "next": None,
+            "previous": None,
+        }
+
+    def test_tells_the_price_in_force(self, api, clock_at):
+        FeaturePrice.objects.create(feature_id="simple-ai-insight", credits=12, effective_from=NOON + HOUR)
+        client = api(UserFactory())
+
+        before = client.get(FEATURES).json()["results"][-1]["price"]
+        clock_at(NOON + HOUR)
+        after = client.get(FEATURES).json()["results"][-1]["price"]
+
+        assert (before, after) == (9, 12)
+
+    def test_leaves_out_what_has_no_price_yet(self, api):
+        Feature.objects.create(code="time-travel", name="Time travel", unit="year")
+
+        assert len(api(UserFactory()).get(FEATURES).json()["results"]) == 4
+
+    def test_turns_pages_both_ways(self, api):
+        client = api(UserFactory())
+
+        first = client.get(FEATURES, {"limit": 3}).json()
+        second = client.get(first["next"]).json()
+
+        assert [row["code"] for row in second["results"]] == ["simple-ai-insight"]
+        assert second["next"] is None
+        assert client.get(second["previous"]).json()["results"] == first["results"]

@@ -1,6 +1,7 @@
 from datetime import datetime, timedelta
 
 import pytest
+from django.db.models import Q
 
 from credits import operations, queries
 from fluxori.kernel import clock
@@ -149,8 +150,8 @@ class TestGetBalanceAt:
         }
         for turn in range(14):
             at = NOON + turn * step
-            tell(at - MICROSECOND)
             if turn in acts:
+                tell(at - MICROSECOND)
                 acts[turn](at)
             tell(at)
 
@@ -192,7 +193,7 @@ class TestGetTransaction:
         spent, other = deduct(funded(), 15), funded()
 
         with pytest.raises(operations.TransactionNotFoundError):
-            queries.get_transaction(transaction_id=spent.pk, visible=queries.Q(balance_id=other.pk))
+            queries.get_transaction(transaction_id=spent.pk, visible=Q(balance_id=other.pk))
 
 
 class TestPrices:

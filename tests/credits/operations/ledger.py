@@ -23,7 +23,7 @@ def digest() -> dict[str, str]:
         return {name: _fingerprint(cursor, name) for name in tables}
 
 
-def _fingerprint(cursor, name: str) -> str:
+def _fingerprint(cursor, name):
     cursor.execute(f"SELECT md5(coalesce(string_agg(t::text, chr(10) ORDER BY t::text), '')) FROM {name} AS t")
     return cursor.fetchone()[0]
 

@@ -6,10 +6,10 @@ from django.db import transaction
 
 from credits import operations, queries
 from credits.models import CreditBalance, CreditGrant
+from fluxori.identity.models import Organization
 from fluxori.kernel import clock
 from tests.credits.operations.ledger import check_sums, owe, statements, unchanged
 from tests.factories.credits import deduct, funded, hold, somebody
-from tests.factories.identity import OrganizationFactory
 from tests.times import DAY, HOUR, NOON
 
 MOST = 10**12
@@ -38,7 +38,7 @@ class TestAddCredits:
         check_sums(balance)
 
     def test_opens_the_pool_of_an_organization(self):
-        pool = OrganizationFactory()
+        pool = Organization.objects.create(name="Pool")
 
         recorded = add(pool)
 

@@ -63,9 +63,10 @@ class TestDeductCreditsUnderContention:
     def test_refuses_all_but_one_of_different_requests_with_one_key(self):
         balance = funded()
 
-        outcomes = at_once(
-            [lambda n=n: deduct(balance, n, idempotency_key="k") and "paid" for n in range(1, CALLERS + 1)]
-        )
+        def one(amount):
+            return lambda: deduct(balance, amount, idempotency_key="k") and "paid"
+
+        outcomes = at_once([one(amount) for amount in range(1, CALLERS + 1)])
 
         assert (outcomes.count("paid"), outcomes.count("idempotency_key_reused")) == (1, CALLERS - 1)
         check_sums(balance)

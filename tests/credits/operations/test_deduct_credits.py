@@ -1,5 +1,6 @@
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -281,7 +282,7 @@ class TestDeductCreditsRefuses:
         suspend(balance)
         # Each of these is wrong in every way that comes after the one it is refused for.
         stranger = operations.Owner.user(somebody().pk)
-        tried = [
+        tried: list[Any] = [
             (operations.InvalidArgumentError, stranger, {"feature": "nothing", "quantity": 0, "idempotency_key": "k"}),
             (operations.BalanceNotFoundError, stranger, {"feature": "nothing", "idempotency_key": "k"}),
             (operations.IdempotencyKeyReusedError, balance.owner, {"feature": "nothing", "idempotency_key": "k"}),

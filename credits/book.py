@@ -245,6 +245,18 @@ class Book:
         del self.holds[hold.id]
         self.changed_holds[hold.id] = hold
 
+    def move_expiry(self, hold: Hold, expires_at: datetime, at: datetime) -> None:
+        """Let an open hold lapse at another instant."""
+        hold.expires_at = expires_at
+        self.last_at = max(self.last_at, at)
+        self.changed_holds[hold.id] = hold
+
+    def void(self, grant: Grant, at: datetime) -> None:
+        """Mark the grant as voided: nothing that comes back to it can be spent again."""
+        grant.voided_at = at
+        self.last_at = max(self.last_at, at)
+        self.changed_grants.add(grant.id)
+
     def spendable(self) -> list[Grant]:
         """Return the grants with something remaining, in burn order."""
         return burn_order.in_burn_order(grant for grant in self.grants.values() if grant.remaining > 0)

@@ -72,3 +72,48 @@ class InsufficientCreditsError(Unfunded):
 class BalanceExistsError(Conflict):
     code = "balance_exists"
     title = "This owner already has a balance with a tier"
+
+
+class HoldClosedError(Conflict):
+    code = "hold_closed"
+    title = "The hold was captured, released or has lapsed"
+
+
+class NotRefundableError(Conflict):
+    code = "not_refundable"
+    title = "Only usage can be refunded"
+
+
+class RefundExceedsUsageError(Conflict):
+    """``refundable`` is what was used and not yet refunded, in whole credits."""
+
+    code = "refund_exceeds_usage"
+    title = "More than was used and not yet refunded"
+
+    def __init__(self, *, refundable: int) -> None:
+        super().__init__(refundable=refundable)
+
+
+class NotReversibleError(Conflict):
+    code = "not_reversible"
+    title = "Only a purchase can be reversed"
+
+
+class ReversalExceedsPurchaseError(Conflict):
+    """``reversible`` is what was bought and not yet reversed, in whole credits."""
+
+    code = "reversal_exceeds_purchase"
+    title = "More than was bought and not yet reversed"
+
+    def __init__(self, *, reversible: int) -> None:
+        super().__init__(reversible=reversible)
+
+
+class GrantNotVoidableError(Conflict):
+    code = "grant_not_voidable"
+    title = "The grant is spent or has expired"
+
+
+class GrantNotExtendableError(Conflict):
+    code = "grant_not_extendable"
+    title = "The grant has nothing left whose expiry could be moved"

@@ -15,7 +15,16 @@ from django.db.models.functions import Coalesce, Greatest
 
 from credits import bounds, errors
 from credits.book import Book, Grant, Hold, Snapshot
-from credits.models import CreditBalance, CreditGrant, CreditPin, CreditTransaction, Feature, FeaturePrice
+from credits.models import (
+    CreditBalance,
+    CreditEntry,
+    CreditGrant,
+    CreditHold,
+    CreditPin,
+    CreditTransaction,
+    Feature,
+    FeaturePrice,
+)
 from credits.settling import settle
 from fluxori.identity.owner import Owner, OwnerLike
 from fluxori.kernel import clock
@@ -214,6 +223,51 @@ def existing(owner: OwnerLike) -> CreditBalance | None:
     """Return the balance row of the owner, or None where nobody opened one."""
     whose = Owner.of(owner)
     return CreditBalance.objects.filter(pk=whose.id, user=whose.user_id, organization=whose.organization_id).first()
+
+
+def owner_of_hold(*, hold_id: UUID) -> Owner:
+    """:raises HoldNotFoundError: if there is no such hold"""
+    row = CreditHold.objects.filter(pk=hold_id).values_list("balance__user", "balance__organization").first()
+    if row is None:
+        raise errors.HoldNotFoundError(hold_id=hold_id)
+    return _owner(*row)
+
+
+def owner_of_grant(*, grant_id: UUID) -> Owner:
+    """:raises GrantNotFoundError: if there is no such grant"""
+    row = CreditGrant.objects.filter(pk=grant_id).values_list("balance__user", "balance__organization").first()
+    if row is None:
+        raise errors.GrantNotFoundError(grant_id=grant_id)
+    return _owner(*row)
+
+
+def place_of_transaction(*, transaction_id: UUID) -> tuple[Owner, list[UUID]]:
+    """Return whose transaction it is, and which grants it touched or opened; neither ever changes.
+
+    :raises TransactionNotFoundError: if there is none
+    """
+    found = CreditTransaction.objects.select_related("balance").filter(pk=transaction_id).first()
+    if found is None:
+        raise errors.TransactionNotFoundError(transaction_id=transaction_id)
+    touched = CreditEntry.objects.filter(balance=found.balance_id, transaction=transaction_id, grant__isnull=False)
+    opened = CreditGrant.objects.filter(balance=found.balance_id, transaction=transaction_id)
+    grants = {*touched.values_list("grant", flat=True), *opened.values_list("pk", flat=True)}
+    return found.balance.owner, [key for key in grants if key is not None]
+
+
+def corrected(*, transaction_id: UUID) -> tuple[CreditTransaction, int]:
+    """Return a transaction with its entries, and how many credits of it were refunded or reversed already."""
+    found = CreditTransaction.objects.prefetch_related("entries").get(pk=transaction_id)
+    linked = CreditTransaction.objects.filter(balance=found.balance_id, reverses=transaction_id)
+    total: int = linked.aggregate(total=Coalesce(Sum("amount"), 0))["total"]
+    return found, abs(total)
+
+
+def _owner(user_id: UUID | None, organization_id: UUID | None) -> Owner:
+    if user_id is not None:
+        return Owner.user(user_id)
+    assert organization_id is not None
+    return Owner.organization(organization_id)
 
 
 def due_balances(*, at: datetime, after: UUID | None, limit: int) -> list[UUID]:

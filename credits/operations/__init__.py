@@ -9,21 +9,38 @@ from credits.errors import (
     BalanceExistsError,
     BalanceNotFoundError,
     FeatureNotFoundError,
+    GrantNotExtendableError,
     GrantNotFoundError,
+    GrantNotVoidableError,
+    HoldClosedError,
     HoldNotFoundError,
     IdempotencyKeyReusedError,
     InsufficientCreditsError,
     InvalidArgumentError,
+    NotRefundableError,
+    NotReversibleError,
+    RefundExceedsUsageError,
+    ReversalExceedsPurchaseError,
     SpendingSuspendedError,
     TransactionNotFoundError,
 )
 from credits.operations._add_credits import add_credits, give
 from credits.operations._answers import transaction_of
 from credits.operations._arguments import Arguments
+from credits.operations._corrections import (
+    Voided,
+    adjust_credits,
+    extend_grant,
+    refund_usage,
+    reverse_purchase,
+    void_grant,
+)
 from credits.operations._deduct_credits import Deduction, deduct_credits, deduct_many
 from credits.operations._expire_credits import expire_credits
+from credits.operations._holds import Captured, capture_hold, extend_hold, place_hold, release_hold
 from credits.operations._ledger import Answer, Page, opened, opened_many, said
 from credits.operations._requests import Request, ask
+from credits.operations._suspend_spending import resume_spending, suspend_spending
 from credits.operations._whole import whole
 from fluxori.identity.owner import Owner
 
@@ -32,27 +49,47 @@ __all__ = [
     "Arguments",
     "BalanceExistsError",
     "BalanceNotFoundError",
+    "Captured",
     "Deduction",
     "FeatureNotFoundError",
+    "GrantNotExtendableError",
     "GrantNotFoundError",
+    "GrantNotVoidableError",
+    "HoldClosedError",
     "HoldNotFoundError",
     "IdempotencyKeyReusedError",
     "InsufficientCreditsError",
     "InvalidArgumentError",
+    "NotRefundableError",
+    "NotReversibleError",
     "Owner",
     "Page",
+    "RefundExceedsUsageError",
     "Request",
+    "ReversalExceedsPurchaseError",
     "SpendingSuspendedError",
     "TransactionNotFoundError",
+    "Voided",
     "add_credits",
+    "adjust_credits",
     "ask",
+    "capture_hold",
     "deduct_credits",
     "deduct_many",
     "expire_credits",
+    "extend_grant",
+    "extend_hold",
     "give",
     "opened",
     "opened_many",
+    "place_hold",
+    "refund_usage",
+    "release_hold",
+    "resume_spending",
+    "reverse_purchase",
     "said",
+    "suspend_spending",
     "transaction_of",
+    "void_grant",
     "whole",
 ]

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import Model, Prefetch
 
-from credits.models import CreditEntry, CreditTransaction
+from credits.models import CreditEntry, CreditHold, CreditPin, CreditTransaction
 from credits.operations import _rows as rows
 from credits.operations._ledger import Answer
 
@@ -61,3 +61,26 @@ def _prefetched(row: Model, relation: str, related: list[M]) -> None:
     found._result_cache = related  # noqa: SLF001 - what prefetch_related does
     found._prefetch_done = True  # noqa: SLF001 - what prefetch_related does
     row._prefetched_objects_cache = {relation: found}  # type: ignore[attr-defined]  # noqa: SLF001 - likewise
+
+
+def hold_of(answer: Answer) -> CreditHold:
+    """Return the answer's hold with its pins, the balance ``after`` it, and whether it is a replay.
+
+    A replay shows the hold as the request left it, whatever has become of it since.
+    """
+    if answer.hold is not None:
+        found = _stored(CreditHold, rows.hold(answer.balance_id, answer.hold))
+        pins = [_stored(CreditPin, row) for row in rows.pins(answer.balance_id, answer.hold)]
+        _prefetched(found, "pins", pins)
+    else:
+        assert answer.hold_id is not None
+        pins_of = CreditPin.objects.filter(balance_id=answer.balance_id).order_by("position")
+        found = CreditHold.objects.prefetch_related(Prefetch("pins", pins_of)).get(
+            balance_id=answer.balance_id, pk=answer.hold_id
+        )
+        for name, value in (answer.hold_state or {}).items():
+            setattr(found, name, value)
+    found.after = answer.after
+    found.alongside = answer.alongside
+    found.replayed = answer.replayed
+    return found

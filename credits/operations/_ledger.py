@@ -40,6 +40,7 @@ class Answer:
     hold: Hold | None = None
     transaction_id: UUID | None = None
     hold_id: UUID | None = None
+    hold_state: dict[str, Any] | None = None
     replayed: bool = False
 
 
@@ -64,13 +65,14 @@ class Page:
             return None
         if bytes(remembered.fingerprint) != request.fingerprint:
             raise errors.IdempotencyKeyReusedError()
-        after, alongside = read_answer(remembered.answer)
+        after, alongside, hold_state = read_answer(remembered.answer)
         return Answer(
             self.book.id,
             after,
             alongside,
             transaction_id=remembered.transaction_id,
             hold_id=remembered.hold_id,
+            hold_state=hold_state,
             replayed=True,
         )
 
@@ -116,7 +118,7 @@ class Page:
             "key": request.key,
             "operation": request.operation,
             "fingerprint": request.fingerprint,
-            "answer": spell_answer(answer.after, answer.alongside),
+            "answer": spell_answer(answer.after, answer.alongside, answer.hold),
             "transaction_id": answer.transaction_id,
             "hold_id": answer.hold_id,
             "created_at": self.book.recorded_at,

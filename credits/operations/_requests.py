@@ -3,15 +3,17 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from credits import bounds
-from credits.book import Snapshot
+from credits.book import Hold, Snapshot
 from credits.models import CreditRequest
 from credits.operations._arguments import Arguments, canonical_json, id_of
+
+_HOLD_STATE = ("status", "captured", "closed_at", "expires_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +54,27 @@ def earlier(balance_id: UUID, requests: Sequence[Request]) -> dict[tuple[UUID | 
     return {(row.caller_id, row.key): row for row in known if row.caller_id in callers}
 
 
-def spell_answer(after: Snapshot, alongside: dict[str, Any]) -> str:
-    """Return the answer as it is remembered."""
-    return canonical_json({"after": asdict(after), "alongside": alongside})
+def spell_answer(after: Snapshot, alongside: dict[str, Any], hold: Hold | None) -> str:
+    """Return the answer as it is remembered: what can change later is written out, the rest is found by its id."""
+    state = hold and {name: getattr(hold, name) for name in _HOLD_STATE}
+    return canonical_json({"after": asdict(after), "alongside": alongside, "hold": state})
 
 
-def read_answer(text: str) -> tuple[Snapshot, dict[str, Any]]:
-    """Return the snapshot and the facts kept alongside it."""
+def read_answer(text: str) -> tuple[Snapshot, dict[str, Any], dict[str, Any] | None]:
+    """Return the snapshot, the facts kept alongside it, and how the hold stood."""
     answer = json.loads(text)
-    said = answer["after"]
+    said, state = answer["after"], answer["hold"]
     for name in ("id", "user_id", "organization_id"):
         said[name] = said[name] and UUID(said[name])
-    for name in ("last_updated", "suspended_at"):
-        said[name] = said[name] and datetime.fromisoformat(said[name])
+    _read_times(said, "last_updated", "suspended_at")
     if said["next_expiry"]:
         amount, at = said["next_expiry"]
         said["next_expiry"] = (amount, datetime.fromisoformat(at))
-    assert said.keys() == {field.name for field in fields(Snapshot)}
-    return Snapshot(**said), answer["alongside"]
+    if state:
+        _read_times(state, "closed_at", "expires_at")
+    return Snapshot(**said), answer["alongside"], state
+
+
+def _read_times(said: dict[str, Any], *names: str) -> None:
+    for name in names:
+        said[name] = said[name] and datetime.fromisoformat(said[name])

@@ -35,10 +35,10 @@ def add_book(document: dict[str, list[Row]], book: Book) -> None:
     document["changed_grants"] += [grant_counts(book, book.grants[key]) for key in book.changed_grants - new]
     opened_now = {hold.id for hold in book.opened_holds}
     for opened in book.opened_holds:
-        document["holds"].append(hold(book, opened))
-        document["pins"] += pins(book, opened)
+        document["holds"].append(hold(book.id, opened))
+        document["pins"] += pins(book.id, opened)
     document["changed_holds"] += [
-        hold(book, changed) for changed in book.changed_holds.values() if changed.id not in opened_now
+        hold(book.id, changed) for changed in book.changed_holds.values() if changed.id not in opened_now
     ]
 
 
@@ -114,18 +114,18 @@ def grant_counts(book: Book, changed: Grant) -> Row:
     }
 
 
-def hold(book: Book, opened: Hold) -> Row:
+def hold(balance_id: UUID, opened: Hold) -> Row:
     """Return the columns of a hold."""
-    row = {**asdict(opened), "balance_id": book.id}
+    row = {**asdict(opened), "balance_id": balance_id}
     del row["pins"]
     return row
 
 
-def pins(book: Book, opened: Hold) -> list[Row]:
+def pins(balance_id: UUID, opened: Hold) -> list[Row]:
     return [
         {
             "id": uuid7(),
-            "balance_id": book.id,
+            "balance_id": balance_id,
             "hold_id": opened.id,
             "grant_id": grant_id,
             "position": position,

@@ -1,0 +1,277 @@
+"""Credits set aside for work under way: placed, captured, released, extended."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from credits import burn_order, errors, queries
+from credits.book import Draw, Hold
+from credits.models import CreditHold, CreditTransaction
+from credits.operations._answers import hold_of, transaction_of
+from credits.operations._arguments import Arguments, canonical_json, id_of
+from credits.operations._deduct_credits import Deduction, price
+from credits.operations._ledger import Answer, Page, opened, said
+from credits.operations._requests import Request, ask
+from credits.operations._whole import whole
+from credits.settling import tidy
+from fluxori.identity.models import User
+from fluxori.identity.owner import Owner, OwnerLike
+from fluxori.kernel import context
+from fluxori.kernel.ids import uuid7
+
+DEFAULT_SECONDS = 15 * 60
+MAX_SECONDS = 24 * 60 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What a capture did: the closed hold, and the usage, None where 0 was captured and the hold released."""
+
+    hold: CreditHold
+    transaction: CreditTransaction | None
+
+
+def place_hold(
+    *,
+    owner: OwnerLike,
+    amount: int | None = None,
+    feature: str | None = None,
+    quantity: int = 1,
+    description: str = "",
+    expires_in_seconds: int = DEFAULT_SECONDS,
+    actor: User | UUID | None = None,
+    member: User | UUID | None = None,
+    reference_id: str = "",
+    metadata: dict[str, Any] | None = None,
+    idempotency_key: str | None = None,
+    at: datetime | None = None,
+    alongside: dict[str, Any] | None = None,
+) -> CreditHold:
+    """Set credits aside for work under way, and return the open hold with its pins.
+
+    The price is fixed now. The credits are pinned on concrete grants, in burn order; nobody else can spend them until
+    the hold is captured or released, or lapses after ``expires_in_seconds`` (15 minutes unless told, at most 24 hours).
+
+    :raises InvalidArgumentError: for arguments that could never be right
+    :raises BalanceNotFoundError: if nobody opened such a balance
+    :raises IdempotencyKeyReusedError: if the key already names a different request
+    :raises FeatureNotFoundError: if there is no such feature, or it has no price at that instant
+    :raises SpendingSuspendedError: if spending from the balance is suspended
+    :raises InsufficientCreditsError: if what is available does not cover it
+    """
+    asked = Deduction(
+        amount=amount,
+        feature=feature,
+        quantity=quantity,
+        description=description,
+        actor=actor,
+        member=member,
+        reference_id=reference_id,
+        metadata=metadata,
+        idempotency_key=idempotency_key,
+        alongside=alongside,
+    )
+    asked.check()
+    _check_seconds(expires_in_seconds)
+    request = ask(
+        "place_hold",
+        actor=actor,
+        key=idempotency_key,
+        amount=amount,
+        feature=feature,
+        quantity=quantity,
+        description=description,
+        member=id_of(member),
+        reference_id=reference_id,
+        metadata=metadata,
+        expires_in_seconds=expires_in_seconds,
+    )
+    return hold_of(_place(Owner.of(owner), asked, request, timedelta(seconds=expires_in_seconds), at))
+
+
+def capture_hold(
+    *,
+    hold_id: UUID,
+    amount: int | None = None,
+    actor: User | UUID | None = None,
+    idempotency_key: str | None = None,
+    at: datetime | None = None,
+    alongside: dict[str, Any] | None = None,
+) -> Captured:
+    """Spend what the hold has set aside: all of it, or ``amount`` whole credits; 0 releases it.
+
+    Less than was held gives the rest back, to the grants that would have burned last; more takes the excess from what
+    is available. Pinned credits stay capturable though their grant has expired or was voided meanwhile.
+
+    :raises InvalidArgumentError: for arguments that could never be right
+    :raises HoldNotFoundError: if there is no such hold
+    :raises IdempotencyKeyReusedError: if the key already names a different request
+    :raises HoldClosedError: if it was captured, released or has lapsed
+    :raises SpendingSuspendedError: for an excess, if spending from the balance is suspended; the hold stays
+    :raises InsufficientCreditsError: if what is available does not cover the excess; the hold stays
+    """
+    if amount is not None:
+        arguments = Arguments()
+        arguments.whole("amount", amount, minimum=0)
+        arguments.refuse()
+    request = ask("capture_hold", actor=actor, key=idempotency_key, hold_id=hold_id, amount=amount)
+
+    def plan(page: Page, hold: Hold) -> Answer:
+        wanted = hold.amount if amount is None else amount
+        if wanted == 0:
+            return _released(page, hold, request, alongside)
+        return _captured(page, hold, wanted, request, alongside)
+
+    answer = _on_hold(hold_id, request, at, plan)
+    return Captured(hold_of(answer), transaction_of(answer) if answer.transaction_id else None)
+
+
+def release_hold(
+    *,
+    hold_id: UUID,
+    actor: User | UUID | None = None,
+    idempotency_key: str | None = None,
+    at: datetime | None = None,
+    alongside: dict[str, Any] | None = None,
+) -> CreditHold:
+    """Give back what the hold has set aside; what may no longer be spent leaves at once.
+
+    :raises HoldNotFoundError: if there is no such hold
+    :raises IdempotencyKeyReusedError: if the key already names a different request
+    :raises HoldClosedError: if it was captured, released or has lapsed
+    """
+    request = ask("release_hold", actor=actor, key=idempotency_key, hold_id=hold_id)
+    return hold_of(_on_hold(hold_id, request, at, lambda page, hold: _released(page, hold, request, alongside)))
+
+
+def extend_hold(
+    *,
+    hold_id: UUID,
+    expires_in_seconds: int,
+    actor: User | UUID | None = None,
+    idempotency_key: str | None = None,
+    at: datetime | None = None,
+    alongside: dict[str, Any] | None = None,
+) -> CreditHold:
+    """Let the open hold last until ``expires_in_seconds`` from now, at most 24 hours; never shorter than it would.
+
+    :raises InvalidArgumentError: for arguments that could never be right
+    :raises HoldNotFoundError: if there is no such hold
+    :raises IdempotencyKeyReusedError: if the key already names a different request
+    :raises HoldClosedError: if it was captured, released or has lapsed
+    """
+    _check_seconds(expires_in_seconds)
+    request = ask(
+        "extend_hold", actor=actor, key=idempotency_key, hold_id=hold_id, expires_in_seconds=expires_in_seconds
+    )
+
+    def plan(page: Page, hold: Hold) -> Answer:
+        until = page.at + timedelta(seconds=expires_in_seconds)
+        page.book.move_expiry(hold, max(hold.expires_at, until), page.at)
+        return page.record(request, hold=hold, alongside=alongside)
+
+    return hold_of(_on_hold(hold_id, request, at, plan))
+
+
+def _check_seconds(seconds: int) -> None:
+    arguments = Arguments()
+    arguments.whole("expires_in_seconds", seconds, maximum=MAX_SECONDS)
+    arguments.refuse()
+
+
+@whole
+def _place(owner: Owner, asked: Deduction, request: Request, lasts: timedelta, at: datetime | None) -> Answer:
+    features = [asked.feature] if asked.feature is not None else []
+    with opened(owner, at=at, requests=[request], features=features) as page:
+        replayed = page.replay(request)
+        if replayed is not None:
+            return replayed
+        amount, priced = price(page, asked)
+        _afford(page, amount)
+        hold = Hold(
+            id=uuid7(),
+            amount=amount,
+            created_at=page.at,
+            expires_at=page.at + lasts,
+            pins=[(grant.id, taken) for grant, taken in burn_order.plan_draws(amount, page.book.grants.values())],
+            description=asked.description,
+            reference_id=asked.reference_id,
+            metadata=None if asked.metadata is None else canonical_json(asked.metadata),
+            actor_id=request.caller,
+            member_id=id_of(asked.member),
+            request_id=context.request_id.get(),
+            **priced,
+        )
+        page.book.open_hold(hold)
+        return page.record(request, hold=hold, alongside=asked.alongside)
+
+
+def _afford(page: Page, amount: int) -> None:
+    book = page.book
+    if book.suspended_at is not None:
+        raise errors.SpendingSuspendedError(suspended_at=book.suspended_at)
+    if book.available < amount:
+        raise errors.InsufficientCreditsError(required=amount, available=book.available, held=book.held)
+
+
+@whole
+def _on_hold(hold_id: UUID, request: Request, at: datetime | None, plan: Callable[[Page, Hold], Answer]) -> Answer:
+    owner = queries.owner_of_hold(hold_id=hold_id)
+    with opened(owner, at=at, requests=[request], hold_ids=[hold_id]) as page:
+        replayed = page.replay(request)
+        if replayed is not None:
+            return replayed
+        hold = page.book.holds.get(hold_id)
+        if hold is None:
+            raise errors.HoldClosedError()
+        return plan(page, hold)
+
+
+def _released(page: Page, hold: Hold, request: Request, alongside: dict[str, Any] | None) -> Answer:
+    for grant_id, pinned in hold.pins:
+        page.book.unpin(page.book.grants[grant_id], pinned)
+    page.book.close_hold(hold, "released", page.at)
+    tidy(page.book, page.at)
+    return page.record(request, hold=hold, alongside=alongside)
+
+
+def _captured(page: Page, hold: Hold, amount: int, request: Request, alongside: dict[str, Any] | None) -> Answer:
+    book = page.book
+    excess = max(amount - hold.amount, 0)
+    if excess:
+        _afford(page, excess)
+    # From here on the capture must succeed.
+    used: dict[UUID, int] = {}
+    wanted = amount - excess
+    for grant_id, pinned in hold.pins:
+        used[grant_id] = min(wanted, pinned)
+        wanted -= used[grant_id]
+    extra = {grant.id: taken for grant, taken in burn_order.plan_draws(excess, book.grants.values())}
+    payers = burn_order.in_burn_order(book.grants[key] for key in {**used, **extra})
+    draws = [
+        Draw(grant, -(used.get(grant.id, 0) + extra.get(grant.id, 0)), pinned=used.get(grant.id, 0))
+        for grant in payers
+        if used.get(grant.id, 0) + extra.get(grant.id, 0)
+    ]
+    recorded = book.post("usage", page.at, draws, said(request, **_particulars(hold)))
+    for grant_id, pinned in hold.pins:
+        book.unpin(book.grants[grant_id], pinned - used[grant_id])
+    book.close_hold(hold, "captured", page.at)
+    hold.captured = amount
+    tidy(book, page.at)
+    return page.record(request, transaction=recorded, hold=hold, alongside=alongside)
+
+
+def _particulars(hold: Hold) -> dict[str, Any]:
+    return {
+        "description": hold.description,
+        "reference_id": hold.reference_id,
+        "feature_id": hold.feature_id,
+        "price_id": hold.price_id,
+        "quantity": hold.quantity,
+        "member_id": hold.member_id,
+        "metadata": hold.metadata,
+        "hold_id": hold.id,
+    }

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from credits import operations
@@ -38,6 +40,7 @@ class TestDeductMany:
         assert [part.amount for part in second.entries.all()] == [-5, -5]
 
     def test_lets_no_refusal_touch_the_others(self):
+        no_text: Any = ["simple-ai-insight"]
         balance = funded(grants=[(20, None)])
 
         outcomes = deduct_all(
@@ -47,7 +50,7 @@ class TestDeductMany:
             spend(0),
             Deduction(feature="nothing"),
             Deduction(feature="a\x00b"),
-            Deduction(feature=["simple-ai-insight"]),
+            Deduction(feature=no_text),
             spend(10, idempotency_key=""),
             spend(10),
         )

@@ -1,0 +1,27 @@
+"""Acts side by side, each with a connection of its own."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+from django.db import connection
+
+from fluxori.kernel.errors import DomainError
+
+
+def at_once(acts: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Start the acts together, and return in their order what each gave, or the code it was refused with."""
+    start = Barrier(len(acts))
+
+    def run(act: Callable[[], Any]) -> Any:
+        try:
+            start.wait(timeout=30)
+            return act()
+        except DomainError as refusal:
+            return refusal.code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(max_workers=len(acts)) as pool:
+        return list(pool.map(run, acts))

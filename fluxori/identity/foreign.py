@@ -1,6 +1,5 @@
 """Tokens of another issuer: accepted by configuration, verified by the keys it publishes."""
 
-import time
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -11,22 +10,8 @@ from django.conf import settings
 from fluxori.identity.errors import IssuerUnavailableError, TokenNotValidError
 
 ALGORITHM = "RS256"
+# A key that is not known yet is asked for at once, but not for every token that names a made-up one.
 SECONDS_BETWEEN_FETCHES = 10
-
-
-class _Keys(jwt.PyJWKClient):
-    """Fetches again for a key it does not know, but not for every token that names a made-up one."""
-
-    _fetched_at = float("-inf")
-
-    def get_jwk_set(self, refresh: bool = False) -> jwt.PyJWKSet:
-        if refresh and time.monotonic() - self._fetched_at < SECONDS_BETWEEN_FETCHES:
-            refresh = False
-        return super().get_jwk_set(refresh)
-
-    def fetch_data(self) -> Any:
-        self._fetched_at = time.monotonic()
-        return super().fetch_data()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +37,15 @@ def subject_of(raw: str, issuer: Issuer) -> str:
     """
     try:
         key = _keys(issuer.jwks_url).get_signing_key_from_jwt(raw)
+    except (jwt.PyJWKClientConnectionError, ValueError) as fault:
+        raise IssuerUnavailableError from fault
+    except jwt.PyJWTError:
+        raise TokenNotValidError from None
+    return _subject(raw, key, issuer)
+
+
+def _subject(raw: str, key: jwt.PyJWK, issuer: Issuer) -> str:
+    try:
         claims: dict[str, Any] = jwt.decode(
             raw,
             key,
@@ -60,14 +54,14 @@ def subject_of(raw: str, issuer: Issuer) -> str:
             audience=issuer.audience,
             options={"require": ["exp", "sub", "iss", "aud"]},
         )
-    except jwt.PyJWKClientConnectionError as fault:
-        raise IssuerUnavailableError from fault
     except jwt.PyJWTError:
         raise TokenNotValidError from None
     subject: str = claims["sub"]
+    if not subject.isprintable():  # NUL and lone surrogates name nobody, and no database takes them
+        raise TokenNotValidError
     return subject
 
 
 @cache
-def _keys(jwks_url: str) -> _Keys:
-    return _Keys(jwks_url, lifespan=300, timeout=5)
+def _keys(jwks_url: str) -> jwt.PyJWKClient:
+    return jwt.PyJWKClient(jwks_url, lifespan=300, timeout=5, cooldown_duration=SECONDS_BETWEEN_FETCHES)

@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db.models import F, FilteredRelation, Q, QuerySet
+from django.db.models import FilteredRelation, Q, QuerySet
 
 from fluxori.identity.models import Membership, Organization, User
 
@@ -61,4 +61,4 @@ def users() -> QuerySet[User]:
 
 
 def members_of(organization_id: UUID) -> QuerySet[Membership]:
-    return Membership.objects.filter(organization=organization_id).annotate(email=F("user__email"))
+    return Membership.objects.filter(organization=organization_id).select_related("user")

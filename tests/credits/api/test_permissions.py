@@ -1,0 +1,149 @@
+"""Who may: for every door of credits and tiers, what each kind of caller is answered."""
+
+import pytest
+
+from credits.models import CreditTransaction
+from tests.factories.credits import funded
+from tests.factories.identity import AdminFactory, MembershipFactory, ServiceFactory, UserFactory
+from tests.ledger import stored
+from tiers.operations import initialize_balance
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
+
+SPENT = {"amount": 1, "description": "An insight"}
+GIVEN = {"amount": 1, "type": "promotion", "description": "Welcome"}
+
+READS = ["balance", "history", "grants", "check?amount=1", "features"]
+FOR_ADMINS = [
+    ("get", "/api/credits/balances", {}),
+    ("post", "/api/credits/add", GIVEN),
+    ("post", "/api/credits/initialize", {"tier": "explorer"}),
+    ("put", "/api/credits/tier", {"tier": "growth"}),
+    ("post", "/api/credits/monthly-allocation", {}),
+]
+EVERY = [("get", f"/api/credits/{name}", {}) for name in READS] + [
+    ("get", "/api/tiers", {}),
+    ("post", "/api/credits/deduct", SPENT),
+    *FOR_ADMINS,
+]
+
+
+def call(client, method, path, body, **asked):
+    if method == "get":
+        return client.get(path, asked or None)
+    return getattr(client, method)(path, {**body, **asked})
+
+
+class TestWithoutToken:
+    @pytest.mark.parametrize(("method", "path", "body"), EVERY)
+    def test_nothing_is_told_or_done(self, api, method, path, body):
+        before = stored()
+
+        refused = call(api(), method, path, body)
+
+        assert (refused.status_code, refused.json()["code"]) == (401, "not_authenticated")
+        assert refused["WWW-Authenticate"] == "Bearer"
+        assert stored() == before
+
+
+class TestAdminsOnly:
+    @pytest.mark.parametrize(("method", "path", "body"), FOR_ADMINS)
+    @pytest.mark.parametrize("caller", [UserFactory, ServiceFactory])
+    def test_refuses_users_and_services_even_for_themselves(self, api, caller, method, path, body):
+        somebody = caller()
+        owner = {} if method == "get" else {"userId": str(somebody.pk)}
+        before = stored()
+
+        refused = call(api(somebody), method, path, body, **owner)
+
+        assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
+        assert stored() == before
+
+    @pytest.mark.parametrize(("method", "path", "body"), FOR_ADMINS)
+    def test_lets_admins_pass(self, api, method, path, body):
+        ann = UserFactory()
+        if "initialize" not in path:
+            initialize_balance(owner=ann, tier="explorer")
+
+        answer = call(api(AdminFactory()), method, path, body, **({} if method == "get" else {"userId": str(ann.pk)}))
+
+        assert answer.status_code in {200, 201}
+
+
+class TestPools:
+    @pytest.mark.parametrize(("role", "status"), [("owner", 200), ("manager", 200), ("member", 200), ("viewer", 403)])
+    def test_are_spent_by_members_but_not_by_viewers(self, api, role, status):
+        seat = MembershipFactory(role=role)
+        funded(seat.organization)
+        before = stored()
+
+        answer = api(seat.user).post("/api/credits/deduct", {**SPENT, "organizationId": str(seat.organization.pk)})
+
+        assert answer.status_code == status
+        assert (stored() == before) == (status == 403)
+
+    @pytest.mark.parametrize("role", ["owner", "manager", "member", "viewer"])
+    @pytest.mark.parametrize("name", ["balance", "history", "grants"])
+    def test_are_read_by_members_of_any_kind(self, api, name, role):
+        seat = MembershipFactory(role=role)
+        funded(seat.organization)
+
+        answer = api(seat.user).get(f"/api/credits/{name}", {"organizationId": seat.organization.pk})
+
+        assert answer.status_code == 200
+
+    @pytest.mark.parametrize(("method", "path", "body"), [*EVERY[:4], ("post", "/api/credits/deduct", SPENT)])
+    def test_do_not_exist_for_strangers(self, api, method, path, body):
+        pool = MembershipFactory().organization
+        funded(pool)
+        before = stored()
+
+        # The path of check has its amount already, and a client replaces the query it is given.
+        path, _, rest = path.partition("?")
+        more = {"amount": 1} if rest else {}
+        refused = call(api(UserFactory()), method, path, body, organizationId=str(pool.pk), **more)
+
+        assert (refused.status_code, refused.json()["code"]) == (404, "organization_not_found")
+        assert stored() == before
+
+    def test_cannot_be_spent_by_a_service_in_a_viewers_name(self, api):
+        seat = MembershipFactory(role="viewer")
+        funded(seat.organization)
+        whose = {"organizationId": str(seat.organization.pk), "userId": str(seat.user.pk)}
+
+        refused = api(ServiceFactory()).post("/api/credits/deduct", {**SPENT, **whose})
+
+        assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
+
+
+class TestAnothersBalance:
+    @pytest.mark.parametrize(("method", "path", "body"), [*EVERY[:3], ("post", "/api/credits/deduct", SPENT)])
+    def test_is_closed_to_plain_users(self, api, method, path, body):
+        ann = UserFactory()
+        funded(ann)
+        before = stored()
+
+        refused = call(api(UserFactory()), method, path, body, userId=str(ann.pk))
+
+        assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
+        assert stored() == before
+
+    @pytest.mark.parametrize(("method", "path", "body"), [*EVERY[:3], ("post", "/api/credits/deduct", SPENT)])
+    @pytest.mark.parametrize("caller", [AdminFactory, ServiceFactory])
+    def test_is_open_to_admins_and_services(self, api, caller, method, path, body):
+        ann = UserFactory()
+        funded(ann)
+
+        assert call(api(caller()), method, path, body, userId=str(ann.pk)).status_code == 200
+
+    def test_is_reached_by_nobody_who_was_deactivated(self, api):
+        ann = UserFactory()
+        funded(ann)
+        client = api(ann)
+        ann.is_active = False
+        ann.save()
+
+        refused = client.post("/api/credits/deduct", SPENT)
+
+        assert (refused.status_code, refused.json()["code"]) == (401, "token_not_valid")
+        assert CreditTransaction.objects.count() == 1

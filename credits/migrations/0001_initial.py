@@ -344,7 +344,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='creditentry',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('grant__isnull', True), ('remaining_after__isnull', True)), models.Q(('grant__isnull', False), ('remaining_after__gte', 0)), _connector='OR'), name='credits_entry_says_what_remains'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('grant__isnull', True), ('remaining_after__isnull', True)), models.Q(('grant__isnull', False), ('remaining_after__gte', 0), ('remaining_after__isnull', False)), _connector='OR'), name='credits_entry_says_what_remains'),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='creditentry',
@@ -404,7 +404,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='creditgrant',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('roll_cap__isnull', True), ('roll_until__isnull', True)), models.Q(('expires_at__isnull', False), ('roll_cap__gte', 0), ('roll_until__isnull', True)), models.Q(('expires_at__isnull', False), ('roll_cap__gte', 0), ('roll_until__gt', models.F('expires_at'))), _connector='OR'), name='credits_grant_rolls_at_its_expiry'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('roll_cap__isnull', True), ('roll_until__isnull', True)), models.Q(('expires_at__isnull', False), ('roll_cap__gte', 0), ('roll_cap__isnull', False), ('roll_until__isnull', True)), models.Q(('expires_at__isnull', False), ('roll_cap__gte', 0), ('roll_cap__isnull', False), ('roll_until__gt', models.F('expires_at')), ('roll_until__isnull', False)), _connector='OR'), name='credits_grant_rolls_at_its_expiry'),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='creditgrant',
@@ -468,7 +468,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='credittransaction',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('feature__isnull', True), ('price__isnull', True), ('quantity__isnull', True)), models.Q(('feature__isnull', False), ('price__isnull', False), ('quantity__gte', 1)), _connector='OR'), name='credits_transaction_priced_by_feature'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('feature__isnull', True), ('price__isnull', True), ('quantity__isnull', True)), models.Q(('feature__isnull', False), ('price__isnull', False), ('quantity__gte', 1), ('quantity__isnull', False)), _connector='OR'), name='credits_transaction_priced_by_feature'),
         ),
         migrations.AddConstraint(
             model_name='credittransaction',
@@ -500,7 +500,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='credithold',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('captured', 0), ('closed_at__isnull', True), ('status', 'open')), models.Q(('captured__gte', 1), ('closed_at__gte', models.F('created_at')), ('status', 'captured')), models.Q(('captured', 0), ('closed_at__gte', models.F('created_at')), ('status__in', ['released', 'lapsed'])), _connector='OR'), name='credits_hold_closed_once'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('captured', 0), ('closed_at__isnull', True), ('status', 'open')), models.Q(('captured__gte', 1), ('closed_at__gte', models.F('created_at')), ('closed_at__isnull', False), ('status', 'captured')), models.Q(('captured', 0), ('closed_at__gte', models.F('created_at')), ('closed_at__isnull', False), ('status__in', ['released', 'lapsed'])), _connector='OR'), name='credits_hold_closed_once'),
         ),
         migrations.AddConstraint(
             model_name='credithold',

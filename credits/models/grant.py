@@ -82,8 +82,14 @@ class CreditGrant(models.Model):
             models.CheckConstraint(
                 name="credits_grant_rolls_at_its_expiry",
                 condition=Q(roll_cap__isnull=True, roll_until__isnull=True)
-                | Q(roll_cap__gte=0, expires_at__isnull=False, roll_until__isnull=True)
-                | Q(roll_cap__gte=0, expires_at__isnull=False, roll_until__gt=F("expires_at")),
+                | Q(roll_cap__isnull=False, roll_cap__gte=0, expires_at__isnull=False, roll_until__isnull=True)
+                | Q(
+                    roll_cap__isnull=False,
+                    roll_cap__gte=0,
+                    expires_at__isnull=False,
+                    roll_until__isnull=False,
+                    roll_until__gt=F("expires_at"),
+                ),
             ),
         ]
         indexes = [

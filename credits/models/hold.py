@@ -54,8 +54,13 @@ class CreditHold(models.Model):
             models.CheckConstraint(
                 name="credits_hold_closed_once",
                 condition=Q(status="open", closed_at__isnull=True, captured=0)
-                | Q(status="captured", closed_at__gte=F("created_at"), captured__gte=1)
-                | Q(status__in=["released", "lapsed"], closed_at__gte=F("created_at"), captured=0),
+                | Q(status="captured", closed_at__isnull=False, closed_at__gte=F("created_at"), captured__gte=1)
+                | Q(
+                    status__in=["released", "lapsed"],
+                    closed_at__isnull=False,
+                    closed_at__gte=F("created_at"),
+                    captured=0,
+                ),
             ),
             models.CheckConstraint(
                 name="credits_hold_expires_after_it_begins", condition=Q(expires_at__gt=F("created_at"))

@@ -78,7 +78,7 @@ class CreditTransaction(models.Model):
             models.CheckConstraint(
                 name="credits_transaction_priced_by_feature",
                 condition=Q(feature__isnull=True, price__isnull=True, quantity__isnull=True)
-                | Q(feature__isnull=False, price__isnull=False, quantity__gte=1),
+                | Q(feature__isnull=False, price__isnull=False, quantity__isnull=False, quantity__gte=1),
             ),
             models.CheckConstraint(name="credits_transaction_hash_version_known", condition=Q(hash_version=1)),
         ]
@@ -132,7 +132,7 @@ class CreditEntry(models.Model):
             models.CheckConstraint(
                 name="credits_entry_says_what_remains",
                 condition=Q(grant__isnull=True, remaining_after__isnull=True)
-                | Q(grant__isnull=False, remaining_after__gte=0),
+                | Q(grant__isnull=False, remaining_after__isnull=False, remaining_after__gte=0),
             ),
         ]
         triggers = append_only("entry")

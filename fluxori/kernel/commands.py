@@ -112,4 +112,10 @@ class Progress:
 
 def _bar() -> Bar:
     columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
-    return Bar(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(file=sys.stderr), transient=True)
+    return Bar(
+        *columns,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=sys.stderr, force_terminal=True),
+        transient=True,
+    )

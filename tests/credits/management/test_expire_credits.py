@@ -1,0 +1,137 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+
+from credits import operations, verification
+from credits.models import CreditBalance, CreditTransaction
+from fluxori.kernel import clock
+from tests.factories.credits import funded, hold
+from tests.times import DAY, HOUR, NOON
+
+AT = (NOON + DAY).isoformat()
+
+
+def expire(*arguments):
+    """Return what the command answered in JSON."""
+    out = StringIO()
+    call_command("expire_credits", "--json", *arguments, stdout=out, stderr=StringIO())
+    return json.loads(out.getvalue())
+
+
+@pytest.mark.django_db
+class TestExpireCredits:
+    def test_writes_what_fell_due_dated_when_it_did(self):
+        balance = funded(grants=[(10, HOUR), (20, DAY), (30, None)])
+
+        said = expire("--at", AT)
+
+        assert (said["balances"], said["transactions"], said["credits"], said["refused"]) == (1, 2, 30, 0)
+        expiries = balance.transactions.filter(type="expiry").order_by("sequence")
+        assert [(t.amount, t.timestamp) for t in expiries] == [(-10, NOON + HOUR), (-20, NOON + DAY)]
+
+    def test_goes_through_every_chunk(self):
+        balances = [funded(grants=[(10, HOUR)]) for _ in range(5)]
+
+        said = expire("--at", AT, "--chunk", "2")
+
+        assert said["balances"] == 5
+        assert set(CreditBalance.objects.filter(pk__in=[b.pk for b in balances]).values_list("balance", flat=True)) == {
+            0
+        }
+
+    def test_frees_what_lapsed_holds_had_set_aside(self):
+        balance = funded()
+        hold(balance, 40, expires_in=HOUR)
+
+        assert expire("--at", AT)["balances"] == 1
+
+        balance.refresh_from_db()
+        assert balance.held == 0
+
+    def test_finds_nothing_more_to_do_the_second_time(self):
+        funded(grants=[(10, HOUR)])
+        expire("--at", AT)
+
+        assert expire("--at", AT)["balances"] == 0
+
+    def test_only_says_what_it_would_do_in_a_dry_run(self):
+        balance = funded(grants=[(10, HOUR)])
+
+        assert expire("--at", AT, "--dry-run")["credits"] == 10
+
+        assert not balance.transactions.filter(type="expiry").exists()
+        balance.refresh_from_db()
+        assert (balance.balance, balance.version) == (10, 1)
+
+    def test_says_it_in_words(self):
+        funded(grants=[(1500, HOUR)])
+        out = StringIO()
+
+        call_command("expire_credits", "--at", AT, stdout=out)
+
+        assert out.getvalue() == f"Due by {AT}: 1,500 credits expired, 1 balances, 1 transactions\n"
+
+    def test_looks_ahead_in_production_only_with_a_dry_run(self, settings):
+        settings.PRODUCTION = True
+        tomorrow = (clock.now() + DAY).isoformat()
+
+        with pytest.raises(CommandError, match="has not come yet") as fault:
+            expire("--at", tomorrow)
+
+        assert fault.value.returncode == 1
+        assert expire("--at", tomorrow, "--dry-run")["dryRun"]
+
+    @pytest.mark.parametrize("at", ["yesterday", "2026-03-01", "2026-03-01T12:00:00", "2026-02-30T12:00:00Z"])
+    def test_refuses_what_is_no_instant(self, at):
+        with pytest.raises(CommandError, match="is not a time with an offset"):
+            expire("--at", at)
+
+    @pytest.mark.parametrize("chunk", ["0", "-1", "many"])
+    def test_refuses_a_chunk_of_nothing(self, chunk):
+        with pytest.raises(CommandError, match="whole number"):
+            expire("--chunk", chunk)
+
+
+@pytest.mark.django_db(transaction=True)
+class TestExpireCreditsUnderContention:
+    def test_expires_each_credit_once_when_run_at_once(self):
+        for _ in range(20):
+            funded(grants=[(10, HOUR)])
+
+        def run(_):
+            try:
+                return expire("--at", AT, "--chunk", "3")
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            said = list(pool.map(run, range(4)))
+
+        assert sum(part["balances"] for part in said) == 20
+        assert CreditTransaction.objects.filter(type="expiry").count() == 20
+        assert [d for part in verification.verify_all(chunk=7) for d in part.differences] == []
+
+    def test_leaves_a_busy_balance_to_the_next_run(self):
+        busy, *others = [funded(grants=[(10, HOUR)]) for _ in range(3)]
+
+        def run():
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute("SET lock_timeout = '50ms'")
+                return pytest.raises(CommandError, expire, "--at", AT)
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(max_workers=1) as pool, transaction.atomic():
+            CreditBalance.objects.select_for_update(no_key=True).get(pk=busy.pk)
+            fault = pool.submit(run).result()
+
+        assert fault.value.returncode == 2
+        assert set(CreditTransaction.objects.filter(type="expiry").values_list("balance", flat=True)) == {
+            other.pk for other in others
+        }
+        assert operations.expire_credits(balance_ids=[busy.pk], at=NOON + DAY)["credits"] == 10

@@ -28,25 +28,31 @@ def named(title: str) -> set[str]:
     return {word for cell in first_cells(title) for word in re.findall(r"`([^`]+)`", cell)}
 
 
-def routes() -> set[str]:
-    """Return every path of the API and of health, with placeholders instead of converters."""
+def doors() -> set[tuple[str, str]]:
+    """Return (method, path) of every door of the API and of health, with placeholders instead of converters."""
 
     def walk(patterns, prefix):
         for pattern in patterns:
+            path = prefix + str(pattern.pattern)
             if hasattr(pattern, "url_patterns"):
-                yield from walk(pattern.url_patterns, prefix + str(pattern.pattern))
-            else:
-                yield prefix + str(pattern.pattern)
+                yield from walk(pattern.url_patterns, path)
+            elif path.startswith(("/api/", "/health/")):
+                methods = getattr(pattern.callback, "actions", None) or ["get"]
+                yield from ((method.upper(), re.sub(r"<[^>]*>", "{}", path)) for method in methods)
 
-    found = {re.sub(r"<[^>]*>", "{}", f"/{path}") for path in walk(get_resolver().url_patterns, "")}
-    return {path for path in found if path.startswith(("/api/", "/health/"))}
+    return set(walk(get_resolver().url_patterns, "/"))
 
 
 class TestReadme:
     def test_lists_every_endpoint_and_no_other(self):
-        told = {re.sub(r"\{[^}]*\}", "{}", path) for path in named("Over HTTP") if path.startswith("/")}
+        told = {
+            (method, re.sub(r"\{[^}]*\}", "{}", path))
+            for cell in first_cells("Over HTTP")
+            for method in re.findall("[A-Z]{3,}", cell.split("`")[0])
+            for path in re.findall(r"`([^`]+)`", cell)
+        }
 
-        assert told == routes()
+        assert told == doors()
 
     def test_lists_every_command_of_ours(self):
         ours = {

@@ -1,7 +1,7 @@
 """The monthly allocation of many balances: the same rule as for one, a chunk at a time."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -9,7 +9,6 @@ from uuid import UUID
 from django.db import connection
 
 from credits import operations as ledger
-from fluxori.kernel.errors import DomainError
 from tiers import queries
 from tiers.models import AllocationRun, MonthlyAllocation, Subscription, Tier
 from tiers.operations._promise import Promise, allocation_row, describe, keep
@@ -37,7 +36,7 @@ class Totals:
 
 
 @ledger.whole
-def allocate_due(*, balance_ids: Iterable[UUID], at: datetime, run: UUID | None = None) -> Totals:
+def allocate_due(*, balance_ids: Collection[UUID], at: datetime, run: UUID | None = None) -> Totals:
     """Give these balances every period from 1 on that has begun by ``at`` and was not looked after yet.
 
     A missed period that is already over, under a tier whose credits expire with their period, is recorded as skipped.
@@ -45,21 +44,15 @@ def allocate_due(*, balance_ids: Iterable[UUID], at: datetime, run: UUID | None 
     taken first, and (balance, period) is unique.
     """
     totals = Totals()
-    ids = list(balance_ids)
     tiers = Tier.objects.in_bulk()
-    with ledger.opened_many(ids, at=at) as pages:
+    with ledger.opened_many(balance_ids, at=at) as pages:
         # Read after the locks: a twin run may have looked after some of them while we waited.
-        subscriptions = list(queries.due(at=at).filter(pk__in=ids))
+        subscriptions = list(queries.due(at=at).filter(pk__in=balance_ids))
         known = queries.allocated_periods(subscriptions)
         rows: list[MonthlyAllocation] = []
         for subscription in subscriptions:
             tier = tiers[subscription.tier_id]
-            try:
-                rows += _allocate(
-                    pages[subscription.pk], subscription, tier, known=known, at=at, run=run, totals=totals
-                )
-            except DomainError as refusal:
-                totals.refused.append((subscription.pk, refusal.code))
+            rows += _allocate(pages[subscription.pk], subscription, tier, known=known, at=at, run=run, totals=totals)
         totals.subscriptions = len(subscriptions)
         MonthlyAllocation.objects.bulk_create(rows)
         _advance(subscriptions)

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
 
 from fluxori.kernel import clock
 from fluxori.kernel.commands import REFUSED, Progress, instant_argument, positive_argument, refuse_future
@@ -15,12 +16,14 @@ from tiers import operations, queries
 from tiers.models import AllocationRun, Subscription
 from tiers.operations import Totals
 
+_LOCK_NOT_AVAILABLE = "55P03"
+
 
 class Command(BaseCommand):
     help = (
         "Give every active subscription its credits for each month that has begun, the missed ones included."
         " Safe to run twice, twice at once, and again after a kill: each month is given exactly once."
-        " Exit status: 0 done (nothing due included), 1 a fault, 2 some were refused."
+        " Exit status: 0 done (nothing due included), 1 a fault, 2 some were busy; the next run takes them."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -60,7 +63,7 @@ class Command(BaseCommand):
                         done = operations.count_due(subscriptions=subscriptions, at=at)
                     else:
                         ids = [subscription.pk for subscription in subscriptions]
-                        done = operations.allocate_due(balance_ids=ids, at=at, run=run.pk)
+                        done = _give(ids, at, run.pk)
                     totals.add(done)
                     progress.advance(len(subscriptions))
             status = AllocationRun.Status.DONE
@@ -100,6 +103,21 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{totals.subscriptions:,} subscriptions due by {at.isoformat()}, {len(totals.refused):,} refused"
         )
+
+
+def _give(ids: list[UUID], at: datetime, run: UUID) -> Totals:
+    try:
+        return operations.allocate_due(balance_ids=ids, at=at, run=run)
+    except OperationalError as fault:
+        if getattr(fault.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        if len(ids) == 1:
+            return Totals(subscriptions=1, refused=[(ids[0], "busy")])
+    # Somebody holds one of them: halve until the others are through.
+    middle = len(ids) // 2
+    totals = _give(ids[:middle], at, run)
+    totals.add(_give(ids[middle:], at, run))
+    return totals
 
 
 def _chunks(at: datetime, tier: str | None, size: int) -> Iterator[list[Subscription]]:

@@ -1,12 +1,14 @@
 """Acts side by side, each with a connection of its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Barrier
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
+from credits.models import CreditBalance
 from fluxori.kernel.errors import DomainError
 
 
@@ -25,3 +27,11 @@ def at_once(acts: Sequence[Callable[[], Any]]) -> list[Any]:
 
     with ThreadPoolExecutor(max_workers=len(acts)) as pool:
         return list(pool.map(run, acts))
+
+
+@contextmanager
+def locked(balance: CreditBalance) -> Iterator[None]:
+    """Keep the balance locked, as a transaction that has not come to its end does."""
+    with transaction.atomic():
+        CreditBalance.objects.select_for_update(no_key=True).get(pk=balance.pk)
+        yield

@@ -1,8 +1,11 @@
+from typing import Any
+
 import pytest
 from django.db import DatabaseError, IntegrityError, transaction
 
 from credits import operations as ledger
 from credits import queries
+from fluxori.kernel.errors import DomainError
 from tests.factories.credits import deduct, funded, somebody
 from tests.factories.tiers import fleeting, month, periods_of, run_over, subscribed, subscription_of
 from tests.tiers.tables import check_ledger, unwritten
@@ -153,8 +156,8 @@ class TestAddMonthlyAllocationRefuses:
 
     def test_in_the_documented_order(self):
         nobody, balance = somebody(), funded(idempotency_key="taken")
-        wrong = {"owner": nobody, "reason": "x" * 501, "idempotency_key": "taken", "at": NOON}
-        mended = [
+        wrong: dict[str, Any] = {"owner": nobody, "reason": "x" * 501, "idempotency_key": "taken", "at": NOON}
+        mended: list[tuple[dict[str, Any], type[DomainError]]] = [
             ({}, ledger.InvalidArgumentError),
             ({"reason": ""}, ledger.BalanceNotFoundError),
             ({"owner": balance.owner}, ledger.IdempotencyKeyReusedError),

@@ -1,5 +1,7 @@
 """Real threads, real commits. Take the lock of the balance away and these fail."""
 
+from functools import partial
+
 import pytest
 from django.core.management import call_command
 
@@ -40,12 +42,11 @@ class TestAllocationUnderContention:
     def test_beside_deductions_loses_neither(self):
         balances = many_subscribed(4)
 
-        at_once(
-            [
-                lambda: run_over(balances, at=month(1)),
-                *(lambda b=balance: [deduct(b, 9, at=month(1)) for _ in range(10)] for balance in balances),
-            ]
-        )
+        def spend(balance):
+            for _ in range(10):
+                deduct(balance, 9, at=month(1))
+
+        at_once([partial(run_over, balances, at=month(1)), *(partial(spend, balance) for balance in balances)])
 
         assert [CreditBalance.objects.get(pk=b.pk).balance for b in balances] == [800 - 90] * 4
         assert [periods_of(balance) for balance in balances] == [[(1, 400)]] * 4
@@ -81,9 +82,10 @@ class TestInitializeBalanceUnderContention:
     def test_lets_one_win(self):
         owner = somebody()
 
-        outcomes = at_once(
-            [lambda t=t: operations.initialize_balance(owner=owner, tier=t, at=NOON) for t in ("pro", "growth") * 3]
-        )
+        def initialize(tier):
+            return operations.initialize_balance(owner=owner, tier=tier, at=NOON)
+
+        outcomes = at_once([partial(initialize, tier) for tier in ("pro", "growth") * 3])
 
         assert outcomes.count("balance_exists") == 5
         [won] = [outcome for outcome in outcomes if outcome != "balance_exists"]

@@ -1,9 +1,12 @@
+from typing import Any
+
 import pytest
 
 from credits import operations as ledger
 from credits import queries
 from credits.models import CreditBalance
 from fluxori.identity.owner import Owner
+from fluxori.kernel.errors import DomainError
 from tests.factories.credits import deduct, funded, somebody
 from tests.factories.identity import OrganizationFactory
 from tests.factories.tiers import fleeting, month, periods_of, subscribed, subscription_of
@@ -25,6 +28,7 @@ class TestInitializeBalance:
 
         done = initialize_balance(owner=owner, tier="growth", at=NOON)
 
+        assert done.transaction is not None
         assert (done.after.balance, done.after.available, done.after.version) == (2000, 2000, 1)
         assert (done.transaction.type, done.transaction.amount, done.transaction.timestamp) == (
             "allocation",
@@ -37,7 +41,7 @@ class TestInitializeBalance:
         check_ledger()
 
     def test_serves_an_organization(self):
-        pool = OrganizationFactory()
+        pool = OrganizationFactory.create()
 
         done = initialize_balance(owner=pool, tier="pro", at=NOON)
 
@@ -59,6 +63,7 @@ class TestInitializeBalance:
     def test_gives_as_many_credits_as_it_is_told(self):
         done = initialize_balance(owner=somebody(), tier="pro", initial_balance=1, at=NOON)
 
+        assert done.transaction is not None
         assert (done.after.balance, done.transaction.amount) == (1, 1)
 
     def test_may_begin_with_nothing(self):
@@ -76,6 +81,7 @@ class TestInitializeBalance:
 
         done = initialize_balance(owner=bought.owner, tier="explorer", at=NOON + DAY)
 
+        assert done.transaction is not None
         assert (done.after.balance, done.transaction.amount, done.transaction.sequence) == (450, 400, 2)
         assert subscription_of(bought).anchor == NOON + DAY
 
@@ -104,6 +110,7 @@ class TestInitializeBalance:
 
         done = initialize_balance(owner=somebody(), tier="pro", actor=staff, idempotency_key="first", at=NOON)
 
+        assert done.transaction is not None
         assert (done.transaction.actor_id, done.transaction.idempotency_key) == (staff.pk, "first")
 
 
@@ -119,7 +126,12 @@ class TestInitializeBalanceAgain:
     @pytest.mark.parametrize(("initial_balance", "moved"), [(None, True), (0, False)])
     def test_replays_the_first_answer_under_its_key_whatever_has_happened_since(self, initial_balance, moved):
         owner = somebody()
-        asked = {"owner": owner, "tier": "growth", "initial_balance": initial_balance, "idempotency_key": "once"}
+        asked: dict[str, Any] = {
+            "owner": owner,
+            "tier": "growth",
+            "initial_balance": initial_balance,
+            "idempotency_key": "once",
+        }
         first = initialize_balance(**asked, at=NOON)
         funded(owner, at=NOON + DAY)
         deduct(CreditBalance.objects.get(pk=owner.pk), 10, at=NOON + DAY)
@@ -169,7 +181,7 @@ class TestInitializeBalanceRefuses:
         assert not CreditBalance.objects.filter(pk=owner.pk).exists()
 
     def test_a_user_by_the_id_of_an_organization(self):
-        pool = subscribed(OrganizationFactory())
+        pool = subscribed(OrganizationFactory.create())
 
         with unwritten(), pytest.raises(ledger.BalanceNotFoundError):
             initialize_balance(owner=Owner.user(pool.pk), tier="pro", at=NOON)
@@ -177,14 +189,14 @@ class TestInitializeBalanceRefuses:
     def test_in_the_documented_order(self):
         balance = subscribed()
         funded(balance.owner, idempotency_key="taken")
-        wrong = {
+        wrong: dict[str, Any] = {
             "owner": balance.owner,
             "at": NOON,
             "tier": "no-such",
             "idempotency_key": "taken",
             "initial_balance": -1,
         }
-        mended = [
+        mended: list[tuple[dict[str, Any], type[DomainError]]] = [
             ({}, ledger.InvalidArgumentError),
             ({"initial_balance": 5}, ledger.IdempotencyKeyReusedError),
             ({"idempotency_key": "new"}, operations.TierNotFoundError),

@@ -1,6 +1,9 @@
+from typing import Any
+
 import pytest
 
 from credits import operations as ledger
+from fluxori.kernel.errors import DomainError
 from tests.factories.credits import funded, somebody
 from tests.factories.tiers import fleeting, month, periods_of, run_over, subscribed, subscription_of
 from tests.tiers.tables import check_ledger, unwritten
@@ -139,8 +142,8 @@ class TestUpdateSubscriptionTierRefuses:
 
     def test_in_the_documented_order(self):
         balance = funded(idempotency_key="taken")
-        wrong = {"tier": "no-such", "idempotency_key": "taken", "effective": "later"}
-        mended = [
+        wrong: dict[str, Any] = {"tier": "no-such", "idempotency_key": "taken", "effective": "later"}
+        mended: list[tuple[dict[str, Any], type[DomainError]]] = [
             ({}, ledger.InvalidArgumentError),
             ({"effective": "now"}, ledger.IdempotencyKeyReusedError),
             ({"idempotency_key": "new"}, operations.TierNotFoundError),

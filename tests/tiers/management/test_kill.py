@@ -1,0 +1,63 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from urllib.parse import urlsplit
+
+import pytest
+from django.db import connection
+
+from tests.factories.tiers import many_subscribed, month, periods_of
+from tests.tiers.tables import check_ledger
+from tests.tiers.threads import locked
+from tiers.models import AllocationRun, MonthlyAllocation
+
+CHUNK = 10
+PATIENCE = 60
+
+
+def start():
+    """Start the command as a scheduler does, in a process of its own, on the database of this test."""
+    database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
+    command = ["allocate_monthly_credits", "--at", month(2).isoformat(), "--chunk", str(CHUNK)]
+    return subprocess.Popen(
+        [sys.executable, "manage.py", *command],
+        env={**os.environ, "DATABASE_URL": database.geturl()},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(given):
+    """Wait until so many months have been committed."""
+    patience = time.monotonic() + PATIENCE
+    while MonthlyAllocation.objects.count() < given:
+        assert time.monotonic() < patience
+        time.sleep(0.02)
+
+
+@pytest.mark.django_db(transaction=True)
+class TestAllocateMonthlyCreditsKilled:
+    def test_is_finished_by_the_next_run_with_every_month_given_once(self):
+        balances = sorted(many_subscribed(200), key=lambda balance: balance.pk)
+
+        # It comes to a stand in the middle of the eleventh chunk, its transaction open, and dies there.
+        with locked(balances[105]):
+            killed = start()
+            wait_for(2 * 100)
+            killed.send_signal(signal.SIGKILL)
+            killed.communicate(timeout=PATIENCE)
+        given = [len(periods_of(balance)) for balance in balances]
+        resumed = start()
+        said, _ = resumed.communicate(timeout=PATIENCE)
+
+        assert (killed.returncode, resumed.returncode) == (-signal.SIGKILL, 0), said
+        assert given == [2] * 100 + [0] * 100
+        assert [periods_of(balance) for balance in balances] == [[(1, 400), (2, 400)]] * 200
+        assert list(AllocationRun.objects.order_by("started_at").values_list("status", "allocated")) == [
+            ("running", 0),
+            ("done", 200),
+        ]
+        check_ledger()

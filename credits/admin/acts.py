@@ -20,6 +20,7 @@ from credits import operations, queries
 from credits.admin.forms import ActForm, AddCreditsForm, FindOwnerForm
 from credits.admin.owners import people_like, whom_or_404
 from credits.admin.read_only import credits_said, instant_said
+from credits.book import Snapshot
 from credits.models import CreditBalance
 from fluxori.identity.models import Organization, User
 from fluxori.kernel import clock
@@ -28,11 +29,15 @@ from fluxori.kernel.errors import DomainError
 FORM_PAGE = "admin/credits/creditbalance/act_form.html"
 CONFIRM_PAGE = "admin/credits/creditbalance/act_confirm.html"
 FIND_PAGE = "admin/credits/creditbalance/find_owner.html"
+NONE_YET = "no balance yet"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an act is going to do: the words on its button, and the facts to read before pressing it."""
+    """What an act is going to do: the words on its button, and the facts to read before pressing it.
+
+    Without a button there is nothing to do, and the warning says why.
+    """
 
     button: str
     facts: Sequence[tuple[str, str]]
@@ -95,10 +100,11 @@ class Act(AdminView):
         except DomainError as refusal:
             form.refused(refusal)
             return self.form_page(request, whom, form)
-        return self.page(request, CONFIRM_PAGE, form=form, whom=whom, plan=plan)
+        return self.page(request, CONFIRM_PAGE, form=form, whom=whom, plan=plan, back=self.back(whom))
 
     def form_page(self, request: HttpRequest, whom: User | Organization, form: ActForm) -> HttpResponse:
-        standing = standing_of(whom)
+        now = standing_of(whom)
+        standing = f"balance {credits_said(now.balance)}, available {credits_said(now.available)}" if now else NONE_YET
         return self.page(request, FORM_PAGE, form=form, whom=whom, standing=standing, back=self.back(whom))
 
     def finish(self, request: Any, whom: User | Organization, done: Done) -> HttpResponse:
@@ -119,7 +125,7 @@ def balance_url(whom: User | Organization) -> str:
     return reverse("admin:credits_creditbalance_change", args=[whom.pk])
 
 
-def standing_of(whom: User | Organization) -> Any:
+def standing_of(whom: User | Organization) -> Snapshot | None:
     """Return the owner's balance as it stands, or None where nobody opened one."""
     try:
         return queries.get_balance(owner=whom)
@@ -168,7 +174,7 @@ class AddCredits(Act):
 def about(whom: User | Organization, balance: CreditBalance | None) -> str:
     """Return what tells a found owner from others of a like name."""
     kind = "User" if isinstance(whom, User) else "Organization"
-    return f"{kind}, {f'balance {credits_said(balance.balance)}' if balance else 'no balance yet'}"
+    return f"{kind}, {f'balance {credits_said(balance.balance)}' if balance else NONE_YET}"
 
 
 class FindOwner(AdminView):

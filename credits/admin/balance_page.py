@@ -23,6 +23,7 @@ def balance_page(request: HttpRequest, balance: CreditBalance, *, at: datetime) 
     now = book.snapshot()
     return {
         "title": f"Balance of {name_of(balance)}",
+        "name": name_of(balance),
         "now": now,
         "figures": [
             ("Available now", credits_said(now.available)),

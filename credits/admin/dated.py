@@ -7,7 +7,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.core.exceptions import PermissionDenied
-from django.db import InternalError
+from django.db import ProgrammingError
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from simple_history.admin import SimpleHistoryAdmin
@@ -15,6 +15,8 @@ from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from fluxori.kernel import clock
+
+_RAISED = "P0001"  # what a trigger's refusal is to PostgreSQL
 
 
 class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
@@ -84,7 +86,9 @@ class DatedAdmin(HistoryAdmin):
     ) -> HttpResponse:
         try:
             shown: HttpResponse = super().delete_view(request, object_id, extra_context)
-        except InternalError:
+        except ProgrammingError as fault:
+            if getattr(fault.__cause__, "sqlstate", None) != _RAISED:
+                raise
             # It began while the question was on the screen.
             messages.error(request, self.never_overwritten)
             return HttpResponseRedirect("../change/")

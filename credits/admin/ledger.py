@@ -28,6 +28,7 @@ class ReadOnlyInline(TabularInline):  # type: ignore[misc]
     """Rows that belong to the one shown, without a form."""
 
     extra = 0
+    verbose_name_plural: Any = None
     max_num = 0
     can_delete = False
     show_change_link = False
@@ -43,6 +44,7 @@ class ReadOnlyInline(TabularInline):  # type: ignore[misc]
 @admin.register(CreditBalance)
 class CreditBalanceAdmin(OwnedAdmin):
     owner_path = "pk"
+    has_history = True  # what staff did to it
     list_display = ["owner", "kind", "balance", "held", "debt", "last_at", "suspended_at"]
     list_select_related = ["user", "organization"]
     fields = ["id", "sequence", "version", "last_at", "created_at", "suspended_at", "head"]
@@ -123,6 +125,7 @@ class CreditGrantAdmin(OwnedAdmin):
 
 class EntriesInline(ReadOnlyInline):
     model = CreditEntry
+    verbose_name_plural = "entries, in burn order"
     fields = ["position", "amount", "fell_on", "remaining_after"]
     readonly_fields = fields
 
@@ -156,8 +159,9 @@ class CreditTransactionAdmin(OwnedAdmin):
     fields = [
         "id",
         "owner",
-        ("type", "amount", "balance_after"),
-        ("sequence", "timestamp", "recorded_at"),
+        ("type", "sequence"),
+        ("amount", "balance_after"),
+        ("timestamp", "recorded_at"),
         "description",
         "reason",
         "reference_id",
@@ -187,6 +191,7 @@ class CreditEntryAdmin(OwnedAdmin):
 
 class PinsInline(ReadOnlyInline):
     model = CreditPin
+    verbose_name_plural = "pins, in burn order"
     fields = ["position", "amount", "pinned_on"]
     readonly_fields = fields
 

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.admin import ShowFacets
+from django.core.paginator import Paginator
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
@@ -25,10 +26,26 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
     actions = None
     sortable_by: Any = ()
     ordering: Any = ("-pk",)
-    paginator = InfinitePaginator
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     list_per_page = 50
+    has_history = False
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        # Rows that nobody edits have no history; the ledger is one.
+        extra_context = {"show_history": self.has_history, **(extra_context or {})}
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Any:
+        # The log of one row, unlike the list of them all, is short enough to count.
+        uncounted = queryset.model is self.model
+        return (InfinitePaginator if uncounted else Paginator)(queryset, per_page, *args, **kwargs)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -122,6 +122,7 @@ class CreditEntry(models.Model):
 
     class Meta:
         ordering = ["transaction", "position"]
+        verbose_name_plural = "credit entries"
         constraints = [
             models.UniqueConstraint(name="credits_entry_in_place", fields=["balance", "transaction", "position"]),
             models.UniqueConstraint(

@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from credits.admin.acts import Act, Done, Plan, change_said, standing_of
+from credits import queries as ledger
+from credits.admin.acts import Act, Done, Plan, change_said
 from credits.admin.forms import ActForm
 from credits.admin.read_only import credits_said, instant_said
 from fluxori.identity.models import Organization, User
@@ -26,16 +27,19 @@ class AllocateMonth(Act):
             raise operations.NoSubscriptionError()
         promise = Promise.of(subscription, subscription.tier, period_at(subscription.anchor, at))
         earlier = MonthlyAllocation.objects.filter(balance=whom.pk, period=promise.period).first()
-        amount, standing = 0 if earlier else promise.credits, standing_of(whom)
+        amount = 0 if earlier else promise.credits
+        before = ledger.get_balance(owner=whom, at=at).balance
         facts = [
             ("To", str(whom)),
-            ("Balance", change_said(standing.balance, standing.balance + amount)),
+            ("Balance", change_said(before, before + amount)),
             ("Tier", str(subscription.tier)),
             ("Month", f"{instant_said(promise.starts_at)} to {instant_said(promise.ends_at)}"),
             ("Reason", asked["reason"]),
         ]
-        had = f"This month has been allocated already, on {instant_said(earlier.allocated_at)}." if earlier else ""
-        return Plan(f"Allocate {credits_said(amount)} credits to {whom}", facts, had and f"{had} Nothing will change.")
+        if earlier is not None:
+            when = instant_said(earlier.allocated_at)
+            return Plan("", facts, f"This month was allocated on {when}. There is nothing to do.")
+        return Plan(f"Allocate {credits_said(amount)} credits to {whom}", facts)
 
     def act(self, whom: User | Organization, asked: dict[str, Any], actor: User, at: datetime) -> Done:
         result = operations.add_monthly_allocation(owner=whom, actor=actor, at=at, **asked)

@@ -1,0 +1,119 @@
+"""Features and prices: staff edit the words, and add prices; what has begun stays."""
+
+import pytest
+from django.urls import reverse
+
+from credits.models import Feature, FeaturePrice
+from fluxori.kernel import clock
+from tests.credits.admin.staff import said, superuser_client, words
+from tests.times import DAY
+
+CODE = "simple-ai-insight"
+
+
+def price(at) -> FeaturePrice:
+    return FeaturePrice.objects.create(feature_id=CODE, credits=11, effective_from=at)
+
+
+def url(page: str, *args: object, model: str = "featureprice") -> str:
+    return reverse(f"admin:credits_{model}_{page}", args=args)
+
+
+@pytest.mark.django_db
+class TestFeature:
+    def form(self, **fields: str) -> dict[str, str]:
+        counts = {"prices-TOTAL_FORMS": "0", "prices-INITIAL_FORMS": "0"}
+        return {"name": "Insight", "unit": "insight", **counts, **fields}
+
+    def test_keeps_its_code_when_edited(self):
+        superuser_client().post(url("change", CODE, model="feature"), self.form(code="other", name="Better insight"))
+
+        assert Feature.objects.get(code=CODE).name == "Better insight"
+        assert not Feature.objects.filter(code="other").exists()
+
+    def test_remembers_who_edited_it(self):
+        client = superuser_client()
+        client.post(url("change", CODE, model="feature"), self.form(name="Better insight"))
+
+        history = words(client.get(url("history", CODE, model="feature")))
+
+        assert "staff@example.test" in history
+
+    def test_never_goes_back_to_an_earlier_version_by_post(self):
+        client = superuser_client()
+        client.post(url("change", CODE, model="feature"), self.form(name="Better insight"))
+        version = Feature.history.filter(code=CODE).latest().pk
+        earlier = reverse("admin:credits_feature_simple_history", args=[CODE, version])
+
+        assert client.get(earlier).status_code == 200
+        assert client.post(earlier, self.form(name="Worse")).status_code == 403
+        assert Feature.objects.get(code=CODE).name == "Better insight"
+
+    def test_gets_a_new_price_on_its_page(self):
+        added = {"prices-TOTAL_FORMS": "1", "prices-0-credits": "12", "prices-0-effective_from": ""}
+
+        superuser_client().post(url("change", CODE, model="feature"), self.form(**added))
+
+        assert FeaturePrice.objects.filter(feature=CODE).latest("effective_from").credits == 12
+
+    def test_is_never_deleted(self):
+        assert superuser_client().post(url("delete", CODE, model="feature"), {"post": "yes"}).status_code == 403
+
+
+@pytest.mark.django_db
+class TestFeaturePrice:
+    def test_begins_now_unless_told_otherwise(self):
+        before = clock.now()
+
+        superuser_client().post(url("add"), {"feature": CODE, "credits": "12", "effective_from": ""})
+
+        added = FeaturePrice.objects.get(feature=CODE, credits=12)
+        assert before <= added.effective_from <= clock.now()
+
+    def test_never_begins_in_the_past(self):
+        answer = superuser_client().post(
+            url("add"), {"feature": CODE, "credits": "12", "effective_from": "2024-01-01T00:00"}
+        )
+
+        assert "begin now or later" in words(answer)
+        assert not FeaturePrice.objects.filter(credits=12).exists()
+
+    @pytest.mark.parametrize("credits", ["0", "-1", "9.5", "1000000000001"])
+    def test_is_a_positive_whole_number(self, credits):
+        superuser_client().post(url("add"), {"feature": CODE, "credits": credits, "effective_from": ""})
+
+        assert FeaturePrice.objects.filter(feature=CODE).count() == 1
+
+    def test_is_never_overwritten_and_says_so(self):
+        begun = FeaturePrice.objects.get(feature=CODE)
+
+        answer = superuser_client().post(url("change", begun.pk), {"feature": CODE, "credits": "1"}, follow=True)
+
+        begun.refresh_from_db()
+        assert begun.credits == 9
+        assert answer.status_code == 200
+        assert "never overwritten" in said(answer)[0]
+
+    def test_stays_once_it_has_begun(self):
+        begun = FeaturePrice.objects.get(feature=CODE)
+
+        answer = superuser_client().post(url("delete", begun.pk), {"post": "yes"})
+
+        assert answer.status_code == 403
+        assert FeaturePrice.objects.filter(pk=begun.pk).exists()
+
+    def test_may_be_withdrawn_before_it_begins(self):
+        coming = price(clock.now() + DAY)
+
+        superuser_client().post(url("delete", coming.pk), {"post": "yes"})
+
+        assert not FeaturePrice.objects.filter(pk=coming.pk).exists()
+
+    def test_says_in_words_when_it_began_while_it_was_being_withdrawn(self, monkeypatch):
+        begun = price(clock.now() - DAY)
+        monkeypatch.setattr("credits.admin.dated.clock.now", lambda: begun.effective_from - DAY)
+
+        answer = superuser_client().post(url("delete", begun.pk), {"post": "yes"}, follow=True)
+
+        assert "never overwritten" in said(answer)[0]
+        assert FeaturePrice.objects.filter(pk=begun.pk).exists()

@@ -1,0 +1,216 @@
+"""Every model can be seen and searched; the ledger can only be seen."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.admin import helpers
+from django.db.models import Model
+from django.urls import reverse
+
+from credits import operations
+from credits.models import (
+    CreditBalance,
+    CreditEntry,
+    CreditGrant,
+    CreditHold,
+    CreditPin,
+    CreditRequest,
+    CreditTransaction,
+    Feature,
+    FeaturePrice,
+)
+from fluxori.identity.models import Organization
+from fluxori.kernel import clock
+from tests.credits.admin.staff import staff_client, superuser_client, words
+from tests.factories.credits import deduct, funded, hold, somebody
+from tests.times import DAY, NOON
+
+LEDGER = [CreditBalance, CreditGrant, CreditTransaction, CreditEntry, CreditHold, CreditPin, CreditRequest]
+
+
+def url(model: type[Model], page: str, *args: object) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=args)
+
+
+@pytest.fixture
+def balance(db):
+    owner = somebody()
+    made = funded(owner, grants=[(100, None), (20, timedelta(days=5000))])
+    deduct(made, 30, reference_id="order-7", idempotency_key="once")
+    hold(made, 10, at=clock.now())
+    made.refresh_from_db()
+    return made
+
+
+def rows_of(answer) -> list[Any]:
+    return list(answer.context["cl"].result_list)
+
+
+class TestEveryPage:
+    @pytest.mark.parametrize("model", [*LEDGER, Feature, FeaturePrice], ids=lambda model: model.__name__)
+    def test_shows_a_list_a_search_and_a_row(self, balance, model):
+        client = superuser_client()
+        row = model._default_manager.first()
+        assert row is not None
+
+        pages = [
+            client.get(url(model, "changelist")),
+            client.get(url(model, "changelist"), {"q": "nobody at all"}),
+            client.get(url(model, "change", row.pk)),
+        ]
+
+        assert [page.status_code for page in pages] == [200, 200, 200]
+
+    def test_is_in_the_index(self, db):
+        answer = superuser_client().get(reverse("admin:index"))
+
+        assert answer.status_code == 200
+        assert "Fluxori Credits" in words(answer)
+        assert url(CreditBalance, "changelist") in words(answer)
+
+    def test_belongs_to_unfold(self):
+        from unfold.admin import ModelAdmin
+
+        ours = [model for model in admin.site._registry if model._meta.app_label in {"credits", "tiers"}]
+
+        assert set(LEDGER) <= set(ours)
+        assert all(isinstance(admin.site._registry[model], ModelAdmin) for model in ours)
+
+
+@pytest.mark.parametrize("model", LEDGER, ids=lambda model: model.__name__)
+class TestTheLedger:
+    """Read-only for everyone, superusers included."""
+
+    def test_refuses_to_be_changed(self, balance, model):
+        row = model._default_manager.first()
+
+        assert superuser_client().post(url(model, "change", row.pk), {"amount": 1}).status_code == 403
+
+    def test_refuses_to_be_deleted(self, balance, model):
+        client = superuser_client()
+        row = model._default_manager.first()
+
+        assert client.get(url(model, "delete", row.pk)).status_code == 403
+        assert client.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+
+    def test_refuses_to_be_added_to(self, balance, model):
+        assert superuser_client().get(url(model, "add")).status_code == 403
+
+    def test_has_no_actions(self, balance, model):
+        client = superuser_client()
+        before = model._default_manager.count()
+
+        picked = {"action": "delete_selected", helpers.ACTION_CHECKBOX_NAME: [model._default_manager.first().pk]}
+        client.post(url(model, "changelist"), {**picked, "post": "yes"})
+
+        assert model._default_manager.count() == before
+        assert f'name="{helpers.ACTION_CHECKBOX_NAME}"' not in words(client.get(url(model, "changelist")))
+
+    def test_is_closed_to_staff_without_permission(self, balance, model):
+        assert staff_client().get(url(model, "changelist")).status_code == 403
+
+
+class TestSearch:
+    def test_finds_by_part_of_an_e_mail(self, db):
+        owner = somebody()
+        mine, other = funded(owner), funded()
+
+        found = rows_of(superuser_client().get(url(CreditTransaction, "changelist"), {"q": owner.email.upper()}))
+
+        assert {row.balance_id for row in found} == {mine.pk} != {other.pk}
+
+    def test_finds_an_organization_by_name(self, db):
+        pool = funded(Organization.objects.create(name="Table Mountain Traders"))
+        funded()
+
+        found = rows_of(superuser_client().get(url(CreditBalance, "changelist"), {"q": "mountain"}))
+
+        assert found == [pool]
+
+    def test_finds_all_rows_of_a_balance_by_its_id(self, balance):
+        funded()
+
+        found = rows_of(superuser_client().get(url(CreditGrant, "changelist"), {"q": str(balance.pk)}))
+
+        assert {row.balance_id for row in found} == {balance.pk}
+        assert len(found) == 2
+
+    def test_finds_a_transaction_by_reference(self, balance):
+        [found] = rows_of(superuser_client().get(url(CreditTransaction, "changelist"), {"q": "order-7"}))
+
+        assert found.reference_id == "order-7"
+
+    def test_finds_nothing_for_words_that_name_nothing(self, balance):
+        assert rows_of(superuser_client().get(url(CreditTransaction, "changelist"), {"q": "order-8"})) == []
+
+
+class TestLists:
+    @pytest.mark.parametrize("model", LEDGER, ids=lambda model: model.__name__)
+    def test_ask_the_same_for_many_rows_as_for_one(self, balance, model, django_assert_max_num_queries):
+        client = superuser_client()
+        for _ in range(4):
+            more = funded(grants=[(5, None), (6, None)])
+            deduct(more, 2, idempotency_key="key")
+            hold(more, 7, at=clock.now())
+
+        with django_assert_max_num_queries(4) as asked:
+            answer = client.get(url(model, "changelist"))
+
+        assert len(rows_of(answer)) > 4
+        assert not any("COUNT(" in query["sql"] for query in asked.captured_queries)
+
+
+class TestTheBalancePage:
+    def test_says_what_is_available_now_though_nothing_was_swept(self, db):
+        now = clock.now()
+        lapsed = funded(grants=[(100, None), (40, DAY)], at=now - 2 * DAY)
+        assert lapsed.balance == 140
+
+        answer = superuser_client().get(url(CreditBalance, "change", lapsed.pk))
+
+        assert answer.context["figures"][:2] == [("Available now", "100"), ("Balance", "100")]
+        assert answer.context["due"] == 1
+        assert "1 expiry due" in " ".join(words(answer).split())
+        lapsed.refresh_from_db()
+        assert lapsed.balance == 140
+
+    def test_shows_grants_in_the_order_they_are_spent(self, balance):
+        answer = superuser_client().get(url(CreditBalance, "change", balance.pk))
+
+        assert [row[1:4] for row in answer.context["grants"]["rows"]] == [["100", "80", "10"]]
+
+    def test_links_the_last_twenty_transactions(self, balance):
+        for _ in range(21):
+            deduct(balance, 1)
+
+        answer = superuser_client().get(url(CreditBalance, "change", balance.pk))
+
+        shown = answer.context["transactions"]["rows"]
+        newest = CreditTransaction.objects.filter(balance=balance).order_by("-sequence")[0]
+        assert len(shown) == 20
+        assert url(CreditTransaction, "change", newest.pk) in shown[0][0]
+
+    def test_asks_the_same_for_twenty_transactions_as_for_three(self, balance, django_assert_max_num_queries):
+        client = superuser_client()
+        for _ in range(20):
+            deduct(balance, 1, actor=somebody())
+
+        with django_assert_max_num_queries(8):
+            client.get(url(CreditBalance, "change", balance.pk))
+
+    def test_says_instants_with_their_zone(self, balance):
+        assert f"{NOON:%-d %b %Y %H:%M:%S} UTC" in words(
+            superuser_client().get(url(CreditBalance, "change", balance.pk))
+        )
+
+    def test_offers_no_act_to_staff_who_may_only_look(self, balance):
+        page = words(staff_client("credits.view_creditbalance").get(url(CreditBalance, "change", balance.pk)))
+
+        assert "Add credits" not in page
+
+    def test_does_not_know_a_balance_nobody_opened(self, db):
+        answer = superuser_client().get(url(CreditBalance, "change", operations.Owner.of(somebody()).id))
+
+        assert answer.status_code == 302

@@ -1,0 +1,122 @@
+"""Tiers and costs are edited by staff; what was promised is only read."""
+
+from datetime import timedelta
+
+import pytest
+from django.urls import reverse
+
+from fluxori.kernel import clock
+from tests.credits.admin.staff import said, superuser_client, words
+from tests.factories.credits import somebody
+from tiers import operations
+from tiers.models import AllocationRun, MonthlyAllocation, RecoveryCost, Subscription, Tier
+
+
+def url(model, page: str, *args: object) -> str:
+    return reverse(f"admin:tiers_{model.__name__.lower()}_{page}", args=args)
+
+
+@pytest.fixture
+def subscribed(db):
+    """Somebody on the smallest tier, twenty days into period 1."""
+    owner = somebody()
+    operations.initialize_balance(owner=owner, tier="explorer", at=clock.now() - timedelta(days=51))
+    operations.add_monthly_allocation(owner=owner, at=clock.now() - timedelta(days=40))
+    AllocationRun.objects.create(started_at=clock.now(), at=clock.now(), started_by="test")
+    return owner
+
+
+EVERY = [Tier, RecoveryCost, Subscription, MonthlyAllocation, AllocationRun]
+
+
+class TestEveryPage:
+    @pytest.mark.parametrize("model", EVERY, ids=lambda model: model.__name__)
+    def test_shows_a_list_a_search_and_a_row(self, subscribed, model):
+        client = superuser_client()
+
+        pages = [
+            client.get(url(model, "changelist")),
+            client.get(url(model, "changelist"), {"q": "nobody at all"}),
+            client.get(url(model, "change", model._default_manager.first().pk)),
+        ]
+
+        assert [page.status_code for page in pages] == [200, 200, 200]
+
+    @pytest.mark.parametrize("model", [Subscription, MonthlyAllocation, AllocationRun], ids=lambda m: m.__name__)
+    def test_of_what_was_promised_changes_nothing(self, subscribed, model):
+        client = superuser_client()
+        row = model._default_manager.first()
+
+        assert client.post(url(model, "change", row.pk), {}).status_code == 403
+        assert client.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+        assert client.get(url(model, "add")).status_code == 403
+
+    @pytest.mark.parametrize("model", [Subscription, MonthlyAllocation], ids=lambda model: model.__name__)
+    def test_finds_by_e_mail(self, subscribed, model):
+        other = somebody()
+        operations.initialize_balance(owner=other, tier="growth")
+
+        found = superuser_client().get(url(model, "changelist"), {"q": subscribed.email}).context["cl"].result_list
+
+        assert {row.balance_id for row in found} == {subscribed.pk}
+
+    @pytest.mark.parametrize("model", [Subscription, MonthlyAllocation], ids=lambda model: model.__name__)
+    def test_asks_the_same_for_many_rows_as_for_one(self, subscribed, model, django_assert_max_num_queries):
+        client = superuser_client()
+        for _ in range(5):
+            owner = somebody()
+            operations.initialize_balance(owner=owner, tier="pro", at=clock.now() - timedelta(days=40))
+            operations.add_monthly_allocation(owner=owner)
+
+        with django_assert_max_num_queries(5):
+            client.get(url(model, "changelist"))
+
+
+@pytest.mark.django_db
+class TestTier:
+    FORM = {
+        "name": "Explorer",
+        "monthly_credits": "500",
+        "price_min": "32",
+        "price_max": "52",
+        "rollover": "unlimited",
+        "is_public": "on",
+    }
+
+    def test_is_edited_with_history_and_keeps_its_code(self):
+        client = superuser_client()
+
+        client.post(url(Tier, "change", "explorer"), {**self.FORM, "code": "other"})
+
+        assert Tier.objects.get(code="explorer").monthly_credits == 500
+        assert not Tier.objects.filter(code="other").exists()
+        assert "staff@example.test" in words(client.get(url(Tier, "history", "explorer")))
+
+    def test_says_what_a_credit_is_worth(self):
+        assert "R0.0800 to R0.1300" in words(superuser_client().get(url(Tier, "changelist")))
+
+    def test_refuses_a_price_range_upside_down(self):
+        answer = superuser_client().post(url(Tier, "change", "explorer"), {**self.FORM, "price_max": "31"})
+
+        assert answer.context["adminform"].form.errors == {
+            "price_max": ["The highest price cannot be below the lowest."]
+        }
+
+    def test_is_never_deleted(self):
+        assert superuser_client().post(url(Tier, "delete", "explorer"), {"post": "yes"}).status_code == 403
+
+
+@pytest.mark.django_db
+class TestRecoveryCost:
+    def test_is_added(self):
+        superuser_client().post(url(RecoveryCost, "add"), {"rand_per_credit": "0.02", "effective_from": ""})
+
+        assert str(RecoveryCost.objects.latest("effective_from").rand_per_credit) == "0.020000"
+
+    def test_is_never_overwritten_and_says_so(self):
+        begun = RecoveryCost.objects.get()
+
+        answer = superuser_client().post(url(RecoveryCost, "change", begun.pk), {"rand_per_credit": "1"}, follow=True)
+
+        assert "never overwritten" in said(answer)[0]
+        assert RecoveryCost.objects.get().rand_per_credit == begun.rand_per_credit

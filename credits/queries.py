@@ -10,7 +10,21 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import BigIntegerField, Case, F, OuterRef, Q, QuerySet, Subquery, Sum, TextField, Value, When
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    F,
+    OuterRef,
+    Prefetch,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+    TextField,
+    Value,
+    When,
+    prefetch_related_objects,
+)
 from django.db.models.functions import Coalesce, Greatest
 
 from credits import bounds, errors
@@ -43,6 +57,8 @@ def get_balance(*, owner: OwnerLike, at: datetime | None = None) -> Snapshot:
     :raises InvalidArgumentError: ``in_future`` if ``at`` has not come yet
     :raises BalanceNotFoundError: if nobody opened such a balance
     """
+    if at is not None and at.utcoffset() is None:
+        raise errors.InvalidArgumentError.field("at", "wrong_type", "An aware instant is needed.")
     now = clock.now()
     whose = Owner.of(owner)
     if at is None:
@@ -82,11 +98,18 @@ def get_transaction(*, transaction_id: UUID, visible: Q | None = None) -> Credit
     found = (
         CreditTransaction.objects.filter(visible or Q(), pk=transaction_id)
         .select_related("balance", "price", "actor")
-        .prefetch_related("entries__grant", "reversed_by")
         .first()
     )
     if found is None:
         raise errors.TransactionNotFoundError(transaction_id=transaction_id)
+    # Every index of the ledger leads with the balance, so what belongs to the row is read by balance and id.
+    here = found.balance_id
+    prefetch_related_objects(
+        [found],
+        Prefetch("entries", CreditEntry.objects.filter(balance=here).order_by("position")),
+        Prefetch("entries__grant", CreditGrant.objects.filter(balance=here)),
+        Prefetch("reversed_by", CreditTransaction.objects.filter(balance=here).order_by("sequence")),
+    )
     return found
 
 

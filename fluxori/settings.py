@@ -4,11 +4,15 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
+import django_stubs_ext
 from corsheaders.defaults import default_headers
 
 from fluxori.env import Reader
 from fluxori.kernel import logs
 from fluxori.sidebar import NAVIGATION
+
+# Lets ModelAdmin[Any] and the like be written where Django's classes take no parameters at run time.
+django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 

@@ -73,7 +73,7 @@ class Arguments:
         except (TypeError, ValueError, RecursionError):
             self.fault(field, "wrong_type", "It cannot be written as JSON.")
             return
-        if not _storable(text) or "\\u0000" in text:
+        if not _storable(text) or "\\u0000" in text.replace("\\\\", ""):
             self.fault(field, "wrong_type", "It contains characters that cannot be stored.")
         elif len(text.encode()) > bounds.MAX_METADATA_BYTES:
             self.fault(field, "too_long", f"At most {bounds.MAX_METADATA_BYTES} bytes as JSON.")

@@ -19,8 +19,10 @@ from credits import errors, queries
 from credits.book import Book, Hold, Particulars, Snapshot, Transaction
 from credits.models import CreditBalance, CreditRequest, FeaturePrice
 from credits.operations import _rows as rows
+from credits.operations._arguments import Arguments
 from credits.operations._requests import Request, earlier, read_answer, spell_answer
 from credits.settling import settle
+from fluxori.identity import queries as identity
 from fluxori.identity.owner import Owner
 from fluxori.kernel import clock, context
 from fluxori.kernel.errors import DomainError
@@ -164,12 +166,19 @@ def opened(
 
     With ``create``, a balance nobody opened yet is opened. Without an ``at`` the clock is read.
 
+    :raises InvalidArgumentError: ``wrong_type`` if ``at`` has no time zone
+    :raises UserNotFoundError: with ``create``, if there is no such user to open it for
+    :raises OrganizationNotFoundError: likewise for an organization
     :raises BalanceNotFoundError: if nobody opened such a balance
     """
+    if at is not None:
+        arguments = Arguments()
+        arguments.instant("at", at)
+        arguments.refuse()
     at = at or clock.now()
-    if create:
+    if not _lock([owner.id]) and create:
         _open_balance(owner, at)
-    _lock([owner.id])
+        _lock([owner.id])
     known = earlier(owner.id, requests)
     with _pages([owner.id], at=at, hold_ids=hold_ids, grant_ids=grant_ids) as pages:
         page = pages.get(owner.id)
@@ -190,17 +199,19 @@ def opened_many(balance_ids: Iterable[UUID], *, at: datetime) -> Iterator[dict[U
 
 
 def _open_balance(owner: Owner, at: datetime) -> None:
+    identity.require_owner(owner)
     row = CreditBalance(
         id=owner.id, user_id=owner.user_id, organization_id=owner.organization_id, last_at=at, created_at=at
     )
     CreditBalance.objects.bulk_create([row], ignore_conflicts=True)
 
 
-def _lock(ids: list[UUID]) -> None:
+def _lock(ids: list[UUID]) -> bool:
+    """Lock the balances and return whether there were any."""
     # The one row that every writer of a balance takes first. What depends on it is read in later statements, because
     # under READ COMMITTED a statement that waited sees only the locked row itself afresh.
     locked = CreditBalance.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
-    list(locked.values_list("pk"))
+    return bool(locked.values_list("pk"))
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """From a book to the rows of the ledger's tables, by column name."""
 
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -22,6 +22,9 @@ PARTS = (
 )
 
 Row = dict[str, Any]
+
+_GRANT = tuple(column.name for column in fields(Grant))
+_HOLD = tuple(column.name for column in fields(Hold) if column.name != "pins")
 
 
 def add_book(document: dict[str, list[Row]], book: Book) -> None:
@@ -101,7 +104,7 @@ def entry(recorded: Transaction, part: Entry) -> Row:
 
 
 def grant(book: Book, opened: Grant) -> Row:
-    return {**asdict(opened), "balance_id": book.id, "live": opened.remaining + opened.held > 0}
+    return {**_columns(opened, _GRANT), "balance_id": book.id, "live": opened.remaining + opened.held > 0}
 
 
 def grant_counts(book: Book, changed: Grant) -> Row:
@@ -133,6 +136,11 @@ def pins(balance_id: UUID, opened: Hold) -> list[Row]:
         }
         for position, (grant_id, amount) in enumerate(opened.pins)
     ]
+
+
+def _columns(opened: Grant | Hold, names: tuple[str, ...]) -> Row:
+    # Not asdict, which copies every value deeply: in a long run that was a fifth of the time.
+    return {name: getattr(opened, name) for name in names}
 
 
 def spell(value: Any) -> str:

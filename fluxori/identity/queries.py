@@ -6,7 +6,9 @@ from uuid import UUID
 
 from django.db.models import FilteredRelation, Q, QuerySet
 
+from fluxori.identity.errors import OrganizationNotFoundError, UserNotFoundError
 from fluxori.identity.models import Membership, Organization, User
+from fluxori.identity.owner import Owner
 
 
 class Seat(NamedTuple):
@@ -45,6 +47,18 @@ def seat(*, organization_id: UUID, user_id: UUID) -> Seat | None:
 
 def organization_exists(organization_id: UUID) -> bool:
     return Organization.objects.filter(pk=organization_id).exists()
+
+
+def require_owner(owner: Owner) -> None:
+    """Return if there is such a user or organization.
+
+    :raises UserNotFoundError: if there is no such user
+    :raises OrganizationNotFoundError: if there is no such organization
+    """
+    if owner.kind == "user" and not user_exists(owner.id):
+        raise UserNotFoundError
+    if owner.kind == "organization" and not organization_exists(owner.id):
+        raise OrganizationNotFoundError
 
 
 def organization_ids_of(user_id: UUID) -> set[UUID]:

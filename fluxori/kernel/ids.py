@@ -5,19 +5,18 @@ import time
 import uuid
 
 _VERSION_AND_VARIANT = (0x7 << 76) | (0b10 << 62)
-_RANDOM_A = 0xFFF << 64
-_RANDOM_B = (1 << 62) - 1
+_RANDOM = (1 << 62) - 1
 
 
 def uuid7() -> uuid.UUID:
-    """Return a UUID version 7: 48 bits of Unix milliseconds, then 74 random bits.
+    """Return a UUID version 7: Unix milliseconds, 12 bits of the fraction of the millisecond, then 62 random bits.
 
-    Rows written one after another land side by side in an index, and nobody can guess the next one.
+    Rows written one after another land side by side in an index and sort in the order they were made, to a quarter of
+    a microsecond; nobody can guess the next one.
 
-    Source: RFC 9562, section 5.7.
+    Source: RFC 9562, section 5.7, and section 6.2, method 3.
     """
-    chance = int.from_bytes(os.urandom(10), "big")
-    milliseconds = time.time_ns() // 1_000_000
-    return uuid.UUID(
-        int=(milliseconds << 80) | _VERSION_AND_VARIANT | (chance & _RANDOM_A) | (chance & _RANDOM_B)
-    )
+    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    fraction = (nanoseconds << 12) // 1_000_000
+    chance = int.from_bytes(os.urandom(8), "big") & _RANDOM
+    return uuid.UUID(int=(milliseconds << 80) | (fraction << 64) | _VERSION_AND_VARIANT | chance)

@@ -6,8 +6,10 @@ from django.db import transaction
 
 from credits import operations, queries
 from credits.models import CreditBalance, CreditGrant
+from fluxori.identity.errors import OrganizationNotFoundError, UserNotFoundError
 from fluxori.identity.models import Organization
 from fluxori.kernel import clock
+from fluxori.kernel.ids import uuid7
 from tests.credits.operations.ledger import check_sums, owe, statements, unchanged
 from tests.factories.credits import deduct, funded, hold, somebody
 from tests.times import DAY, HOUR, NOON
@@ -209,11 +211,22 @@ class TestAddCredits:
 
     def test_asks_the_database_at_most_five_times(self):
         owner = somebody()
+        add(owner)
 
         with statements() as run:
             add(owner, idempotency_key="first")
 
         assert len(run) <= 5
+
+    def test_refuses_an_owner_who_does_not_exist(self):
+        with unchanged(), pytest.raises(UserNotFoundError):
+            add(operations.Owner.user(uuid7()))
+        with unchanged(), pytest.raises(OrganizationNotFoundError):
+            add(operations.Owner.organization(uuid7()))
+
+    def test_refuses_an_instant_without_a_time_zone(self):
+        with pytest.raises(operations.InvalidArgumentError, match="at"):
+            add(somebody(), at=NOON.replace(tzinfo=None))
 
     def test_refuses_a_bare_id_as_owner(self):
         with pytest.raises(TypeError):

@@ -1,9 +1,21 @@
 """The application a WSGI server runs."""
 
 import os
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fluxori.settings")
 
-application = get_wsgi_application()
+# More than any door accepts, so that a door still sees a body that is too large.
+_LONGEST_BODY = 2 * 1024 * 1024
+
+_django = get_wsgi_application()
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer a request. A body sent in chunks tells no length, and Django would take it for empty: it gets one."""
+    if "CONTENT_LENGTH" not in environ and environ.get("wsgi.input_terminated"):
+        environ["CONTENT_LENGTH"] = str(_LONGEST_BODY) if environ.get("HTTP_TRANSFER_ENCODING") else "0"
+    return _django(environ, start_response)

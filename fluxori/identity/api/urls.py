@@ -13,7 +13,7 @@ urlpatterns = [
     path("auth/logout", views.TokenViewSet.as_view({"post": "logout"})),
     path("me", views.MeViewSet.as_view({"get": "retrieve"})),
     path("users", views.UserViewSet.as_view({"get": "list", "post": "create"})),
-    path("users/<uuid:pk>", views.UserViewSet.as_view({"patch": "partial_update"})),
+    path("users/<uuid:user_id>", views.UserViewSet.as_view({"patch": "partial_update"})),
     path("organizations", views.OrganizationViewSet.as_view({"post": "create"})),
     path(members, views.MemberViewSet.as_view({"get": "list"})),
     path(f"{members}/<uuid:user_id>", views.MemberViewSet.as_view({"put": "update", "delete": "destroy"})),

@@ -90,10 +90,10 @@ class UserViewSet(viewsets.GenericViewSet[User]):
         return Response(serializers.UserOut.of(operations.create_user(**asked)), status=201)
 
     @extend_schema(request=serializers.UserChangeIn, responses=serializers.UserOut)
-    def partial_update(self, request: Request, pk: UUID) -> Response:
+    def partial_update(self, request: Request, user_id: UUID) -> Response:
         """Change a user's role, or deactivate them: their tokens stop working at the next request."""
         asked = serializers.UserChangeIn.read(request.data)
-        return Response(serializers.UserOut.of(operations.change_user(user_id=pk, **asked)))
+        return Response(serializers.UserOut.of(operations.change_user(user_id=user_id, **asked)))
 
 
 class OrganizationViewSet(viewsets.ViewSet):

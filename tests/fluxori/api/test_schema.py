@@ -1,0 +1,66 @@
+import pytest
+from django.core.management import call_command
+from django.urls import URLPattern, URLResolver, get_resolver
+
+METHODS = {"get", "put", "post", "delete", "patch"}
+
+
+@pytest.fixture
+def schema(api):
+    return api().get("/api/schema").json()
+
+
+class TestSchema:
+    def test_is_valid_and_complete_without_a_warning(self, tmp_path):
+        call_command("spectacular", validate=True, fail_on_warn=True, file=str(tmp_path / "schema.yaml"))
+
+    def test_is_served_as_json_to_anyone(self, api):
+        response = api().get("/api/schema")
+
+        assert (response.status_code, response["Content-Type"]) == (200, "application/json")
+        assert response.json()["openapi"].startswith("3.1")
+
+    def test_says_that_everything_else_is_a_problem(self, schema):
+        operations = [o for path in schema["paths"].values() for method, o in path.items() if method in METHODS]
+
+        assert operations
+        for operation in operations:
+            assert list(operation["responses"]["default"]["content"]) == ["application/problem+json"]
+
+    def test_spells_names_as_they_go_over_the_wire(self, schema):
+        assert set(schema["components"]["schemas"]["UserOut"]["properties"]) == {
+            "id",
+            "email",
+            "role",
+            "externalId",
+            "isActive",
+            "createdAt",
+        }
+        listed = schema["paths"]["/api/users"]["get"]
+        assert {p["name"] for p in listed["parameters"]} == {"email", "externalId", "limit", "cursor"}
+
+    def test_knows_every_door_under_api(self, schema):
+        served = {path for path in doors(get_resolver()) if path.startswith("/api/")}
+
+        assert served - {"/api/schema", "/api/docs"} == set(schema["paths"])
+
+
+class TestDocs:
+    def test_load_nothing_from_elsewhere(self, api):
+        response = api().get("/api/docs", headers={"accept": "text/html"})
+
+        page = response.content.decode()
+        assert response.status_code == 200
+        assert "drf_spectacular_sidecar/swagger-ui-dist" in page
+        assert "://" not in page.replace("http://www.w3.org", "")
+
+
+def doors(resolver, prefix="/"):
+    for pattern in resolver.url_patterns:
+        path = prefix + str(pattern.pattern).replace("<uuid:", "{").replace("<str:", "{").replace("<", "{").replace(
+            ">", "}"
+        )
+        if isinstance(pattern, URLResolver) and "admin" not in path:
+            yield from doors(pattern, path)
+        elif isinstance(pattern, URLPattern) and "(" not in path:
+            yield path

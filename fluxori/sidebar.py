@@ -51,6 +51,15 @@ NAVIGATION: list[dict[str, Any]] = [
         ],
     },
     {
+        "title": "People",
+        "items": [
+            _page("Users", "person", "identity", "user"),
+            _page("Organizations", "groups", "identity", "organization"),
+            _page("Memberships", "badge", "identity", "membership"),
+            _page("Groups of staff", "admin_panel_settings", "auth", "group"),
+        ],
+    },
+    {
         "title": "Ledger details",
         "separator": True,
         "collapsible": True,

@@ -10,7 +10,7 @@ ADD = "/api/credits/add"
 
 class TestAdd:
     def test_opens_a_balance_and_grants(self, api):
-        ann, admin = UserFactory(), AdminFactory()
+        ann, admin = UserFactory.create(), AdminFactory.create()
 
         answer = api(admin).post(
             ADD,
@@ -65,10 +65,10 @@ class TestAdd:
         assert (grant.priority, str(grant.unit_price)) == (60, "0.100000")
 
     def test_gives_to_a_pool(self, api):
-        pool = OrganizationFactory()
+        pool = OrganizationFactory.create()
         asked = {"organization_id": str(pool.pk), "amount": 5, "type": "promotion", "description": "Welcome"}
 
-        said = api(AdminFactory()).post(ADD, asked).json()
+        said = api(AdminFactory.create()).post(ADD, asked).json()
 
         assert (said["organizationId"], said["userId"], said["transaction"]["userId"]) == (str(pool.pk), None, None)
 
@@ -91,9 +91,9 @@ class TestAdd:
         ],
     )
     def test_names_the_field_that_is_wrong(self, api, field, value, code):
-        asked = {"userId": str(UserFactory().pk), "amount": 5, "type": "promotion", "description": "Welcome"}
+        asked = {"userId": str(UserFactory.create().pk), "amount": 5, "type": "promotion", "description": "Welcome"}
 
-        refused = api(AdminFactory()).post(ADD, {**asked, field: value})
+        refused = api(AdminFactory.create()).post(ADD, {**asked, field: value})
 
         assert refused.status_code == 400
         assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [(field, code)]

@@ -1,6 +1,7 @@
 """Bad input at every door that writes: its documented status and code, the field by name, and nothing written."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import jwt
@@ -25,7 +26,13 @@ ALLOCATE = "/api/credits/monthly-allocation"
 
 SPENT = {"amount": 9, "description": "An insight"}
 GIVEN = {"amount": 9, "type": "promotion", "description": "Welcome"}
-BODIES = {DEDUCT: SPENT, ADD: GIVEN, INITIALIZE: {"tier": "explorer"}, TIER: {"tier": "growth"}, ALLOCATE: {}}
+BODIES: dict[str, dict[str, Any]] = {
+    DEDUCT: SPENT,
+    ADD: GIVEN,
+    INITIALIZE: {"tier": "explorer"},
+    TIER: {"tier": "growth"},
+    ALLOCATE: {},
+}
 
 NOT_AMOUNTS = [
     ("0", "out_of_range"),
@@ -45,14 +52,14 @@ NOT_AMOUNTS = [
 
 @pytest.fixture
 def ann():
-    ann = UserFactory()
+    ann = UserFactory.create()
     initialize_balance(owner=ann, tier="explorer")
     return ann
 
 
 @pytest.fixture
 def admin(api):
-    return api(AdminFactory())
+    return api(AdminFactory.create())
 
 
 def send(client, path, body, **more):
@@ -102,7 +109,7 @@ class TestAmounts:
     @pytest.mark.parametrize(("written", "code"), [row for row in NOT_AMOUNTS if row[0] != "0"])
     def test_of_an_initial_balance(self, admin, written, code):
         before = stored()
-        body = f'{{"userId": "{UserFactory().pk}", "tier": "explorer", "initialBalance": {written}}}'
+        body = f'{{"userId": "{UserFactory.create().pk}", "tier": "explorer", "initialBalance": {written}}}'
 
         refused = send_text(admin, INITIALIZE, body)
 
@@ -191,7 +198,7 @@ class TestFields:
 class TestNames:
     @pytest.mark.parametrize("path", [INITIALIZE, TIER])
     def test_of_a_tier_there_is_not(self, admin, ann, path):
-        owner = ann if path == TIER else UserFactory()
+        owner = ann if path == TIER else UserFactory.create()
         before = stored()
 
         refused = send(admin, path, {"userId": str(owner.pk), "tier": "platinum"})
@@ -213,7 +220,7 @@ class TestOwners:
     @pytest.mark.parametrize("path", [ADD, INITIALIZE, TIER, ALLOCATE])
     @pytest.mark.parametrize("both", [True, False])
     def test_are_exactly_one(self, admin, ann, path, both):
-        owners = {"userId": str(ann.pk), "organizationId": str(OrganizationFactory().pk)} if both else {}
+        owners = {"userId": str(ann.pk), "organizationId": str(OrganizationFactory.create().pk)} if both else {}
         before = stored()
 
         refused = send(admin, path, {**BODIES[path], **owners})
@@ -232,7 +239,7 @@ class TestOwners:
         assert stored() == before
 
     def test_are_not_an_organization_of_strangers(self, api, ann):
-        pool = MembershipFactory().organization
+        pool = MembershipFactory.create().organization
         funded(pool)
         before = stored()
 
@@ -243,7 +250,7 @@ class TestOwners:
         assert stored() == before
 
     def test_are_not_spent_from_by_viewers(self, api):
-        seat = MembershipFactory(role="viewer")
+        seat = MembershipFactory.create(role="viewer")
         funded(seat.organization)
         before = stored()
 
@@ -255,7 +262,7 @@ class TestOwners:
     def test_are_not_named_by_plain_users(self, api, ann):
         before = stored()
 
-        refused = api(UserFactory()).post(DEDUCT, {**SPENT, "userId": str(ann.pk)})
+        refused = api(UserFactory.create()).post(DEDUCT, {**SPENT, "userId": str(ann.pk)})
 
         assert problem_of(refused) == (403, "permission_denied", [])
         assert stored() == before
@@ -305,7 +312,7 @@ class TestTokens:
         forged = {
             "expired": jwt.encode({**claims, "exp": long_ago}, settings.SECRET_KEY, "HS256"),
             "of the wrong type": pair.refresh,
-            "not signed": jwt.encode(claims, None, "none"),
+            "not signed": jwt.encode(claims, "", "none"),
             "signed by another": jwt.encode(claims, "some other key of a decent length, at last", "HS256"),
             "no token": "abc",
         }

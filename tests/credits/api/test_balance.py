@@ -11,7 +11,7 @@ BALANCE = "/api/credits/balance"
 
 class TestReadBalance:
     def test_tells_the_callers_own(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann, [(100, None), (30, DAY)])
 
         answer = api(ann).get(BALANCE)
@@ -34,7 +34,7 @@ class TestReadBalance:
         }
 
     def test_tells_a_pools_to_its_viewer(self, api):
-        seat = MembershipFactory(role="viewer")
+        seat = MembershipFactory.create(role="viewer")
         funded(seat.organization, [(70, None)])
 
         told = api(seat.user).get(BALANCE, {"organizationId": seat.organization.pk}).json()
@@ -42,13 +42,13 @@ class TestReadBalance:
         assert (told["organizationId"], told["userId"], told["available"]) == (str(seat.organization.pk), None, 70)
 
     def test_tells_anybodys_to_an_admin(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
 
-        assert api(AdminFactory()).get(BALANCE, {"user_id": ann.pk}).json()["balance"] == 100
+        assert api(AdminFactory.create()).get(BALANCE, {"user_id": ann.pk}).json()["balance"] == 100
 
     def test_counts_held_credits_but_not_as_available(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         hold(funded(ann), 40)
 
         told = api(ann).get(BALANCE).json()
@@ -56,7 +56,7 @@ class TestReadBalance:
         assert (told["balance"], told["held"], told["available"]) == (100, 40, 60)
 
     def test_leaves_expired_credits_out_from_the_instant_they_expire(self, api, clock_at):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann, [(100, None), (30, DAY)])
 
         clock_at(NOON + DAY)
@@ -64,14 +64,14 @@ class TestReadBalance:
         assert api(ann).get(BALANCE).json()["balance"] == 100
 
     def test_is_not_found_where_nobody_opened_one(self, api):
-        refused = api(UserFactory()).get(BALANCE)
+        refused = api(UserFactory.create()).get(BALANCE)
 
         assert (refused.status_code, refused.json()["code"]) == (404, "balance_not_found")
 
     def test_costs_one_query_for_the_caller_one_for_the_ledger_and_one_for_the_tier(
         self, api, django_assert_num_queries
     ):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
         client = api(ann)
 
@@ -81,7 +81,7 @@ class TestReadBalance:
 
 class TestReadPastBalance:
     def test_tells_the_counts_of_then_and_nothing_else(self, api, clock_at):
-        ann = UserFactory()
+        ann = UserFactory.create()
         balance = funded(ann)
         deduct(balance, 30, at=NOON + HOUR)
         clock_at(NOON + DAY)
@@ -93,7 +93,7 @@ class TestReadPastBalance:
         assert told == {**counts, **dict.fromkeys([*others, "sequence", "version"])}
 
     def test_is_zero_before_the_balance_existed(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
 
         told = api(ann).get(BALANCE, {"at": (NOON - MINUTE).isoformat()}).json()
@@ -101,7 +101,7 @@ class TestReadPastBalance:
         assert (told["balance"], told["available"]) == (0, 0)
 
     def test_is_refused_for_the_future(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
 
         refused = api(ann).get(BALANCE, {"at": (NOON + MINUTE).isoformat()})

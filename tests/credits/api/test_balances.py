@@ -16,7 +16,7 @@ def owners(answer):
 
 class TestListBalances:
     def test_tells_each_as_a_single_read_would(self, api):
-        ann, pool, admin = UserFactory(), OrganizationFactory(), AdminFactory()
+        ann, pool, admin = UserFactory.create(), OrganizationFactory.create(), AdminFactory.create()
         initialize_balance(owner=ann, tier="growth")
         funded(pool, [(30, DAY)])
         client = api(admin)
@@ -29,23 +29,23 @@ class TestListBalances:
         assert (single["tier"], pooled["tier"]) == ("growth", None)
 
     def test_narrows_to_a_tier(self, api):
-        ann, bob = UserFactory(), UserFactory()
+        ann, bob = UserFactory.create(), UserFactory.create()
         initialize_balance(owner=ann, tier="growth")
         initialize_balance(owner=bob, tier="pro")
         funded()
 
-        assert owners(api(AdminFactory()).get(BALANCES, {"tier": "growth"})) == [str(ann.pk)]
-        assert owners(api(AdminFactory()).get(BALANCES, {"tier": "unheard-of"})) == []
+        assert owners(api(AdminFactory.create()).get(BALANCES, {"tier": "growth"})) == [str(ann.pk)]
+        assert owners(api(AdminFactory.create()).get(BALANCES, {"tier": "unheard-of"})) == []
 
     def test_counts_neither_expired_nor_held_credits_as_available(self, api, clock_at):
-        rich, expired, held, lapsed, empty = (UserFactory() for _ in range(5))
+        rich, expired, held, lapsed, empty = (UserFactory.create() for _ in range(5))
         funded(rich)
         funded(expired, [(100, DAY), (5, None)])
         hold(funded(held), 95, expires_in=2 * DAY)
         hold(funded(lapsed), 95, expires_in=HOUR)
         hold(funded(empty, [(100, DAY)]), 95, expires_in=HOUR)
         clock_at(NOON + DAY)
-        client = api(AdminFactory())
+        client = api(AdminFactory.create())
 
         few = client.get(BALANCES, {"maxAvailable": 5})
 
@@ -54,10 +54,10 @@ class TestListBalances:
         assert owners(client.get(BALANCES, {"maxAvailable": 4})) == [str(empty.pk)]
 
     def test_turns_pages(self, api, django_assert_num_queries):
-        people = [UserFactory() for _ in range(3)]
+        people = [UserFactory.create() for _ in range(3)]
         for person in people:
             funded(person)
-        client = api(AdminFactory())
+        client = api(AdminFactory.create())
 
         first = client.get(BALANCES, {"limit": 2})
         with django_assert_num_queries(4):
@@ -74,6 +74,6 @@ class TestListBalances:
         ],
     )
     def test_names_what_it_cannot_understand(self, api, asked, field, code):
-        refused = api(AdminFactory()).get(BALANCES, asked)
+        refused = api(AdminFactory.create()).get(BALANCES, asked)
 
         assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [(field, code)]

@@ -23,7 +23,7 @@ def suspend(balance):
 
 class TestCheck:
     def test_allows_what_is_available(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
         before = stored()
 
@@ -34,7 +34,7 @@ class TestCheck:
         assert stored() == before
 
     def test_says_when_it_is_too_much(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
 
         told = api(ann).get(CHECK, {"amount": 101}).json()
@@ -48,26 +48,26 @@ class TestCheck:
         }
 
     def test_does_not_count_expired_credits(self, api, clock_at):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann, [(100, DAY)])
         clock_at(NOON + timedelta(days=1))
 
         assert api(ann).get(CHECK, {"amount": 1}).json()["reason"] == "insufficient_credits"
 
     def test_says_when_nobody_opened_a_balance(self, api):
-        told = api(UserFactory()).get(CHECK, {"amount": 1}).json()
+        told = api(UserFactory.create()).get(CHECK, {"amount": 1}).json()
 
         assert (told["allowed"], told["available"], told["reason"]) == (False, 0, "balance_not_found")
 
     def test_names_a_suspension_before_the_funds(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         suspend(funded(ann))
 
         assert api(ann).get(CHECK, {"amount": 101}).json()["reason"] == "spending_suspended"
 
     @pytest.mark.parametrize("opened", [True, False])
     def test_names_a_viewers_lack_of_permission_before_anything_else(self, api, opened):
-        seat = MembershipFactory(role="viewer")
+        seat = MembershipFactory.create(role="viewer")
         if opened:
             suspend(funded(seat.organization))
 
@@ -76,7 +76,7 @@ class TestCheck:
         assert (told["allowed"], told["reason"]) == (False, "permission_denied")
 
     def test_agrees_with_the_deduction_that_follows(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
         client = api(ann)
 
@@ -88,7 +88,7 @@ class TestCheck:
             assert told["reason"] == done.json().get("code")
 
     def test_does_not_know_a_feature_without_a_price(self, api):
-        refused = api(UserFactory()).get(CHECK, {"feature": "time-travel"})
+        refused = api(UserFactory.create()).get(CHECK, {"feature": "time-travel"})
 
         assert (refused.status_code, refused.json()["code"]) == (404, "feature_not_found")
 
@@ -104,7 +104,7 @@ class TestCheck:
         ],
     )
     def test_names_what_it_cannot_understand(self, api, asked, field, code):
-        refused = api(UserFactory()).get(CHECK, asked)
+        refused = api(UserFactory.create()).get(CHECK, asked)
 
         assert refused.status_code == 400
         assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [(field, code)]

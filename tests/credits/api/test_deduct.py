@@ -14,7 +14,7 @@ DEDUCT = "/api/credits/deduct"
 
 class TestDeduct:
     def test_spends_by_feature_at_the_servers_price(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann, [(100, None), (10, DAY)])
         lasting, fleeting = CreditGrant.objects.order_by("amount").reverse()
 
@@ -64,7 +64,7 @@ class TestDeduct:
         }
 
     def test_spends_an_amount_with_its_description(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
 
         said = api(ann).post(DEDUCT, {"amount": 100, "description": "  An insight "}).json()
@@ -73,7 +73,7 @@ class TestDeduct:
         assert (said["transaction"]["referenceId"], said["transaction"]["metadata"]) == (None, None)
 
     def test_tells_the_tier_beside_the_balance(self, api, noon):
-        ann = UserFactory()
+        ann = UserFactory.create()
         initialize_balance(owner=ann, tier="explorer")
 
         said = api(ann).post(DEDUCT, {"amount": 1, "description": "An insight"}).json()
@@ -81,7 +81,7 @@ class TestDeduct:
         assert (said["tier"], said["nextAllocationAt"]) == ("explorer", "2025-04-03T12:00:00Z")
 
     def test_remembers_which_member_spent_a_pools_credits(self, api):
-        seat = MembershipFactory()
+        seat = MembershipFactory.create()
         funded(seat.organization)
         asked = {"amount": 5, "description": "An insight", "organizationId": str(seat.organization.pk)}
 
@@ -91,7 +91,7 @@ class TestDeduct:
         assert said["organizationId"] == str(seat.organization.pk)
 
     def test_lets_a_service_spend_for_anybody(self, api):
-        ann, service = UserFactory(), ServiceFactory()
+        ann, service = UserFactory.create(), ServiceFactory.create()
         funded(ann)
 
         said = api(service).post(DEDUCT, {"amount": 5, "description": "An insight", "user_id": str(ann.pk)}).json()
@@ -99,16 +99,16 @@ class TestDeduct:
         assert (said["transaction"]["userId"], said["transaction"]["actorId"]) == (str(ann.pk), str(service.pk))
 
     def test_lets_a_service_spend_a_pools_credits_for_a_member(self, api):
-        seat = MembershipFactory()
+        seat = MembershipFactory.create()
         funded(seat.organization)
         whose = {"organizationId": str(seat.organization.pk), "userId": str(seat.user.pk)}
 
-        said = api(ServiceFactory()).post(DEDUCT, {"amount": 5, "description": "An insight", **whose}).json()
+        said = api(ServiceFactory.create()).post(DEDUCT, {"amount": 5, "description": "An insight", **whose}).json()
 
         assert said["transaction"]["userId"] == str(seat.user.pk)
 
     def test_refuses_what_is_not_there_and_says_how_much_is_missing(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
         before = stored()
 
@@ -122,7 +122,7 @@ class TestDeduct:
         assert stored() == before
 
     def test_costs_seven_statements_besides_begin_and_commit(self, api, django_assert_num_queries):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
         client = api(ann)
         key = {"Idempotency-Key": "k"}

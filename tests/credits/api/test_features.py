@@ -11,7 +11,7 @@ FEATURES = "/api/credits/features"
 
 class TestListFeatures:
     def test_tells_each_with_its_price(self, api):
-        assert api(UserFactory()).get(FEATURES).json() == {
+        assert api(UserFactory.create()).get(FEATURES).json() == {
             "results": [
                 {"code": "advanced-ai-analysis", "name": "Advanced AI analysis", "price": 25, "unit": "analysis"},
                 {"code": "ai-generated-report", "name": "AI-generated report", "price": 40, "unit": "report"},
@@ -24,7 +24,7 @@ class TestListFeatures:
 
     def test_tells_the_price_in_force(self, api, clock_at):
         FeaturePrice.objects.create(feature_id="simple-ai-insight", credits=12, effective_from=NOON + HOUR)
-        client = api(UserFactory())
+        client = api(UserFactory.create())
 
         before = client.get(FEATURES).json()["results"][-1]["price"]
         clock_at(NOON + HOUR)
@@ -35,10 +35,10 @@ class TestListFeatures:
     def test_leaves_out_what_has_no_price_yet(self, api):
         Feature.objects.create(code="time-travel", name="Time travel", unit="year")
 
-        assert len(api(UserFactory()).get(FEATURES).json()["results"]) == 4
+        assert len(api(UserFactory.create()).get(FEATURES).json()["results"]) == 4
 
     def test_turns_pages_both_ways(self, api):
-        client = api(UserFactory())
+        client = api(UserFactory.create())
 
         first = client.get(FEATURES, {"limit": 3}).json()
         second = client.get(first["next"]).json()

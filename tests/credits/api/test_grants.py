@@ -13,7 +13,7 @@ GRANTS = "/api/credits/grants"
 
 class TestListGrants:
     def test_tells_what_is_left_of_each(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         deduct(funded(ann, [(100, DAY)], type="purchase", unit_price=Decimal("0.1"), priority=60), 30)
 
         [told] = api(ann).get(GRANTS).json()["results"]
@@ -32,13 +32,13 @@ class TestListGrants:
         }
 
     def test_is_empty_where_no_balance_was_opened(self, api):
-        assert api(UserFactory()).get(GRANTS).json()["results"] == []
+        assert api(UserFactory.create()).get(GRANTS).json()["results"] == []
 
     @pytest.mark.parametrize(
         ("status", "amounts"), [("active", [50]), ("spent", [10]), ("expired", [30]), ("voided", [])]
     )
     def test_tells_those_of_one_status(self, api, clock_at, status, amounts):
-        ann = UserFactory()
+        ann = UserFactory.create()
         deduct(funded(ann, [(10, None)]), 10)
         funded(ann, [(30, DAY), (50, None)])
         clock_at(NOON + DAY)
@@ -49,7 +49,7 @@ class TestListGrants:
         assert all(row["status"] == status for row in found)
 
     def test_shows_nothing_of_an_expired_grant_before_the_sweep(self, api, clock_at):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann, [(30, DAY)])
         clock_at(NOON + DAY)
 
@@ -59,7 +59,7 @@ class TestListGrants:
         assert api(ann).get(GRANTS, {"status": "active"}).json()["results"] == []
 
     def test_counts_pins_as_held_until_their_hold_lapses(self, api, clock_at):
-        ann = UserFactory()
+        ann = UserFactory.create()
         hold(funded(ann), 40, expires_in=HOUR)
 
         clock_at(NOON + HOUR - MINUTE)
@@ -71,6 +71,6 @@ class TestListGrants:
         assert (lapsed["remaining"], lapsed["held"]) == (100, 0)
 
     def test_refuses_a_status_that_is_none(self, api):
-        refused = api(UserFactory()).get(GRANTS, {"status": "gone"})
+        refused = api(UserFactory.create()).get(GRANTS, {"status": "gone"})
 
         assert refused.json()["errors"][0]["code"] == "invalid_choice"

@@ -16,7 +16,7 @@ def sequences(answer):
 
 class TestReadHistory:
     def test_tells_the_newest_first(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         deduct(funded(ann), 9, actor=ann, reference_id="insight-1", metadata={"model_name": "m"}, idempotency_key="k")
 
         page = api(ann).get(HISTORY).json()
@@ -43,10 +43,10 @@ class TestReadHistory:
         }
 
     def test_is_empty_where_no_balance_was_opened(self, api):
-        assert api(UserFactory()).get(HISTORY).json() == {"results": [], "next": None, "previous": None}
+        assert api(UserFactory.create()).get(HISTORY).json() == {"results": [], "next": None, "previous": None}
 
     def test_turns_pages_both_ways(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann, [(1, None)] * 5)
         client = api(ann)
 
@@ -60,7 +60,7 @@ class TestReadHistory:
         assert first.json()["previous"] is None
 
     def test_costs_as_much_on_the_last_page_as_on_the_first(self, api, django_assert_num_queries):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann, [(1, None)] * 5)
         client = api(ann)
         deep = client.get(HISTORY, {"limit": 2}).json()["next"]
@@ -69,7 +69,7 @@ class TestReadHistory:
             client.get(deep)
 
     def test_shows_a_pool_to_its_members(self, api):
-        seat = MembershipFactory(role="viewer")
+        seat = MembershipFactory.create(role="viewer")
         funded(seat.organization)
 
         [row] = api(seat.user).get(HISTORY, {"organizationId": seat.organization.pk}).json()["results"]
@@ -80,7 +80,7 @@ class TestReadHistory:
 class TestNarrowHistory:
     @pytest.fixture
     def ann(self):
-        ann = UserFactory()
+        ann = UserFactory.create()
         balance = funded(ann)  # 1: at noon
         deduct(balance, 5, at=NOON + HOUR, reference_id="five")  # 2
         operations.deduct_credits(owner=ann, feature="simple-ai-insight", at=NOON + 2 * HOUR)  # 3
@@ -105,10 +105,10 @@ class TestNarrowHistory:
         assert sequences(api(ann).get(HISTORY, asked)) == found
 
     def test_tells_what_one_member_did(self, api):
-        seat = MembershipFactory()
+        seat = MembershipFactory.create()
         balance = funded(seat.organization)
         deduct(balance, 5, member=seat.user)
-        deduct(balance, 6, member=MembershipFactory(organization=seat.organization).user)
+        deduct(balance, 6, member=MembershipFactory.create(organization=seat.organization).user)
         asked = {"organizationId": seat.organization.pk, "memberId": seat.user.pk}
 
         [row] = api(seat.user).get(HISTORY, asked).json()["results"]
@@ -137,7 +137,7 @@ class TestNarrowHistory:
         assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [(field, code)]
 
     def test_refuses_a_cursor_that_was_tampered_with(self, api):
-        bob = UserFactory()
+        bob = UserFactory.create()
         funded(bob, [(1, None)] * 3)
         following = api(bob).get(HISTORY, {"limit": 1}).json()["next"]
 

@@ -1,5 +1,7 @@
 """Who may: for every door of credits and tiers, what each kind of caller is answered."""
 
+from typing import Any
+
 import pytest
 
 from credits.models import CreditTransaction
@@ -14,14 +16,14 @@ SPENT = {"amount": 1, "description": "An insight"}
 GIVEN = {"amount": 1, "type": "promotion", "description": "Welcome"}
 
 READS = ["balance", "history", "grants", "check?amount=1", "features"]
-FOR_ADMINS = [
+FOR_ADMINS: list[tuple[str, str, dict[str, Any]]] = [
     ("get", "/api/credits/balances", {}),
     ("post", "/api/credits/add", GIVEN),
     ("post", "/api/credits/initialize", {"tier": "explorer"}),
     ("put", "/api/credits/tier", {"tier": "growth"}),
     ("post", "/api/credits/monthly-allocation", {}),
 ]
-EVERY = [("get", f"/api/credits/{name}", {}) for name in READS] + [
+EVERY: list[tuple[str, str, dict[str, Any]]] = [("get", f"/api/credits/{name}", {}) for name in READS] + [
     ("get", "/api/tiers", {}),
     ("post", "/api/credits/deduct", SPENT),
     *FOR_ADMINS,
@@ -50,7 +52,7 @@ class TestAdminsOnly:
     @pytest.mark.parametrize(("method", "path", "body"), FOR_ADMINS)
     @pytest.mark.parametrize("caller", [UserFactory, ServiceFactory])
     def test_refuses_users_and_services_even_for_themselves(self, api, caller, method, path, body):
-        somebody = caller()
+        somebody = caller.create()
         owner = {} if method == "get" else {"userId": str(somebody.pk)}
         before = stored()
 
@@ -61,11 +63,13 @@ class TestAdminsOnly:
 
     @pytest.mark.parametrize(("method", "path", "body"), FOR_ADMINS)
     def test_lets_admins_pass(self, api, method, path, body):
-        ann = UserFactory()
+        ann = UserFactory.create()
         if "initialize" not in path:
             initialize_balance(owner=ann, tier="explorer")
 
-        answer = call(api(AdminFactory()), method, path, body, **({} if method == "get" else {"userId": str(ann.pk)}))
+        answer = call(
+            api(AdminFactory.create()), method, path, body, **({} if method == "get" else {"userId": str(ann.pk)})
+        )
 
         assert answer.status_code in {200, 201}
 
@@ -73,7 +77,7 @@ class TestAdminsOnly:
 class TestPools:
     @pytest.mark.parametrize(("role", "status"), [("owner", 200), ("manager", 200), ("member", 200), ("viewer", 403)])
     def test_are_spent_by_members_but_not_by_viewers(self, api, role, status):
-        seat = MembershipFactory(role=role)
+        seat = MembershipFactory.create(role=role)
         funded(seat.organization)
         before = stored()
 
@@ -85,7 +89,7 @@ class TestPools:
     @pytest.mark.parametrize("role", ["owner", "manager", "member", "viewer"])
     @pytest.mark.parametrize("name", ["balance", "history", "grants"])
     def test_are_read_by_members_of_any_kind(self, api, name, role):
-        seat = MembershipFactory(role=role)
+        seat = MembershipFactory.create(role=role)
         funded(seat.organization)
 
         answer = api(seat.user).get(f"/api/credits/{name}", {"organizationId": seat.organization.pk})
@@ -94,24 +98,24 @@ class TestPools:
 
     @pytest.mark.parametrize(("method", "path", "body"), [*EVERY[:4], ("post", "/api/credits/deduct", SPENT)])
     def test_do_not_exist_for_strangers(self, api, method, path, body):
-        pool = MembershipFactory().organization
+        pool = MembershipFactory.create().organization
         funded(pool)
         before = stored()
 
         # The path of check has its amount already, and a client replaces the query it is given.
         path, _, rest = path.partition("?")
         more = {"amount": 1} if rest else {}
-        refused = call(api(UserFactory()), method, path, body, organizationId=str(pool.pk), **more)
+        refused = call(api(UserFactory.create()), method, path, body, organizationId=str(pool.pk), **more)
 
         assert (refused.status_code, refused.json()["code"]) == (404, "organization_not_found")
         assert stored() == before
 
     def test_cannot_be_spent_by_a_service_in_a_viewers_name(self, api):
-        seat = MembershipFactory(role="viewer")
+        seat = MembershipFactory.create(role="viewer")
         funded(seat.organization)
         whose = {"organizationId": str(seat.organization.pk), "userId": str(seat.user.pk)}
 
-        refused = api(ServiceFactory()).post("/api/credits/deduct", {**SPENT, **whose})
+        refused = api(ServiceFactory.create()).post("/api/credits/deduct", {**SPENT, **whose})
 
         assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
 
@@ -119,11 +123,11 @@ class TestPools:
 class TestAnothersBalance:
     @pytest.mark.parametrize(("method", "path", "body"), [*EVERY[:3], ("post", "/api/credits/deduct", SPENT)])
     def test_is_closed_to_plain_users(self, api, method, path, body):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
         before = stored()
 
-        refused = call(api(UserFactory()), method, path, body, userId=str(ann.pk))
+        refused = call(api(UserFactory.create()), method, path, body, userId=str(ann.pk))
 
         assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
         assert stored() == before
@@ -131,13 +135,13 @@ class TestAnothersBalance:
     @pytest.mark.parametrize(("method", "path", "body"), [*EVERY[:3], ("post", "/api/credits/deduct", SPENT)])
     @pytest.mark.parametrize("caller", [AdminFactory, ServiceFactory])
     def test_is_open_to_admins_and_services(self, api, caller, method, path, body):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
 
-        assert call(api(caller()), method, path, body, userId=str(ann.pk)).status_code == 200
+        assert call(api(caller.create()), method, path, body, userId=str(ann.pk)).status_code == 200
 
     def test_is_reached_by_nobody_who_was_deactivated(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
         client = api(ann)
         ann.is_active = False

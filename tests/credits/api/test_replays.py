@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from credits.models import CreditTransaction
+from credits.models import CreditBalance, CreditTransaction
 from tests.factories.credits import deduct, funded
 from tests.factories.identity import AdminFactory, MembershipFactory, UserFactory
 from tests.ledger import stored
@@ -27,13 +27,13 @@ KEY = {"Idempotency-Key": "the request"}
 @pytest.mark.usefixtures("noon")
 class TestReplay:
     def test_answers_a_deduction_as_the_first_time_whatever_has_happened_since(self, api, clock_at):
-        ann = UserFactory()
+        ann = UserFactory.create()
         initialize_balance(owner=ann, tier="explorer")
         client = api(ann)
         first = client.post("/api/credits/deduct", SPENT, headers=KEY)
         clock_at(NOON + DAY)
         update_subscription_tier(owner=ann, tier="growth")
-        deduct(CreditTransaction.objects.first().balance, 382, at=NOON + DAY)
+        deduct(CreditBalance.objects.get(), 382, at=NOON + DAY)
         before = stored()
 
         again = client.post("/api/credits/deduct", SPENT, headers=KEY)
@@ -46,7 +46,7 @@ class TestReplay:
 
     @pytest.mark.parametrize(("method", "path", "body", "status"), WRITES)
     def test_answers_an_admins_request_as_the_first_time(self, api, clock_at, method, path, body, status):
-        ann, client = UserFactory(), api(AdminFactory())
+        ann, client = UserFactory.create(), api(AdminFactory.create())
         if not path.endswith("initialize"):
             initialize_balance(owner=ann, tier="explorer")
         asked = {**body, "userId": str(ann.pk)}
@@ -63,7 +63,7 @@ class TestReplay:
         assert stored() == before
 
     def test_knows_the_request_by_its_meaning_not_its_spelling(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
         client = api(ann)
         client.post("/api/credits/deduct", {"feature": "simple-ai-insight", "referenceId": "r"}, headers=KEY)
@@ -83,7 +83,7 @@ class TestReplay:
         ],
     )
     def test_refuses_another_request_under_the_key(self, api, other):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
         client = api(ann)
         client.post("/api/credits/deduct", SPENT, headers=KEY)
@@ -95,7 +95,7 @@ class TestReplay:
         assert stored() == before
 
     def test_does_not_use_the_key_up_by_a_refusal(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann, [(10, None)])
         client = api(ann)
         refused = client.post("/api/credits/deduct", SPENT, headers=KEY)
@@ -107,8 +107,8 @@ class TestReplay:
         assert "Idempotency-Replayed" not in answer
 
     def test_keeps_the_keys_of_two_callers_and_of_two_balances_apart(self, api):
-        seat = MembershipFactory()
-        other = MembershipFactory(organization=seat.organization)
+        seat = MembershipFactory.create()
+        other = MembershipFactory.create(organization=seat.organization)
         funded(seat.organization)
         funded(seat.user)
         pooled = {**SPENT, "organizationId": str(seat.organization.pk)}
@@ -123,7 +123,7 @@ class TestReplay:
         assert CreditTransaction.objects.filter(type="usage").count() == 3
 
     def test_asks_for_permission_first(self, api):
-        seat = MembershipFactory()
+        seat = MembershipFactory.create()
         funded(seat.organization)
         pooled = {**SPENT, "organizationId": str(seat.organization.pk)}
         client = api(seat.user)
@@ -142,7 +142,7 @@ class TestConcurrentDuplicates:
     """Eight at once with one key: one moves credits, seven wait and are answered the same."""
 
     def test_move_credits_once(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
         key = {"Idempotency-Key": str(uuid4())}
 
@@ -154,7 +154,7 @@ class TestConcurrentDuplicates:
         assert CreditTransaction.objects.filter(type="usage").count() == 1
 
     def test_initialize_once(self, api):
-        ann, admin = UserFactory(), AdminFactory()
+        ann, admin = UserFactory.create(), AdminFactory.create()
         asked, key = {"userId": str(ann.pk), "tier": "explorer"}, {"Idempotency-Key": str(uuid4())}
 
         answers = at_once(8, lambda: api(admin).post("/api/credits/initialize", asked, headers=key))
@@ -164,7 +164,7 @@ class TestConcurrentDuplicates:
         assert CreditTransaction.objects.count() == 1
 
     def test_spend_no_more_than_there_is_without_a_key(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann, [(36, None)])
 
         answers = at_once(8, lambda: api(ann).post("/api/credits/deduct", SPENT))

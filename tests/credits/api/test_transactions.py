@@ -1,5 +1,3 @@
-from uuid import uuid4
-
 import pytest
 
 from credits import operations
@@ -15,7 +13,7 @@ TRANSACTIONS = "/api/credits/transactions"
 
 class TestExplainTransaction:
     def test_says_everything_there_is_to_say(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         grant = funded(ann, [(100, DAY)], reason="Sorry").grants.get()
         operations.deduct_credits(owner=ann, feature="ai-generated-report", quantity=2, actor=ann, at=NOON)
         given, spent = CreditTransaction.objects.order_by("sequence")
@@ -59,7 +57,7 @@ class TestExplainTransaction:
         }
 
     def test_says_nothing_of_a_price_or_an_actor_where_there_was_none(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann, reason="Sorry")
 
         told = api(ann).get(f"{TRANSACTIONS}/{CreditTransaction.objects.get().pk}").json()
@@ -68,7 +66,7 @@ class TestExplainTransaction:
 
     @pytest.mark.parametrize("role", ["viewer", "member", "manager", "owner"])
     def test_shows_a_pools_to_each_of_its_members(self, api, role):
-        seat = MembershipFactory(role=role)
+        seat = MembershipFactory.create(role=role)
         funded(seat.organization)
 
         assert api(seat.user).get(f"{TRANSACTIONS}/{CreditTransaction.objects.get().pk}").status_code == 200
@@ -77,11 +75,11 @@ class TestExplainTransaction:
         funded()
         theirs = CreditTransaction.objects.get().pk
 
-        hidden = api(UserFactory()).get(f"{TRANSACTIONS}/{theirs}")
+        hidden = api(UserFactory.create()).get(f"{TRANSACTIONS}/{theirs}")
 
         assert (hidden.status_code, hidden.json()["code"]) == (404, "transaction_not_found")
-        assert api(AdminFactory()).get(f"{TRANSACTIONS}/{theirs}").status_code == 200
+        assert api(AdminFactory.create()).get(f"{TRANSACTIONS}/{theirs}").status_code == 200
 
-    @pytest.mark.parametrize("name", [str(uuid4()), "7"])
+    @pytest.mark.parametrize("name", ["01890a5d-ac96-774b-bcce-b302099a8057", "7"])
     def test_is_not_found_where_there_is_none(self, api, name):
-        assert api(UserFactory()).get(f"{TRANSACTIONS}/{name}").status_code == 404
+        assert api(UserFactory.create()).get(f"{TRANSACTIONS}/{name}").status_code == 404

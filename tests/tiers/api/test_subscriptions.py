@@ -34,7 +34,7 @@ def balance_of(ann, **differently):
 
 class TestInitialize:
     def test_opens_a_balance_with_the_tiers_credits(self, api):
-        ann, admin = UserFactory(), AdminFactory()
+        ann, admin = UserFactory.create(), AdminFactory.create()
 
         answer = api(admin).post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
 
@@ -44,24 +44,24 @@ class TestInitialize:
 
     @pytest.mark.parametrize("credits", [0, 1, 10**12])
     def test_grants_as_much_as_it_is_told(self, api, credits):
-        pool = OrganizationFactory()
+        pool = OrganizationFactory.create()
         asked = {"organizationId": str(pool.pk), "tier": "pro", "initialBalance": credits}
 
-        told = api(AdminFactory()).post(INITIALIZE, asked).json()
+        told = api(AdminFactory.create()).post(INITIALIZE, asked).json()
 
         assert (told["organizationId"], told["userId"], told["tier"]) == (str(pool.pk), None, "pro")
         assert (told["balance"], told["sequence"]) == (credits, 1 if credits else 0)
 
     def test_subscribes_a_balance_that_had_no_tier(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
 
-        told = api(AdminFactory()).post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"}).json()
+        told = api(AdminFactory.create()).post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"}).json()
 
         assert (told["balance"], told["tier"]) == (500, "explorer")
 
     def test_refuses_one_that_has(self, api):
-        client, asked = api(AdminFactory()), {"userId": str(UserFactory().pk), "tier": "explorer"}
+        client, asked = api(AdminFactory.create()), {"userId": str(UserFactory.create().pk), "tier": "explorer"}
         client.post(INITIALIZE, asked)
         before = stored()
 
@@ -73,7 +73,7 @@ class TestInitialize:
 
 class TestChangeTier:
     def test_takes_effect_at_once_and_leaves_the_credits(self, api):
-        ann, client = UserFactory(), api(AdminFactory())
+        ann, client = UserFactory.create(), api(AdminFactory.create())
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
 
         answer = client.put(TIER, {"userId": str(ann.pk), "tier": "growth", "effective": "now", "proration": "none"})
@@ -83,7 +83,7 @@ class TestChangeTier:
 
     @pytest.mark.parametrize(("field", "value"), [("effective", "nextPeriod"), ("proration", "difference")])
     def test_refuses_what_is_not_offered_yet(self, api, field, value):
-        ann, client = UserFactory(), api(AdminFactory())
+        ann, client = UserFactory.create(), api(AdminFactory.create())
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
         before = stored()
 
@@ -94,22 +94,22 @@ class TestChangeTier:
         assert stored() == before
 
     def test_refuses_a_balance_without_a_tier(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
 
-        refused = api(AdminFactory()).put(TIER, {"userId": str(ann.pk), "tier": "growth"})
+        refused = api(AdminFactory.create()).put(TIER, {"userId": str(ann.pk), "tier": "growth"})
 
         assert (refused.status_code, refused.json()["code"]) == (409, "no_subscription")
 
     def test_does_not_find_what_nobody_opened(self, api):
-        refused = api(AdminFactory()).put(TIER, {"userId": str(UserFactory().pk), "tier": "growth"})
+        refused = api(AdminFactory.create()).put(TIER, {"userId": str(UserFactory.create().pk), "tier": "growth"})
 
         assert (refused.status_code, refused.json()["code"]) == (404, "balance_not_found")
 
 
 class TestAllocateMonth:
     def test_gives_the_periods_credits_once(self, api, clock_at):
-        ann, admin = UserFactory(), AdminFactory()
+        ann, admin = UserFactory.create(), AdminFactory.create()
         client, asked = api(admin), {"userId": str(ann.pk)}
         client.post(INITIALIZE, {**asked, "tier": "explorer", "initialBalance": 0})
         clock_at(NOON + DAY)
@@ -142,9 +142,9 @@ class TestAllocateMonth:
         assert again.json() == {**after, "allocated": False}
 
     def test_refuses_a_balance_without_a_tier(self, api):
-        ann = UserFactory()
+        ann = UserFactory.create()
         funded(ann)
 
-        refused = api(AdminFactory()).post(ALLOCATE, {"userId": str(ann.pk)})
+        refused = api(AdminFactory.create()).post(ALLOCATE, {"userId": str(ann.pk)})
 
         assert (refused.status_code, refused.json()["code"]) == (409, "no_subscription")

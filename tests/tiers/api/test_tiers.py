@@ -22,7 +22,7 @@ class TestListTiers:
             ("enterprise", "Enterprise", 20_000, price("1600.00", "2600.00")),
         ]
 
-        assert api(UserFactory()).get(TIERS).json() == {
+        assert api(UserFactory.create()).get(TIERS).json() == {
             "results": [
                 {
                     "code": code,
@@ -41,12 +41,12 @@ class TestListTiers:
     def test_keeps_to_itself_what_is_not_public(self, api):
         Tier.objects.filter(code="pro").update(is_public=False)
 
-        codes = [row["code"] for row in api(UserFactory()).get(TIERS).json()["results"]]
+        codes = [row["code"] for row in api(UserFactory.create()).get(TIERS).json()["results"]]
 
         assert codes == ["explorer", "growth", "enterprise"]
 
     def test_turns_pages(self, api):
-        client = api(UserFactory())
+        client = api(UserFactory.create())
 
         first = client.get(TIERS, {"limit": 2}).json()
         second = client.get(first["next"]).json()

@@ -119,9 +119,7 @@ def grant_counts(book: Book, changed: Grant) -> Row:
 
 def hold(balance_id: UUID, opened: Hold) -> Row:
     """Return the columns of a hold."""
-    row = {**asdict(opened), "balance_id": balance_id}
-    del row["pins"]
-    return row
+    return {**_columns(opened, _HOLD), "balance_id": balance_id}
 
 
 def pins(balance_id: UUID, opened: Hold) -> list[Row]:

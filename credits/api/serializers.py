@@ -181,6 +181,9 @@ class BalanceOut(Out):
 class BalanceAtOut(BalanceOut):
     """A balance as it was told at a past instant: the counts and that instant, null elsewhere."""
 
+    last_updated = Timestamp(source="after.last_updated", allow_null=True)
+    sequence = WholeNumber(source="after.sequence", allow_null=True)
+    version = WholeNumber(source="after.version", allow_null=True)
     at = Timestamp(required=False, help_text="Only where it was asked for.")
 
     @classmethod

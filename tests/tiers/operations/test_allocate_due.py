@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 
 def due_ids(**asked: Any) -> list[UUID]:
-    return [subscription.balance.pk for subscription in queries.due(**asked)]
+    return [subscription.pk for subscription in queries.due(**asked)]
 
 
 class TestDue:
@@ -60,8 +60,9 @@ class TestAllocateDue:
         run_over([balance], at=month(1) + DAY)
 
         given = balance.allocations.get()
-        recorded = balance.transactions.get(pk=given.transaction_id)
+        recorded = balance.transactions.get(type="allocation", sequence=2)
         assert (given.starts_at, given.ends_at, given.allocated_at) == (month(1), month(2), month(1) + DAY)
+        assert given.transaction_id == recorded.pk
         assert (recorded.timestamp, recorded.type, recorded.actor_id) == (month(1) + DAY, "allocation", None)
         assert recorded.description == "Explorer: 3 April 2025 to 3 May 2025"
 

@@ -122,7 +122,9 @@ class TestExpireCreditsUnderContention:
             try:
                 with connection.cursor() as cursor:
                     cursor.execute("SET lock_timeout = '50ms'")
-                return pytest.raises(CommandError, expire, "--at", AT)
+                with pytest.raises(CommandError) as fault:
+                    expire("--at", AT)
+                return fault
             finally:
                 connection.close()
 

@@ -1,0 +1,145 @@
+"""A customer's quarter, told in sentences, with the balance after each step. Growth: 2,000 credits a month."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+
+from credits import operations as ledger
+from credits import queries
+from credits.models import CreditBalance
+from tests.factories.credits import somebody
+from tests.tiers.tables import check_ledger
+from tiers import operations
+
+pytestmark = pytest.mark.django_db
+
+
+def on(month, day, hour=9):
+    return datetime(2026, month, day, hour, tzinfo=UTC)
+
+
+class Customer:
+    """Somebody whose balance can be asked at any step."""
+
+    def __init__(self):
+        self.user = somebody()
+
+    def balance(self, at):
+        said = queries.get_balance(owner=self.user, at=at)
+        assert said.balance == said.available
+        return said.balance
+
+    def uses(self, feature, at, quantity=1):
+        return ledger.deduct_credits(owner=self.user, feature=feature, quantity=quantity, at=at)
+
+
+def the_month_is_allocated(at):
+    call_command("allocate_monthly_credits", at=at, stdout=StringIO())
+
+
+def the_sweep_runs(at):
+    call_command("expire_credits", at=at, stdout=StringIO())
+
+
+def test_a_quarter_in_the_life_of_a_growth_customer():
+    thandi = Customer()
+
+    # On the last day of January she subscribes to Growth and has her first 2,000 credits.
+    operations.initialize_balance(owner=thandi.user, tier="growth", at=on(1, 31))
+    assert thandi.balance(on(1, 31)) == 2_000
+
+    # She tries the features: an insight for 9, two reports for 40 each, and the dashboard, refreshed 100 times for 3.
+    thandi.uses("simple-ai-insight", on(2, 2))
+    thandi.uses("ai-generated-report", on(2, 3), quantity=2)
+    thandi.uses("realtime-ai-dashboard", on(2, 5), quantity=100)
+    assert thandi.balance(on(2, 5)) == 2_000 - 9 - 80 - 300 == 1_611
+
+    # A campaign gives her 500 credits that are good for a week, and they are the first to go.
+    ledger.add_credits(owner=thandi.user, amount=500, type="promotion", expires_at=on(2, 17), at=on(2, 10))
+    assert thandi.balance(on(2, 10)) == 2_111
+    thandi.uses("ai-generated-report", on(2, 12), quantity=5)
+    assert thandi.balance(on(2, 12)) == 1_911
+
+    # What she has not used of them by the seventeenth is gone at nine that morning, though no sweep has run.
+    assert thandi.balance(on(2, 17, hour=8)) == 1_911
+    assert thandi.balance(on(2, 17)) == 1_611
+
+    # February has no thirty-first: her month begins on the twenty-eighth. The scheduler comes twice; she is paid once.
+    the_month_is_allocated(on(2, 28, hour=8))
+    assert thandi.balance(on(2, 28, hour=8)) == 1_611
+    the_month_is_allocated(on(2, 28))
+    the_month_is_allocated(on(2, 28, hour=10))
+    assert thandi.balance(on(2, 28, hour=10)) == 3_611
+
+    # A busy March: she analyses her whole catalogue, 140 products for 25 credits each, and is left with little.
+    thandi.uses("advanced-ai-analysis", on(3, 9), quantity=140)
+    assert thandi.balance(on(3, 9)) == 111
+
+    # Three more reports would cost 120. She is told what is missing, and nothing is taken.
+    with pytest.raises(ledger.InsufficientCreditsError) as refusal:
+        thandi.uses("ai-generated-report", on(3, 10), quantity=3)
+    assert refusal.value.facts == {"required": 120, "available": 111, "held": 0, "shortfall": 9}
+    assert thandi.balance(on(3, 10)) == 111
+
+    # She buys 1,000 credits, and presses the button twice; the second time is the first time.
+    for _ in range(2):
+        ledger.add_credits(
+            owner=thandi.user,
+            amount=1_000,
+            type="purchase",
+            unit_price=Decimal("0.13"),
+            idempotency_key="order-4711",
+            at=on(3, 10, hour=10),
+        )
+    assert thandi.balance(on(3, 10, hour=10)) == 1_111
+
+    # The three reports go from what her tier gave her first; the last 9 credits from what she bought.
+    paid = thandi.uses("ai-generated-report", on(3, 11), quantity=3)
+    sources = [(part.grant.source, part.amount) for part in paid.entries.all()]
+    assert sources == [("allocation", -111), ("purchase", -9)]
+    assert thandi.balance(on(3, 11)) == 991
+
+    # She moves up to Pro. It changes nothing today.
+    operations.update_subscription_tier(owner=thandi.user, tier="pro", at=on(3, 20))
+    assert thandi.balance(on(3, 20)) == 991
+
+    # On the thirty-first of March, not the twenty-eighth, Pro's 7,000 credits come.
+    the_month_is_allocated(on(3, 28))
+    assert thandi.balance(on(3, 28)) == 991
+    the_month_is_allocated(on(3, 31))
+    assert thandi.balance(on(3, 31)) == 7_991
+
+    # Support is asked to allocate the month, too, but sees that she has it; and the next one is on the thirtieth.
+    asked = operations.add_monthly_allocation(owner=thandi.user, reason="She asked for it", at=on(4, 2))
+    assert not asked.allocated
+    assert asked.alongside["next_allocation_at"] == on(4, 30).isoformat()
+    assert thandi.balance(on(4, 2)) == 7_991
+
+    # The scheduler stands still for two months. When it is back, both come at once.
+    the_month_is_allocated(on(6, 1))
+    assert thandi.balance(on(6, 1)) == 7_991 + 2 * 7_000 == 21_991
+
+    # The history tells it all again, oldest first, and every sum in it holds.
+    the_sweep_runs(on(6, 1))
+    told = queries.get_transaction_history(owner=thandi.user).order_by("sequence")
+    assert [(move.type, move.amount, move.balance_after) for move in told] == [
+        ("allocation", 2_000, 2_000),
+        ("usage", -9, 1_991),
+        ("usage", -80, 1_911),
+        ("usage", -300, 1_611),
+        ("promotion", 500, 2_111),
+        ("usage", -200, 1_911),
+        ("expiry", -300, 1_611),
+        ("allocation", 2_000, 3_611),
+        ("usage", -3_500, 111),
+        ("purchase", 1_000, 1_111),
+        ("usage", -120, 991),
+        ("allocation", 7_000, 7_991),
+        ("allocation", 7_000, 14_991),
+        ("allocation", 7_000, 21_991),
+    ]
+    assert CreditBalance.objects.get(pk=thandi.user.pk).balance == 21_991
+    check_ledger()

@@ -7,6 +7,7 @@ Needs Python 3.11 and nothing else. What is missing is made: an environment in `
 
 import os
 import sys
+import warnings
 
 # Commands that touch no database: none is started for them.
 WITHOUT_DATABASE = (
@@ -58,6 +59,9 @@ def run_django(name: str, arguments: "list[str]") -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fluxori.settings")
     if needs_database(name, arguments):
         provide_database()
+    else:
+        # makemigrations --check would also compare with a database, and says so where there is none.
+        warnings.filterwarnings("ignore", "Got an error checking a consistent migration history", RuntimeWarning)
     execute_from_command_line(sys.argv)
 
 

@@ -91,7 +91,7 @@ class Environment:
 
     def make(self) -> None:
         """Make it, or complete it. One process does; others wait, and find it done."""
-        with _turn(self._lock):
+        with self._turn():
             if self._is_usable() and self._noted() == self._digest():
                 return
             _say(f"Preparing {self.folder} from requirements.lock. This takes up to a minute, once.")
@@ -102,6 +102,18 @@ class Environment:
                 self._make_ours(uv)
             _say("Ready.")
         os.environ[MADE] = str(self.folder)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Hold a lock that the kernel takes back when we and the installers we started have ended, even if killed."""
+        with self._lock.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                _say("Another process is preparing the environment; waiting for it.")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            os.set_inheritable(file.fileno(), True)
+            yield
 
     def _make_ours(self, uv: str | None) -> None:
         if not self._is_usable() or self._noted() == MAKING:
@@ -153,18 +165,6 @@ class Environment:
         return sha256(self._lock.read_bytes()).hexdigest()
 
 
-@contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Hold a lock that the kernel takes back if we are killed."""
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _say("Another process is preparing the environment; waiting for it.")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _working_uv() -> str | None:
     """Return uv if it runs: version managers leave ones on the path that do not."""
     uv = shutil.which("uv")
@@ -181,7 +181,13 @@ def _run(command: list[str], counting: tuple[str, ...] = (), total: int = 0) -> 
     environment = {name: value for name, value in os.environ.items() if name not in ("PIP_USER", "PIP_TARGET")}
     done, said = 0, []
     with subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        close_fds=False,  # they inherit the lock
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:

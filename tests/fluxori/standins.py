@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 from urllib.request import urlopen
@@ -34,7 +34,8 @@ ROOT_URLCONF = "fluxori.urls"
 ALLOWED_HOSTS = ["*"]
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.staticfiles"]
 STATIC_URL = "static/"
-DATABASES = {"default": Reader(os.environ).database("DATABASE_URL", {"ENGINE": "django.db.backends.postgresql"})}
+WITHOUT = {"ENGINE": "django.db.backends.postgresql", "NAME": "fluxori"}
+DATABASES = {"default": Reader(os.environ).database("DATABASE_URL", WITHOUT)}
 USE_TZ = True
 """
 
@@ -69,10 +70,10 @@ for line in sys.stdin:
 
 
 class User:
-    """A process that uses the embedded server."""
+    """A process that uses the embedded server: by default the one that is quickly made, the tests'."""
 
-    def __init__(self, project: Path, purpose: str = "dev", **environment: str) -> None:
-        self.process = subprocess.Popen(
+    def __init__(self, project: Path, purpose: str = "test", **environment: str) -> None:
+        self.process: subprocess.Popen[str] = subprocess.Popen(
             [sys.executable, "-c", USER, purpose, str(project)],
             env={**SHELL, "PYTHONPATH": str(REAL), **environment},
             cwd="/",
@@ -117,7 +118,7 @@ class User:
 
     def _read(self) -> str:
         assert self.process.stdout is not None
-        answer = self.process.stdout.readline().strip()
+        answer: str = self.process.stdout.readline().strip()
         if not answer:
             raise AssertionError(self.process.communicate()[1])
         return answer
@@ -131,7 +132,7 @@ class User:
             self.leave()
 
 
-def write_project(folder: Path) -> Path:
+def write_project(folder: Path) -> None:
     """Lay a project whose ``manage.py``, launcher and plugin are the real ones."""
     for name in ("manage.py", "fluxori/bootstrap.py", "fluxori/env.py", "fluxori/pytest_plugin.py"):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -150,7 +151,6 @@ def write_project(folder: Path) -> Path:
         'DJANGO_SETTINGS_MODULE = "fluxori.settings"\npythonpath = ["."]\ntestpaths = ["tests"]\n'
         'addopts = "-p fluxori.pytest_plugin -p no:cacheprovider"\n'
     )
-    return folder
 
 
 def manage(project: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -166,6 +166,26 @@ def manage(project: Path, *words: str, **environment: str) -> subprocess.Complet
     )
 
 
+@contextmanager
+def running(project: Path, *words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run ``manage.py`` of the project beside us, in a process group of its own, and kill what is left of it."""
+    process = subprocess.Popen(
+        [sys.executable, str(project / "manage.py"), *words],
+        cwd=project,
+        env={**SHELL, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        process_group=0,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 def servers_of(project: Path) -> dict[int, str]:
     """Return the PostgreSQL servers and keepers that work for the project: their command lines by process id."""
     said = subprocess.run(["ps", "-eww", "-o", "pid=,command="], check=True, capture_output=True, text=True)
@@ -178,7 +198,7 @@ def servers_of(project: Path) -> dict[int, str]:
     return found
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 15) -> bool:
+def eventually(holds: Callable[[], bool], seconds: float = 60) -> bool:
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
@@ -193,14 +213,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def get(url: str, seconds: float = 15) -> str:
+def get(url: str, seconds: float = 60) -> str:
     """Return what the URL gives, waiting for whoever serves it to come up."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             with urlopen(url, timeout=seconds) as response:
-                body: bytes = response.read()
-                return body.decode()
+                return str(response.read(), "utf-8")
         except OSError:
             if time.monotonic() > deadline:
                 raise
@@ -214,10 +233,10 @@ def project_folder(*below: str, mode: int = 0o755) -> Iterator[Path]:
     room.chmod(mode)
     folder = room.joinpath("project", *below)
     folder.mkdir(parents=True)
+    sockets = [cluster_of(folder, purpose).socket for purpose in ("dev", "test")]
     try:
         yield folder
     finally:
-        sockets = [cluster_of(folder, purpose).socket for purpose in ("dev", "test")]
         for pid in servers_of(folder):
             os.kill(pid, signal.SIGKILL)
         assert eventually(lambda: not servers_of(folder))
@@ -225,5 +244,5 @@ def project_folder(*below: str, mode: int = 0o755) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def cluster_of(project: Path, purpose: str = "dev") -> Cluster:
+def cluster_of(project: Path, purpose: str = "test") -> Cluster:
     return provision.cluster_of(purpose, project)

@@ -30,8 +30,8 @@ def shared_project():
         yield folder
 
 
-def postmaster_of(project: Path) -> int:
-    return int((cluster_of(project).data / "postmaster.pid").read_text().split()[0])
+def postmaster_of(project: Path, purpose: str = "test") -> int:
+    return int((cluster_of(project, purpose).data / "postmaster.pid").read_text().split()[0])
 
 
 def socket_folder(url: str) -> Path:
@@ -50,13 +50,13 @@ class TestServer:
             assert len(str(folder)) < 60
 
     def test_keeps_what_was_committed_through_a_crash_of_the_machine(self, shared_project):
-        with User(shared_project) as user:
+        with User(shared_project, "dev") as user:
             settings = ("fsync", "synchronous_commit", "full_page_writes", "data_checksums")
 
             assert [user.ask(f"SHOW {setting}") for setting in settings] == ["on"] * 4
 
     def test_is_another_one_for_the_tests_and_there_saves_the_work_of_syncing(self, shared_project):
-        with User(shared_project) as lasting, User(shared_project, "test") as fleeting:
+        with User(shared_project, "dev") as lasting, User(shared_project, "test") as fleeting:
             assert lasting.url != fleeting.url
             assert fleeting.ask("SHOW fsync") == "off"
 
@@ -68,7 +68,7 @@ class TestServer:
 
     def test_keeps_its_data_below_the_project_in_a_folder_named_by_version(self, shared_project):
         with User(shared_project) as user:
-            folder = shared_project / ".postgres" / str(int(user.ask("SHOW server_version_num")) // 10000) / "dev"
+            folder = shared_project / ".postgres" / str(int(user.ask("SHOW server_version_num")) // 10000) / "test"
 
             assert user.ask("SHOW data_directory") == str(folder / "data")
             assert folder.stat().st_mode & 0o777 == 0o700
@@ -194,7 +194,8 @@ class TestUsers:
         user = User(project)
         assert user.url
 
-        shutil.rmtree(project)
+        while project.exists():
+            shutil.rmtree(project, ignore_errors=True)  # the server's last acts come in between
         user.kill()
 
         assert eventually(lambda: not servers_of(project))
@@ -203,11 +204,11 @@ class TestUsers:
 
 class TestRecovery:
     def test_goes_on_after_the_postmaster_was_killed(self, project):
-        with User(project) as user:
+        with User(project, "dev") as user:
             user.ask("CREATE TABLE note AS SELECT 'kept' AS words")
-            os.kill(postmaster_of(project), signal.SIGKILL)
+            os.kill(postmaster_of(project, "dev"), signal.SIGKILL)
 
-            with User(project) as next_one:
+            with User(project, "dev") as next_one:
                 assert next_one.ask("SELECT words FROM note") == "kept"
 
     @pytest.mark.parametrize("whose", ["a living process of another program", "a zombie"])
@@ -319,7 +320,7 @@ GUNICORN = """
 import os, sys
 from pathlib import Path
 from fluxori.embedded_postgres import provide
-provide("dev", Path(sys.argv[1]))
+provide("test", Path(sys.argv[1]))
 import psycopg
 from gunicorn.app.base import BaseApplication
 

@@ -8,6 +8,8 @@ import pytest
 from django.core.management import get_commands
 from django.urls import get_resolver
 
+import tiers.operations
+from credits import operations, queries
 from tests.factories.credits import funded, somebody
 
 PROJECT = Path(__file__).parents[2]
@@ -74,6 +76,12 @@ class TestReadme:
         assert links
         assert [link for link in links if not (PROJECT / link).exists()] == []
 
+    def test_names_verbs_that_exist(self):
+        verbs = re.findall(r"`(\w+)`", section("The same from Python").split("The verbs, in")[1])
+        rooms = (operations, tiers.operations)
+
+        assert [verb for verb in verbs if not any(hasattr(room, verb) for room in rooms)] == []
+
 
 @pytest.mark.django_db
 class TestReadmeCode:
@@ -112,3 +120,19 @@ class TestReadmeCode:
         assert code["credits_left"](user) == 20
         assert code["insight_or_nothing"](user, lambda: "stored") == "stored"
         assert code["credits_left"](user) == 11
+
+    def test_pays_for_slow_work_that_succeeds(self, code):
+        user = somebody()
+        funded(user, [(50, None)])
+
+        assert code["report"](user, lambda: queries.get_balance(owner=user).held) == 40
+        assert (code["credits_left"](user), queries.get_balance(owner=user).held) == (10, 0)
+
+    def test_gives_back_what_slow_work_did_not_use(self, code):
+        user = somebody()
+        funded(user, [(50, None)])
+
+        with pytest.raises(ZeroDivisionError):
+            code["report"](user, lambda: 1 // 0)
+
+        assert (code["credits_left"](user), queries.get_balance(owner=user).held) == (50, 0)

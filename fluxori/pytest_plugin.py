@@ -25,6 +25,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     return (yield)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: starts servers and processes of its own; leave out with -m 'not slow'")
+
+
 def _provide() -> None:
     is_worker = bool(os.environ.get("DATABASE_URL", "").strip())
     if wanted():

@@ -23,6 +23,8 @@ import fluxori_probe
 print(sys.prefix, fluxori_probe.VERSION, *sys.argv[1:], sep="|")
 """
 
+pytestmark = pytest.mark.slow
+
 
 class Clone:
     """A fresh clone that depends on nothing but ``fluxori-probe``."""

@@ -17,6 +17,8 @@ from tests.fluxori.standins import REAL, SHELL, User, cluster_of, eventually, fr
 
 AS_ROOT = os.geteuid() == 0
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project():

@@ -42,6 +42,8 @@ def test_waits(db):
         time.sleep(0.05)
 """
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project():

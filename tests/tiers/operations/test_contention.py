@@ -6,7 +6,7 @@ import pytest
 from django.core.management import call_command
 
 from credits.models import CreditBalance
-from tests.factories.credits import deduct, somebody
+from tests.factories.credits import deduct, funded, somebody
 from tests.factories.tiers import many_subscribed, month, periods_of, run_over, subscribed, subscription_of
 from tests.tiers.tables import check_ledger
 from tests.tiers.threads import at_once
@@ -79,8 +79,12 @@ class TestAllocationUnderContention:
 
 
 class TestInitializeBalanceUnderContention:
-    def test_lets_one_win(self):
+    # The first opening of a balance keeps them apart by itself; on one that is there already only its lock does.
+    @pytest.mark.parametrize("earlier", [[], [50]])
+    def test_lets_one_win(self, earlier):
         owner = somebody()
+        for amount in earlier:
+            funded(owner, grants=[(amount, None)])
 
         def initialize(tier):
             return operations.initialize_balance(owner=owner, tier=tier, at=NOON)
@@ -90,7 +94,7 @@ class TestInitializeBalanceUnderContention:
         assert outcomes.count("balance_exists") == 5
         [won] = [outcome for outcome in outcomes if outcome != "balance_exists"]
         balance = CreditBalance.objects.get(pk=owner.pk)
-        assert (balance.balance, balance.sequence) == (won.transaction.amount, 1)
+        assert (balance.balance, balance.sequence) == (sum(earlier) + won.transaction.amount, len(earlier) + 1)
         assert subscription_of(balance).tier_id == won.alongside["tier"]
 
     def test_answers_all_alike_under_one_key(self):

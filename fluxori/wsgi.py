@@ -16,6 +16,6 @@ _django = get_wsgi_application()
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Answer a request. A body sent in chunks tells no length, and Django would take it for empty: it gets one."""
-    if "CONTENT_LENGTH" not in environ and environ.get("wsgi.input_terminated"):
-        environ["CONTENT_LENGTH"] = str(_LONGEST_BODY) if environ.get("HTTP_TRANSFER_ENCODING") else "0"
+    if "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated"):
+        environ["CONTENT_LENGTH"] = str(_LONGEST_BODY)
     return _django(environ, start_response)

@@ -73,8 +73,8 @@ class UserAdmin(BaseUserAdmin, FoundById):  # type: ignore[type-arg]
     ordering = ("-id",)
     readonly_fields = ("id", "created_at", "last_login")
     filter_horizontal = ("groups", "user_permissions")
-    inlines: Any = [SeatsInline]
-    actions: ClassVar[Any] = ["deactivate", "activate"]
+    inlines: ClassVar[Any] = [SeatsInline]
+    actions: Any = ["deactivate", "activate"]
     fieldsets = (
         (None, {"fields": ("id", "email", "external_id", "password")}),
         ("May call the API", {"fields": ("role", "is_active")}),

@@ -27,6 +27,7 @@ from credits.errors import (
 from credits.operations._add_credits import add_credits, give
 from credits.operations._answers import transaction_of
 from credits.operations._arguments import Arguments
+from credits.operations._charge import Charge, charge
 from credits.operations._corrections import (
     Voided,
     adjust_credits,
@@ -50,6 +51,7 @@ __all__ = [
     "BalanceExistsError",
     "BalanceNotFoundError",
     "Captured",
+    "Charge",
     "Deduction",
     "FeatureNotFoundError",
     "GrantNotExtendableError",
@@ -74,6 +76,7 @@ __all__ = [
     "adjust_credits",
     "ask",
     "capture_hold",
+    "charge",
     "deduct_credits",
     "deduct_many",
     "expire_credits",

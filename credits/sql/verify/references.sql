@@ -21,7 +21,8 @@ WITH named AS (
       FROM credits_creditrequest WHERE balance_id BETWEEN %(first)s AND %(last)s
 )
 SELECT 'refers_within_its_balance', n.balance_id, n.kind, n.id,
-       concat_ws(', ', CASE WHEN n.transaction_id IS NOT NULL AND t.id IS NULL THEN 'transaction ' || n.transaction_id END,
+       concat_ws(', ',
+                 CASE WHEN n.transaction_id IS NOT NULL AND t.id IS NULL THEN 'transaction ' || n.transaction_id END,
                  CASE WHEN n.grant_id IS NOT NULL AND g.id IS NULL THEN 'grant ' || n.grant_id END,
                  CASE WHEN n.hold_id IS NOT NULL AND h.id IS NULL THEN 'hold ' || n.hold_id END) || ' is not there'
   FROM named n

@@ -37,6 +37,10 @@ class Deduction:
 
     def check(self) -> None:
         """:raises InvalidArgumentError: naming every field that could never be right"""
+        self.arguments().refuse()
+
+    def arguments(self) -> Arguments:
+        """Return what is wrong with the fields, for the caller to add to and to refuse."""
         arguments = Arguments()
         if (self.amount is None) == (self.feature is None):
             code = "required" if self.amount is None else "invalid_choice"
@@ -57,7 +61,7 @@ class Deduction:
             arguments.fault("quantity", "invalid_choice", "A quantity goes with a feature.")
         if self.metadata is not None:
             arguments.metadata("metadata", self.metadata)
-        arguments.refuse()
+        return arguments
 
     def request(self) -> Request:
         """:raises InvalidArgumentError: if the idempotency key could never be one"""

@@ -73,8 +73,7 @@ def place_hold(
         idempotency_key=idempotency_key,
         alongside=alongside,
     )
-    asked.check()
-    _check_seconds(expires_in_seconds)
+    _lasting(expires_in_seconds, asked.arguments()).refuse()
     request = ask(
         "place_hold",
         actor=actor,
@@ -162,7 +161,7 @@ def extend_hold(
     :raises IdempotencyKeyReusedError: if the key already names a different request
     :raises HoldClosedError: if it was captured, released or has lapsed
     """
-    _check_seconds(expires_in_seconds)
+    _lasting(expires_in_seconds, Arguments()).refuse()
     request = ask(
         "extend_hold", actor=actor, key=idempotency_key, hold_id=hold_id, expires_in_seconds=expires_in_seconds
     )
@@ -175,10 +174,9 @@ def extend_hold(
     return hold_of(_on_hold(hold_id, request, at, plan))
 
 
-def _check_seconds(seconds: int) -> None:
-    arguments = Arguments()
+def _lasting(seconds: int, arguments: Arguments) -> Arguments:
     arguments.whole("expires_in_seconds", seconds, maximum=MAX_SECONDS)
-    arguments.refuse()
+    return arguments
 
 
 @whole

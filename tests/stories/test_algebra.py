@@ -1,103 +1,131 @@
-"""What each step means for a purchase P of 100: the table of the design, row by row, on books in memory.
+"""What each step means for a purchase P of 100: the table of the design, row by row, by the operations themselves.
 
 The columns are what remains free, what is held, the debt, the balance, and what may be spent.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
-from credits import operations
-from credits.book import Book, Draw, Grant, Hold, Particulars
-from credits.models import CreditBalance
-from credits.settling import settle, tidy
-from tests.credits.books import check_sums, empty, hold, pour, spend
-from tests.credits.operations.ledger import check_sums as check_stored_sums
-from tests.factories.credits import somebody
+from credits import operations, queries
+from credits.models import CreditBalance, CreditHold, CreditTransaction
+from credits.verification import verify_balance
+from tests.credits.operations.ledger import check_sums
+from tests.factories.credits import deduct, somebody
 from tests.times import DAY, HOUR, NOON
 
 LATER = NOON + HOUR
 EXPIRY = NOON + DAY
+LAPSE = NOON + DAY + 2 * HOUR
 AFTER = EXPIRY + HOUR
+
+pytestmark = pytest.mark.django_db
 
 
 class Story:
-    """One balance, its purchase P, and perhaps a hold of 60 of it."""
+    """One balance, its purchase P, and perhaps a hold of 60 of it, which lapses two hours after P expires."""
 
-    def __init__(self, expires_at: datetime | None = None, held: int = 60) -> None:
-        self.book: Book = empty()
-        self.p: Grant = pour(self.book, 100, expires_at)
-        self.hold: Hold | None = hold(self.book, held, NOON + 9 * DAY) if held else None
+    def __init__(self, expires_at: datetime | None = None, held: int = 60, roll_cap: int | None = None) -> None:
+        self.owner = somebody()
+        self.at = NOON
+        if roll_cap is None:
+            self.purchase = self.buy(NOON, expires_at)
+        else:
+            allocate(self.owner, 150, expires_at=expires_at, roll_cap=roll_cap)
+        self.balance = CreditBalance.objects.get(pk=self.owner.pk)
+        self.p = self.balance.grants.get()
+        self.hold = self.place(held) if held else None
+        self.told = self.balance.transactions.count()
+
+    def place(self, amount: int) -> CreditHold:
+        placed = operations.place_hold(
+            owner=self.owner, amount=amount, description="Work", expires_in_seconds=DAY // timedelta(seconds=1), at=NOON
+        )
+        until = LAPSE - DAY
+        return operations.extend_hold(hold_id=placed.pk, expires_in_seconds=DAY // timedelta(seconds=1), at=until)
+
+    def buy(self, at: datetime, expires_at: datetime | None = None) -> CreditTransaction:
+        self.at = at
+        return operations.add_credits(owner=self.owner, amount=100, type="purchase", expires_at=expires_at, at=at)
+
+    def spend(self, amount: int, at: datetime = NOON) -> CreditTransaction:
+        self.at = at
+        recorded: CreditTransaction = deduct(self.balance, amount, at=at)
+        return recorded
 
     def release(self, at: datetime) -> None:
-        settle(self.book, at)
         assert self.hold
-        self.book.unpin(self.p, self.hold.amount)
-        self.book.close_hold(self.hold, "released", at)
-        tidy(self.book, at)
+        self.at = at
+        operations.release_hold(hold_id=self.hold.pk, at=at)
 
     def capture(self, amount: int, at: datetime) -> None:
-        """Spend first what is pinned, then what is available; the rest of the pins is free again."""
-        settle(self.book, at)
         assert self.hold
-        pinned = min(amount, self.hold.amount)
-        self.book.post("usage", at, [Draw(self.p, -amount, pinned=pinned)], Particulars(hold_id=self.hold.id))
-        self.book.unpin(self.p, self.hold.amount - pinned)
-        self.book.close_hold(self.hold, "captured", at)
-        tidy(self.book, at)
+        self.at = at
+        operations.capture_hold(hold_id=self.hold.pk, amount=amount, at=at)
 
-    def reverse(self, amount: int, at: datetime) -> None:
-        settle(self.book, at)
-        taken = min(amount, self.p.remaining)
-        draws = [Draw(self.p, -taken), Draw(None, taken - amount)]
-        self.book.post("reversal", at, [draw for draw in draws if draw.amount], Particulars())
+    def reverse(self, at: datetime, amount: int | None = None) -> None:
+        self.at = at
+        operations.reverse_purchase(transaction_id=self.purchase.pk, amount=amount, reason="Chargeback", at=at)
 
     def void(self, at: datetime) -> None:
-        settle(self.book, at)
-        self.p.voided_at = at
-        tidy(self.book, at)
+        self.at = at
+        operations.void_grant(grant_id=self.p.pk, reason="By mistake", at=at)
 
-    def said(self, since: int = 1) -> list[tuple[str, int, list[tuple[str, int]]]]:
-        """The transactions from number ``since`` on: type, amount, and (P, another grant or debt, share)."""
-        named = {None: "debt", self.p.id: "P"}
+    def refund(self, usage: CreditTransaction, at: datetime, amount: int | None = None) -> None:
+        self.at = at
+        operations.refund_usage(transaction_id=usage.pk, amount=amount, reason="It failed", at=at)
+
+    def sweep(self, at: datetime) -> None:
+        self.at = at
+        operations.expire_credits(balance_ids=[self.owner.pk], at=at)
+
+    def said(self) -> list[tuple[str, int, list[tuple[str, int]]]]:
+        """The transactions since it was last asked: type, amount, and (P, another grant or debt, share)."""
+        named = {None: "debt", self.p.pk: "P"}
+        told, self.told = self.told, self.balance.transactions.count()
         return [
             (
                 recorded.type,
                 recorded.amount,
-                [(named.get(part.grant_id, "other"), part.amount) for part in recorded.entries],
+                [(named.get(part.grant_id, "other"), part.amount) for part in recorded.entries.order_by("position")],
             )
-            for recorded in self.book.transactions[since:]
+            for recorded in self.balance.transactions.filter(sequence__gt=told).order_by("sequence")
         ]
 
+    def dated(self, last: int) -> list[datetime]:
+        """The instants of the last transactions, the latest in front."""
+        return list(self.balance.transactions.order_by("-sequence").values_list("timestamp", flat=True)[:last])
+
     def columns(self) -> tuple[int, int, int, int, int]:
-        check_sums(self.book)
-        free = sum(grant.remaining for grant in self.book.grants.values())
-        return free, self.book.held, self.book.debt, self.book.balance, self.book.available
+        check_sums(self.balance)
+        assert verify_balance(self.balance.pk).differences == ()
+        free = sum(self.balance.grants.values_list("remaining", flat=True))
+        said = queries.settled(operations.Owner.of(self.owner), at=self.at).snapshot()
+        stored = (free, self.balance.held, self.balance.debt, self.balance.balance, said.available)
+        assert stored[1:4] == (said.held, said.debt, said.balance)
+        return stored
 
 
-@pytest.mark.django_db
 class TestPurchase:
     def test_gives_a_hundred(self):
-        recorded = operations.add_credits(owner=somebody(), amount=100, type="purchase", at=NOON)
+        story = Story(held=0)
 
-        after = recorded.after
-        shares = [part.amount for part in recorded.entries.all()]
-        assert (recorded.type, recorded.amount, shares) == ("purchase", 100, [100])
-        assert (after.balance, after.held, after.debt, after.available) == (100, 0, 0, 100)
-        check_stored_sums(CreditBalance.objects.get())
+        shares = [part.amount for part in story.purchase.entries.all()]
+        assert (story.purchase.type, story.purchase.amount, shares) == ("purchase", 100, [100])
+        assert story.columns() == (100, 0, 0, 100, 100)
 
 
 class TestHold:
     def test_sets_aside_without_a_transaction(self):
         story = Story()
 
-        assert story.said() == []
+        assert story.balance.transactions.count() == 1
         assert story.columns() == (40, 60, 0, 100, 40)
 
     def test_released_gives_all_back(self):
         story = Story()
 
-        story.release(LATER)
+        story.release(AFTER)
 
         assert story.said() == []
         assert story.columns() == (100, 0, 0, 100, 100)
@@ -105,7 +133,7 @@ class TestHold:
     def test_lapsed_gives_all_back(self):
         story = Story()
 
-        settle(story.book, NOON + 9 * DAY)
+        story.sweep(LAPSE)
 
         assert story.said() == []
         assert story.columns() == (100, 0, 0, 100, 100)
@@ -113,7 +141,7 @@ class TestHold:
     def test_captured_in_part_sets_the_rest_free(self):
         story = Story()
 
-        story.capture(25, LATER)
+        story.capture(25, AFTER)
 
         assert story.said() == [("usage", -25, [("P", -25)])]
         assert story.columns() == (75, 0, 0, 75, 75)
@@ -121,7 +149,7 @@ class TestHold:
     def test_captured_above_what_it_holds_is_one_usage(self):
         story = Story()
 
-        story.capture(80, LATER)
+        story.capture(80, AFTER)
 
         assert story.said() == [("usage", -80, [("P", -80)])]
         assert story.columns() == (20, 0, 0, 20, 20)
@@ -131,37 +159,47 @@ class TestExpiryWhilePinned:
     def test_takes_only_what_is_free(self):
         story = Story(EXPIRY)
 
-        settle(story.book, EXPIRY)
+        story.sweep(AFTER)
 
         assert story.said() == [("expiry", -40, [("P", -40)])]
-        assert story.book.transactions[-1].timestamp == EXPIRY
+        assert story.dated(1) == [EXPIRY]
         assert story.columns() == (0, 60, 0, 60, 0)
 
-    def test_then_capture_expires_the_rest_at_once(self):
+    @pytest.mark.parametrize("swept", [True, False])
+    def test_then_capture_expires_the_rest_at_once(self, swept):
         story = Story(EXPIRY)
+        if swept:
+            story.sweep(EXPIRY)
 
         story.capture(25, AFTER)
 
-        assert story.said(2) == [("usage", -25, [("P", -25)]), ("expiry", -35, [("P", -35)])]
-        assert {said.timestamp for said in story.book.transactions[2:]} == {AFTER}
+        assert story.said() == [
+            ("expiry", -40, [("P", -40)]),
+            ("usage", -25, [("P", -25)]),
+            ("expiry", -35, [("P", -35)]),
+        ]
+        assert story.dated(3) == [AFTER, AFTER, EXPIRY]
         assert story.columns() == (0, 0, 0, 0, 0)
 
-    def test_then_release_expires_all_at_once(self):
+    @pytest.mark.parametrize("swept", [True, False])
+    def test_then_release_expires_all_at_once(self, swept):
         story = Story(EXPIRY)
+        if swept:
+            story.sweep(EXPIRY)
 
         story.release(AFTER)
 
-        assert story.said(2) == [("expiry", -60, [("P", -60)])]
-        assert story.book.transactions[-1].timestamp == AFTER
+        assert story.said() == [("expiry", -40, [("P", -40)]), ("expiry", -60, [("P", -60)])]
+        assert story.dated(2) == [AFTER, EXPIRY]
         assert story.columns() == (0, 0, 0, 0, 0)
 
     def test_then_lapse_expires_all_at_its_instant(self):
         story = Story(EXPIRY)
 
-        settle(story.book, NOON + 20 * DAY)
+        story.sweep(LAPSE + DAY)
 
-        assert story.said(2) == [("expiry", -60, [("P", -60)])]
-        assert story.book.transactions[-1].timestamp == NOON + 9 * DAY
+        assert story.said() == [("expiry", -40, [("P", -40)]), ("expiry", -60, [("P", -60)])]
+        assert story.dated(2) == [LAPSE, EXPIRY]
         assert story.columns() == (0, 0, 0, 0, 0)
 
 
@@ -169,11 +207,12 @@ class TestVoidWhilePinned:
     def test_then_release_takes_the_rest_then(self):
         story = Story()
 
-        story.void(LATER)
-        story.release(AFTER)
+        story.void(AFTER)
+        assert story.columns() == (0, 60, 0, 60, 0)
+        story.release(AFTER + HOUR / 2)
 
         assert story.said() == [("void", -40, [("P", -40)]), ("void", -60, [("P", -60)])]
-        assert [said.timestamp for said in story.book.transactions[1:]] == [LATER, AFTER]
+        assert story.dated(2) == [AFTER + HOUR / 2, AFTER]
         assert story.columns() == (0, 0, 0, 0, 0)
 
 
@@ -181,71 +220,83 @@ class TestReversalWhilePinned:
     def test_leaves_the_pins_and_makes_a_debt(self):
         story = Story()
 
-        story.reverse(100, LATER)
+        story.reverse(AFTER)
 
         assert story.said() == [("reversal", -100, [("P", -40), ("debt", -60)])]
         assert story.columns() == (0, 60, 60, 0, 0)
 
     def test_then_release_repays_it(self):
         story = Story()
-        story.reverse(100, LATER)
+        story.reverse(EXPIRY)
+        story.said()
 
         story.release(AFTER)
 
-        assert story.said(2) == [("reversal", 0, [("P", -60), ("debt", 60)])]
+        assert story.said() == [("reversal", 0, [("P", -60), ("debt", 60)])]
         assert story.columns() == (0, 0, 0, 0, 0)
 
     def test_or_capture_leaves_it_owed(self):
         story = Story()
-        story.reverse(100, LATER)
+        story.reverse(EXPIRY)
+        story.said()
 
         story.capture(60, AFTER)
 
-        assert story.said(2) == [("usage", -60, [("P", -60)])]
+        assert story.said() == [("usage", -60, [("P", -60)])]
         assert story.columns() == (0, 0, 60, -60, 0)
 
     def test_and_the_next_purchase_repays_it_first(self):
         story = Story()
-        story.reverse(100, LATER)
+        story.reverse(EXPIRY)
         story.capture(60, AFTER)
+        story.said()
 
-        pour(story.book, 100, at=AFTER)
+        story.buy(AFTER)
 
-        assert story.said(3) == [("purchase", 100, [("other", 40), ("debt", 60)])]
+        assert story.said() == [("purchase", 100, [("other", 40), ("debt", 60)])]
         assert story.columns() == (40, 0, 0, 40, 40)
 
 
 class TestRefund:
     def test_of_credits_that_have_expired_since_expires_at_once(self):
         story = Story(EXPIRY, held=0)
-        spend(story.book, 60)
-        settle(story.book, AFTER)
+        usage = story.spend(60)
+        story.sweep(EXPIRY)
+        story.said()
 
-        story.book.post("refund", AFTER, [Draw(story.p, 60)], Particulars())
-        tidy(story.book, AFTER)
+        story.refund(usage, AFTER)
 
-        assert story.said(3) == [("refund", 60, [("P", 60)]), ("expiry", -60, [("P", -60)])]
-        assert {said.timestamp for said in story.book.transactions[3:]} == {AFTER}
+        assert story.said() == [("refund", 60, [("P", 60)]), ("expiry", -60, [("P", -60)])]
+        assert story.dated(2) == [AFTER, AFTER]
         assert story.columns() == (0, 0, 0, 0, 0)
 
     def test_repays_debt_first(self):
         story = Story(held=0)
-        spend(story.book, 100)
-        story.book.post("reversal", LATER, [Draw(None, -15)], Particulars())
+        usage = story.spend(100)
+        story.reverse(LATER, 15)
+        assert story.columns() == (0, 0, 15, -15, 0)
+        story.said()
 
-        story.book.post("refund", AFTER, [Draw(story.p, 5), Draw(None, 15)], Particulars())
+        story.refund(usage, AFTER, 20)
 
-        assert story.said(3) == [("refund", 20, [("P", 5), ("debt", 15)])]
+        assert story.said() == [("refund", 20, [("P", 5), ("debt", 15)])]
         assert story.columns() == (5, 0, 0, 5, 5)
 
 
 class TestRollover:
     def test_beyond_its_cap_expires_first(self):
-        story = Story(held=0)
-        story.book = empty()
-        story.p = pour(story.book, 150, EXPIRY, source="allocation", roll_cap=100)
+        story = Story(EXPIRY, held=0, roll_cap=100)
 
-        settle(story.book, EXPIRY)
+        story.sweep(EXPIRY)
 
         assert story.said() == [("expiry", -50, [("P", -50)]), ("rollover", 0, [("P", -100), ("other", 100)])]
         assert story.columns() == (100, 0, 0, 100, 100)
+
+
+@operations.whole
+def allocate(owner, amount, **terms):
+    """Give an allocation as the tiers do."""
+    request = operations.ask("add_monthly_allocation", actor=None, key=None)
+    with operations.opened(operations.Owner.of(owner), at=NOON, create=True) as page:
+        given = operations.give(page, request, amount=amount, kind="allocation", terms=terms, facts={})
+        page.record(request, transaction=given)

@@ -286,6 +286,17 @@ def corrected(*, transaction_id: UUID) -> tuple[CreditTransaction, int]:
     return found, abs(total)
 
 
+def given_by(recorded: CreditTransaction) -> set[UUID]:
+    """Return the grants that a transaction opened, and those that their credits were moved to since."""
+    grants = CreditGrant.objects.filter(balance=recorded.balance_id)
+    found: set[UUID] = set()
+    newest = set(grants.filter(transaction=recorded.pk).values_list("pk", flat=True))
+    while newest:
+        found |= newest
+        newest = set(grants.filter(parent__in=newest).values_list("pk", flat=True))
+    return found
+
+
 def _owner(user_id: UUID | None, organization_id: UUID | None) -> Owner:
     if user_id is not None:
         return Owner.user(user_id)

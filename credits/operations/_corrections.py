@@ -34,6 +34,14 @@ class Original:
         return abs(self.row.amount) - self.corrected
 
 
+@dataclass(frozen=True, slots=True)
+class Voided:
+    """What a void did; ``transaction`` is None where nothing was free to take, or the grant was voided before."""
+
+    answer: Answer
+    transaction: CreditTransaction | None
+
+
 def refund_usage(
     *,
     transaction_id: UUID,
@@ -98,8 +106,8 @@ def reverse_purchase(
 ) -> CreditTransaction:
     """Take back what a purchase gave, as after a chargeback: ``amount`` whole credits, or all not yet reversed.
 
-    From the purchase's own grant first, then from the others in burn order; what was spent already becomes debt, which
-    whatever can be spent next repays first. Pinned credits are not touched.
+    From the purchase's own grant first, extended or not, then from the others in burn order; what was spent already
+    becomes debt, which whatever can be spent next repays first. Pinned credits are not touched.
 
     :raises InvalidArgumentError: for arguments that could never be right
     :raises TransactionNotFoundError: if there is no such transaction
@@ -124,9 +132,9 @@ def reverse_purchase(
         wanted = original.left if amount is None else amount
         if not 0 < wanted <= original.left:
             raise errors.ReversalExceedsPurchaseError(reversible=original.left)
-        own = [grant for grant in page.book.spendable() if grant.transaction_id == transaction_id]
-        others = [grant for grant in page.book.spendable() if grant.transaction_id != transaction_id]
-        draws = _taken(wanted, [*own, *others])
+        given = queries.given_by(original.row)
+        # Sorting is stable, so the burn order stands within each half.
+        draws = _taken(wanted, sorted(page.book.spendable(), key=lambda grant: grant.id not in given))
         owed = wanted + sum(draw.amount for draw in draws)
         if owed:
             draws.append(Draw(None, -owed))
@@ -144,7 +152,7 @@ def void_grant(
     idempotency_key: str | None = None,
     at: datetime | None = None,
     alongside: dict[str, Any] | None = None,
-) -> "Voided":
+) -> Voided:
     """Take what the grant has remaining, for good; pinned credits leave when their hold ends, unless it is captured.
 
     Voiding it again succeeds and writes nothing.
@@ -171,14 +179,6 @@ def void_grant(
 
     answer = _on_grant(grant_id, request, at, plan)
     return Voided(answer, transaction_of(answer) if answer.transaction_id else None)
-
-
-@dataclass(frozen=True, slots=True)
-class Voided:
-    """What a void did; ``transaction`` is None where nothing was free to take, or the grant was voided before."""
-
-    answer: Answer
-    transaction: CreditTransaction | None
 
 
 def extend_grant(
@@ -240,7 +240,7 @@ def adjust_credits(
     """
     arguments = _about(reason)
     arguments.whole("amount", amount, minimum=-bounds.MAX_CREDITS)
-    if amount == 0:
+    if amount == 0 and type(amount) is int:
         arguments.fault("amount", "out_of_range", "It must not be 0.")
     arguments.refuse()
     request = ask("adjust_credits", actor=actor, key=idempotency_key, amount=amount, reason=reason)
@@ -351,7 +351,8 @@ def _refunded(
     book = page.book
     kept, new = parts, []
     if expires_at is not None:
-        kept = [(grant, part) for grant, part in parts if not grant.expired(page.at)]
+        # What was voided stays so, whether it has expired since or not.
+        kept = [(grant, part) for grant, part in parts if grant.voided_at is not None or not grant.expired(page.at)]
         revived = sum(part for _, part in parts) - sum(part for _, part in kept)
         new = [_revival(revived, expires_at, page.at)] if revived else []
     owed = book.debt

@@ -18,8 +18,7 @@ pytestmark = pytest.mark.django_db
 
 
 def place(balance, amount=60, at=NOON, **asked):
-    said = {"description": "Work"} if amount is not None else {}
-    return operations.place_hold(owner=balance.owner, amount=amount, at=at, **said, **asked)
+    return operations.place_hold(owner=balance.owner, amount=amount, description="Work", at=at, **asked)
 
 
 def capture(held, amount=None, at=NOON, **said):

@@ -1,0 +1,103 @@
+import pytest
+
+from credits import operations
+from credits.verification import verify_balance
+from tests.credits.operations.ledger import check_sums, unchanged
+from tests.factories.credits import deduct, funded, somebody
+from tests.times import DAY, HOUR, NOON
+
+pytestmark = pytest.mark.django_db
+
+
+def suspend(balance, at=NOON, **said):
+    return operations.suspend_spending(owner=balance.owner, at=at, **said)
+
+
+def resume(balance, at=NOON, **said):
+    return operations.resume_spending(owner=balance.owner, at=at, **said)
+
+
+class TestSuspendSpending:
+    def test_lets_nobody_spend_while_credits_still_arrive(self):
+        balance = funded()
+
+        after = suspend(balance, NOON + HOUR)
+
+        assert (after.suspended_at, after.available) == (NOON + HOUR, 100)
+        with unchanged(), pytest.raises(operations.SpendingSuspendedError) as refusal:
+            deduct(balance, 1, at=NOON + HOUR)
+        assert refusal.value.facts == {"suspended_at": NOON + HOUR}
+        funded(balance.owner, at=NOON + HOUR)
+        check_sums(balance)
+        assert (balance.balance, verify_balance(balance.pk).differences) == (200, ())
+
+    def test_again_changes_nothing(self):
+        balance = funded()
+        suspend(balance)
+
+        with unchanged():
+            assert suspend(balance, NOON + HOUR).suspended_at == NOON
+
+    def test_writes_what_had_fallen_due(self):
+        balance = funded(grants=[(100, DAY)])
+
+        after = suspend(balance, NOON + DAY)
+
+        assert (after.balance, balance.transactions.latest("sequence").type) == (0, "expiry")
+        check_sums(balance)
+
+    def test_answers_the_same_key_as_it_did(self):
+        balance = funded()
+        first = suspend(balance, idempotency_key="k")
+        resume(balance)
+
+        with unchanged():
+            assert suspend(balance, NOON + HOUR, idempotency_key="k") == first
+        assert deduct(balance, 1).amount == -1
+
+    def test_refuses_in_the_order_it_says(self):
+        balance = funded()
+        resume(balance, idempotency_key="k")
+
+        with unchanged():
+            with pytest.raises(operations.BalanceNotFoundError):
+                operations.suspend_spending(owner=somebody(), idempotency_key="k", at=NOON)
+            with pytest.raises(operations.IdempotencyKeyReusedError):
+                suspend(balance, idempotency_key="k")
+
+
+class TestResumeSpending:
+    def test_lets_the_balance_be_spent_from_again(self):
+        balance = funded()
+        suspend(balance)
+
+        assert resume(balance, NOON + HOUR).suspended_at is None
+        assert deduct(balance, 1, at=NOON + HOUR).amount == -1
+        assert verify_balance(balance.pk).differences == ()
+
+    def test_of_one_that_is_not_suspended_changes_nothing(self):
+        balance = funded()
+
+        with unchanged():
+            assert resume(balance).suspended_at is None
+
+    def test_answers_the_same_key_as_it_did(self):
+        balance = funded()
+        suspend(balance)
+        first = resume(balance, idempotency_key="k")
+        suspend(balance, NOON + HOUR)
+
+        with unchanged():
+            assert resume(balance, NOON + HOUR, idempotency_key="k") == first
+        balance.refresh_from_db()
+        assert balance.suspended_at == NOON + HOUR
+
+    def test_refuses_in_the_order_it_says(self):
+        balance = funded()
+        suspend(balance, idempotency_key="k")
+
+        with unchanged():
+            with pytest.raises(operations.BalanceNotFoundError):
+                operations.resume_spending(owner=somebody(), idempotency_key="k", at=NOON)
+            with pytest.raises(operations.IdempotencyKeyReusedError):
+                resume(balance, idempotency_key="k")

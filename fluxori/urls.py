@@ -3,12 +3,15 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerView
 
 from fluxori.api import health, problems
 from fluxori.api.schema import schema_view
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="docs")),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("api/", include("fluxori.identity.api.urls")),
     path("api/", include("credits.api.urls")),
     path("api/", include("tiers.api.urls")),

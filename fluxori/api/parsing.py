@@ -14,6 +14,7 @@ KIB = 1024
 MAX_BODY = 64 * KIB
 MAX_BATCH_BODY = 1024 * KIB
 MAX_DEPTH = 32
+_THROWN_AWAY = 32 * 1024 * KIB
 
 
 class JSONParser(BaseParser):
@@ -21,7 +22,7 @@ class JSONParser(BaseParser):
 
     A view may allow more bytes by an attribute ``max_body``.
 
-    :raises PayloadTooLarge: beyond that, whatever Content-Length says; no more than that is ever read
+    :raises PayloadTooLarge: beyond that, whatever Content-Length says; no more than that is ever kept
     :raises Malformed: not UTF-8, not JSON, NaN or Infinity, a number without bounds, a name that stands twice in one
         object, nested deeper than 32
     :raises BadInput: JSON, but not an object
@@ -68,12 +69,18 @@ def _declared_length(context: Mapping[str, Any]) -> int:
 
 
 def _read(stream: IO[Any], limit: int, *, declared: int) -> bytes:
-    if declared > limit:
-        raise PayloadTooLarge(limit=limit)
-    body: bytes = stream.read(limit + 1)
-    if len(body) > limit:
+    body: bytes = b"" if declared > limit else stream.read(limit + 1)
+    if declared > limit or len(body) > limit:
+        _throw_away(stream)
         raise PayloadTooLarge(limit=limit)
     return body
+
+
+def _throw_away(stream: IO[Any]) -> None:
+    """Read on for a while: a caller whose connection is closed while it sends never gets to read the answer."""
+    left = _THROWN_AWAY
+    while left > 0 and (chunk := stream.read(min(left, MAX_BODY))):
+        left -= len(chunk)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

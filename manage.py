@@ -22,6 +22,9 @@ WITHOUT_DATABASE = (
     "version",
 )
 
+# Each worker of the tests has a database of its own to make; more than these do not pay for theirs.
+MOST_WORKERS = 4
+
 
 def main() -> int:
     if tuple(sys.version_info) < (3, 11):
@@ -46,11 +49,15 @@ def main() -> int:
 
 
 def run_tests(arguments: "list[str]") -> None:
-    """Become pytest; its plugin starts the tests' own database."""
+    """Become pytest; its plugin starts the tests' own database.
+
+    Without arguments all tests run, on several processes; with arguments it is pytest as it comes.
+    """
     project = os.path.dirname(os.path.abspath(__file__))
     if os.path.commonpath([project, os.getcwd()]) != project:
         os.chdir(project)
-    os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])  # noqa: S606 (no shell is wanted)
+    everything = ["-n", str(min(os.cpu_count() or 1, MOST_WORKERS))]
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *(arguments or everything)])  # noqa: S606 (no shell is wanted)
 
 
 def run_django(name: str, arguments: "list[str]") -> None:

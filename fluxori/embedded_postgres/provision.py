@@ -42,16 +42,20 @@ def wanted(project: Path = PROJECT) -> bool:
 def provide(purpose: str = "dev", project: Path = PROJECT) -> Cluster:
     """Use a cluster until this process ends, starting it if need be, and name it in ``DATABASE_URL``.
 
-    A process started by one that did so finds its name there, keeps it, and counts as a user of its own.
+    To be called where ``wanted`` says so. A process started by one that called it finds the cluster named already,
+    keeps that name, and counts as a user of its own.
 
     :raises EmbeddedPostgresError: if there is no server to be had
     """
+    named = bool(os.environ.get("DATABASE_URL", "").strip())
+    if named:
+        purpose = os.environ[MARK]
     try:
-        cluster = cluster_of(os.environ.get(MARK, purpose), project)
+        cluster = cluster_of(purpose, project)
         join(cluster)
     except OSError as fault:
         raise EmbeddedPostgresError(f"The embedded PostgreSQL cannot be used: {fault}") from fault
-    if not os.environ.get("DATABASE_URL", "").strip():
+    if not named:
         os.environ["DATABASE_URL"] = cluster.url(DATABASE)
         os.environ[MARK] = purpose
         # For dbshell, which looks for psql; behind everything the person has put there.

@@ -1,6 +1,7 @@
 """``manage.py`` and the tests' plugin, as a person uses them, in a small project of their own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from tests.fluxori.standins import (
 )
 
 IT = """
-import pathlib, time
+import os, pathlib, time
 import pytest
 from django.db import connection
 
@@ -36,6 +37,8 @@ def test_fails():
     assert False
 
 def test_waits(db):
+    if "WAIT" not in os.environ:
+        return
     note = pathlib.Path("waiting")
     note.touch()
     while note.exists():
@@ -172,8 +175,15 @@ class TestTests:
         assert done.returncode == 0, done.stdout + done.stderr
         assert eventually(lambda: not servers_of(tested))
 
+    def test_all_run_on_several_processes_if_none_is_named(self, tested):
+        done = manage(tested, "test")
+
+        assert done.returncode == 1
+        assert "1 failed, 3 passed" in done.stdout
+        assert re.search(r"\d workers? \[4 items\]", done.stdout)
+
     def test_of_two_runs_at_once_do_not_share_a_database(self, tested):
-        with running(tested, "test", "-k", "waits") as first:
+        with running(tested, "test", "-k", "waits", WAIT="1") as first:
             assert eventually((tested / "waiting").exists)
 
             second = manage(tested, "test", "-s", "-k", "works")

@@ -18,6 +18,17 @@ WITH b AS (
     SELECT h.*
       FROM credits_credithold h
      WHERE h.balance_id = %(balance)s AND h.created_at <= %(at)s AND (h.closed_at IS NULL OR h.closed_at > %(at)s)
+), touched AS (
+    -- When it was last changed by then. NULLs do not count.
+    SELECT greatest(
+               (SELECT timestamp FROM head),
+               (SELECT max(created_at) FROM holds),
+               (SELECT max(closed_at) FROM credits_credithold
+                 WHERE balance_id = %(balance)s AND closed_at <= %(at)s),
+               (SELECT max(voided_at) FROM credits_creditgrant
+                 WHERE balance_id = %(balance)s AND voided_at <= %(at)s),
+               (SELECT suspended_at FROM b WHERE suspended_at <= %(at)s),
+               (SELECT created_at FROM b WHERE created_at <= %(at)s)) AS at
 ), pins AS (
     SELECT p.* FROM credits_creditpin p JOIN holds h ON h.balance_id = p.balance_id AND h.id = p.hold_id
 ), pinned AS (
@@ -30,12 +41,13 @@ SELECT b.id, b.user_id, b.organization_id,
        coalesce((SELECT sequence FROM head), 0),
        0,
        coalesce((SELECT hash FROM head), decode(repeat('00', 32), 'hex')),
-       coalesce((SELECT timestamp FROM head), %(at)s),
+       coalesce((SELECT at FROM touched), %(at)s),
        CASE WHEN b.suspended_at <= %(at)s THEN b.suspended_at END,
        coalesce((
            SELECT json_agg(json_build_array(
                       g.id, g.source, g.amount, e.amount - coalesce(p.amount, 0), coalesce(p.amount, 0), g.priority,
-                      g.effective_at, g.expires_at, CASE WHEN g.voided_at <= %(at)s THEN g.voided_at END, g.roll_cap, g.roll_until, g.feature_id,
+                      g.effective_at, g.expires_at, CASE WHEN g.voided_at <= %(at)s THEN g.voided_at END, g.roll_cap,
+                      g.roll_until, g.feature_id,
                       g.unit_price::text, g.transaction_id))
              FROM entries e
              JOIN credits_creditgrant g ON g.balance_id = b.id AND g.id = e.grant_id

@@ -248,6 +248,33 @@ def existing(owner: OwnerLike) -> CreditBalance | None:
     return CreditBalance.objects.filter(pk=whose.id, user=whose.user_id, organization=whose.organization_id).first()
 
 
+def get_holds(*, at: datetime) -> QuerySet[CreditHold]:
+    """Return every hold, newest first, each with the ``standing`` it has at ``at``: it lapses at its instant."""
+    lapsed = Q(status=CreditHold.Status.OPEN, expires_at__lte=at)
+    standing = Case(When(lapsed, then=Value(CreditHold.Status.LAPSED)), default=F("status"), output_field=TextField())
+    return CreditHold.objects.annotate(standing=standing).order_by("-id")
+
+
+def get_hold(*, hold_id: UUID, at: datetime, visible: Q | None = None) -> CreditHold:
+    """Return one hold with its pins and its ``standing`` at ``at``.
+
+    :raises HoldNotFoundError: if there is none, or none within ``visible``
+    """
+    found = get_holds(at=at).filter(visible or Q(), pk=hold_id).select_related("balance").first()
+    if found is None:
+        raise errors.HoldNotFoundError(hold_id=hold_id)
+    pins = CreditPin.objects.filter(balance=found.balance_id).order_by("position")
+    prefetch_related_objects([found], Prefetch("pins", pins))
+    return found
+
+
+def get_pinned(holds: QuerySet[CreditHold], *, owner: OwnerLike) -> QuerySet[CreditHold]:
+    """Return the owner's holds with their pins; none where no balance was opened."""
+    whose = Owner.of(owner).id
+    pins = CreditPin.objects.filter(balance=whose).order_by("position")
+    return holds.filter(balance=whose).prefetch_related(Prefetch("pins", pins))
+
+
 def owner_of_hold(*, hold_id: UUID) -> Owner:
     """:raises HoldNotFoundError: if there is no such hold"""
     row = CreditHold.objects.filter(pk=hold_id).values_list("balance__user", "balance__organization").first()

@@ -7,7 +7,7 @@ from django.http import QueryDict
 
 from credits import bounds
 from credits.api.serializers import MAX_CODE, OWNER, STATUSES, OwnerQuery
-from credits.models import CreditTransaction
+from credits.models import CreditHold, CreditTransaction
 from fluxori.api.fields import Choice, Id, Text, Timestamp, WholeNumber
 from fluxori.api.filters import Filters, Wire
 from fluxori.api.names import camel
@@ -48,6 +48,10 @@ class HistoryFilters(OfOneOwner):
 
 class GrantFilters(OfOneOwner):
     status = Wire(Choice(STATUSES))
+
+
+class HoldFilters(OfOneOwner):
+    status = Wire(Choice(CreditHold.Status.choices), field_name="standing")
 
 
 class BalanceFilters(Filters):

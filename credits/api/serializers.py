@@ -11,7 +11,7 @@ from rest_framework.serializers import SerializerMethodField
 
 from credits import bounds
 from credits.book import Snapshot
-from credits.models import CreditBalance, CreditEntry, CreditGrant, CreditTransaction
+from credits.models import CreditBalance, CreditEntry, CreditGrant, CreditHold, CreditTransaction
 from fluxori.api.errors import BadInput
 from fluxori.api.fields import Choice, Flag, Id, Metadata, Rand, Text, Timestamp, WholeNumber
 from fluxori.api.serializers import In, Out, Query
@@ -109,6 +109,56 @@ class DeductIn(OwnerIn):
     description = Words(max_length=bounds.MAX_DESCRIPTION)
     reference_id = Words(max_length=bounds.MAX_REFERENCE_ID)
     metadata = Metadata(required=False)
+
+
+class LastingIn(In):
+    expires_in_seconds = WholeNumber(
+        min_value=1, max_value=bounds.MAX_HOLD_SECONDS, help_text="From now; at most 24 hours."
+    )
+
+
+class HoldIn(DeductIn):
+    """A deduction whose credits are set aside first."""
+
+    expires_in_seconds = WholeNumber(
+        min_value=1, max_value=bounds.MAX_HOLD_SECONDS, required=False, help_text="15 minutes unless told."
+    )
+
+
+class CaptureIn(In):
+    amount = Count(min_value=0, required=False, help_text="All that was held unless told; 0 releases it.")
+
+
+class NothingIn(In):
+    """A body without fields."""
+
+
+class Reason(Text):
+    """Why staff did it; it stays on the transaction."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=bounds.MAX_REASON, **options)
+
+
+class VoidIn(In):
+    reason = Reason()
+
+
+class ReverseIn(VoidIn):
+    amount = Count(required=False, help_text="All that is left unless told.")
+
+
+class RefundIn(ReverseIn):
+    expires_at = Timestamp(required=False, help_text="Admins only: until when parts of expired grants come back.")
+
+
+class ExtendIn(VoidIn):
+    expires_at = Timestamp()
+
+
+class AdjustIn(OwnerIn):
+    amount = WholeNumber(min_value=-bounds.MAX_CREDITS, max_value=bounds.MAX_CREDITS, help_text="Not 0.")
+    reason = Reason()
 
 
 class CheckQuery(OwnerQuery):
@@ -244,6 +294,52 @@ class MovedOut(BalanceOut):
     """The balance after a movement, and the movement."""
 
     transaction = WrittenOut(source="*")
+
+
+class HoldOut(Out):
+    id = Id()
+    status = SerializerMethodField()
+    amount = WholeNumber()
+    captured = WholeNumber()
+    feature = Text(source="feature_id", allow_null=True)
+    quantity = WholeNumber(allow_null=True)
+    description = Text()
+    reference_id = SerializerMethodField()
+    actor_id = Id(allow_null=True, help_text="Who placed it.")
+    created_at = Timestamp()
+    expires_at = Timestamp()
+    entries = SerializerMethodField(help_text="What was pinned on which grants.")
+
+    @extend_schema_field(Choice(CreditHold.Status.choices))
+    def get_status(self, told: CreditHold) -> str:
+        standing: str = getattr(told, "standing", told.status)
+        return standing
+
+    def get_reference_id(self, told: CreditHold) -> str | None:
+        return told.reference_id or None
+
+    @extend_schema_field(EntryOut(many=True))
+    def get_entries(self, told: CreditHold) -> list[dict[str, Any]]:
+        return [{"grantId": pin.grant_id, "amount": pin.amount} for pin in told.pins.all()]
+
+
+class HeldOut(BalanceOut):
+    """The balance after a hold changed, and the hold."""
+
+    hold = HoldOut(source="*")
+
+
+class CapturedOut(BalanceOut):
+    """The balance after a capture, the hold, and the usage where anything was captured."""
+
+    hold = HoldOut()
+    transaction = WrittenOut(allow_null=True)
+
+
+class VoidedOut(BalanceOut):
+    """The balance after a void, and what left; null where there was nothing to do."""
+
+    transaction = WrittenOut(allow_null=True)
 
 
 class PriceOut(Out):

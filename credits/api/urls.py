@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from credits.api import views
+from credits.api import corrections, holds, views
 
 urlpatterns = [
     path("credits/balance", views.BalanceViewSet.as_view({"get": "retrieve"})),
@@ -13,5 +13,21 @@ urlpatterns = [
     path("credits/grants", views.GrantViewSet.as_view({"get": "list"})),
     path("credits/features", views.FeatureViewSet.as_view({"get": "list"})),
     path("credits/balances", views.BalancesViewSet.as_view({"get": "list"})),
+    path("credits/holds", holds.HoldViewSet.as_view({"get": "list", "post": "place"})),
+    path("credits/holds/<uuid:hold_id>", holds.HoldViewSet.as_view({"get": "retrieve"})),
+    path("credits/holds/<uuid:hold_id>/capture", holds.HoldViewSet.as_view({"post": "capture"})),
+    path("credits/holds/<uuid:hold_id>/release", holds.HoldViewSet.as_view({"post": "release"})),
+    path("credits/holds/<uuid:hold_id>/extend", holds.HoldViewSet.as_view({"post": "extend"})),
+    path(
+        "credits/transactions/<uuid:transaction_id>/refund",
+        corrections.RefundViewSet.as_view({"post": "refund"}),
+    ),
+    path(
+        "credits/transactions/<uuid:transaction_id>/reverse",
+        corrections.CorrectionViewSet.as_view({"post": "reverse"}),
+    ),
+    path("credits/grants/<uuid:grant_id>/void", corrections.CorrectionViewSet.as_view({"post": "void"})),
+    path("credits/grants/<uuid:grant_id>/extend", corrections.CorrectionViewSet.as_view({"post": "extend"})),
+    path("credits/adjust", corrections.CorrectionViewSet.as_view({"post": "adjust"})),
     path("credits/add", views.GivingViewSet.as_view({"post": "add"})),
 ]

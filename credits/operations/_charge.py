@@ -5,9 +5,10 @@ from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, transaction
 
+from credits import bounds
 from credits.models import CreditHold, CreditTransaction
 from credits.operations._arguments import Arguments
-from credits.operations._holds import DEFAULT_SECONDS, capture_hold, place_hold, release_hold
+from credits.operations._holds import capture_hold, place_hold, release_hold
 from fluxori.identity.models import User
 from fluxori.identity.owner import OwnerLike
 from fluxori.kernel.errors import DomainError
@@ -43,7 +44,7 @@ def charge(
     feature: str | None = None,
     quantity: int = 1,
     description: str = "",
-    expires_in_seconds: int = DEFAULT_SECONDS,
+    expires_in_seconds: int = bounds.DEFAULT_HOLD_SECONDS,
     actor: User | UUID | None = None,
     member: User | UUID | None = None,
     reference_id: str = "",

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from credits import burn_order, errors, queries
+from credits import bounds, burn_order, errors, queries
 from credits.book import Draw, Hold
 from credits.models import CreditHold, CreditTransaction
 from credits.operations._answers import hold_of, transaction_of
@@ -20,9 +20,6 @@ from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from fluxori.kernel import context
 from fluxori.kernel.ids import uuid7
-
-DEFAULT_SECONDS = 15 * 60
-MAX_SECONDS = 24 * 60 * 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ def place_hold(
     feature: str | None = None,
     quantity: int = 1,
     description: str = "",
-    expires_in_seconds: int = DEFAULT_SECONDS,
+    expires_in_seconds: int = bounds.DEFAULT_HOLD_SECONDS,
     actor: User | UUID | None = None,
     member: User | UUID | None = None,
     reference_id: str = "",
@@ -175,7 +172,7 @@ def extend_hold(
 
 
 def _lasting(seconds: int, arguments: Arguments) -> Arguments:
-    arguments.whole("expires_in_seconds", seconds, maximum=MAX_SECONDS)
+    arguments.whole("expires_in_seconds", seconds, maximum=bounds.MAX_HOLD_SECONDS)
     return arguments
 
 

@@ -93,6 +93,19 @@ def visible_balances(request: Request) -> set[UUID] | None:
     return {caller.pk, *queries.organization_ids_of(caller.pk)}
 
 
+def require_placer(request: Request, actor_id: UUID | None) -> None:
+    """Let whoever began the work, admins and services pass. :raises PermissionDeniedError: for everybody else"""
+    caller = caller_of(request)
+    if caller.pk != actor_id and not acts_for_anyone(caller):
+        raise PermissionDeniedError
+
+
+def require_admin_for(request: Request, asked: Mapping[str, Any], name: str) -> None:
+    """Let admins give ``name``. :raises PermissionDeniedError: for everybody else who does"""
+    if asked.get(name) is not None and caller_of(request).role != User.Role.ADMIN:
+        raise PermissionDeniedError
+
+
 def require_member(request: Request, organization_id: UUID) -> None:
     """Let members and admins pass. :raises OrganizationNotFoundError: for everybody else"""
     _member_role(caller_of(request), organization_id)

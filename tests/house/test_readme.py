@@ -84,7 +84,7 @@ class TestReadme:
         assert [verb for verb in verbs if not any(hasattr(room, verb) for room in rooms)] == []
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 class TestReadmeCode:
     @pytest.fixture
     def code(self):

@@ -8,8 +8,8 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fluxori.settings")
 
-# More than any door accepts, so that a door still sees a body that is too large.
-_LONGEST_BODY = 2 * 1024 * 1024
+# More than any door accepts or throws away, so that a door still sees, and answers, a body that is too large.
+_LONGEST_BODY = 64 * 1024 * 1024
 
 _django = get_wsgi_application()
 

@@ -110,9 +110,7 @@ class TestHoldsUnderContention:
         for _ in range(ROUNDS):
             balance = funded()
 
-            outcomes = at_once(
-                [lambda b=balance: deduct(b, 30) and "paid", lambda b=balance: place(b, 30) and "held"] * 4
-            )
+            outcomes = at_once([pay(balance, 30), keep(balance, 30)] * CALLERS)
 
             assert outcomes.count("insufficient_credits") == 5
             sound(balance)
@@ -179,7 +177,7 @@ class TestCorrectionsUnderContention:
         def reverse():
             return operations.reverse_purchase(transaction_id=bought.pk, reason="Chargeback", at=NOON) and "reversed"
 
-        outcomes = at_once([reverse, lambda: deduct(balance, 30) and "paid"] * CALLERS)
+        outcomes = at_once([reverse, pay(balance, 30)] * CALLERS)
 
         assert (outcomes.count("reversed"), outcomes.count("reversal_exceeds_purchase")) == (1, CALLERS - 1)
         sound(balance)

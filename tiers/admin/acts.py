@@ -10,7 +10,7 @@ from credits.admin.read_only import credits_said, instant_said
 from fluxori.identity.models import Organization, User
 from tiers import operations, queries
 from tiers.models import MonthlyAllocation, Subscription
-from tiers.operations._promise import Promise
+from tiers.operations import Promise
 from tiers.periods import period_at
 
 

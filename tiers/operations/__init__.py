@@ -4,11 +4,12 @@ from tiers.errors import NoSubscriptionError, TierNotFoundError
 from tiers.operations._add_monthly_allocation import add_monthly_allocation
 from tiers.operations._allocate_due import Totals, allocate_due, count_due, finish_run, start_run
 from tiers.operations._initialize_balance import initialize_balance
-from tiers.operations._promise import Result
+from tiers.operations._promise import Promise, Result
 from tiers.operations._update_subscription_tier import update_subscription_tier
 
 __all__ = [
     "NoSubscriptionError",
+    "Promise",
     "Result",
     "TierNotFoundError",
     "Totals",

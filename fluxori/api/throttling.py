@@ -55,14 +55,7 @@ class CallerThrottle(_WindowThrottle):
 
 
 class LoginThrottle(_WindowThrottle):
-    """Each address that logs in."""
-
-    def counted(self, request: Request) -> tuple[Scope, str]:
-        return "login", address_of(request)
-
-
-class LoginNameThrottle(_WindowThrottle):
-    """Each account that is logged in to, from wherever."""
+    """Each account that is logged in to, from wherever: guesses at one password are few, whole offices may log in."""
 
     def counted(self, request: Request) -> tuple[Scope, str] | None:
         body: Any = request.data

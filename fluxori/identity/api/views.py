@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from fluxori.api.caller import caller_of, require_member, require_owner
 from fluxori.api.permissions import IsAdmin
-from fluxori.api.throttling import LoginNameThrottle, LoginThrottle
+from fluxori.api.throttling import CallerThrottle, LoginThrottle
 from fluxori.identity import operations, queries, tokens
 from fluxori.identity.api import serializers
 from fluxori.identity.api.filters import UserFilters
@@ -19,11 +19,11 @@ from fluxori.identity.models import Membership, User
 
 
 class LoginViewSet(viewsets.ViewSet):
-    """A pair of tokens for a password. Slow by nature, so few a minute."""
+    """A pair of tokens for a password: few guesses a minute at one account."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
-    throttle_classes = (LoginThrottle, LoginNameThrottle)
+    throttle_classes = (CallerThrottle, LoginThrottle)
 
     @extend_schema(request=serializers.LoginIn, responses=serializers.PairOut)
     def token(self, request: Request) -> Response:

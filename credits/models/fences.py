@@ -40,7 +40,7 @@ def only_changes(fields: Sequence[str], *, model_fields: Sequence[str], name: st
 def inside(to: Any, related_name: str, **options: Any) -> Any:
     """Return a reference to another row of the same balance.
 
-    The key that enforces it is (balance_id, id), which Django cannot spell: it stands in ``0001_keys.sql``.
+    The key that enforces it is (balance_id, id), which Django cannot spell: it stands in ``migrations/keys.sql``.
     """
     return models.ForeignKey(
         to, on_delete=models.PROTECT, related_name=related_name, db_constraint=False, db_index=False, **options

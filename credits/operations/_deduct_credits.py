@@ -100,10 +100,11 @@ def deduct_credits(
     In a pool ``member`` is the person it was for. Repeating a call with the same key returns the first transaction.
     ``at`` is when the usage happened: only credits that could be spent then may pay for it.
 
-    :raises InvalidArgumentError: for arguments that could never be right; quantity times price beyond 10**12 included
+    :raises InvalidArgumentError: for arguments that could never be right
     :raises BalanceNotFoundError: if nobody opened such a balance
     :raises IdempotencyKeyReusedError: if the key already names a different request
     :raises FeatureNotFoundError: if there is no such feature, or it has no price at that instant
+    :raises InvalidArgumentError: ``out_of_range`` if quantity times price is beyond 10**12
     :raises SpendingSuspendedError: if spending from the balance is suspended
     :raises InsufficientCreditsError: if what is available does not cover it; nothing is taken
     """

@@ -1,4 +1,4 @@
-"""One balance opened in memory: its live grants, its open holds, and the movements not yet written.
+"""One balance opened in memory: its live grants, its open holds, its limits, and the movements not yet written.
 
 Pure: a book is loaded under the balance's lock (to write) or from one snapshot (to read), changed here, and written
 set-wise by ``credits.operations``. Every change of a grant's credits goes through :meth:`Book.post`, which keeps the
@@ -12,6 +12,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from credits import burn_order, chain
+from credits.limits import Limit
 from fluxori.kernel.ids import uuid7
 
 
@@ -142,7 +143,7 @@ class Snapshot:
 
 @dataclass(slots=True)
 class Book:
-    """The balance row, the live grants and the holds that matter now; and what has been changed since loading."""
+    """The balance row, the live grants, holds and limits that matter now; and what has been changed since loading."""
 
     id: UUID
     user_id: UUID | None
@@ -158,11 +159,15 @@ class Book:
     grants: dict[UUID, Grant]
     holds: dict[UUID, Hold]
     recorded_at: datetime
+    limits: dict[UUID, Limit] = field(default_factory=dict)
+    suspension_actor_id: UUID | None = None
+    suspension_reason: str = ""
     transactions: list[Transaction] = field(default_factory=list)
     opened_grants: list[Grant] = field(default_factory=list)
     changed_grants: set[UUID] = field(default_factory=set)
     opened_holds: list[Hold] = field(default_factory=list)
     changed_holds: dict[UUID, Hold] = field(default_factory=dict)
+    changed_limits: dict[UUID, Limit] = field(default_factory=dict)
 
     @property
     def available(self) -> int:
@@ -203,6 +208,8 @@ class Book:
         recorded.balance_after = self.balance
         recorded.hash = self.head_hash = chain.transaction_hash(recorded)
         self.transactions.append(recorded)
+        if kind == "usage":
+            self.count(-recorded.amount, particulars.member_id, self.last_at)
         return recorded
 
     def _enter(self, position: int, draw: Draw) -> Entry:
@@ -215,6 +222,12 @@ class Book:
         self.changed_grants.add(grant.id)
         assert grant.remaining >= 0
         return Entry(uuid7(), grant.id, position, draw.amount, grant.remaining)
+
+    def count(self, amount: int, member_id: UUID | None, at: datetime) -> None:
+        """Count against the limits what ``member_id`` used at ``at``, or negative what came back of it."""
+        for limit in self.limits.values():
+            if limit.counts(member_id) and limit.count(amount, at):
+                self.changed_limits[limit.id] = limit
 
     def pin(self, grant: Grant, amount: int) -> None:
         """Set ``amount`` of what the grant has remaining aside."""
@@ -236,14 +249,16 @@ class Book:
         self.holds[hold.id] = hold
         self.opened_holds.append(hold)
         self.last_at = max(self.last_at, hold.created_at)
+        self.count(hold.amount, hold.member_id, hold.created_at)
 
     def close_hold(self, hold: Hold, status: str, at: datetime) -> None:
-        """Mark the hold as ended. What becomes of its pins is the caller's part."""
+        """Mark the hold as ended; it counts no longer. What becomes of its pins is the caller's part."""
         hold.status = status
         hold.closed_at = at
         self.last_at = max(self.last_at, at)
         del self.holds[hold.id]
         self.changed_holds[hold.id] = hold
+        self.count(-hold.amount, hold.member_id, hold.created_at)
 
     def move_expiry(self, hold: Hold, expires_at: datetime, at: datetime) -> None:
         """Let an open hold lapse at another instant."""
@@ -256,6 +271,21 @@ class Book:
         grant.voided_at = at
         self.last_at = max(self.last_at, at)
         self.changed_grants.add(grant.id)
+
+    def set_limit(self, limit: Limit, at: datetime) -> None:
+        """Put a limit in force, new or changed."""
+        self.limits[limit.id] = limit
+        self._change_limit(limit, at)
+
+    def remove_limit(self, limit: Limit, at: datetime) -> None:
+        """End a limit; what it counted stays with its row."""
+        del self.limits[limit.id]
+        limit.removed_at = at
+        self._change_limit(limit, at)
+
+    def _change_limit(self, limit: Limit, at: datetime) -> None:
+        self.last_at = max(self.last_at, at)
+        self.changed_limits[limit.id] = limit
 
     def spendable(self) -> list[Grant]:
         """Return the grants with something remaining, in burn order."""

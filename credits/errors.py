@@ -41,6 +41,11 @@ class HoldNotFoundError(NotFound):
     title = "There is no such hold"
 
 
+class LimitNotFoundError(NotFound):
+    code = "limit_not_found"
+    title = "There is no such spending limit"
+
+
 class IdempotencyKeyReusedError(KeyReused):
     code = "idempotency_key_reused"
     title = "The idempotency key already names another request"
@@ -52,6 +57,21 @@ class SpendingSuspendedError(Forbidden):
 
     def __init__(self, *, suspended_at: datetime) -> None:
         super().__init__(suspended_at=suspended_at)
+
+
+class SpendingLimitReachedError(Forbidden):
+    """``limit`` and ``used`` are whole credits of the limit that resets last; ``resets_at`` is when that is."""
+
+    code = "spending_limit_reached"
+    title = "A spending limit does not allow it"
+
+    def __init__(self, *, limit: int, used: int, resets_at: datetime) -> None:
+        super().__init__(limit=limit, used=used, resets_at=resets_at)
+
+    @property
+    def detail(self) -> str:
+        facts: dict[str, Any] = self.facts
+        return f"{facts['used']} of {facts['limit']} credits are used until {facts['resets_at']:%Y-%m-%d %H:%M} UTC."
 
 
 class InsufficientCreditsError(Unfunded):

@@ -29,6 +29,7 @@ from django.db.models.functions import Coalesce, Greatest
 
 from credits import bounds, errors
 from credits.book import Book, Grant, Hold, Snapshot
+from credits.limits import Limit, Standing, refusing
 from credits.models import (
     CreditBalance,
     CreditEntry,
@@ -38,6 +39,7 @@ from credits.models import (
     CreditTransaction,
     Feature,
     FeaturePrice,
+    SpendingLimit,
 )
 from credits.settling import settle
 from fluxori.identity.owner import Owner, OwnerLike
@@ -46,6 +48,7 @@ from fluxori.kernel import clock
 _SQL = Path(__file__).parent / "sql"
 _BOOKS = (_SQL / "books.sql").read_text(encoding="utf-8")
 _BOOK_AT = (_SQL / "book_at.sql").read_text(encoding="utf-8")
+_USED_SINCE = (_SQL / "used_since.sql").read_text(encoding="utf-8")
 
 
 def get_balance(*, owner: OwnerLike, at: datetime | None = None) -> Snapshot:
@@ -73,16 +76,33 @@ def settled(owner: Owner, *, at: datetime) -> Book:
 
     :raises BalanceNotFoundError: if nobody opened such a balance
     """
-    [*rows] = _rows(_BOOKS, {"balances": [owner.id], "at": at, "holds": [], "grants": []})
-    return _settled(owner, rows[0] if rows else None, at=at)
+    return _settled(owner, _one_row(_BOOKS, _of([owner.id], at=at)), at=at)
 
 
-def books(
-    balance_ids: Iterable[UUID], *, at: datetime, hold_ids: Iterable[UUID] = (), grant_ids: Iterable[UUID] = ()
-) -> dict[UUID, Book]:
-    """Return the books of these balances, not settled: live grants, holds due by ``at``, and the open ones named."""
-    rows = _rows(_BOOKS, {"balances": list(balance_ids), "at": at, "holds": list(hold_ids), "grants": list(grant_ids)})
-    return {row[0]: _book(row, clock.now()) for row in rows}
+def books(balance_ids: Iterable[UUID], *, at: datetime, **named: Iterable[UUID | None]) -> dict[UUID, Book]:
+    """Return the books of these balances, not settled: their live grants, the holds due by ``at``, their own limits.
+
+    Open holds that are wanted too are named, so are grants that may be empty, and the members whose limits matter;
+    those of members whose holds are in the book come of themselves.
+    """
+    return {row[0]: _book(row, clock.now()) for row in _rows(_BOOKS, _of(balance_ids, at=at, **named))}
+
+
+def _of(
+    balance_ids: Iterable[UUID],
+    *,
+    at: datetime,
+    hold_ids: Iterable[UUID | None] = (),
+    grant_ids: Iterable[UUID | None] = (),
+    member_ids: Iterable[UUID | None] = (),
+) -> dict[str, Any]:
+    return {
+        "balances": list(balance_ids),
+        "at": at,
+        "holds": list(hold_ids),
+        "grants": list(grant_ids),
+        "members": list(member_ids),
+    }
 
 
 def get_transaction_history(*, owner: OwnerLike) -> QuerySet[CreditTransaction]:
@@ -177,12 +197,16 @@ def cost_of(feature: str, quantity: int, current: FeaturePrice | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Whether a deduction would be allowed now, and the first reason if not. Credits are whole."""
+    """Whether a deduction would be allowed now, and the first reason if not. Credits are whole.
+
+    ``limit`` is the one that refuses, where that is the reason.
+    """
 
     allowed: bool
     cost: int
     available: int
     reason: str | None
+    limit: Standing | None = None
 
 
 def check_spending(
@@ -191,14 +215,15 @@ def check_spending(
     amount: int | None = None,
     feature: str | None = None,
     quantity: int = 1,
+    member: UUID | None = None,
     permitted: bool = True,
     at: datetime,
 ) -> Check:
     """Return whether the owner's balance would pay for ``amount`` credits, or ``quantity`` of a ``feature``, at ``at``.
 
-    Exactly one of ``amount`` and ``feature`` is given. ``reason`` is the first of permission_denied (the member who
-    asks is not ``permitted`` to spend), balance_not_found, spending_suspended and insufficient_credits: the order in
-    which the deduction itself refuses.
+    Exactly one of ``amount`` and ``feature`` is given; in a pool ``member`` is the person it would be for. ``reason``
+    is the first of permission_denied (the member who asks is not ``permitted`` to spend), balance_not_found,
+    spending_suspended, spending_limit_reached and insufficient_credits: the order in which the deduction refuses.
 
     :raises FeatureNotFoundError: if there is no such feature, or it has no price at that instant
     :raises InvalidArgumentError: ``out_of_range`` if quantity times price exceeds 10**12
@@ -207,18 +232,62 @@ def check_spending(
     if feature is not None:
         cost = cost_of(feature, quantity, prices([feature], at=at).get(feature))
     whose = Owner.of(owner)
-    row = _one_row(_BOOKS, {"balances": [whose.id], "at": at, "holds": [], "grants": []})
+    row = _one_row(_BOOKS, _of([whose.id], at=at, member_ids=[member]))
     try:
         book = _settled(whose, row, at=at)
     except errors.BalanceNotFoundError as missing:
         return Check(False, cost, 0, missing.code if permitted else "permission_denied")
+    limit = refusing(book.limits.values(), cost, member_id=member, at=max(at, book.last_at))
     reasons = {
         "permission_denied": not permitted,
         errors.SpendingSuspendedError.code: book.suspended_at is not None,
+        errors.SpendingLimitReachedError.code: limit is not None,
         errors.InsufficientCreditsError.code: book.available < cost,
     }
     reason = next((code for code, applies in reasons.items() if applies), None)
-    return Check(reason is None, cost, book.available, reason)
+    named = limit if reason == errors.SpendingLimitReachedError.code else None
+    return Check(reason is None, cost, book.available, reason, named)
+
+
+def get_limits(*, owner: OwnerLike) -> QuerySet[SpendingLimit]:
+    """Return the limits in force on the owner's balance, newest first; none where no balance was opened.
+
+    What the rows say is used is what was written last; :func:`standings` says what is used now.
+    """
+    return SpendingLimit.objects.filter(balance_id=Owner.of(owner).id, removed_at__isnull=True).order_by("-id")
+
+
+def standings(limits: Iterable[SpendingLimit], *, at: datetime) -> list[Standing]:
+    """Return how these limits of one balance stand at ``at``, in their order: all settled, windows that have begun too.
+
+    One that was removed meanwhile is left out.
+    """
+    rows = list(limits)
+    if not rows:
+        return []
+    [book] = books([rows[0].balance_id], at=at, member_ids=[row.member_id for row in rows]).values()
+    settle(book, max(at, book.last_at))
+    return [book.limits[row.pk].standing(at) for row in rows if row.pk in book.limits]
+
+
+def get_limit(*, limit_id: UUID, visible: Q | None = None) -> SpendingLimit:
+    """Return one limit with its balance, in force or removed.
+
+    :raises LimitNotFoundError: if there is none, or none within ``visible``
+    """
+    found = SpendingLimit.objects.filter(visible or Q(), pk=limit_id).select_related("balance").first()
+    if found is None:
+        raise errors.LimitNotFoundError(limit_id=limit_id)
+    return found
+
+
+def used_since(balance_id: UUID, member: UUID | None, *, since: datetime, at: datetime) -> int:
+    """Return what was used from ``since`` on, by one member or, without one, by all, from the ledger itself.
+
+    That is usage and the holds still open at ``at``, less the refunds of that usage, in whole credits.
+    """
+    [[used]] = _rows(_USED_SINCE, {"balance": balance_id, "member": member, "since": since, "at": at})
+    return int(used)
 
 
 def get_features(*, at: datetime) -> QuerySet[Feature]:
@@ -291,8 +360,10 @@ def owner_of_grant(*, grant_id: UUID) -> Owner:
     return _owner(*row)
 
 
-def place_of_transaction(*, transaction_id: UUID) -> tuple[Owner, list[UUID]]:
-    """Return whose transaction it is, and which grants it touched or opened; neither ever changes.
+def place_of_transaction(*, transaction_id: UUID) -> tuple[Owner, list[UUID], UUID | None]:
+    """Return whose transaction it is, which grants it touched or opened, and which member it was for.
+
+    None of it ever changes.
 
     :raises TransactionNotFoundError: if there is none
     """
@@ -302,7 +373,7 @@ def place_of_transaction(*, transaction_id: UUID) -> tuple[Owner, list[UUID]]:
     touched = CreditEntry.objects.filter(balance=found.balance_id, transaction=transaction_id, grant__isnull=False)
     opened = CreditGrant.objects.filter(balance=found.balance_id, transaction=transaction_id)
     grants = {*touched.values_list("grant", flat=True), *opened.values_list("pk", flat=True)}
-    return found.balance.owner, [key for key in grants if key is not None]
+    return found.balance.owner, [key for key in grants if key is not None], found.member_id
 
 
 def corrected(*, transaction_id: UUID) -> tuple[CreditTransaction, int]:
@@ -365,8 +436,9 @@ def _rows(sql: str, parameters: dict[str, Any]) -> list[Sequence[Any]]:
 
 
 def _book(row: Sequence[Any], recorded_at: datetime) -> Book:
-    key, user, organization, balance, held, debt, sequence, version, head_hash, last_at, suspended_at, *lists = row
-    grants, holds = map(_list, lists)
+    key, user, organization, balance, held, debt, sequence, version, head_hash, last_at, *suspension, _, _, _ = row
+    suspended_at, suspension_actor, suspension_reason = suspension
+    grants, holds, limits = map(_list, row[-3:])
     return Book(
         id=key,
         user_id=user,
@@ -382,6 +454,9 @@ def _book(row: Sequence[Any], recorded_at: datetime) -> Book:
         grants={grant.id: grant for grant in map(_grant, grants)},
         holds={hold.id: hold for hold in map(_hold, holds)},
         recorded_at=recorded_at,
+        limits={limit.id: limit for limit in map(_limit, limits)},
+        suspension_actor_id=suspension_actor,
+        suspension_reason=suspension_reason,
     )
 
 
@@ -428,6 +503,20 @@ def _hold(fields: list[Any]) -> Hold:
         actor_id=_uuid(actor),
         member_id=_uuid(member),
         request_id=request_id,
+    )
+
+
+def _limit(fields: list[Any]) -> Limit:
+    key, member, period, amount, window_starts_at, used, set_by, set_at = fields
+    return Limit(
+        id=UUID(key),
+        member_id=_uuid(member),
+        period=period,
+        amount=amount,
+        window_starts_at=datetime.fromisoformat(window_starts_at),
+        used=used,
+        set_by_id=_uuid(set_by),
+        set_at=datetime.fromisoformat(set_at),
     )
 
 

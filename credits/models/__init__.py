@@ -4,6 +4,7 @@ from credits.models.balance import CreditBalance
 from credits.models.feature import Feature, FeaturePrice
 from credits.models.grant import CreditGrant
 from credits.models.hold import CreditHold, CreditPin
+from credits.models.limit import SpendingLimit
 from credits.models.request import CreditRequest
 from credits.models.transaction import CreditEntry, CreditTransaction
 
@@ -17,4 +18,5 @@ __all__ = [
     "CreditTransaction",
     "Feature",
     "FeaturePrice",
+    "SpendingLimit",
 ]

@@ -4,7 +4,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
 from credits import bounds, chain
-from credits.models.fences import never, only_changes
+from credits.models.fences import never, only_changes, outside
 from fluxori.identity.models import Organization, User
 from fluxori.identity.owner import Owner
 
@@ -32,6 +32,10 @@ class CreditBalance(models.Model):
     head_hash = models.BinaryField(default=genesis, help_text="The hash of the last transaction.")
     last_at = models.DateTimeField(help_text="The instant of the last change; the next is never earlier.")
     suspended_at = models.DateTimeField(null=True, blank=True, help_text="Since when spending is suspended.")
+    suspension_actor = outside(User, editable=False)
+    suspension_reason = models.CharField(
+        max_length=bounds.MAX_REASON, blank=True, help_text="Why spending was last suspended or resumed."
+    )
     created_at = models.DateTimeField()
 
     class Meta:
@@ -59,7 +63,18 @@ class CreditBalance(models.Model):
         triggers = [
             *never(pgtrigger.Delete, name="balance"),
             only_changes(
-                ["balance", "held", "debt", "sequence", "version", "head_hash", "last_at", "suspended_at"],
+                [
+                    "balance",
+                    "held",
+                    "debt",
+                    "sequence",
+                    "version",
+                    "head_hash",
+                    "last_at",
+                    "suspended_at",
+                    "suspension_actor",
+                    "suspension_reason",
+                ],
                 model_fields=[
                     "id",
                     "user",
@@ -72,6 +87,8 @@ class CreditBalance(models.Model):
                     "head_hash",
                     "last_at",
                     "suspended_at",
+                    "suspension_actor",
+                    "suspension_reason",
                     "created_at",
                 ],
                 name="balance",

@@ -17,10 +17,12 @@ from credits.errors import (
     IdempotencyKeyReusedError,
     InsufficientCreditsError,
     InvalidArgumentError,
+    LimitNotFoundError,
     NotRefundableError,
     NotReversibleError,
     RefundExceedsUsageError,
     ReversalExceedsPurchaseError,
+    SpendingLimitReachedError,
     SpendingSuspendedError,
     TransactionNotFoundError,
 )
@@ -40,6 +42,7 @@ from credits.operations._deduct_credits import Deduction, deduct_credits, deduct
 from credits.operations._expire_credits import expire_credits
 from credits.operations._holds import Captured, capture_hold, extend_hold, place_hold, release_hold
 from credits.operations._ledger import Answer, Page, opened, opened_many, said
+from credits.operations._limits import Limited, remove_limit, set_limit
 from credits.operations._requests import Request, ask
 from credits.operations._suspend_spending import resume_spending, suspend_spending
 from credits.operations._whole import whole
@@ -62,6 +65,8 @@ __all__ = [
     "IdempotencyKeyReusedError",
     "InsufficientCreditsError",
     "InvalidArgumentError",
+    "LimitNotFoundError",
+    "Limited",
     "NotRefundableError",
     "NotReversibleError",
     "Owner",
@@ -69,6 +74,7 @@ __all__ = [
     "RefundExceedsUsageError",
     "Request",
     "ReversalExceedsPurchaseError",
+    "SpendingLimitReachedError",
     "SpendingSuspendedError",
     "TransactionNotFoundError",
     "Voided",
@@ -88,9 +94,11 @@ __all__ = [
     "place_hold",
     "refund_usage",
     "release_hold",
+    "remove_limit",
     "resume_spending",
     "reverse_purchase",
     "said",
+    "set_limit",
     "suspend_spending",
     "transaction_of",
     "void_grant",

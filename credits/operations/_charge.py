@@ -65,8 +65,8 @@ def charge(
 
     Before the block it refuses what :func:`place_hold` refuses, and the block does not run. After it, what
     :func:`capture_hold` refuses: HoldClosedError if the work outlasted the hold (ask for more seconds, or extend
-    ``charge.hold`` on the way), SpendingSuspendedError and InsufficientCreditsError for an excess; the hold then stays
-    until it lapses, so that what was held can still be captured.
+    ``charge.hold`` on the way), SpendingSuspendedError, SpendingLimitReachedError and InsufficientCreditsError for an
+    excess; the hold then stays until it lapses, so that what was held can still be captured.
 
     :raises RuntimeError: inside a transaction of the caller's
     """

@@ -56,7 +56,8 @@ def refund_usage(
     """Give back what a usage took: ``amount`` whole credits, or all that was not refunded yet.
 
     They return to the grants that paid, the last one first, and keep those grants' expiry: what has expired meanwhile
-    leaves at once, unless ``expires_at`` is given; then it comes back as a new grant that lasts until then.
+    leaves at once, unless ``expires_at`` is given; then it comes back as a new grant that lasts until then. Limits that
+    counted the usage have room again, as long as its window lasts.
 
     :raises InvalidArgumentError: for arguments that could never be right
     :raises TransactionNotFoundError: if there is no such transaction
@@ -89,6 +90,7 @@ def refund_usage(
         _after(page, expires_at)
         parts = _backwards(page, original, wanted)
         recorded = _refunded(page, parts, said(request, **_link(original, reason)), expires_at)
+        page.book.count(-wanted, original.row.member_id, original.row.timestamp)
         return page.record(request, transaction=recorded, alongside=alongside)
 
     return transaction_of(_on_transaction(transaction_id, request, at, plan))
@@ -289,8 +291,8 @@ def _after(page: Page, expires_at: datetime | None) -> None:
 def _on_transaction(
     transaction_id: UUID, request: Request, at: datetime | None, plan: Callable[[Page], Answer]
 ) -> Answer:
-    owner, grant_ids = queries.place_of_transaction(transaction_id=transaction_id)
-    with opened(owner, at=at, requests=[request], grant_ids=grant_ids) as page:
+    owner, grant_ids, member = queries.place_of_transaction(transaction_id=transaction_id)
+    with opened(owner, at=at, requests=[request], grant_ids=grant_ids, member_ids=[member]) as page:
         return page.replay(request) or plan(page)
 
 

@@ -5,7 +5,8 @@ from typing import Any
 from uuid import UUID
 
 from credits import bounds, burn_order, errors, queries
-from credits.book import Draw
+from credits.book import Draw, Hold
+from credits.limits import refusing
 from credits.models import CreditTransaction
 from credits.operations._answers import transactions_of
 from credits.operations._arguments import Arguments, canonical_json, id_of
@@ -106,6 +107,7 @@ def deduct_credits(
     :raises FeatureNotFoundError: if there is no such feature, or it has no price at that instant
     :raises InvalidArgumentError: ``out_of_range`` if quantity times price is beyond 10**12
     :raises SpendingSuspendedError: if spending from the balance is suspended
+    :raises SpendingLimitReachedError: if it would go beyond a limit of the balance or the member
     :raises InsufficientCreditsError: if what is available does not cover it; nothing is taken
     """
     deduction = Deduction(
@@ -163,7 +165,8 @@ def _deduct(
         for deduction, request in zip(deductions, asked, strict=True)
         if isinstance(request, Request) and deduction.feature is not None
     }
-    with opened(owner, at=at, requests=requests, features=features) as page:
+    members = {id_of(deduction.member) for deduction in deductions}
+    with opened(owner, at=at, requests=requests, features=features, member_ids=members) as page:
         return [
             request if isinstance(request, DomainError) else page.answer(request, Spending(deduction, request))
             for deduction, request in zip(deductions, asked, strict=True)
@@ -180,10 +183,8 @@ class Spending:
     def __call__(self, page: Page) -> Answer:
         asked = self.deduction
         amount, priced = price(page, asked)
-        if page.book.suspended_at is not None:
-            raise errors.SpendingSuspendedError(suspended_at=page.book.suspended_at)
-        if page.book.available < amount:
-            raise errors.InsufficientCreditsError(required=amount, available=page.book.available, held=page.book.held)
+        member_id = id_of(asked.member)
+        afford(page, amount, member_id=member_id)
         # From here on the deduction must succeed.
         draws = burn_order.plan_draws(amount, page.book.grants.values())
         recorded = page.book.post(
@@ -194,13 +195,32 @@ class Spending:
                 self.request,
                 description=asked.description,
                 reference_id=asked.reference_id,
-                member_id=id_of(asked.member),
+                member_id=member_id,
                 metadata=None if asked.metadata is None else canonical_json(asked.metadata),
                 **priced,
             ),
         )
         assert recorded.amount == -amount
         return page.record(self.request, transaction=recorded, alongside=asked.alongside)
+
+
+def afford(page: Page, amount: int, *, member_id: UUID | None, hold: Hold | None = None) -> None:
+    """Return if ``member_id`` may use ``amount`` whole credits, of which ``hold`` has set some aside already.
+
+    :raises SpendingSuspendedError: if spending from the balance is suspended
+    :raises SpendingLimitReachedError: if it would go beyond a limit
+    :raises InsufficientCreditsError: if what is available does not cover what is not set aside
+    """
+    book = page.book
+    if book.suspended_at is not None:
+        raise errors.SpendingSuspendedError(suspended_at=book.suspended_at)
+    freed = (hold.amount, hold.created_at) if hold else None
+    limit = refusing(book.limits.values(), amount, member_id=member_id, at=page.at, freed=freed)
+    if limit is not None:
+        raise errors.SpendingLimitReachedError(limit=limit.amount, used=limit.used, resets_at=limit.resets_at)
+    required = amount - (hold.amount if hold else 0)
+    if book.available < required:
+        raise errors.InsufficientCreditsError(required=required, available=book.available, held=book.held)
 
 
 def price(page: Page, asked: Deduction) -> tuple[int, dict[str, Any]]:

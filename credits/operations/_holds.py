@@ -11,7 +11,7 @@ from credits.book import Draw, Hold
 from credits.models import CreditHold, CreditTransaction
 from credits.operations._answers import hold_of, transaction_of
 from credits.operations._arguments import Arguments, canonical_json, id_of
-from credits.operations._deduct_credits import Deduction, price
+from credits.operations._deduct_credits import Deduction, afford, price
 from credits.operations._ledger import Answer, Page, opened, said
 from credits.operations._requests import Request, ask
 from credits.operations._whole import whole
@@ -56,6 +56,7 @@ def place_hold(
     :raises IdempotencyKeyReusedError: if the key already names a different request
     :raises FeatureNotFoundError: if there is no such feature, or it has no price at that instant
     :raises SpendingSuspendedError: if spending from the balance is suspended
+    :raises SpendingLimitReachedError: if it would go beyond a limit of the balance or the member
     :raises InsufficientCreditsError: if what is available does not cover it
     """
     asked = Deduction(
@@ -99,13 +100,15 @@ def capture_hold(
     """Spend what the hold has set aside: all of it, or ``amount`` whole credits; 0 releases it.
 
     Less than was held gives the rest back, to the grants that would have burned last; more takes the excess from what
-    is available. Pinned credits stay capturable though their grant has expired or was voided meanwhile.
+    is available. Pinned credits stay capturable though their grant has expired or was voided meanwhile, and whatever
+    the limits say: what was set aside was counted when it was.
 
     :raises InvalidArgumentError: for arguments that could never be right
     :raises HoldNotFoundError: if there is no such hold
     :raises IdempotencyKeyReusedError: if the key already names a different request
     :raises HoldClosedError: if it was captured, released or has lapsed
     :raises SpendingSuspendedError: for an excess, if spending from the balance is suspended; the hold stays
+    :raises SpendingLimitReachedError: if with the excess it would go beyond a limit; the hold stays
     :raises InsufficientCreditsError: if what is available does not cover the excess; the hold stays
     """
     if amount is not None:
@@ -179,12 +182,14 @@ def _lasting(seconds: int, arguments: Arguments) -> Arguments:
 @whole
 def _place(owner: Owner, asked: Deduction, request: Request, lasts: timedelta, at: datetime | None) -> Answer:
     features = [asked.feature] if asked.feature is not None else []
-    with opened(owner, at=at, requests=[request], features=features) as page:
+    members = [id_of(asked.member)]
+    with opened(owner, at=at, requests=[request], features=features, member_ids=members) as page:
         replayed = page.replay(request)
         if replayed is not None:
             return replayed
         amount, priced = price(page, asked)
-        _afford(page, amount)
+        member_id = id_of(asked.member)
+        afford(page, amount, member_id=member_id)
         hold = Hold(
             id=uuid7(),
             amount=amount,
@@ -195,20 +200,12 @@ def _place(owner: Owner, asked: Deduction, request: Request, lasts: timedelta, a
             reference_id=asked.reference_id,
             metadata=None if asked.metadata is None else canonical_json(asked.metadata),
             actor_id=request.caller,
-            member_id=id_of(asked.member),
+            member_id=member_id,
             request_id=context.request_id.get(),
             **priced,
         )
         page.book.open_hold(hold)
         return page.record(request, hold=hold, alongside=asked.alongside)
-
-
-def _afford(page: Page, amount: int) -> None:
-    book = page.book
-    if book.suspended_at is not None:
-        raise errors.SpendingSuspendedError(suspended_at=book.suspended_at)
-    if book.available < amount:
-        raise errors.InsufficientCreditsError(required=amount, available=book.available, held=book.held)
 
 
 @whole
@@ -236,7 +233,7 @@ def _captured(page: Page, hold: Hold, amount: int, request: Request, alongside: 
     book = page.book
     excess = max(amount - hold.amount, 0)
     if excess:
-        _afford(page, excess)
+        afford(page, amount, member_id=hold.member_id, hold=hold)
     # From here on the capture must succeed.
     used: dict[UUID, int] = {}
     wanted = amount - excess

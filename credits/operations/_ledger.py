@@ -161,10 +161,12 @@ def opened(
     features: Iterable[str] = (),
     hold_ids: Iterable[UUID] = (),
     grant_ids: Iterable[UUID] = (),
+    member_ids: Iterable[UUID | None] = (),
 ) -> Iterator[Page]:
     """Open one owner's balance for planning, and write what was recorded when the block ends.
 
-    With ``create``, a balance nobody opened yet is opened. Without an ``at`` the clock is read.
+    With ``create``, a balance nobody opened yet is opened. Without an ``at`` the clock is read. ``member_ids`` are
+    those for whom credits are used or come back, so that their limits count it.
 
     :raises InvalidArgumentError: ``wrong_type`` if ``at`` has no time zone
     :raises UserNotFoundError: with ``create``, if there is no such user to open it for
@@ -180,7 +182,7 @@ def opened(
         _open_balance(owner, at)
         _lock([owner.id])
     known = earlier(owner.id, requests)
-    with _pages([owner.id], at=at, hold_ids=hold_ids, grant_ids=grant_ids) as pages:
+    with _pages([owner.id], at=at, hold_ids=hold_ids, grant_ids=grant_ids, member_ids=member_ids) as pages:
         page = pages.get(owner.id)
         if page is None or (page.book.user_id if owner.kind == "user" else page.book.organization_id) != owner.id:
             raise errors.BalanceNotFoundError()
@@ -215,11 +217,9 @@ def _lock(ids: list[UUID]) -> bool:
 
 
 @contextmanager
-def _pages(
-    ids: list[UUID], *, at: datetime, hold_ids: Iterable[UUID] = (), grant_ids: Iterable[UUID] = ()
-) -> Iterator[dict[UUID, Page]]:
+def _pages(ids: list[UUID], *, at: datetime, **named: Iterable[UUID | None]) -> Iterator[dict[UUID, Page]]:
     pages = {}
-    for book in queries.books(ids, at=at, hold_ids=hold_ids, grant_ids=grant_ids).values():
+    for book in queries.books(ids, at=at, **named).values():
         page = Page(book, at=max(at, book.last_at))
         settle(book, page.at)
         pages[book.id] = page

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from credits.book import Book, Entry, Grant, Hold, Transaction
+from credits.limits import Limit
 from fluxori.kernel.ids import uuid7
 
 PARTS = (
@@ -18,6 +19,7 @@ PARTS = (
     "holds",
     "changed_holds",
     "pins",
+    "limits",
     "requests",
 )
 
@@ -25,6 +27,7 @@ Row = dict[str, Any]
 
 _GRANT = tuple(column.name for column in fields(Grant))
 _HOLD = tuple(column.name for column in fields(Hold) if column.name != "pins")
+_LIMIT = tuple(column.name for column in fields(Limit))
 
 
 def add_book(document: dict[str, list[Row]], book: Book) -> None:
@@ -43,6 +46,7 @@ def add_book(document: dict[str, list[Row]], book: Book) -> None:
     document["changed_holds"] += [
         hold(book.id, changed) for changed in book.changed_holds.values() if changed.id not in opened_now
     ]
+    document["limits"] += [limit(book, changed) for changed in book.changed_limits.values()]
 
 
 def balance(book: Book) -> Row:
@@ -56,6 +60,8 @@ def balance(book: Book) -> Row:
         "head_hash": book.head_hash,
         "last_at": book.last_at,
         "suspended_at": book.suspended_at,
+        "suspension_actor_id": book.suspension_actor_id,
+        "suspension_reason": book.suspension_reason,
     }
 
 
@@ -136,7 +142,11 @@ def pins(balance_id: UUID, opened: Hold) -> list[Row]:
     ]
 
 
-def _columns(opened: Grant | Hold, names: tuple[str, ...]) -> Row:
+def limit(book: Book, changed: Limit) -> Row:
+    return {**_columns(changed, _LIMIT), "balance_id": book.id}
+
+
+def _columns(opened: Grant | Hold | Limit, names: tuple[str, ...]) -> Row:
     # Not asdict, which copies every value deeply: in a long run that was a fifth of the time.
     return {name: getattr(opened, name) for name in names}
 

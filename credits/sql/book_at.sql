@@ -1,5 +1,6 @@
 -- The balance as its ledger stood at an instant, rebuilt from what never changes: the last transaction dated by then,
--- the entries up to it, and the pins of the holds that were open. It has the columns of books.sql.
+-- the entries up to it, and the pins of the holds that were open. It has the columns of books.sql;
+-- limits it has none, since nobody spends in the past.
 WITH b AS (
     SELECT * FROM credits_creditbalance WHERE id = %(balance)s
 ), head AS (
@@ -42,7 +43,7 @@ SELECT b.id, b.user_id, b.organization_id,
        0,
        coalesce((SELECT hash FROM head), decode(repeat('00', 32), 'hex')),
        coalesce((SELECT at FROM touched), %(at)s),
-       CASE WHEN b.suspended_at <= %(at)s THEN b.suspended_at END,
+       CASE WHEN b.suspended_at <= %(at)s THEN b.suspended_at END, b.suspension_actor_id, b.suspension_reason,
        coalesce((
            SELECT json_agg(json_build_array(
                       g.id, g.source, g.amount, e.amount - coalesce(p.amount, 0), coalesce(p.amount, 0), g.priority,
@@ -63,5 +64,6 @@ SELECT b.id, b.user_id, b.organization_id,
                       h.member_id, h.request_id))
              FROM holds h
             WHERE h.expires_at <= %(at)s
-       ), '[]')
+       ), '[]'),
+       '[]'
   FROM b

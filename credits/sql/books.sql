@@ -1,6 +1,6 @@
--- Balances with their live grants and the holds that matter: one statement, so one snapshot.
+-- Balances with their live grants, and the holds and limits that matter: one statement, so one snapshot.
 SELECT b.id, b.user_id, b.organization_id, b.balance, b.held, b.debt, b.sequence, b.version, b.head_hash, b.last_at,
-       b.suspended_at,
+       b.suspended_at, b.suspension_actor_id, b.suspension_reason,
        coalesce((
            SELECT json_agg(json_build_array(
                       g.id, g.source, g.amount, g.remaining, g.held, g.priority, g.effective_at, g.expires_at,
@@ -22,7 +22,21 @@ SELECT b.id, b.user_id, b.organization_id, b.balance, b.held, b.debt, b.sequence
              FROM credits_credithold h
             WHERE h.balance_id = b.id AND h.status = 'open'
               AND (h.expires_at <= %(at)s OR h.id = ANY(%(holds)s::uuid[]))
-       ), '[]') AS holds
+       ), '[]') AS holds,
+       coalesce((
+           -- Of the whole balance, of the members acting, and of those whose holds may end.
+           SELECT json_agg(json_build_array(
+                      l.id, l.member_id, l.period, l.amount, l.window_starts_at, l.used, l.set_by_id, l.set_at))
+             FROM credits_spendinglimit l
+            WHERE l.balance_id = b.id AND l.removed_at IS NULL
+              AND (l.member_id IS NULL
+                   OR l.member_id = ANY(%(members)s::uuid[])
+                   OR l.member_id = ANY(ARRAY(
+                          SELECT h.member_id
+                            FROM credits_credithold h
+                           WHERE h.balance_id = b.id AND h.status = 'open'
+                             AND (h.expires_at <= %(at)s OR h.id = ANY(%(holds)s::uuid[])))))
+       ), '[]') AS limits
   FROM credits_creditbalance b
  WHERE b.id = ANY(%(balances)s::uuid[])
  ORDER BY b.id

@@ -30,9 +30,16 @@ WITH w AS (
        SET status = r.status, captured = r.captured, closed_at = r.closed_at, expires_at = r.expires_at
       FROM w, json_populate_recordset(NULL::credits_credithold, w.document -> 'changed_holds') AS r
      WHERE h.balance_id = r.balance_id AND h.id = r.id
+), limits AS (
+    INSERT INTO credits_spendinglimit AS l
+    SELECT r.* FROM w, json_populate_recordset(NULL::credits_spendinglimit, w.document -> 'limits') AS r
+    ON CONFLICT (id) DO UPDATE
+       SET amount = EXCLUDED.amount, window_starts_at = EXCLUDED.window_starts_at, used = EXCLUDED.used,
+           set_by_id = EXCLUDED.set_by_id, set_at = EXCLUDED.set_at, removed_at = EXCLUDED.removed_at
 )
 UPDATE credits_creditbalance AS b
    SET balance = r.balance, held = r.held, debt = r.debt, sequence = r.sequence, version = r.version,
-       head_hash = r.head_hash, last_at = r.last_at, suspended_at = r.suspended_at
+       head_hash = r.head_hash, last_at = r.last_at, suspended_at = r.suspended_at,
+       suspension_actor_id = r.suspension_actor_id, suspension_reason = r.suspension_reason
   FROM w, json_populate_recordset(NULL::credits_creditbalance, w.document -> 'balances') AS r
  WHERE b.id = r.id

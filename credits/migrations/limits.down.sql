@@ -1,0 +1,1 @@
+ALTER TABLE credits_spendinglimit DROP CONSTRAINT credits_limit_window_of_the_calendar;

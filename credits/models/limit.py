@@ -1,0 +1,79 @@
+import pgtrigger
+from django.db import models
+from django.db.models import Q
+
+from credits import bounds
+from credits.models.balance import CreditBalance
+from credits.models.fences import never, only_changes, outside
+from fluxori.identity.models import User
+from fluxori.kernel.ids import uuid7
+
+
+class SpendingLimit(models.Model):
+    """How much one member of a pool, or everybody together, may use in each day or month of the calendar, UTC.
+
+    Its counter stands beside it: ``used`` is what was counted in the window that began at ``window_starts_at``. It is
+    written where something is counted, so a window that has begun since shows only in ``queries.get_limits``.
+    """
+
+    class Period(models.TextChoices):
+        DAY = "day", "Day"
+        MONTH = "month", "Month"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    balance = models.ForeignKey(CreditBalance, on_delete=models.PROTECT, related_name="limits", db_index=False)
+    member = outside(User)
+    period = models.CharField(max_length=16, choices=Period.choices)
+    amount = models.BigIntegerField(help_text="The most whole credits that may be used in one window.")
+    window_starts_at = models.DateTimeField(help_text="When the window began that was counted in last.")
+    used = models.BigIntegerField(help_text="Spent and set aside in it, less what was refunded, in whole credits.")
+    set_by = outside(User)
+    set_at = models.DateTimeField()
+    removed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(name="credits_limit_in_balance", fields=["balance", "id"]),
+            models.UniqueConstraint(
+                name="credits_limit_one_per_period",
+                fields=["balance", "member", "period"],
+                nulls_distinct=False,
+                condition=Q(removed_at__isnull=True),
+            ),
+            models.CheckConstraint(name="credits_limit_period_known", condition=Q(period__in=["day", "month"])),
+            models.CheckConstraint(
+                name="credits_limit_amount_in_bounds", condition=Q(amount__gte=0, amount__lte=bounds.MAX_CREDITS)
+            ),
+            models.CheckConstraint(name="credits_limit_used_not_negative", condition=Q(used__gte=0)),
+        ]
+        triggers = [
+            *never(pgtrigger.Delete, name="limit"),
+            only_changes(
+                ["amount", "window_starts_at", "used", "set_by", "set_at", "removed_at"],
+                model_fields=[
+                    "id",
+                    "balance",
+                    "member",
+                    "period",
+                    "amount",
+                    "window_starts_at",
+                    "used",
+                    "set_by",
+                    "set_at",
+                    "removed_at",
+                ],
+                name="limit",
+            ),
+            pgtrigger.Protect(
+                name="limit_only_moves_forward",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition(
+                    "OLD.removed_at IS NOT NULL OR NEW.window_starts_at < OLD.window_starts_at"
+                    " OR NEW.set_at < OLD.set_at"
+                ),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount} a {self.period}"

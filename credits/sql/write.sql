@@ -1,5 +1,6 @@
 -- Everything that was planned for the locked balances, written at once. Each part of the document holds whole rows,
--- named by column; the keys of the ledger are checked when the statement ends, so the order of the parts is free.
+-- named by column; the keys of the ledger are checked when the statement ends, so the order of the parts is free. A
+-- part that the document has no rows for is left out before the statement is sent.
 WITH w AS (
     SELECT %(document)s::json AS document
 ), holds AS (

@@ -32,6 +32,7 @@ def ledger(db):
     debtor = funded(grants=[(10, None)], type="purchase")
     deduct(debtor, 4)
     reverse(debtor.transactions.get(sequence=1), 10)
+    operations.set_limit(owner=debtor.owner, amount=50, period="day", at=NOON)
     transactions = {t.sequence: t for t in balance.transactions.prefetch_related("entries", "opened")}
     assert len(transactions) == 9
     return SimpleNamespace(
@@ -46,6 +47,7 @@ def ledger(db):
         placed=placed.pk,
         pin=placed.pins.get().pk,
         request=balance.requests.get().pk,
+        limit=debtor.limits.get().pk,
         nobody=uuid4(),
         **{f"number{sequence}": recorded.pk for sequence, recorded in transactions.items()},
         **{
@@ -80,6 +82,7 @@ ENTRY = "UPDATE credits_creditentry SET {} WHERE id = %({})s"
 GRANT = "UPDATE credits_creditgrant SET {} WHERE id = %({})s"
 HOLD = "UPDATE credits_credithold SET {} WHERE id = %({})s"
 PIN = "UPDATE credits_creditpin SET {} WHERE id = %({})s"
+LIMIT = "UPDATE credits_spendinglimit SET {} WHERE id = %({})s"
 REQUEST = "UPDATE credits_creditrequest SET {} WHERE id = %({})s"
 
 # The rule, the row it must name, what is done to which row, the other rules that must speak too, constraints dropped.
@@ -230,6 +233,17 @@ FALSIFICATIONS = [
         "status = 'lapsed', captured = 0",
         "captured",
         "",
+    ),
+    ("limit_counts_what_was_used", "limit", LIMIT, "used = used + 1", "limit", ""),
+    ("limit_counts_what_was_used", "limit", LIMIT, "period = 'month', window_starts_at = '2025-02-01Z'", "limit", ""),
+    (
+        "window_is_of_the_calendar",
+        "limit",
+        LIMIT,
+        "window_starts_at = window_starts_at + interval '1 hour'",
+        "limit",
+        "",
+        "credits_limit_window_of_the_calendar",
     ),
     ("return_follows_its_original", "number7", TRANSACTION, "reverses_id = %(number1)s", "number7", "hash_is_true"),
     (

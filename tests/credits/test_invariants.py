@@ -6,6 +6,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, ProgrammingError, connection, transaction
 from django.db.models import F, ProtectedError
 
+from credits import operations
 from credits.models import (
     CreditBalance,
     CreditEntry,
@@ -14,12 +15,22 @@ from credits.models import (
     CreditPin,
     CreditRequest,
     CreditTransaction,
+    SpendingLimit,
 )
 from fluxori.identity.models import User
 from tests.factories.credits import capture, deduct, funded, hold
 from tests.times import DAY, NOON
 
-LEDGER = [CreditBalance, CreditEntry, CreditGrant, CreditHold, CreditPin, CreditRequest, CreditTransaction]
+LEDGER = [
+    CreditBalance,
+    CreditEntry,
+    CreditGrant,
+    CreditHold,
+    CreditPin,
+    CreditRequest,
+    CreditTransaction,
+    SpendingLimit,
+]
 FOREVER = [CreditEntry, CreditPin, CreditRequest, CreditTransaction]
 
 
@@ -34,6 +45,7 @@ def balance(db):
     deduct(balance, 10, idempotency_key="k")
     capture(hold(balance, 20), 20)
     hold(balance, 5)
+    operations.set_limit(owner=balance.owner, amount=50, period="day", at=NOON)
     balance.refresh_from_db()
     return balance
 
@@ -386,3 +398,43 @@ class TestRequests:
 
         with pytest.raises(IntegrityError, match=f"credits_request_wrote_{fence}"), transaction.atomic():
             request.save(force_insert=True)
+
+
+@pytest.mark.django_db
+class TestLimits:
+    @pytest.mark.parametrize("change", ["period = 'month'", "member_id = gen_random_uuid()", "id = gen_random_uuid()"])
+    def test_keep_what_they_are_about(self, balance, change):
+        with pytest.raises(ProgrammingError, match="Cannot update"):
+            run(f"UPDATE credits_spendinglimit SET {change}")
+
+    @pytest.mark.parametrize("change", ["window_starts_at = '2025-03-02Z'", "set_at = set_at - interval '1 hour'"])
+    def test_only_move_forward(self, balance, change):
+        with pytest.raises(ProgrammingError, match="Cannot update"):
+            run(f"UPDATE credits_spendinglimit SET {change}")
+
+    def test_stay_as_they_were_removed(self, balance):
+        run("UPDATE credits_spendinglimit SET removed_at = set_at")
+
+        for change in ("removed_at = NULL", "amount = amount + 1"):
+            with pytest.raises(ProgrammingError, match="Cannot update"):
+                run(f"UPDATE credits_spendinglimit SET {change}")
+
+    @pytest.mark.parametrize(
+        ("fence", "changes"),
+        [
+            ("credits_limit_amount_in_bounds", {"amount": -1}),
+            ("credits_limit_amount_in_bounds", {"amount": 10**12 + 1}),
+            ("credits_limit_used_not_negative", {"used": -1}),
+            ("credits_limit_period_known", {"period": "year", "window_starts_at": "2025-01-01T00:00:00Z"}),
+            ("credits_limit_window_of_the_calendar", {"window_starts_at": NOON}),
+            ("credits_limit_window_of_the_calendar", {"period": "month"}),
+            ("credits_limit_one_per_period", {}),
+        ],
+    )
+    def test_refuse_what_cannot_be(self, balance, fence, changes):
+        limit = balance.limits.get()
+        for field, value in {"id": uuid4(), **changes}.items():
+            setattr(limit, field, value)
+
+        with pytest.raises(IntegrityError, match=fence), transaction.atomic():
+            SpendingLimit.objects.bulk_create([limit])

@@ -19,7 +19,13 @@ HISTORY = (
     "credits_creditrequest",
     "tiers_monthlyallocation",
 )
-KEPT = ("credits_creditbalance", "credits_creditgrant", "credits_credithold", "tiers_subscription")
+KEPT = (
+    "credits_creditbalance",
+    "credits_creditgrant",
+    "credits_credithold",
+    "credits_spendinglimit",
+    "tiers_subscription",
+)
 
 
 @pytest.fixture

@@ -10,9 +10,11 @@ from django.db import connection
 
 from credits import operations
 from credits.models import CreditBalance
+from credits.verification import verify_balance
 from fluxori.kernel.errors import DomainError
 from tests.credits.operations.ledger import check_sums
 from tests.factories.credits import deduct, funded, somebody
+from tests.factories.identity import MembershipFactory, OrganizationFactory
 from tests.times import DAY, NOON
 
 CALLERS = 8
@@ -37,6 +39,11 @@ def at_once(acts: Iterable[Callable[[], Any]]) -> list[Any]:
 
     with ThreadPoolExecutor(max_workers=CALLERS) as pool:
         return list(pool.map(run, acts))
+
+
+def sound(balance):
+    check_sums(balance)
+    assert verify_balance(balance.pk).differences == ()
 
 
 class TestDeductCreditsUnderContention:
@@ -142,3 +149,85 @@ class TestExpireCreditsUnderContention:
         assert sum(outcomes) == 6
         for balance in balances:
             check_sums(balance)
+
+
+class TestLimitsUnderContention:
+    """Many spend at once within a limit: what it allows goes through, and not a credit more."""
+
+    def test_let_exactly_the_amount_through(self):
+        balance = funded(grants=[(1000, None)])
+        operations.set_limit(owner=balance.owner, amount=100, period="day", at=NOON)
+
+        outcomes = at_once([lambda: deduct(balance, 5) and "paid"] * (5 * CALLERS))
+
+        assert (outcomes.count("paid"), outcomes.count("spending_limit_reached")) == (20, 20)
+        assert balance.limits.get().used == 100
+        sound(balance)
+
+    def test_count_holds_and_deductions_together(self):
+        balance = funded(grants=[(1000, None)])
+        operations.set_limit(owner=balance.owner, amount=100, period="month", at=NOON)
+
+        def place():
+            return operations.place_hold(owner=balance.owner, amount=5, description="Work", at=NOON) and "held"
+
+        def capture():
+            placed = operations.place_hold(owner=balance.owner, amount=5, description="Work", at=NOON)
+            return operations.capture_hold(hold_id=placed.pk, at=NOON) and "captured"
+
+        outcomes = at_once([place, capture, lambda: deduct(balance, 5) and "paid", capture] * (2 * CALLERS))
+
+        assert outcomes.count("spending_limit_reached") == 8 * CALLERS - 20
+        assert balance.limits.get().used == 100
+        sound(balance)
+
+    def test_share_a_pool_between_its_members(self):
+        organization = OrganizationFactory()
+        members = [MembershipFactory(organization=organization).user for _ in range(2)]
+        balance = funded(organization, grants=[(1000, None)])
+        operations.set_limit(owner=organization, amount=100, period="day", at=NOON)
+        for member in members:
+            operations.set_limit(owner=organization, amount=60, period="day", member=member, at=NOON)
+
+        acts = [lambda who=who: deduct(balance, 5, member=who) and who.pk for who in members]
+        outcomes = at_once(acts * (3 * CALLERS))
+
+        assert sum(outcomes.count(member.pk) for member in members) == 20
+        assert all(8 <= outcomes.count(member.pk) <= 12 for member in members)
+        assert [balance.limits.get(member=member).used for member in members] == [
+            5 * outcomes.count(member.pk) for member in members
+        ]
+        sound(balance)
+
+    def test_set_at_once_are_one_with_the_amount_of_one_of_them(self):
+        balance = funded()
+        deduct(balance, 7)
+
+        def cap(amount):
+            return lambda: operations.set_limit(owner=balance.owner, amount=amount, period="day", at=NOON).limit
+
+        outcomes = at_once([cap(10 + n) for n in range(2 * CALLERS)])
+
+        assert len({limit.id for limit in outcomes}) == 1
+        assert {limit.used for limit in outcomes} == {7}
+        assert balance.limits.get().amount in {limit.amount for limit in outcomes}
+
+    def test_set_while_others_spend_miss_nothing(self):
+        balance = funded(grants=[(1000, None)])
+
+        def cap():
+            return operations.set_limit(owner=balance.owner, amount=10**6, period="day", at=NOON) and "set"
+
+        spend = [lambda: deduct(balance, 1) and "paid"] * (CALLERS - 1)
+        outcomes = at_once([cap, *spend] * 4)
+
+        assert outcomes.count("paid") == balance.limits.get().used == 4 * (CALLERS - 1)
+        sound(balance)
+
+    def test_removed_at_once_are_removed_once(self):
+        balance = funded()
+        limit = operations.set_limit(owner=balance.owner, amount=10, period="day", at=NOON).limit
+
+        outcomes = at_once([lambda: operations.remove_limit(limit_id=limit.id, at=NOON) and "removed"] * CALLERS)
+
+        assert (outcomes.count("removed"), outcomes.count("limit_not_found")) == (1, CALLERS - 1)

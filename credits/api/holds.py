@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
 from drf_spectacular.utils import extend_schema
 from rest_framework import viewsets
 from rest_framework.request import Request
@@ -12,7 +11,7 @@ from rest_framework.response import Response
 from credits import operations, queries
 from credits.api import serializers
 from credits.api.filters import HoldFilters, owner_in
-from credits.api.views import KEY
+from credits.api.views import KEY, within
 from credits.models import CreditHold
 from fluxori.api.caller import caller_of, reading, require_placer, spending, visible_balances
 from fluxori.api.idempotency import answer, key_of
@@ -99,9 +98,7 @@ class HoldViewSet(viewsets.GenericViewSet[CreditHold]):
 
 
 def _seen(request: Request, hold_id: UUID) -> CreditHold:
-    balances = visible_balances(request)
-    visible = Q() if balances is None else Q(balance__in=balances)
-    return queries.get_hold(hold_id=hold_id, at=clock.now(), visible=visible)
+    return queries.get_hold(hold_id=hold_id, at=clock.now(), visible=within(visible_balances(request)))
 
 
 def _placed(request: Request, hold_id: UUID) -> CreditHold:

@@ -11,6 +11,7 @@ from rest_framework.serializers import SerializerMethodField
 
 from credits import bounds
 from credits.book import Snapshot
+from credits.limits import PERIODS
 from credits.models import CreditBalance, CreditEntry, CreditGrant, CreditHold, CreditTransaction
 from fluxori.api.errors import BadInput
 from fluxori.api.fields import Choice, Flag, Id, Metadata, Rand, Text, Timestamp, WholeNumber
@@ -159,6 +160,14 @@ class ExtendIn(VoidIn):
 class AdjustIn(OwnerIn):
     amount = WholeNumber(min_value=-bounds.MAX_CREDITS, max_value=bounds.MAX_CREDITS, help_text="Not 0.")
     reason = Reason()
+
+
+class LimitIn(OwnerIn):
+    """A limit of the whole balance or, in an organization's pool, of one member."""
+
+    member_id = Id(required=False, allow_null=True)
+    period = Choice(PERIODS, help_text="Of the calendar, UTC.")
+    amount = Count(min_value=0, help_text="The most that may be used in each.")
 
 
 class CheckQuery(OwnerQuery):
@@ -407,16 +416,27 @@ class GrantOut(Out):
         return None if told.unit_price is None else rand(told.unit_price)
 
 
+class LimitOut(Out):
+    id = Id()
+    member_id = Id(allow_null=True, help_text="Null: the whole balance.")
+    period = Choice(PERIODS)
+    amount = WholeNumber()
+    used = WholeNumber(help_text="In the present day or month: usage and open holds, less refunds.")
+    resets_at = Timestamp(help_text="When all of it may be used again.")
+
+
+class RefusingOut(Out):
+    limit = WholeNumber(source="amount")
+    used = WholeNumber()
+    resets_at = Timestamp()
+
+
 class CheckOut(Out):
     allowed = Flag()
     cost = WholeNumber()
     available = WholeNumber()
     reason = Choice(REASONS, allow_null=True)
-    limit = SerializerMethodField()
-
-    @extend_schema_field(WholeNumber(allow_null=True))
-    def get_limit(self, _: Any) -> None:
-        """No limits are set yet."""
+    limit = RefusingOut(allow_null=True, help_text="The limit that refuses, where that is the reason.")
 
 
 class FeatureOut(Out):

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from credits.api import corrections, holds, views
+from credits.api import corrections, holds, limits, views
 
 urlpatterns = [
     path("credits/balance", views.BalanceViewSet.as_view({"get": "retrieve"})),
@@ -18,6 +18,8 @@ urlpatterns = [
     path("credits/holds/<uuid:hold_id>/capture", holds.HoldViewSet.as_view({"post": "capture"})),
     path("credits/holds/<uuid:hold_id>/release", holds.HoldViewSet.as_view({"post": "release"})),
     path("credits/holds/<uuid:hold_id>/extend", holds.HoldViewSet.as_view({"post": "extend"})),
+    path("credits/limits", limits.LimitViewSet.as_view({"get": "list", "put": "update"})),
+    path("credits/limits/<uuid:limit_id>", limits.LimitViewSet.as_view({"delete": "destroy"})),
     path(
         "credits/transactions/<uuid:transaction_id>/refund",
         corrections.RefundViewSet.as_view({"post": "refund"}),

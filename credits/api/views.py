@@ -45,7 +45,11 @@ class BalanceViewSet(viewsets.ViewSet):
         acting = reading(request, asked)
 
         found = queries.check_spending(
-            owner=acting.owner, permitted=acting.may_spend, at=clock.now(), **serializers.terms(asked)
+            owner=acting.owner,
+            member=acting.member,
+            permitted=acting.may_spend,
+            at=clock.now(),
+            **serializers.terms(asked),
         )
 
         return Response(serializers.CheckOut.of(found))
@@ -105,11 +109,12 @@ class TransactionViewSet(viewsets.GenericViewSet[CreditTransaction]):
     def retrieve(self, request: Request, transaction_id: UUID) -> Response:
         """One transaction, explained: what it cost and why, who called, and which grants it fell on."""
         serializers.NoQuery.read(request.query_params)
-        found = queries.get_transaction(transaction_id=transaction_id, visible=_within(visible_balances(request)))
+        found = queries.get_transaction(transaction_id=transaction_id, visible=within(visible_balances(request)))
         return Response(serializers.ExplainedOut.of(found))
 
 
-def _within(balances: set[UUID] | None) -> Q:
+def within(balances: set[UUID] | None) -> Q:
+    """Return what narrows rows of the ledger to these balances; None means all."""
     return Q() if balances is None else Q(balance__in=balances)
 
 

@@ -18,18 +18,20 @@ from fluxori.identity.owner import Owner
 from fluxori.kernel.errors import FieldError
 
 _FOR_ANYONE = (User.Role.ADMIN, User.Role.SERVICE)
+_MANAGERS = (Membership.Role.OWNER, Membership.Role.MANAGER)
 
 
 @dataclass(frozen=True, slots=True)
 class Acting:
     """Whose balance is meant, and, in an organization's pool, the member acted for (None: for nobody in particular).
 
-    ``may_spend`` is false for a viewer, who sees the pool but cannot spend from it.
+    ``may_spend`` is false for a viewer, who sees the pool but cannot spend from it. ``role`` is the member's there.
     """
 
     owner: Owner
     member: UUID | None = None
     may_spend: bool = True
+    role: str | None = None
 
 
 def caller_of(request: Request) -> User:
@@ -66,6 +68,21 @@ def spending(request: Request, asked: Mapping[str, Any]) -> Acting:
     if not acting.may_spend:
         raise PermissionDeniedError
     return acting
+
+
+def managing(request: Request, asked: Mapping[str, Any]) -> Owner:
+    """Return whose balance is to be managed: one's own, one's organization's as an owner or manager; admins any.
+
+    Refuses as ``reading`` does, and then:
+
+    :raises PermissionDeniedError: any other member of the organization, or a service
+    """
+    caller = caller_of(request)
+    acting = reading(request, asked)
+    manages = acting.owner.id == caller.pk or (acting.member == caller.pk and acting.role in _MANAGERS)
+    if caller.role != User.Role.ADMIN and (acts_for_anyone(caller) or not manages):
+        raise PermissionDeniedError
+    return acting.owner
 
 
 def named_owner(asked: Mapping[str, Any]) -> Owner:
@@ -152,7 +169,7 @@ def _in_pool(caller: User, organization_id: UUID, user_id: UUID | None) -> Actin
     # An admin or a service that happens to be a viewer may spend in its own right, but not in a viewer's.
     for_itself = user_id is None and acts_for_anyone(caller)
     may_spend = for_itself or seat.role != Membership.Role.VIEWER
-    return Acting(Owner.organization(organization_id), member, may_spend)
+    return Acting(Owner.organization(organization_id), member, may_spend, seat.role)
 
 
 def _existing_user(user_id: UUID | None) -> Owner:

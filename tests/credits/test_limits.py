@@ -38,15 +38,15 @@ class TestWindows:
     @pytest.mark.parametrize(
         ("first", "next_first"),
         [
-            ((2025, 1, 1), (2025, 2, 1)),
-            ((2025, 2, 1), (2025, 3, 1)),
-            ((2024, 2, 1), (2024, 3, 1)),
-            ((2025, 4, 1), (2025, 5, 1)),
-            ((2025, 12, 1), (2026, 1, 1)),
+            ("2025-01-01T00Z", "2025-02-01T00Z"),
+            ("2025-02-01T00Z", "2025-03-01T00Z"),
+            ("2024-02-01T00Z", "2024-03-01T00Z"),
+            ("2025-04-01T00Z", "2025-05-01T00Z"),
+            ("2025-12-01T00Z", "2026-01-01T00Z"),
         ],
     )
     def test_a_month_is_as_long_as_it_is(self, first, next_first):
-        assert window_end("month", datetime(*first, tzinfo=UTC)) == datetime(*next_first, tzinfo=UTC)
+        assert window_end("month", datetime.fromisoformat(first)) == datetime.fromisoformat(next_first)
 
     def test_are_those_of_utc_wherever_it_is_asked(self):
         johannesburg = timezone(timedelta(hours=2))

@@ -182,8 +182,8 @@ class TestLimitsUnderContention:
         sound(balance)
 
     def test_share_a_pool_between_its_members(self):
-        organization = OrganizationFactory()
-        members = [MembershipFactory(organization=organization).user for _ in range(2)]
+        organization = OrganizationFactory.create()
+        members = [MembershipFactory.create(organization=organization).user for _ in range(2)]
         balance = funded(organization, grants=[(1000, None)])
         operations.set_limit(owner=organization, amount=100, period="day", at=NOON)
         for member in members:

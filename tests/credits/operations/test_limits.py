@@ -50,8 +50,8 @@ def rich(owner=None):
 
 def pool(count=2):
     """Return the balance of an organization, and as many members."""
-    organization = OrganizationFactory()
-    members = [MembershipFactory(organization=organization).user for _ in range(count)]
+    organization = OrganizationFactory.create()
+    members = [MembershipFactory.create(organization=organization).user for _ in range(count)]
     return rich(organization), *members
 
 
@@ -224,7 +224,9 @@ class TestSetLimit:
             with pytest.raises(operations.InvalidArgumentError):
                 operations.set_limit(owner=somebody(), amount=-1, period="day", at=NOON)
             with pytest.raises(operations.BalanceNotFoundError):
-                operations.set_limit(owner=OrganizationFactory(), amount=1, period="day", member=stranger, at=NOON)
+                operations.set_limit(
+                    owner=OrganizationFactory.create(), amount=1, period="day", member=stranger, at=NOON
+                )
             with pytest.raises(operations.IdempotencyKeyReusedError):
                 cap(balance, member=stranger, idempotency_key="k")
             with pytest.raises(UserNotFoundError):
@@ -706,10 +708,10 @@ class TestStandings:
         assert [standing.resets_at for standing in found] == [APRIL, MIDNIGHT + DAY]
 
     def test_read_the_same_for_one_limit_or_for_many(self):
-        organization = OrganizationFactory()
+        organization = OrganizationFactory.create()
         balance = rich(organization)
         for _ in range(5):
-            cap(balance, member=MembershipFactory(organization=organization).user)
+            cap(balance, member=MembershipFactory.create(organization=organization).user)
 
         with statements() as run:
             queries.standings(queries.get_limits(owner=balance.owner), at=NOON)

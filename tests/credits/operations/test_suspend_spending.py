@@ -31,6 +31,29 @@ class TestSuspendSpending:
         check_sums(balance)
         assert (balance.balance, verify_balance(balance.pk).differences) == (200, ())
 
+    def test_keeps_who_asked_and_why(self):
+        balance, actor = funded(), somebody()
+
+        suspend(balance, actor=actor, reason="Card stolen")
+
+        balance.refresh_from_db()
+        assert (balance.suspension_actor, balance.suspension_reason) == (actor, "Card stolen")
+
+    def test_takes_a_reason_of_at_most_500_characters(self):
+        balance = funded()
+
+        for verb in (suspend, resume):
+            with unchanged(), pytest.raises(operations.InvalidArgumentError) as refusal:
+                verb(balance, reason="x" * 501)
+            assert [(fault.field, fault.code) for fault in refusal.value.errors] == [("reason", "too_long")]
+
+    def test_with_another_reason_is_another_request(self):
+        balance = funded()
+        suspend(balance, reason="Card stolen", idempotency_key="k")
+
+        with unchanged(), pytest.raises(operations.IdempotencyKeyReusedError):
+            suspend(balance, reason="Chargeback", idempotency_key="k")
+
     def test_again_changes_nothing(self):
         balance = funded()
         suspend(balance)
@@ -74,6 +97,15 @@ class TestResumeSpending:
         assert resume(balance, NOON + HOUR).suspended_at is None
         assert deduct(balance, 1, at=NOON + HOUR).amount == -1
         assert verify_balance(balance.pk).differences == ()
+
+    def test_keeps_who_asked_and_why(self):
+        balance, actor = funded(), somebody()
+        suspend(balance, actor=somebody(), reason="Card stolen")
+
+        resume(balance, actor=actor, reason="A new card")
+
+        balance.refresh_from_db()
+        assert (balance.suspension_actor, balance.suspension_reason) == (actor, "A new card")
 
     def test_of_one_that_is_not_suspended_changes_nothing(self):
         balance = funded()

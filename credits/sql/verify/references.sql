@@ -41,3 +41,8 @@ SELECT 'refers_within_its_balance', h.balance_id, 'hold', h.id, concat('balance 
   FROM credits_credithold h
   LEFT JOIN credits_creditbalance b ON b.id = h.balance_id
  WHERE h.balance_id BETWEEN %(first)s AND %(last)s AND b.id IS NULL
+UNION ALL
+SELECT 'refers_within_its_balance', l.balance_id, 'limit', l.id, concat('balance ', l.balance_id, ' is not there')
+  FROM credits_spendinglimit l
+  LEFT JOIN credits_creditbalance b ON b.id = l.balance_id
+ WHERE l.balance_id BETWEEN %(first)s AND %(last)s AND b.id IS NULL

@@ -436,9 +436,9 @@ def _rows(sql: str, parameters: dict[str, Any]) -> list[Sequence[Any]]:
 
 
 def _book(row: Sequence[Any], recorded_at: datetime) -> Book:
-    key, user, organization, balance, held, debt, sequence, version, head_hash, last_at, *suspension, _, _, _ = row
-    suspended_at, suspension_actor, suspension_reason = suspension
-    grants, holds, limits = map(_list, row[-3:])
+    key, user, organization, balance, held, debt, sequence, version, head_hash, last_at, *others = row
+    suspended_at, suspension_actor, suspension_reason, *lists = others
+    grants, holds, limits = map(_list, lists)
     return Book(
         id=key,
         user_id=user,

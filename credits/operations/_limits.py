@@ -42,8 +42,8 @@ def set_limit(
 
     By one ``member`` of an organization or, without one, from the whole balance. There is one limit of each kind:
     setting it again changes its amount, and what is used of it stays; the same amount changes nothing. A new one counts
-    what was used of its window already. A limit below what is used, 0 included, refuses whatever comes next. It outlasts
-    its member's stay.
+    what was used of its window already. A limit below what is used, 0 included, refuses whatever comes next. It stays
+    when its member leaves.
 
     :raises InvalidArgumentError: for arguments that could never be right; a member of a user's balance included
     :raises BalanceNotFoundError: if nobody opened such a balance

@@ -82,6 +82,11 @@ class Named(APIView):
         return Response({"id": caller.named_owner(OwnerIn.read(request.data)).id})
 
 
+class Managed(APIView):
+    def post(self, request):
+        return Response({"id": caller.managing(request, OwnerIn.read(request.data)).id})
+
+
 class Visible(APIView):
     def get(self, request):
         seen = caller.visible_balances(request)
@@ -118,6 +123,7 @@ urlpatterns = [
     path("api/keyed", Keyed.as_view()),
     path("api/acting/<how>", Acting.as_view()),
     path("api/named", Named.as_view()),
+    path("api/managed", Managed.as_view()),
     path("api/visible", Visible.as_view()),
     path("api/faulty/<how>", FaultyView.as_view()),
 ]

@@ -111,6 +111,44 @@ class TestAdminAndService:
         assert api(me).post("/api/acting/spending", asked).status_code == 200
 
 
+class TestManaging:
+    PATH = "/api/managed"
+
+    def test_is_everybodys_right_over_their_own_balance(self, api):
+        me = UserFactory.create()
+
+        assert api(me).post(self.PATH, {}).json() == {"id": str(me.pk)}
+
+    @pytest.mark.parametrize(
+        ("role", "status"),
+        [
+            (Membership.Role.OWNER, 200),
+            (Membership.Role.MANAGER, 200),
+            (Membership.Role.MEMBER, 403),
+            (Membership.Role.VIEWER, 403),
+        ],
+    )
+    def test_is_an_owners_and_a_managers_over_a_pool(self, api, role, status):
+        me, organization = seat(role)
+
+        assert api(me).post(self.PATH, {"organizationId": str(organization.pk)}).status_code == status
+
+    def test_is_an_admins_over_any_balance_in_whatever_seat(self, api):
+        admin, organization = AdminFactory.create(), OrganizationFactory.create()
+        MembershipFactory.create(organization=organization, user=admin, role=Membership.Role.VIEWER)
+
+        for asked in ({"organizationId": str(organization.pk)}, {"userId": str(UserFactory.create().pk)}):
+            assert api(admin).post(self.PATH, asked).json() == {"id": next(iter(asked.values()))}
+
+    def test_is_never_a_services(self, api):
+        service, organization = ServiceFactory.create(), OrganizationFactory.create()
+        owner = MembershipFactory.create(organization=organization, role=Membership.Role.OWNER).user
+        pool = {"organizationId": str(organization.pk)}
+
+        for asked in ({}, pool, {**pool, "userId": str(owner.pk)}, {"userId": str(owner.pk)}):
+            assert told(api(service).post(self.PATH, asked)) == (403, "permission_denied")
+
+
 class TestNamedOwner:
     def test_takes_exactly_one(self, api):
         user, organization = seat()

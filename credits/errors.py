@@ -6,7 +6,7 @@ The kind, each class's parent, says what sort of no it is. ``docs/errors.md`` li
 from datetime import datetime
 from typing import Any
 
-from fluxori.kernel.errors import Conflict, Forbidden, Invalid, KeyReused, NotFound, Unfunded
+from fluxori.kernel.errors import Aborted, Conflict, Forbidden, Invalid, KeyReused, NotFound, Unfunded
 
 
 class InvalidArgumentError(Invalid):
@@ -137,3 +137,8 @@ class GrantNotVoidableError(Conflict):
 class GrantNotExtendableError(Conflict):
     code = "grant_not_extendable"
     title = "The grant has nothing left whose expiry could be moved"
+
+
+class BatchAbortedError(Aborted):
+    code = "batch_aborted"
+    title = "Another deduction of this balance in the batch was refused, and they go together"

@@ -6,15 +6,17 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from drf_spectacular.utils import extend_schema_field
-from rest_framework.serializers import SerializerMethodField
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
+from rest_framework.serializers import ListField, SerializerMethodField
 
 from credits import bounds
 from credits.book import Snapshot
 from credits.limits import PERIODS
 from credits.models import CreditBalance, CreditEntry, CreditGrant, CreditHold, CreditTransaction
 from fluxori.api.errors import BadInput
-from fluxori.api.fields import Choice, Flag, Id, Metadata, Rand, Text, Timestamp, WholeNumber
+from fluxori.api.fields import Choice, Flag, Id, Metadata, Rand, Text, Timestamp, WholeNumber, refuse
+from fluxori.api.idempotency import Key
+from fluxori.api.schema import ProblemOut
 from fluxori.api.serializers import In, Out, Query
 from fluxori.identity.models import User
 from fluxori.kernel.errors import FieldError
@@ -110,6 +112,35 @@ class DeductIn(OwnerIn):
     description = Words(max_length=bounds.MAX_DESCRIPTION)
     reference_id = Words(max_length=bounds.MAX_REFERENCE_ID)
     metadata = Metadata(required=False)
+
+
+class BatchItemIn(DeductIn):
+    """One deduction of a batch, with its own idempotency key."""
+
+    idempotency_key = Key(required=False, help_text="The caller's name for this deduction, as in the header elsewhere.")
+
+
+class Items(ListField):
+    """1 to 500 items, taken as they are: what is wrong with one of them is said in its own result."""
+
+    child = BatchItemIn()
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_length=1, max_length=bounds.MAX_BATCH, **options)
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if type(data) is not list:
+            refuse("wrong_type", "This must be a list.")
+        if not 1 <= len(data) <= bounds.MAX_BATCH:
+            refuse("out_of_range", f"From 1 to {bounds.MAX_BATCH} items.")
+        return data
+
+
+class BatchIn(In):
+    """Up to 500 deductions, of one balance or several."""
+
+    items = Items()
+    atomic = Flag(default=False, help_text="All or nothing, on each balance for itself.")
 
 
 class LastingIn(In):
@@ -303,6 +334,23 @@ class MovedOut(BalanceOut):
     """The balance after a movement, and the movement."""
 
     transaction = WrittenOut(source="*")
+
+
+class ResultOut(Out):
+    """What the deduction would have been answered on its own."""
+
+    status = WholeNumber()
+    body = SerializerMethodField()
+
+    @extend_schema_field(
+        PolymorphicProxySerializer("ResultBody", serializers=[MovedOut, ProblemOut], resource_type_field_name=None)
+    )
+    def get_body(self, result: dict[str, Any]) -> Any:
+        return result["body"]
+
+
+class BatchOut(Out):
+    results = ResultOut(many=True, help_text="In the order of the items.")
 
 
 class HoldOut(Out):

@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from credits.api import corrections, holds, limits, views
+from credits.api import batch, corrections, holds, limits, views
 
 urlpatterns = [
     path("credits/balance", views.BalanceViewSet.as_view({"get": "retrieve"})),
     path("credits/check", views.BalanceViewSet.as_view({"get": "check"})),
     path("credits/deduct", views.BalanceViewSet.as_view({"post": "deduct"})),
+    path("credits/deduct/batch", batch.BatchViewSet.as_view({"post": "deduct"})),
     path("credits/history", views.TransactionViewSet.as_view({"get": "list"})),
     path("credits/transactions/<uuid:transaction_id>", views.TransactionViewSet.as_view({"get": "retrieve"})),
     path("credits/grants", views.GrantViewSet.as_view({"get": "list"})),

@@ -8,6 +8,7 @@ instant of the request; left out, the clock is read. Writing verbs also take ``a
 from credits.errors import (
     BalanceExistsError,
     BalanceNotFoundError,
+    BatchAbortedError,
     FeatureNotFoundError,
     GrantNotExtendableError,
     GrantNotFoundError,
@@ -38,7 +39,7 @@ from credits.operations._corrections import (
     reverse_purchase,
     void_grant,
 )
-from credits.operations._deduct_credits import Deduction, deduct_credits, deduct_many
+from credits.operations._deduct_credits import Deduction, deduct_batch, deduct_credits, deduct_many
 from credits.operations._expire_credits import expire_credits
 from credits.operations._holds import Captured, capture_hold, extend_hold, place_hold, release_hold
 from credits.operations._ledger import Answer, Page, opened, opened_many, said
@@ -53,6 +54,7 @@ __all__ = [
     "Arguments",
     "BalanceExistsError",
     "BalanceNotFoundError",
+    "BatchAbortedError",
     "Captured",
     "Charge",
     "Deduction",
@@ -83,6 +85,7 @@ __all__ = [
     "ask",
     "capture_hold",
     "charge",
+    "deduct_batch",
     "deduct_credits",
     "deduct_many",
     "expire_credits",

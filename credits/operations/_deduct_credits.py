@@ -4,6 +4,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db import Error as DatabaseFault
+
 from credits import bounds, burn_order, errors, queries
 from credits.book import Draw, Hold
 from credits.limits import refusing
@@ -129,24 +131,72 @@ def deduct_credits(
 
 
 def deduct_many(
-    *, owner: OwnerLike, deductions: Sequence[Deduction], at: datetime | None = None
+    *,
+    owner: OwnerLike,
+    deductions: Sequence[Deduction | DomainError],
+    atomic: bool = False,
+    at: datetime | None = None,
 ) -> list[CreditTransaction | DomainError]:
     """Answer many deductions of one balance, in order, in one transaction and as many statements as one takes.
 
-    Each gets its own result: the transaction, or the refusal that :func:`deduct_credits` would have raised. A refusal
-    touches no other deduction.
+    Each gets its own result: the transaction, or the refusal that :func:`deduct_credits` would have raised. What its
+    door has refused already may stand in its place; the refusal is its result.
 
-    :raises BalanceNotFoundError: if nobody opened such a balance
+    A refusal touches no other deduction, unless they are ``atomic``: then it keeps the others from being written, too,
+    and each that would have been gets BatchAbortedError. What an earlier request wrote under the same key stands, and
+    is answered again.
     """
-    asked: list[Request | DomainError] = [_asked(deduction) for deduction in deductions]
+    asked = [_asked(deduction) for deduction in deductions]
     if not any(isinstance(request, Request) for request in asked):
         return [request for request in asked if isinstance(request, DomainError)]
-    outcomes = _deduct(Owner.of(owner), list(deductions), asked, at)
+    try:
+        outcomes = _deduct(Owner.of(owner), list(deductions), asked, at, atomic=atomic)
+    except DomainError as refusal:
+        # Of the balance itself, so of every deduction that was not refused before anybody looked for it.
+        return [request if isinstance(request, DomainError) else refusal for request in asked]
     recorded = iter(transactions_of([outcome for outcome in outcomes if isinstance(outcome, Answer)]))
     return [outcome if isinstance(outcome, DomainError) else next(recorded) for outcome in outcomes]
 
 
-def _asked(deduction: Deduction) -> Request | DomainError:
+def deduct_batch(
+    *,
+    items: Sequence[tuple[OwnerLike | None, Deduction | DomainError]],
+    atomic: bool = False,
+    at: datetime | None = None,
+) -> list[CreditTransaction | DomainError | DatabaseFault]:
+    """Answer deductions of one balance or of several, in their order; see :func:`deduct_many` for ``atomic``.
+
+    The balances come one after another, in order of id, each in a transaction of its own: what is refused or fails on
+    one leaves the others as they are. A fault of the database is the result of each deduction of its balance that was
+    not refused before it. Whose balance a refused one names may be unknown: None.
+    """
+    places: dict[Owner, list[int]] = {}
+    results: dict[int, CreditTransaction | DomainError | DatabaseFault] = {}
+    for place, (owner, deduction) in enumerate(items):
+        if owner is None:
+            assert isinstance(deduction, DomainError)
+            results[place] = deduction
+        else:
+            places.setdefault(Owner.of(owner), []).append(place)
+    for whose in sorted(places, key=lambda owner: owner.id):
+        deductions = [items[place][1] for place in places[whose]]
+        results |= zip(places[whose], _deduct_or_fault(whose, deductions, atomic, at), strict=True)
+    return [results[place] for place in range(len(items))]
+
+
+def _deduct_or_fault(
+    owner: Owner, deductions: list[Deduction | DomainError], atomic: bool, at: datetime | None
+) -> Sequence[CreditTransaction | DomainError | DatabaseFault]:
+    try:
+        return deduct_many(owner=owner, deductions=deductions, atomic=atomic, at=at)
+    except DatabaseFault as fault:
+        asked = [_asked(deduction) for deduction in deductions]
+        return [request if isinstance(request, DomainError) else fault for request in asked]
+
+
+def _asked(deduction: Deduction | DomainError) -> Request | DomainError:
+    if isinstance(deduction, DomainError):
+        return deduction
     try:
         deduction.check()
         return deduction.request()
@@ -156,21 +206,38 @@ def _asked(deduction: Deduction) -> Request | DomainError:
 
 @whole
 def _deduct(
-    owner: Owner, deductions: list[Deduction], asked: list[Request | DomainError], at: datetime | None
+    owner: Owner,
+    deductions: list[Deduction | DomainError],
+    asked: list[Request | DomainError],
+    at: datetime | None,
+    *,
+    atomic: bool,
 ) -> list[Answer | DomainError]:
-    requests = [request for request in asked if isinstance(request, Request)]
     # Only what passed its checks may reach the database: one faulty deduction must not fail the others.
-    features = {
-        deduction.feature
+    plans = [
+        Spending(deduction, request)
         for deduction, request in zip(deductions, asked, strict=True)
-        if isinstance(request, Request) and deduction.feature is not None
-    }
-    members = {id_of(deduction.member) for deduction in deductions}
+        if isinstance(deduction, Deduction) and isinstance(request, Request)
+    ]
+    requests = [plan.request for plan in plans]
+    features = {plan.deduction.feature for plan in plans if plan.deduction.feature is not None}
+    members = {id_of(plan.deduction.member) for plan in plans}
     with opened(owner, at=at, requests=requests, features=features, member_ids=members) as page:
-        return [
-            request if isinstance(request, DomainError) else page.answer(request, Spending(deduction, request))
-            for deduction, request in zip(deductions, asked, strict=True)
-        ]
+        answers = iter([page.answer(plan.request, plan) for plan in plans])
+        outcomes = [request if isinstance(request, DomainError) else next(answers) for request in asked]
+        return _together(page, outcomes) if atomic else outcomes
+
+
+def _together(page: Page, outcomes: list[Answer | DomainError]) -> list[Answer | DomainError]:
+    """Return the outcomes, or, where one is a refusal, what becomes of them when nothing is written."""
+    if not any(isinstance(outcome, DomainError) for outcome in outcomes):
+        return outcomes
+    dropped = {recorded.id for recorded in page.book.transactions}
+    page.drop()
+    return [
+        errors.BatchAbortedError() if isinstance(outcome, Answer) and outcome.transaction_id in dropped else outcome
+        for outcome in outcomes
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,10 @@ class Page:
         self.book.version += 1
         self.recorded += 1
 
+    def drop(self) -> None:
+        """Let nothing of the page be written, whatever was recorded on it."""
+        self.recorded = 0
+
 
 def said(request: Request, **particulars: Any) -> Particulars:
     """Return a transaction's particulars: those given, and who asked."""

@@ -59,6 +59,14 @@ def reading(request: Request, asked: Mapping[str, Any]) -> Acting:
     return _acting(caller_of(request), asked.get("organization_id"), asked.get("user_id"))
 
 
+def meant(request: Request, asked: Mapping[str, Any]) -> Owner:
+    """Return whose balance ``asked`` names, whether or not there is one and the caller may use it."""
+    organization_id, user_id = asked.get("organization_id"), asked.get("user_id")
+    if organization_id is not None:
+        return Owner.organization(organization_id)
+    return Owner.user(user_id or caller_of(request).pk)
+
+
 def spending(request: Request, asked: Mapping[str, Any]) -> Acting:
     """Return whose balance is to be spent from. Refuses as ``reading`` does, and then:
 

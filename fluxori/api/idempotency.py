@@ -6,6 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fluxori.api.errors import BadInput
+from fluxori.api.fields import Text, refuse
 from fluxori.kernel.errors import FieldError
 
 HEADER = "Idempotency-Key"
@@ -18,11 +19,29 @@ def key_of(request: Request) -> str | None:
     :raises BadInput: longer than 255 characters, or not printable
     """
     key: str = request.META.get("HTTP_IDEMPOTENCY_KEY", "")
-    if len(key) > MAX_KEY:
-        raise BadInput([FieldError(HEADER, "key_too_long", f"At most {MAX_KEY} characters.")])
-    if not (key.isascii() and key.isprintable()):
-        raise BadInput([FieldError(HEADER, "wrong_type", "Only printable ASCII characters.")])
+    fault = _fault(key)
+    if fault is not None:
+        raise BadInput([FieldError(HEADER, *fault)])
     return key or None
+
+
+class Key(Text):
+    """The same name where it stands in a body: each item of a batch may have one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        key = super().to_internal_value(data)
+        fault = _fault(key)
+        if fault is not None:
+            refuse(*fault)
+        return key
+
+
+def _fault(key: str) -> tuple[str, str] | None:
+    if len(key) > MAX_KEY:
+        return "key_too_long", f"At most {MAX_KEY} characters."
+    if not (key.isascii() and key.isprintable()):
+        return "wrong_type", "Only printable ASCII characters."
+    return None
 
 
 def answer(data: Any, status: int = 200, *, replayed: bool = False) -> Response:

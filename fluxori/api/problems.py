@@ -18,6 +18,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.exceptions import APIException
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
@@ -78,7 +79,7 @@ class Problem:
     facts: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def body(self, request: HttpRequest | None) -> dict[str, Any]:
+    def body(self, request: HttpRequest | Request) -> dict[str, Any]:
         return {
             "type": f"/docs/errors#{self.code}",
             "title": self.title,
@@ -101,16 +102,21 @@ class Problem:
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
     """Answer for whatever a view raised. Any open transaction is marked for rollback first."""
     set_rollback()
-    request = context["request"]._request  # noqa: SLF001 - signals and ids belong to Django's request
+    told = told_of(exc, context["request"])
+    body = told.body(context["request"])
+    return Response(body, status=told.status, headers=told.headers_to_send(), content_type=CONTENT_TYPE)
+
+
+def told_of(exc: Exception, request: Request) -> Problem:
+    """Return how ``exc`` is told to the caller; a fault of ours is logged."""
     known = problem_of(exc)
     if known is None:
-        got_request_exception.send(sender=None, request=request)  # whoever listens logs it, with its traceback
+        # Whoever listens logs it, with its traceback, and knows Django's request.
+        got_request_exception.send(sender=None, request=request._request)  # noqa: SLF001
         known = internal_error()
     elif known.status >= 500:
         logger.error("unavailable", code=known.code, cause=repr(exc.__cause__ or exc))
-    return Response(
-        known.body(request), status=known.status, headers=known.headers_to_send(), content_type=CONTENT_TYPE
-    )
+    return known
 
 
 def problem_of(exc: Exception) -> Problem | None:

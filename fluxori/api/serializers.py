@@ -53,7 +53,8 @@ class In(_Named):
 
     @classmethod
     def read(cls, data: Any) -> dict[str, Any]:
-        understood: dict[str, Any] = cls().run_validation(data)
+        reader = cls()
+        understood: dict[str, Any] = reader.validate(reader.to_internal_value(data))
         return understood
 
     def run_validation(self, data: Any = empty) -> Any:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 from django.db import connection, transaction
@@ -35,3 +35,30 @@ def locked(balance: CreditBalance) -> Iterator[None]:
     with transaction.atomic():
         CreditBalance.objects.select_for_update(no_key=True).get(pk=balance.pk)
         yield
+
+
+def elsewhere(act: Callable[[], Any]) -> Any:
+    """Run ``act`` on a connection of its own, which sees only what is committed."""
+    try:
+        return act()
+    finally:
+        connection.close()
+
+
+@contextmanager
+def locked_elsewhere(balance: CreditBalance) -> Iterator[None]:
+    """Keep the balance locked by somebody else while the block runs."""
+    taken, done = Event(), Event()
+
+    def keep() -> None:
+        with locked(balance):
+            taken.set()
+            done.wait(30)
+
+    with ThreadPoolExecutor(1) as another:
+        another.submit(elsewhere, keep)
+        try:
+            assert taken.wait(30)
+            yield
+        finally:
+            done.set()

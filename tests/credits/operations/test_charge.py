@@ -3,9 +3,8 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import timedelta
-from threading import Event
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,7 +16,7 @@ from fluxori.identity.models import User
 from fluxori.kernel import clock
 from tests.credits.operations.ledger import check_sums, unchanged
 from tests.factories.credits import deduct, funded, somebody
-from tests.tiers.threads import locked
+from tests.tiers.threads import elsewhere, locked_elsewhere
 from tests.times import MINUTE, NOON, SECOND
 
 PATIENCE = 60
@@ -46,30 +45,6 @@ def charge(balance, **asked):
 def said(balance):
     now = queries.get_balance(owner=balance.owner)
     return now.balance, now.held, now.available
-
-
-def elsewhere(act):
-    """Run ``act`` on a connection of its own, which sees only what is committed."""
-    try:
-        return act()
-    finally:
-        connection.close()
-
-
-@contextmanager
-def locked_elsewhere(balance):
-    taken, done = Event(), Event()
-
-    def keep():
-        with locked(balance):
-            taken.set()
-            done.wait(PATIENCE)
-
-    with ThreadPoolExecutor(1) as another:
-        another.submit(elsewhere, keep)
-        assert taken.wait(PATIENCE)
-        yield
-        done.set()
 
 
 @pytest.fixture(autouse=True)

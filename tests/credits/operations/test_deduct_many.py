@@ -1,11 +1,14 @@
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connection
 
 from credits import operations
 from credits.operations import Deduction
 from tests.credits.operations.ledger import check_sums, statements, unchanged
 from tests.factories.credits import deduct, funded, somebody
+from tests.tiers.threads import locked_elsewhere
 from tests.times import DAY, NOON
 
 pytestmark = pytest.mark.django_db
@@ -17,6 +20,27 @@ def spend(amount, **said):
 
 def deduct_all(balance, *deductions, at=NOON):
     return operations.deduct_many(owner=balance.owner, deductions=deductions, at=at)
+
+
+def together(balance, *deductions, at=NOON):
+    return operations.deduct_many(owner=balance.owner, deductions=deductions, atomic=True, at=at)
+
+
+def batch(*items, atomic=False):
+    return operations.deduct_batch(items=items, atomic=atomic, at=NOON)
+
+
+@contextmanager
+def impatient():
+    """Wait for a lock no longer than a blink."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '20ms'")
+    yield
+    connection.close()
+
+
+def codes(outcomes):
+    return [getattr(outcome, "code", "paid") for outcome in outcomes]
 
 
 class TestDeductMany:
@@ -55,7 +79,7 @@ class TestDeductMany:
             spend(10),
         )
 
-        assert [getattr(outcome, "code", "paid") for outcome in outcomes] == [
+        assert codes(outcomes) == [
             "paid",
             "insufficient_credits",
             "invalid",
@@ -79,9 +103,19 @@ class TestDeductMany:
     def test_answers_nothing_to_nothing(self):
         assert deduct_all(funded()) == []
 
-    def test_needs_a_balance(self):
-        with pytest.raises(operations.BalanceNotFoundError):
-            operations.deduct_many(owner=somebody(), deductions=[spend(1)], at=NOON)
+    def test_refuses_each_where_there_is_no_balance(self):
+        outcomes = operations.deduct_many(owner=somebody(), deductions=[spend(1), spend(0), spend(2)], at=NOON)
+
+        assert codes(outcomes) == ["balance_not_found", "invalid", "balance_not_found"]
+
+    def test_gives_what_was_refused_already_its_place(self):
+        balance = funded()
+        refused = operations.FeatureNotFoundError(feature="nothing")
+
+        outcomes = deduct_all(balance, spend(1), refused, spend(2))
+
+        assert codes(outcomes) == ["paid", "feature_not_found", "paid"]
+        assert outcomes[1] is refused
 
     def test_takes_once_for_a_key_that_comes_twice(self):
         balance = funded()
@@ -136,3 +170,144 @@ class TestDeductMany:
             deduct_all(balance, *batch)
 
         assert len(run) <= 7
+
+
+class TestDeductManyTogether:
+    def test_takes_all_where_none_is_refused(self):
+        balance = funded()
+
+        outcomes = together(balance, spend(10), spend(20))
+
+        assert [said.balance_after for said in outcomes] == [90, 70]
+        check_sums(balance)
+
+    @pytest.mark.parametrize(
+        ("refused", "code"),
+        [
+            (spend(91), "insufficient_credits"),
+            (spend(0), "invalid"),
+            (Deduction(feature="nothing"), "feature_not_found"),
+            (operations.BalanceNotFoundError(), "balance_not_found"),
+        ],
+    )
+    def test_takes_nothing_where_one_is_refused(self, refused, code):
+        # Credits that have expired meanwhile are not written down either.
+        balance = funded(grants=[(100, None), (5, DAY)])
+
+        with unchanged():
+            outcomes = together(balance, spend(10), refused, spend(20), at=NOON + DAY)
+
+        assert codes(outcomes) == ["batch_aborted", code, "batch_aborted"]
+
+    def test_refuses_each_for_its_own_reason(self):
+        balance = funded(grants=[(10, None)])
+
+        with unchanged():
+            outcomes = together(balance, spend(6), spend(6), spend(4), spend(1))
+
+        assert codes(outcomes) == ["batch_aborted", "insufficient_credits", "batch_aborted", "insufficient_credits"]
+
+    def test_uses_no_key_up_when_it_takes_nothing(self):
+        balance = funded()
+        first, second = spend(60, idempotency_key="a"), spend(60, idempotency_key="b")
+        together(balance, first, second)
+        funded(balance.owner, [(20, None)])
+
+        outcomes = together(balance, first, second)
+
+        assert [said.replayed for said in outcomes] == [False, False]
+        check_sums(balance)
+
+    def test_answers_a_retry_of_all_as_the_first_time(self):
+        balance = funded()
+        batch = [spend(60, idempotency_key="a"), spend(40, idempotency_key="b")]
+        first = together(balance, *batch)
+
+        with unchanged():
+            again = together(balance, *batch)
+
+        assert [(said.pk, said.after, said.replayed) for said in again] == [
+            (said.pk, said.after, True) for said in first
+        ]
+
+    def test_says_of_what_was_written_before_that_it_stands(self):
+        balance = funded()
+        before = deduct(balance, 10, idempotency_key="a")
+
+        with unchanged():
+            stands, twice, again, refused = together(
+                balance,
+                spend(10, idempotency_key="a"),
+                spend(5, idempotency_key="b"),
+                spend(5, idempotency_key="b"),
+                spend(86),
+            )
+
+        assert (stands.pk, stands.replayed) == (before.pk, True)
+        assert codes([twice, again, refused]) == ["batch_aborted", "batch_aborted", "insufficient_credits"]
+        check_sums(balance)
+
+
+class TestDeductBatch:
+    def test_answers_each_in_order_whatever_its_balance(self):
+        one, other = funded(), funded(grants=[(5, None)])
+
+        outcomes = batch(
+            (other.owner, spend(3)),
+            (one.owner, spend(10)),
+            (somebody(), spend(1)),
+            (other.owner, spend(3)),
+            (None, operations.FeatureNotFoundError(feature="nothing")),
+            (one.owner, spend(10)),
+        )
+
+        assert codes(outcomes) == [
+            "paid",
+            "paid",
+            "balance_not_found",
+            "insufficient_credits",
+            "feature_not_found",
+            "paid",
+        ]
+        assert [outcomes[place].balance_after for place in (0, 1, 5)] == [2, 90, 80]
+        for balance in (one, other):
+            check_sums(balance)
+
+    def test_together_lets_other_balances_stand(self):
+        one, other = funded(), funded(grants=[(5, None)])
+
+        outcomes = batch((other.owner, spend(3)), (one.owner, spend(10)), (other.owner, spend(3)), atomic=True)
+
+        assert codes(outcomes) == ["batch_aborted", "paid", "insufficient_credits"]
+        other.refresh_from_db()
+        assert (other.balance, other.sequence) == (5, 1)
+
+    def test_locks_one_balance_after_another_in_order_of_id(self):
+        balances = [funded() for _ in range(3)]
+
+        with statements() as run:
+            batch(*[(balance.owner, spend(1)) for balance in reversed(balances)] * 2)
+
+        locks = [sql for sql in run if "FOR NO KEY UPDATE" in sql]
+        assert len(locks) == 3
+        for balance, lock in zip(sorted(balances, key=lambda balance: balance.pk), locks, strict=True):
+            assert balance.pk.hex in lock
+
+    def test_answers_nothing_to_nothing(self):
+        assert batch() == []
+
+
+@pytest.mark.django_db(transaction=True)
+class TestDeductBatchWhereABalanceIsBusy:
+    @pytest.mark.parametrize("atomic", [True, False])
+    def test_tells_the_fault_for_that_balance_and_serves_the_others(self, atomic):
+        busy, free = funded(), funded()
+        items = [(busy.owner, spend(1)), (free.owner, spend(2)), (busy.owner, spend(0)), (busy.owner, spend(3))]
+
+        with locked_elsewhere(busy), impatient():
+            fault, paid, refused, again = batch(*items, atomic=atomic)
+
+        assert isinstance(fault, OperationalError)
+        assert (again, paid.amount, refused.code) == (fault, -2, "invalid")
+        check_sums(busy)
+        assert (busy.balance, busy.sequence) == (100, 1)

@@ -1,0 +1,110 @@
+import json
+import subprocess
+import sys
+from io import StringIO
+from uuid import uuid4
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from credits import operations
+from credits.models import CreditTransaction
+from tests.factories.credits import deduct, funded
+from tests.factories.identity import AdminFactory, MembershipFactory, UserFactory
+from tests.ledger import stored
+from tests.times import DAY, NOON
+
+pytestmark = pytest.mark.django_db
+
+
+def explain(transaction, *arguments):
+    out = StringIO()
+    call_command("explain_transaction", str(transaction.pk), *arguments, stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def ann():
+    """Somebody with a story: a purchase, a report charged by a hold and refunded, and the purchase reversed."""
+    ann = UserFactory.create(email="ann@example.com")
+    operations.add_credits(owner=ann, amount=60, type="promotion", expires_at=NOON + DAY, at=NOON)
+    bought = operations.add_credits(owner=ann, amount=100, type="purchase", metadata={"order": "4711 ü"}, at=NOON)
+    held = operations.place_hold(owner=ann, feature="ai-generated-report", quantity=2, actor=ann, at=NOON)
+    spent = operations.capture_hold(hold_id=held.pk, actor=ann, idempotency_key="report", at=NOON).transaction
+    assert spent
+    operations.refund_usage(transaction_id=spent.pk, amount=15, reason="A page was missing", actor=ann, at=NOON)
+    operations.reverse_purchase(transaction_id=bought.pk, reason="Chargeback", at=NOON)
+    return ann
+
+
+class TestExplainTransaction:
+    def test_says_everything_in_words(self, ann):
+        _, bought, spent, refund, _ = CreditTransaction.objects.order_by("sequence")
+        first, second = spent.entries.order_by("position")
+
+        assert explain(spent).splitlines() == [
+            f"usage        -80 credits, transaction {spent.pk}",
+            f"number       3 of user {ann.pk}",
+            "balance      160 before, 80 after",
+            "when         2025-03-03T12:00:00Z",
+            "feature      2 of ai-generated-report",
+            "price        40 credits each, in force from 2020-01-01T00:00:00Z",
+            f"entry        -60 on grant {first.grant_id}, promotion until 2025-03-04T12:00:00Z; 0 remain free",
+            f"entry        -20 on grant {second.grant_id}, purchase without expiry; 80 remain free",
+            f"actor        ann@example.com, user, {ann.pk}",
+            f"hold         {spent.hold_id}",
+            "key          report",
+            f"reversed by  {refund.pk}",
+            f"hash         {bytes(spent.hash).hex()}",
+            f"predecessor  {bytes(bought.hash).hex()}",
+        ]
+
+    def test_says_what_it_reverses_why_and_what_became_debt(self, ann):
+        _, bought, spent, refund, reversal = CreditTransaction.objects.order_by("sequence")
+
+        returned, taken = explain(refund), explain(reversal)
+
+        assert f"reverses     {spent.pk}\n" in returned
+        assert "reason       A page was missing\n" in returned
+        assert f"reverses     {bought.pk}\n" in taken
+        assert "entry        -5 on debt\n" in taken
+        assert "actor        nobody in particular" in taken
+        assert 'metadata     {"order": "4711 ü"}\n' in explain(bought)
+
+    def test_names_the_member_for_whom_a_pool_paid(self):
+        seat = MembershipFactory.create()
+        spent = deduct(funded(seat.organization), 5, member=seat.user)
+
+        said = explain(spent)
+
+        assert f"number       2 of organization {seat.organization.pk}\n" in said
+        assert f"member       {seat.user.pk}\n" in said
+
+    def test_answers_in_json_as_the_api_does(self, api, ann):
+        admin = api(AdminFactory.create())
+        recorded = list(CreditTransaction.objects.order_by("sequence"))
+
+        assert [said.type for said in recorded] == ["promotion", "purchase", "usage", "refund", "reversal"]
+        for transaction in recorded:
+            answer = admin.get(f"/api/credits/transactions/{transaction.pk}").json()
+            assert json.loads(explain(transaction, "--json")) == answer
+
+    def test_writes_nothing(self, ann):
+        before = stored()
+
+        explain(CreditTransaction.objects.earliest("sequence"))
+
+        assert stored() == before
+
+    def test_exits_with_1_where_there_is_none(self):
+        with pytest.raises(CommandError, match="no such transaction") as fault:
+            call_command("explain_transaction", str(uuid4()))
+
+        assert fault.value.returncode == 1
+
+    def test_needs_an_id(self):
+        for arguments in (["7"], []):
+            command = [sys.executable, "manage.py", "explain_transaction", *arguments]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 2
+            assert "usage:" in done.stderr

@@ -43,6 +43,14 @@ def refund(usage, amount=None):
     return lambda: operations.refund_usage(transaction_id=usage.pk, amount=amount, reason="r", at=NOON) and "back"
 
 
+def void(grant):
+    return lambda: operations.void_grant(grant_id=grant.pk, reason="By mistake", at=NOON) and "voided"
+
+
+def reverse(bought):
+    return lambda: operations.reverse_purchase(transaction_id=bought.pk, reason="Chargeback", at=NOON) and "reversed"
+
+
 def sound(balance):
     check_sums(balance)
     assert verify_balance(balance.pk).differences == ()
@@ -127,15 +135,50 @@ class TestHoldsUnderContention:
         sound(balance)
         assert (balance.balance, balance.held) == (60, 60)
 
+    def test_are_captured_whole_though_their_grant_is_being_voided(self):
+        for _ in range(ROUNDS):
+            balance = funded()
+            grant = balance.grants.get()
+            held = place(balance)
+
+            outcomes = at_once([void(grant), capture(held)])
+
+            assert outcomes == ["voided", "captured"]
+            sound(balance)
+            assert (balance.balance, balance.held) == (0, 0)
+            moved = dict(balance.transactions.exclude(type="promotion").values_list("type", "amount"))
+            assert moved == {"usage": -60, "void": -40}
+
+    def test_take_an_excess_only_from_what_is_not_voided(self):
+        for _ in range(ROUNDS):
+            balance = funded()
+            held = place(balance)
+
+            outcomes = at_once([void(balance.grants.get()), capture(held, 80)])
+
+            assert outcomes in [["voided", "captured"], ["voided", "insufficient_credits"]]
+            sound(balance)
+            held.refresh_from_db()
+            assert (balance.balance, held.status) == ((0, "captured") if "captured" in outcomes else (60, "open"))
+
+    def test_are_captured_though_their_purchase_is_being_reversed(self):
+        for _ in range(ROUNDS):
+            balance = funded(type="purchase")
+            bought = balance.transactions.get()
+            held = place(balance)
+
+            outcomes = at_once([reverse(bought), capture(held)])
+
+            assert outcomes == ["reversed", "captured"]
+            sound(balance)
+            assert (balance.balance, balance.debt, balance.held) == (-60, 60, 0)
+
     def test_are_not_placed_on_a_grant_that_is_being_voided(self):
         for _ in range(ROUNDS):
             balance = funded()
             grant = balance.grants.get()
 
-            def void(grant=grant):
-                return operations.void_grant(grant_id=grant.pk, reason="By mistake", at=NOON) and "voided"
-
-            outcomes = at_once([void, keep(balance)])
+            outcomes = at_once([void(grant), keep(balance)])
 
             assert outcomes in [["voided", "held"], ["voided", "insufficient_credits"]]
             sound(balance)
@@ -174,10 +217,7 @@ class TestCorrectionsUnderContention:
         balance = funded(type="purchase")
         bought = balance.transactions.get()
 
-        def reverse():
-            return operations.reverse_purchase(transaction_id=bought.pk, reason="Chargeback", at=NOON) and "reversed"
-
-        outcomes = at_once([reverse, pay(balance, 30)] * CALLERS)
+        outcomes = at_once([reverse(bought), pay(balance, 30)] * CALLERS)
 
         assert (outcomes.count("reversed"), outcomes.count("reversal_exceeds_purchase")) == (1, CALLERS - 1)
         sound(balance)
@@ -187,9 +227,57 @@ class TestCorrectionsUnderContention:
         balance = funded()
         grant = balance.grants.get()
 
-        def void():
+        def void_and_tell():
             return operations.void_grant(grant_id=grant.pk, reason="By mistake", at=NOON).transaction is not None
 
-        assert sorted(at_once([void] * CALLERS)) == [False] * 3 + [True]
+        assert sorted(at_once([void_and_tell] * CALLERS)) == [False] * 3 + [True]
         sound(balance)
         assert balance.balance == 0
+
+    def test_extend_what_expires_or_find_it_gone(self):
+        for _ in range(ROUNDS):
+            balance = funded(grants=[(100, 15 * MINUTE)])
+            grant = balance.grants.get()
+
+            def sweep(balance=balance):
+                return operations.expire_credits(balance_ids=[balance.pk], at=LAPSE)["credits"]
+
+            def extend(grant=grant):
+                later = LAPSE + 60 * MINUTE
+                return (
+                    operations.extend_grant(grant_id=grant.pk, expires_at=later, reason="r", at=IN_TIME) and "extended"
+                )
+
+            outcomes = at_once([sweep, extend])
+
+            assert outcomes in [[0, "extended"], [100, "grant_not_extendable"]]
+            sound(balance)
+            assert balance.balance == (100 if "extended" in outcomes else 0)
+
+    def test_adjust_down_no_further_than_what_deductions_leave(self):
+        balance = funded()
+
+        def adjust():
+            return operations.adjust_credits(owner=balance.owner, amount=-30, reason="r", at=NOON) and "adjusted"
+
+        outcomes = at_once([adjust, pay(balance, 30)] * CALLERS)
+
+        assert outcomes.count("insufficient_credits") == 5
+        sound(balance)
+        assert balance.balance == 10
+
+    def test_refund_what_expires_without_losing_track_of_it(self):
+        for _ in range(ROUNDS):
+            balance = funded(grants=[(100, 15 * MINUTE)])
+            usage = deduct(balance, 60)
+
+            def sweep(balance=balance):
+                return operations.expire_credits(balance_ids=[balance.pk], at=LAPSE)["credits"]
+
+            outcomes = at_once([sweep, refund(usage)])
+
+            # Swept first, only the 40 are there to expire, and the refund's 60 leave at once.
+            assert outcomes in [[100, "back"], [40, "back"]]
+            sound(balance)
+            assert balance.balance == 0
+            assert sum(balance.transactions.filter(type="expiry").values_list("amount", flat=True)) == -100

@@ -1,11 +1,6 @@
-import os
-import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 import pytest
 from django.db import connection, transaction
@@ -16,20 +11,9 @@ from fluxori.identity.models import User
 from fluxori.kernel import clock
 from tests.credits.operations.ledger import check_sums, unchanged
 from tests.factories.credits import deduct, funded, somebody
+from tests.processes import WORKING, kill_in_the_middle, python
 from tests.tiers.threads import elsewhere, locked_elsewhere
 from tests.times import MINUTE, NOON, SECOND
-
-PATIENCE = 60
-WORKING = """
-import sys, time, uuid
-import django
-django.setup()
-from credits import operations
-from fluxori.identity.owner import Owner
-with operations.charge(owner=Owner.user(uuid.UUID(sys.argv[1])), amount=60, description="Work", expires_in_seconds=900):
-    print("working", flush=True)
-    time.sleep(600)
-"""
 
 pytestmark = pytest.mark.usefixtures("noon")
 
@@ -250,28 +234,13 @@ class TestChargeCommitted:
             assert said(balance) == (100, 0, 100)
 
 
-def start(balance):
-    database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
-    return subprocess.Popen(
-        [sys.executable, "-c", WORKING, str(balance.pk)],
-        env={**os.environ, "DATABASE_URL": database.geturl()},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 class TestChargeKilled:
     def test_strands_no_credits(self, clock_at):
         balance = funded()
 
-        working = start(balance)
-        try:
-            assert working.stdout.readline() == "working\n"
-        finally:
-            working.send_signal(signal.SIGKILL)
-            working.communicate(timeout=PATIENCE)
+        kill_in_the_middle(python("-c", WORKING, str(balance.pk), "60", "900"))
 
         held = balance.holds.get()
         assert (held.status, held.amount) == ("open", 60)

@@ -1,33 +1,19 @@
-import os
 import signal
-import subprocess
-import sys
 import time
-from urllib.parse import urlsplit
 
 import pytest
-from django.db import connection
 
 from tests.factories.tiers import many_subscribed, month, periods_of
+from tests.processes import PATIENCE, python
 from tests.tiers.tables import check_ledger
 from tests.tiers.threads import locked
 from tiers.models import AllocationRun, MonthlyAllocation
 
 CHUNK = 10
-PATIENCE = 60
 
 
 def start():
-    """Start the command as a scheduler does, in a process of its own, on the database of this test."""
-    database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
-    command = ["allocate_monthly_credits", "--at", month(2).isoformat(), "--chunk", str(CHUNK)]
-    return subprocess.Popen(
-        [sys.executable, "manage.py", *command],
-        env={**os.environ, "DATABASE_URL": database.geturl()},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return python("manage.py", "allocate_monthly_credits", "--at", month(2).isoformat(), "--chunk", str(CHUNK))
 
 
 def wait_for(given):

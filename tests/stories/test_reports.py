@@ -1,0 +1,116 @@
+"""Reports that fail, told in sentences: the customer pays for what she gets, and only once."""
+
+import pytest
+
+from credits import operations, queries
+from credits.verification import verify_balance
+from fluxori.kernel import clock
+from tests.factories.credits import funded, somebody
+from tests.processes import WORKING, kill_in_the_middle, python
+from tests.times import MINUTE, NOON, SECOND
+
+
+class ModelUnavailableError(Exception):
+    """What the model answers on a bad day."""
+
+
+class Customer:
+    """Somebody with 100 credits."""
+
+    def __init__(self):
+        self.user = somebody()
+        self.account = funded(self.user)
+
+    def sees(self):
+        """Return (balance, held, available) as the console shows them now."""
+        now = queries.get_balance(owner=self.user)
+        return now.balance, now.held, now.available
+
+    def history(self):
+        told = queries.get_transaction_history(owner=self.user).order_by("sequence")
+        return [(move.type, move.amount, move.balance_after) for move in told]
+
+    def holds(self):
+        return [(held.status, held.captured) for held in self.account.holds.order_by("id")]
+
+
+class Model:
+    """Fails as often as it is told to, and looks at the customer's credits while it works."""
+
+    def __init__(self, customer, failures):
+        self.customer, self.failures = customer, failures
+        self.seen = []
+
+    def write(self):
+        self.seen.append(self.customer.sees())
+        if len(self.seen) <= self.failures:
+            raise ModelUnavailableError
+        return "the report"
+
+
+@pytest.mark.django_db
+def test_a_report_that_fails_twice_and_succeeds_the_third_time(clock_at):
+    clock_at(NOON)
+    lerato = Customer()
+    model = Model(lerato, failures=2)
+    assert lerato.sees() == (100, 0, 100)
+
+    def report():
+        with operations.charge(owner=lerato.user, actor=lerato.user, feature="ai-generated-report") as charge:
+            return model.write(), charge
+
+    # She asks for a report. Its 40 credits are set aside while the model works; it fails, and they are hers again.
+    with pytest.raises(ModelUnavailableError):
+        report()
+    assert model.seen == [(100, 40, 60)]
+    assert lerato.sees() == (100, 0, 100)
+
+    # A minute later she tries again, with the same luck. Nobody has to give anything back: nothing was taken.
+    clock_at(NOON + MINUTE)
+    with pytest.raises(ModelUnavailableError):
+        report()
+    assert lerato.sees() == (100, 0, 100)
+    assert lerato.history() == [("promotion", 100, 100)]
+
+    # The third time she has her report, and pays for it.
+    clock_at(NOON + 2 * MINUTE)
+    written, charge = report()
+    assert (written, charge.transaction.amount) == ("the report", -40)
+    assert model.seen[1:] == [(100, 40, 60)] * 2
+    assert lerato.sees() == (60, 0, 60)
+
+    # Her history shows one report, not three; the two failures are holds that were released.
+    assert lerato.history() == [("promotion", 100, 100), ("usage", -40, 60)]
+    assert lerato.holds() == [("released", 0), ("released", 0), ("captured", 40)]
+    assert verify_balance(lerato.user.pk).differences == ()
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_a_report_whose_process_is_killed(clock_at):
+    lerato = Customer()
+
+    # Her report is being written in a process of its own when the machine takes it away, and it cannot say goodbye.
+    kill_in_the_middle(python("-c", WORKING, str(lerato.user.pk), "40", "900"))
+    held = lerato.account.holds.get()
+
+    # For a quarter of an hour her 40 credits are still set aside for it, and she can spend the other 60.
+    assert held.expires_at - held.created_at == 15 * MINUTE
+    clock_at(held.expires_at - SECOND)
+    assert lerato.sees() == (100, 40, 60)
+    with pytest.raises(operations.InsufficientCreditsError):
+        operations.deduct_credits(owner=lerato.user, amount=61, description="An insight", at=clock.now())
+
+    # Then they are hers again, to the second, though no sweep has run.
+    clock_at(held.expires_at)
+    assert lerato.sees() == (100, 0, 100)
+
+    # She tries once more and has her report; whoever finds the old hold later cannot charge her for it.
+    with operations.charge(owner=lerato.user, feature="ai-generated-report"):
+        pass
+    assert lerato.sees() == (60, 0, 60)
+    with pytest.raises(operations.HoldClosedError):
+        operations.capture_hold(hold_id=held.pk, at=clock.now())
+    assert lerato.history() == [("promotion", 100, 100), ("usage", -40, 60)]
+    assert lerato.holds() == [("lapsed", 0), ("captured", 40)]
+    assert verify_balance(lerato.user.pk).differences == ()

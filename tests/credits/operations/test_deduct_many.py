@@ -6,6 +6,7 @@ from django.db import OperationalError, connection
 
 from credits import operations
 from credits.operations import Deduction
+from credits.verification import verify_balance
 from tests.credits.operations.ledger import check_sums, statements, unchanged
 from tests.factories.credits import deduct, funded, somebody
 from tests.tiers.threads import locked_elsewhere
@@ -206,6 +207,18 @@ class TestDeductManyTogether:
             outcomes = together(balance, spend(6), spend(6), spend(4), spend(1))
 
         assert codes(outcomes) == ["batch_aborted", "insufficient_credits", "batch_aborted", "insufficient_credits"]
+
+    def test_counts_nothing_of_a_limit_when_it_takes_nothing(self):
+        balance = funded()
+        operations.set_limit(owner=balance.owner, period="day", amount=50, at=NOON)
+
+        with unchanged():
+            outcomes = together(balance, spend(30), spend(30))
+
+        assert codes(outcomes) == ["batch_aborted", "spending_limit_reached"]
+        assert outcomes[1].facts["used"] == 30
+        assert codes(together(balance, spend(30), spend(20))) == ["paid", "paid"]
+        assert verify_balance(balance.pk).differences == ()
 
     def test_uses_no_key_up_when_it_takes_nothing(self):
         balance = funded()

@@ -15,19 +15,21 @@ from django.db import connection, transaction
 
 from credits.models import CreditBalance
 
-RULES = tuple(
-    path.read_text(encoding="utf-8") for path in sorted((Path(__file__).parent / "sql" / "verify").glob("*.sql"))
-)
+_SQL = Path(__file__).parent / "sql" / "verify"
+
+RULES = tuple(path.read_text(encoding="utf-8") for path in sorted(_SQL.glob("*.sql")))
+# Rules that no range of balances can show.
+WHOLE_RULES = tuple(path.read_text(encoding="utf-8") for path in sorted((_SQL / "whole").glob("*.sql")))
 _FIRST = UUID(int=0)
 _LAST = UUID(int=2**128 - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One row that is not as it must be: which rule it breaks, and how, in words."""
+    """One row that is not as it must be: which rule it breaks, and how, in words. A sum over all has no balance."""
 
     rule: str
-    balance_id: UUID
+    balance_id: UUID | None
     kind: str
     row_id: UUID
     words: str
@@ -48,12 +50,23 @@ def verify_balance(balance_id: UUID) -> Findings:
 
 
 def verify_all(*, chunk: int) -> Iterator[Findings]:
-    """Return what each range of about ``chunk`` balances shows, in order of id, rows of no balance included."""
+    """Return what each range of about ``chunk`` balances shows, in order of id, and what all of them together show.
+
+    Rows whose balance is gone are read, too.
+    """
     first = _FIRST
     while (last := _end_of_range(first, chunk)) is not None:
         yield verify_range(first, last)
         first = UUID(int=last.int + 1)
     yield verify_range(first, _LAST)
+    yield verify_whole()
+
+
+def verify_whole() -> Findings:
+    """Return what only the whole ledger shows, in one snapshot: whether the totals are the sums of the roll-ups."""
+    with _snapshot():
+        found = [Difference(*row) for rule in WHOLE_RULES for row in _rows(rule, {})]
+    return Findings(0, 0, tuple(found))
 
 
 def verify_range(first: UUID, last: UUID) -> Findings:
@@ -67,7 +80,7 @@ def verify_range(first: UUID, last: UUID) -> Findings:
         for rule in RULES:
             found += [Difference(*row) for row in _rows(rule, span)]
         [(balances, transactions)] = _rows(_COUNTS, span)
-    return Findings(balances, transactions, tuple(sorted(found, key=lambda d: (d.balance_id, d.rule, d.row_id))))
+    return Findings(balances, transactions, tuple(sorted(found, key=lambda d: (str(d.balance_id), d.rule, d.row_id))))
 
 
 _COUNTS = """

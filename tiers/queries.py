@@ -1,15 +1,17 @@
 """Questions about who is promised what. Nothing here writes or locks."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from itertools import count
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import Count, Q, QuerySet
 
 from fluxori.identity.owner import Owner, OwnerLike
 from tiers.models import MonthlyAllocation, Subscription, Tier
+from tiers.periods import period_start
 
 NO_TIER: dict[str, Any] = {"tier": None, "pending_tier": None, "next_allocation_at": None}
 
@@ -91,3 +93,33 @@ def value_per_credit(price: Decimal, monthly_credits: int) -> Decimal:
     Decimal('0.080000')
     """
     return (price / monthly_credits).quantize(Decimal("0.000001"))
+
+
+class Coming(NamedTuple):
+    """An allocation that lies ahead: ``amount`` whole credits at ``at``."""
+
+    at: datetime
+    amount: int
+    expires_at: datetime | None
+
+
+def coming_allocations(*, owner: OwnerLike, until: datetime) -> list[Coming]:
+    """Return the allocations that will be given before ``until``, by the tier in force now, the next one in front.
+
+    The first is dated in the past while the monthly run is due. None where there is no active subscription.
+    """
+    subscription = Subscription.objects.select_related("tier").filter(pk=Owner.of(owner).id, status="active").first()
+    if subscription is None:
+        return []
+    return list(_coming(subscription, until))
+
+
+def _coming(subscription: Subscription, until: datetime) -> Iterator[Coming]:
+    tier, anchor = subscription.tier, subscription.anchor
+    for period in count(subscription.next_period):
+        starts_at = period_start(anchor, period)
+        if starts_at >= until:
+            return
+        given = subscription.prorated_credits if subscription.high_period == period else 0
+        expires_at = period_start(anchor, period + 1) if tier.rollover == Tier.Rollover.NONE else None
+        yield Coming(starts_at, max(tier.monthly_credits - given, 0), expires_at)

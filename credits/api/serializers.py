@@ -13,6 +13,7 @@ from credits import bounds
 from credits.book import Snapshot
 from credits.limits import PERIODS
 from credits.models import CreditBalance, CreditEntry, CreditGrant, CreditHold, CreditTransaction
+from credits.usage import GROUPS, Forecast
 from fluxori.api.errors import BadInput
 from fluxori.api.fields import Choice, Flag, Id, Metadata, Rand, Text, Timestamp, WholeNumber, refuse
 from fluxori.api.idempotency import Key
@@ -30,6 +31,7 @@ REASONS = (
     "spending_limit_reached",
     "insufficient_credits",
 )
+NO_FORECAST = ("not_enough_history", "no_usage")
 MAX_CODE = 64  # of a feature or of a tier
 OWNER = frozenset({"user_id", "organization_id"})
 
@@ -492,3 +494,51 @@ class FeatureOut(Out):
     name = Text()
     price = WholeNumber(help_text="Whole credits for one unit.")
     unit = Text()
+
+
+class UsageQuery(OwnerQuery):
+    group_by = Choice(GROUPS, default="day")
+    from_ = Timestamp(required=False, help_text="30 days before `to` unless told.")
+    to = Timestamp(required=False, help_text="Up to, and not including; now unless told. At most 366 days in all.")
+
+
+class SumsOut(Out):
+    used = WholeNumber(help_text="By type: what left by it.")
+    refunded = WholeNumber(help_text="Dated when it was refunded. By type: what came by it.")
+    net = WholeNumber(help_text="Used less refunded.")
+    count = WholeNumber(help_text="How many usages there were. By type: how many transactions.")
+
+
+class ShareOut(SumsOut):
+    key = Text(allow_null=True, help_text="The day in UTC, the feature, the member's id or the type; null: none.")
+
+
+class UsageOut(Out):
+    from_ = Timestamp()
+    to = Timestamp()
+    group_by = Choice(GROUPS)
+    results = ShareOut(many=True)
+    total = SumsOut()
+
+
+class ExpiringOut(ExpiryOut):
+    grant_id = Id()
+
+
+class NextAllocationOut(Out):
+    at = Timestamp()
+    amount = WholeNumber()
+
+
+class ForecastOut(Out):
+    as_of = Timestamp()
+    window_days = WholeNumber(help_text="How many days the pace is taken from, at most 30.")
+    burn_per_day = SerializerMethodField(help_text="Credits a day, rounded to two decimal places.")
+    runs_out_at = Timestamp(allow_null=True, help_text="If nothing is added; null: not within 366 days.")
+    runs_out_at_with_allocations = Timestamp(allow_null=True, help_text="With the monthly allocations.")
+    expiring_unused = ExpiringOut(many=True)
+    next_allocation = NextAllocationOut(allow_null=True)
+    reason = Choice(NO_FORECAST, allow_null=True)
+
+    def get_burn_per_day(self, told: Forecast) -> float | None:
+        return None if told.burn_per_day is None else float(round(told.burn_per_day, 2))

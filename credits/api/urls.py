@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from credits.api import batch, corrections, holds, limits, views
+from credits.api import batch, corrections, holds, limits, usage, views
 
 urlpatterns = [
     path("credits/balance", views.BalanceViewSet.as_view({"get": "retrieve"})),
@@ -13,6 +13,8 @@ urlpatterns = [
     path("credits/transactions/<uuid:transaction_id>", views.TransactionViewSet.as_view({"get": "retrieve"})),
     path("credits/grants", views.GrantViewSet.as_view({"get": "list"})),
     path("credits/features", views.FeatureViewSet.as_view({"get": "list"})),
+    path("credits/usage", usage.UsageViewSet.as_view({"get": "retrieve"})),
+    path("credits/forecast", usage.UsageViewSet.as_view({"get": "forecast"})),
     path("credits/balances", views.BalancesViewSet.as_view({"get": "list"})),
     path("credits/holds", holds.HoldViewSet.as_view({"get": "list", "post": "place"})),
     path("credits/holds/<uuid:hold_id>", holds.HoldViewSet.as_view({"get": "retrieve"})),

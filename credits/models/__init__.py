@@ -7,16 +7,21 @@ from credits.models.hold import CreditHold, CreditPin
 from credits.models.limit import SpendingLimit
 from credits.models.request import CreditRequest
 from credits.models.transaction import CreditEntry, CreditTransaction
+from credits.models.usage import CreditFold, CreditRollup, CreditTotal, FoldRun
 
 __all__ = [
     "CreditBalance",
     "CreditEntry",
+    "CreditFold",
     "CreditGrant",
     "CreditHold",
     "CreditPin",
     "CreditRequest",
+    "CreditRollup",
+    "CreditTotal",
     "CreditTransaction",
     "Feature",
     "FeaturePrice",
+    "FoldRun",
     "SpendingLimit",
 ]

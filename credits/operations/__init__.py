@@ -41,6 +41,7 @@ from credits.operations._corrections import (
 )
 from credits.operations._deduct_credits import Deduction, deduct_batch, deduct_credits, deduct_many
 from credits.operations._expire_credits import expire_credits
+from credits.operations._fold_usage import finish_fold, fold_usage
 from credits.operations._holds import Captured, capture_hold, extend_hold, place_hold, release_hold
 from credits.operations._ledger import Answer, Page, opened, opened_many, said
 from credits.operations._limits import Limited, remove_limit, set_limit
@@ -91,6 +92,8 @@ __all__ = [
     "expire_credits",
     "extend_grant",
     "extend_hold",
+    "finish_fold",
+    "fold_usage",
     "give",
     "opened",
     "opened_many",

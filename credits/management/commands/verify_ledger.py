@@ -51,9 +51,9 @@ class Command(BaseCommand):
                 transactions += findings.transactions
                 found += findings.differences
                 for difference in () if quiet else findings.differences:
+                    whose = f" of balance {difference.balance_id}" if difference.balance_id else ""
                     self.stdout.write(
-                        f"{difference.rule}: {difference.kind} {difference.row_id}"
-                        f" of balance {difference.balance_id}: {difference.words}"
+                        f"{difference.rule}: {difference.kind} {difference.row_id}{whose}: {difference.words}"
                     )
                 progress.advance(findings.balances)
         return balances, transactions, found
@@ -62,7 +62,7 @@ class Command(BaseCommand):
         differences = [
             {
                 "rule": difference.rule,
-                "balanceId": str(difference.balance_id),
+                "balanceId": str(difference.balance_id) if difference.balance_id else None,
                 "row": difference.kind,
                 "id": str(difference.row_id),
                 "words": difference.words,

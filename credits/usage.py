@@ -25,6 +25,7 @@ LEAST_HISTORY = 7
 HORIZON = 366 * DAY
 
 _TICK = timedelta(microseconds=1)
+_EARLIEST = datetime.min.replace(tzinfo=UTC) + PERIOD  # the calendar begins there
 _USAGE = (Path(__file__).parent / "sql" / "usage.sql").read_text(encoding="utf-8")
 
 
@@ -84,9 +85,12 @@ def get_usage(
     It is exact whether or not anything is folded. What has expired counts from when it is written, as in the history.
     Without a balance there is no usage.
 
-    :raises InvalidArgumentError: ``in_future`` for a period that has not begun; ``out_of_range`` if ``to`` is not after
-        ``from_``, or the period is longer than 366 days
+    :raises InvalidArgumentError: ``invalid_choice`` for another dimension; ``wrong_type`` for an instant without a time
+        zone; ``in_future`` for a period that has not begun; ``out_of_range`` if ``to`` is not after ``from_``, or the
+        period is longer than 366 days
     """
+    if group_by not in GROUPS:
+        raise errors.InvalidArgumentError.field("group_by", "invalid_choice", f"It is one of {', '.join(GROUPS)}.")
     to, from_ = _period(from_, to, at)
     whose = Owner.of(owner)
     shares = _shares(whose, group_by, from_, to)
@@ -99,9 +103,12 @@ def get_usage(
 
 
 def _period(from_: datetime | None, to: datetime | None, at: datetime) -> tuple[datetime, datetime]:
+    for name, instant in (("from_", from_), ("to", to)):
+        if instant is not None and instant.utcoffset() is None:
+            raise errors.InvalidArgumentError.field(name, "wrong_type", "An aware instant is needed.")
     to = to or at
     if from_ is None:
-        from_ = to - PERIOD
+        from_ = max(to, _EARLIEST) - PERIOD
     if from_ > at:
         raise errors.InvalidArgumentError.field("from_", "in_future", "The period has not begun.")
     if to <= from_:

@@ -169,6 +169,9 @@ class TestGetUsage:
     @pytest.mark.parametrize(
         ("asked", "field", "code"),
         [
+            ({"group_by": "hour"}, "group_by", "invalid_choice"),
+            ({"from_": datetime(2025, 3, 3)}, "from_", "wrong_type"),  # noqa: DTZ001
+            ({"to": datetime(2025, 3, 3)}, "to", "wrong_type"),  # noqa: DTZ001
             ({"from_": NOON + MINUTE, "to": NOON + HOUR}, "from_", "in_future"),
             ({"from_": NOON - HOUR, "to": NOON - HOUR}, "to", "out_of_range"),
             ({"from_": NOON, "to": NOON - HOUR}, "to", "out_of_range"),

@@ -1,5 +1,6 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -7,6 +8,7 @@ import pytest
 from django.db import connection
 
 from credits import operations, verification
+from credits.models import CreditTotal
 from tests.factories.credits import capture, deduct, funded, hold, reverse
 from tests.times import DAY, HOUR, MINUTE, NOON
 
@@ -33,11 +35,19 @@ def ledger(db):
     deduct(debtor, 4)
     reverse(debtor.transactions.get(sequence=1), 10)
     operations.set_limit(owner=debtor.owner, amount=50, period="day", at=NOON)
+    # And one that is folded, but for its last transaction.
+    folded = funded(grants=[(50, None)], unit_price=Decimal("0.10"))
+    deduct(folded, 5)
+    operations.fold_usage(balance_ids=[folded.pk], most=9)
+    deduct(folded, 6)
     transactions = {t.sequence: t for t in balance.transactions.prefetch_related("entries", "opened")}
     assert len(transactions) == 9
     return SimpleNamespace(
         balance=balance.pk,
         debtor=debtor.pk,
+        folded=folded.pk,
+        rollup=folded.rollups.get(type="usage").pk,
+        given=folded.grants.get().pk,
         owed=debtor.entries.get(grant=None).pk,
         lasting=transactions[1].opened.get().pk,
         fleeting=transactions[2].opened.get().pk,
@@ -83,6 +93,8 @@ GRANT = "UPDATE credits_creditgrant SET {} WHERE id = %({})s"
 HOLD = "UPDATE credits_credithold SET {} WHERE id = %({})s"
 PIN = "UPDATE credits_creditpin SET {} WHERE id = %({})s"
 LIMIT = "UPDATE credits_spendinglimit SET {} WHERE id = %({})s"
+ROLLUP = "UPDATE credits_creditrollup SET {} WHERE id = %({})s"
+FOLD = "UPDATE credits_creditfold SET {} WHERE balance_id = %({})s"
 REQUEST = "UPDATE credits_creditrequest SET {} WHERE id = %({})s"
 
 # The rule, the row it must name, what is done to which row, the other rules that must speak too, constraints dropped.
@@ -256,6 +268,19 @@ FALSIFICATIONS = [
     ),
     ("request_names_its_effect", "request", REQUEST, "key = 'another'", "request", "key_is_remembered"),
     ("key_is_remembered", "number5", "DELETE FROM credits_creditrequest WHERE id = %(request)s", "", "", ""),
+    ("rollups_are_the_ledger", "rollup", ROLLUP, "went = went + 1", "rollup", ""),
+    ("rollups_are_the_ledger", "rollup", ROLLUP, "came = came + 1", "rollup", ""),
+    ("rollups_are_the_ledger", "rollup", ROLLUP, "count = count + 1", "rollup", ""),
+    ("rollups_are_the_ledger", "rollup", ROLLUP, "value = value + 0.000001", "rollup", ""),
+    ("rollups_are_the_ledger", "rollup", ROLLUP, "unpriced = unpriced - 1", "rollup", ""),
+    ("rollups_are_the_ledger", "rollup", ROLLUP, "day = day + 1", "rollup", ""),
+    ("rollups_are_the_ledger", "rollup", ROLLUP, "feature_id = 'simple-ai-insight'", "rollup", ""),
+    ("rollups_are_the_ledger", "rollup", ROLLUP, "member_id = %(nobody)s", "rollup", ""),
+    ("rollups_are_the_ledger", "folded", "DELETE FROM credits_creditrollup WHERE id = %(rollup)s", "", "", ""),
+    ("rollups_are_the_ledger", "rollup", FOLD, "sequence = 1", "folded", ""),
+    ("rollups_are_the_ledger", "rollup", FOLD, "sequence = 3", "folded", ""),
+    ("rollups_are_the_ledger", "rollup", GRANT, "unit_price = 0.2", "given", "hash_is_true"),
+    ("folded_within_the_ledger", "folded", FOLD, "sequence = 4", "folded", "rollups_are_the_ledger"),
     ("refers_within_its_balance", "request", REQUEST, "transaction_id = %(nobody)s", "request", ""),
     ("refers_within_its_balance", "request", REQUEST, "hold_id = %(nobody)s", "request", ""),
     ("refers_within_its_balance", "lasting", GRANT, "parent_id = %(nobody)s", "lasting", "hash_is_true"),
@@ -274,7 +299,7 @@ FALSIFICATIONS = [
 @pytest.mark.django_db
 class TestVerifyBalance:
     def test_finds_nothing_wrong_where_nothing_is(self, ledger):
-        assert found_in(ledger.balance, ledger.debtor) == []
+        assert found_in(ledger.balance, ledger.debtor, ledger.folded) == []
 
     @pytest.mark.parametrize(
         "falsification", FALSIFICATIONS, ids=[f"{case[0]}-{case[1]}-{at}" for at, case in enumerate(FALSIFICATIONS)]
@@ -283,7 +308,7 @@ class TestVerifyBalance:
         rule, row, template, change, changed, others, *without = falsification
 
         falsify(ledger, template.format(change, changed), without)
-        found = found_in(ledger.balance, ledger.debtor)
+        found = found_in(ledger.balance, ledger.debtor, ledger.folded)
 
         assert getattr(ledger, row) in {difference.row_id for difference in found if difference.rule == rule}
         assert {difference.rule for difference in found} == {rule, *others.split()}
@@ -310,8 +335,8 @@ class TestVerifyAll:
         for chunk in (1, 2, 3, 100):
             findings = list(verification.verify_all(chunk=chunk))
 
-            assert sum(part.balances for part in findings) == 2
-            assert sum(part.transactions for part in findings) == 12
+            assert sum(part.balances for part in findings) == 3
+            assert sum(part.transactions for part in findings) == 15
 
     def test_finds_rows_whose_balance_is_gone(self, ledger):
         falsify(ledger, "DELETE FROM credits_creditbalance WHERE id = %(debtor)s")
@@ -320,6 +345,40 @@ class TestVerifyAll:
 
         assert {difference.rule for difference in found} == {"refers_within_its_balance"}
         assert {difference.balance_id for difference in found} == {ledger.debtor}
+
+    def test_has_every_rule_of_the_whole_tried_below(self):
+        assert [re.findall(r"^SELECT '(\w+)'", sql, re.MULTILINE) for sql in verification.WHOLE_RULES] == [
+            ["totals_are_the_rollups"]
+        ]
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "went = went + 1",
+            "came = came + 1",
+            "count = 9",
+            "value = 0",
+            "unpriced = 1",
+            "day = day + 1",
+            "type = 'void'",
+        ],
+    )
+    def test_compares_the_totals_with_the_rollups(self, ledger, change):
+        falsify(ledger, f"UPDATE credits_credittotal SET {change} WHERE type = 'usage'")
+        total = CreditTotal.objects.exclude(type="promotion").get().pk
+
+        [*found] = [difference for part in verification.verify_all(chunk=9) for difference in part.differences]
+
+        assert {(difference.rule, difference.balance_id) for difference in found} == {("totals_are_the_rollups", None)}
+        assert total in {difference.row_id for difference in found}
+        assert all(difference.words for difference in found)
+
+    def test_misses_a_total_that_is_not_there(self, ledger):
+        falsify(ledger, "DELETE FROM credits_credittotal WHERE type = 'usage'")
+
+        [found] = verification.verify_whole().differences
+
+        assert found.words.endswith("nothing; the roll-ups have 0 came, 5 went, 1 counted, value -0.500000, unpriced 0")
 
 
 @pytest.mark.django_db(transaction=True)

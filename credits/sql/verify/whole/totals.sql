@@ -5,7 +5,7 @@ WITH due AS (
       FROM credits_creditrollup
      GROUP BY day, type, feature_id
 )
-SELECT 'totals_are_the_rollups', NULL::uuid, 'total', t.id,
+SELECT 'totals_are_the_rollups', NULL::uuid, 'total', coalesce(t.id, '00000000-0000-0000-0000-000000000000'),
        concat(coalesce(t.day, d.day), ' ', coalesce(t.type, d.type), ': ',
               CASE WHEN t.id IS NULL THEN 'nothing' ELSE concat(
                   t.came, ' came, ', t.went, ' went, ', t.count, ' counted, value ', t.value,

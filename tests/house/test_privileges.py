@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from django.db import ProgrammingError, connection, transaction
 
-from credits import operations, queries
+from credits import operations, queries, usage
 from tests.factories.credits import funded
-from tests.times import NOON
+from tests.times import DAY, NOON
 from tiers import operations as tiers
 
 DEPLOY = (Path(__file__).parents[2] / "docs/deploy.md").read_text()
@@ -24,6 +24,9 @@ KEPT = (
     "credits_creditgrant",
     "credits_credithold",
     "credits_spendinglimit",
+    "credits_creditrollup",
+    "credits_credittotal",
+    "credits_creditfold",
     "tiers_subscription",
 )
 
@@ -56,7 +59,10 @@ class TestPrivileges:
         tiers.add_monthly_allocation(owner=balance.owner, at=NOON)
         operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", idempotency_key="once", at=NOON)
 
+        assert operations.fold_usage(balance_ids=[balance.pk], most=9) == {balance.pk: 4}
+
         assert queries.get_balance(owner=balance.owner).balance == 100 + 400 + 400 - 9
+        assert usage.get_usage(owner=balance.owner, at=NOON + DAY).total.used == 9
 
     @pytest.mark.parametrize("table", HISTORY)
     def test_do_not_reach_what_is_written_once(self, table):

@@ -17,15 +17,9 @@ from credits import bounds, burn_order
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class Lasting(Protocol):
+class Lasting(burn_order.Burnable, Protocol):
     """What is looked at in a grant that is there already; ``remaining`` is in whole credits."""
 
-    id: UUID
-    source: str
-    remaining: int
-    priority: int
-    effective_at: datetime
-    expires_at: datetime | None
     roll_cap: int | None
     roll_until: datetime | None
 

@@ -100,8 +100,10 @@ _database = env.database(
     "DATABASE_URL",
     None if PRODUCTION else {"ENGINE": "django.db.backends.postgresql", "NAME": "fluxori", "OPTIONS": {}},
 )
-_waits = (
-    f"-c lock_timeout={env.integer('LOCK_TIMEOUT_MS', 5_000, minimum=1)}"
+# Compiling a statement pays where it runs for seconds; ours run for milliseconds, and would wait for the compiler.
+_session = (
+    "-c jit=off"
+    f" -c lock_timeout={env.integer('LOCK_TIMEOUT_MS', 5_000, minimum=1)}"
     f" -c statement_timeout={env.integer('STATEMENT_TIMEOUT_MS', 30_000, minimum=1)}"
 )
 DATABASES = {
@@ -110,7 +112,7 @@ DATABASES = {
         "ATOMIC_REQUESTS": False,
         "CONN_MAX_AGE": env.integer("CONN_MAX_AGE", 60),
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"options": _waits, "connect_timeout": 10, **_database.get("OPTIONS", {})},  # type: ignore[dict-item]
+        "OPTIONS": {"options": _session, "connect_timeout": 10, **_database.get("OPTIONS", {})},  # type: ignore[dict-item]
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -1,4 +1,4 @@
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -242,11 +242,11 @@ class TestLookAhead:
         outlook = ahead(book.spendable(), spent=0)
         settle(book, NOON + YEAR - timedelta(microseconds=1))
 
-        expired = Counter()
+        expired: defaultdict[datetime, Fraction] = defaultdict(Fraction)
         for recorded in book.transactions:
             if recorded.type == "expiry":
                 expired[recorded.timestamp] -= recorded.amount
-        foreseen = Counter()
+        foreseen: defaultdict[datetime, Fraction] = defaultdict(Fraction)
         for unused in outlook.unused:
             foreseen[unused.at] += unused.amount
         assert foreseen == expired

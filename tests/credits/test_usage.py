@@ -1,5 +1,6 @@
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +18,7 @@ from tests.times import DAY, HOUR, MINUTE, NOON
 pytestmark = pytest.mark.django_db
 
 MIDNIGHT = datetime(2025, 3, 3, tzinfo=UTC)
-WEEK = {"from_": MIDNIGHT, "to": MIDNIGHT + 7 * DAY, "at": MIDNIGHT + 7 * DAY}
+WEEK: dict[str, Any] = {"from_": MIDNIGHT, "to": MIDNIGHT + 7 * DAY, "at": MIDNIGHT + 7 * DAY}
 
 
 def fold(*balances, most=10**6):
@@ -262,7 +263,8 @@ class TestFoldingNeverShows:
         for one, other in periods:
             from_, to = min(one, other), max(one, other) + MINUTE
             within = [move for move in moves if from_ <= move[0] < to]
-            by_day, by_feature = {}, {}
+            by_day: dict[Any, Any] = {}
+            by_feature: dict[Any, Any] = {}
             for moved_at, feature, used, refunded, count in within:
                 for sums, key in ((by_day, str(moved_at.date())), (by_feature, feature)):
                     was = sums.get(key, (0, 0, 0))
@@ -330,7 +332,7 @@ class TestFoldUsage:
         fold(balance)
 
         reversed_ = CreditRollup.objects.get(balance=balance, type="reversal")
-        assert (reversed_.went, reversed_.value, reversed_.unpriced) == (10, -6, -4)
+        assert (reversed_.went, reversed_.value, reversed_.unpriced) == (10, Decimal(-6), -4)
 
 
 class TestTotals:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from credits import operations
@@ -10,7 +12,12 @@ from tests.times import DAY, HOUR, NOON
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 
 FORECAST = "/api/credits/forecast"
-UNKNOWN = {"burnPerDay": None, "runsOutAt": None, "runsOutAtWithAllocations": None, "expiringUnused": []}
+UNKNOWN: dict[str, Any] = {
+    "burnPerDay": None,
+    "runsOutAt": None,
+    "runsOutAtWithAllocations": None,
+    "expiringUnused": [],
+}
 
 
 class TestReadForecast:

@@ -1,6 +1,7 @@
 """Folding while others fold, spend and ask: nothing is lost, nothing counted twice, nobody waits for the fold."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from django.db import connection, transaction
@@ -38,7 +39,7 @@ class TestFoldUsageUnderContention:
         for _ in range(6):
             for _ in range(5):
                 deduct(balance, 1)
-            assert sum(at_once([lambda: fold(balance)] * CALLERS)) == 5 + (balance.sequence == 1)
+            assert sum(at_once([partial(fold, balance)] * CALLERS)) == 5 + (balance.sequence == 1)
             balance.refresh_from_db()
 
         assert CreditFold.objects.get(balance=balance).sequence == balance.sequence == 31
@@ -51,7 +52,7 @@ class TestFoldUsageUnderContention:
             for balance in balances:
                 operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", at=NOON)
                 deduct(balance, 1)
-            at_once([lambda balance=balance: fold(balance) for balance in balances])
+            at_once([partial(fold, balance) for balance in balances])
 
         assert set(CreditTotal.objects.values_list("type", "feature", "went", "count")) == {
             ("promotion", None, 0, CALLERS),

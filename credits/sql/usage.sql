@@ -42,7 +42,7 @@ WITH b AS (
         ON m.balance_id = %(balance)s AND m.sequence > live.after AND m.sequence <= live.upto
 ), keyed AS (
     SELECT CASE %(group_by)s
-               WHEN 'day' THEN day::text
+               WHEN 'day' THEN to_char(day, 'YYYY-MM-DD')
                WHEN 'type' THEN type
                WHEN 'feature' THEN feature_id
                WHEN 'member' THEN coalesce(member_id, %(person)s::uuid)::text END AS key,

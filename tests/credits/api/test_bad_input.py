@@ -381,6 +381,6 @@ class TestBodies:
 
 
 class TestPathsThatAreNotThereYet:
-    @pytest.mark.parametrize("path", ["alerts", "usage", "tier/preview"])
+    @pytest.mark.parametrize("path", ["alerts", "tier/preview"])
     def test_are_problems_too(self, admin, path):
         assert problem_of(admin.post(f"/api/credits/{path}", {})) == (404, "not_found", [])

@@ -29,15 +29,18 @@ def tidy(book: Book, at: datetime) -> None:
     """Put right what a change at ``at`` left behind, so that only what may be spent remains.
 
     Credits of a voided grant leave as ``void``, those of an expired one as ``expiry`` or, at the instant of their
-    expiry and up to the grant's ``roll_cap``, as ``rollover``; whatever can be spent then repays debt first.
+    expiry and up to the grant's ``roll_cap``, as ``rollover``; whatever can be spent then repays debt first. Where
+    several roll over at one instant, they share the largest of their caps.
     """
+    caps = []
     for grant in book.spendable():
-        if grant.remaining == 0:
-            continue  # trimmed on the way, when an earlier one rolled over
         if grant.voided_at is not None:
             book.post("void", at, [Draw(grant, -grant.remaining)], Particulars(description="Credits voided"))
         elif grant.expired(at):
-            _expire(book, grant, at)
+            caps += _expire(book, grant, at)
+    if caps:
+        # Only now: what leaves at this instant anyway is out of the pool, or it would push out credits that may stay.
+        trim(book, max(caps), at)
     if book.debt > 0:
         repay(book, at)
 
@@ -62,43 +65,43 @@ def _next_due(book: Book, at: datetime) -> datetime | None:
     return min(due, default=None)
 
 
-def _expire(book: Book, grant: Grant, at: datetime) -> None:
+def _expire(book: Book, grant: Grant, at: datetime) -> list[int]:
+    """Let what the grant has left expire or roll over, and return the cap under which it rolled, if any of it did."""
     # Credits that come back to a grant after its expiry have missed the instant at which it rolled over.
-    rolled = min(grant.remaining, grant.roll_cap or 0) if grant.expires_at == at else 0
+    cap = grant.roll_cap or 0 if grant.expires_at == at else 0
+    rolled = min(grant.remaining, cap)
     lost = grant.remaining - rolled
     if lost > 0:
         book.post("expiry", at, [Draw(grant, -lost)], Particulars(description="Credits expired"))
-    if rolled > 0:
-        _roll(book, grant, rolled, at)
+    if rolled == 0:
+        return []
+    roll(book, grant, at, until=grant.roll_until)
+    return [cap]
 
 
-def _roll(book: Book, grant: Grant, amount: int, at: datetime) -> None:
+def roll(book: Book, grant: Grant, at: datetime, *, until: datetime | None) -> None:
+    """Move what the grant has remaining to a rollover grant, spendable in ``[at, until)``."""
     rolled = Grant(
         id=uuid7(),
         source="rollover",
-        amount=amount,
+        amount=grant.remaining,
         remaining=0,
         held=0,
         priority=bounds.ROLLOVER_PRIORITY,
         effective_at=at,
-        expires_at=grant.roll_until,
+        expires_at=until,
         unit_price=grant.unit_price,
         feature_id=grant.feature_id,
         parent_id=grant.id,
     )
     said = Particulars(description="Credits rolled over")
-    book.post("rollover", at, [Draw(grant, -amount), Draw(rolled, amount)], said, opened=[rolled])
-    _trim(book, grant.roll_cap or 0, at)
+    draws = [Draw(grant, -grant.remaining), Draw(rolled, grant.remaining)]
+    book.post("rollover", at, draws, said, opened=[rolled])
 
 
-def _trim(book: Book, cap: int, at: datetime) -> None:
+def trim(book: Book, cap: int, at: datetime) -> None:
     """Expire the oldest rolled-over credits beyond ``cap``."""
-    # What leaves at this instant anyway is not in the pool, or it would push out credits that may stay.
-    pool = [
-        grant
-        for grant in book.spendable()
-        if grant.source == "rollover" and grant.voided_at is None and not grant.expired(at)
-    ]
+    pool = [grant for grant in book.spendable() if grant.source == "rollover"]
     excess = sum(grant.remaining for grant in pool) - cap
     for grant in sorted(pool, key=lambda grant: (grant.effective_at, grant.id)):
         trimmed = min(excess, grant.remaining)

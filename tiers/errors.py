@@ -14,3 +14,8 @@ class TierNotFoundError(NotFound):
 class NoSubscriptionError(Conflict):
     code = "no_subscription"
     title = "The balance has no tier"
+
+
+class NoScheduledChangeError(Conflict):
+    code = "no_scheduled_change"
+    title = "No change of tier is scheduled"

@@ -15,11 +15,19 @@ from credits.models.fences import append_only, never
 from fluxori.kernel.ids import uuid7
 
 
+MAX_CAP_PERCENT = 1000
+MAX_ROLLED_MONTHS = 120
+
+
 class Tier(models.Model):
-    """What a subscription promises each month. Its code is its name for ever."""
+    """What a subscription promises each month. Its code is its name for ever.
+
+    Under ``capped`` at least one cap stands, in whole credits or in percent of the monthly credits; elsewhere none.
+    """
 
     class Rollover(models.TextChoices):
         UNLIMITED = "unlimited", "Unlimited: allocated credits stay"
+        CAPPED = "capped", "Capped: up to the cap they roll over when their period ends"
         NONE = "none", "None: a period's credits expire when it ends"
 
     code = models.CharField(
@@ -53,6 +61,27 @@ class Tier(models.Model):
         default=Rollover.UNLIMITED,
         help_text="What becomes of a period's unspent credits. A change touches later grants only.",
     )
+    rollover_cap_credits = models.BigIntegerField(
+        "cap in credits",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(bounds.MAX_CREDITS)],
+        help_text="The most whole credits that may be rolled over and unspent at a time. Of two caps the smaller counts.",
+    )
+    rollover_cap_percent = models.IntegerField(
+        "cap in percent",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_CAP_PERCENT)],
+        help_text="The same as a share of the monthly credits, rounded down.",
+    )
+    rollover_months = models.IntegerField(
+        "rolled credits last",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_ROLLED_MONTHS)],
+        help_text="Months from the end of their period; for ever where nothing stands.",
+    )
     is_public = models.BooleanField("public", default=True, help_text="Whether the API lists it.")
     history: Any = HistoricalRecords()
 
@@ -66,7 +95,35 @@ class Tier(models.Model):
             models.CheckConstraint(
                 name="tiers_tier_price_is_a_range", condition=Q(price_min__gte=0, price_max__gte=F("price_min"))
             ),
-            models.CheckConstraint(name="tiers_tier_rollover_known", condition=Q(rollover__in=["unlimited", "none"])),
+            models.CheckConstraint(
+                name="tiers_tier_rollover_known", condition=Q(rollover__in=["unlimited", "capped", "none"])
+            ),
+            models.CheckConstraint(
+                name="tiers_tier_capped_has_a_cap",
+                condition=Q(rollover="capped")
+                & (Q(rollover_cap_credits__isnull=False) | Q(rollover_cap_percent__isnull=False))
+                | ~Q(rollover="capped")
+                & Q(
+                    rollover_cap_credits__isnull=True,
+                    rollover_cap_percent__isnull=True,
+                    rollover_months__isnull=True,
+                ),
+            ),
+            models.CheckConstraint(
+                name="tiers_tier_caps_in_bounds",
+                condition=(
+                    Q(rollover_cap_credits__isnull=True)
+                    | Q(rollover_cap_credits__gte=1, rollover_cap_credits__lte=bounds.MAX_CREDITS)
+                )
+                & (
+                    Q(rollover_cap_percent__isnull=True)
+                    | Q(rollover_cap_percent__gte=1, rollover_cap_percent__lte=MAX_CAP_PERCENT)
+                )
+                & (
+                    Q(rollover_months__isnull=True)
+                    | Q(rollover_months__gte=1, rollover_months__lte=MAX_ROLLED_MONTHS)
+                ),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -102,6 +159,8 @@ class Subscription(models.Model):
 
     Periods are counted from ``anchor``, which never moves. ``next_period`` is the first period, from 1 on, that the
     monthly run has not yet looked after, and ``next_allocation_at`` the instant at which that period begins.
+    A scheduled change takes effect at ``scheduled_at``, whether or not it is written by then; ``changes`` counts those
+    that are.
     """
 
     class Status(models.TextChoices):
@@ -118,10 +177,7 @@ class Subscription(models.Model):
     next_allocation_at = models.DateTimeField()
     scheduled_tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
     scheduled_at = models.DateTimeField(null=True, blank=True)
-    # The most monthly credits of any tier held in period ``high_period``, and what prorations have given in it.
-    high_period = models.IntegerField(default=0)
-    high_credits = models.BigIntegerField()
-    prorated_credits = models.BigIntegerField(default=0)
+    changes = models.IntegerField(default=0)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -139,10 +195,7 @@ class Subscription(models.Model):
                 name="tiers_subscription_next_after_anchor",
                 condition=Q(next_period__gte=1, next_allocation_at__gt=F("anchor")),
             ),
-            models.CheckConstraint(
-                name="tiers_subscription_high_counts",
-                condition=Q(high_period__gte=0, high_credits__gte=0, prorated_credits__gte=0),
-            ),
+            models.CheckConstraint(name="tiers_subscription_changes_counted", condition=Q(changes__gte=0)),
         ]
         indexes = [
             models.Index(
@@ -160,6 +213,52 @@ class Subscription(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tier_id} of {self.balance_id}"
+
+
+class TierChange(models.Model):
+    """That one balance left one tier for another at an instant, and what proration gave for it. Written once.
+
+    ``number`` counts the changes of one balance, 1, 2, 3. ``high_credits`` is the most monthly credits that its period
+    has known so far, this change included; ``credits`` is what proration granted, 0 where it granted nothing.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    balance = models.ForeignKey(CreditBalance, on_delete=models.PROTECT, related_name="tier_changes", db_index=False)
+    number = models.IntegerField()
+    period = models.IntegerField()
+    at = models.DateTimeField()
+    from_tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="+", db_index=False)
+    to_tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="+", db_index=False)
+    high_credits = models.BigIntegerField()
+    credits = models.BigIntegerField(default=0)
+    transaction = models.ForeignKey(
+        CreditTransaction,
+        on_delete=models.PROTECT,
+        related_name="tier_changes",
+        null=True,
+        db_constraint=False,
+        db_index=False,
+    )
+
+    class Meta:
+        ordering = ["-balance_id", "-number"]
+        constraints = [
+            models.UniqueConstraint(name="tiers_change_numbered", fields=["balance", "number"]),
+            models.CheckConstraint(name="tiers_change_counts", condition=Q(number__gte=1, period__gte=0)),
+            models.CheckConstraint(name="tiers_change_changes", condition=~Q(from_tier=F("to_tier"))),
+            models.CheckConstraint(
+                name="tiers_change_credits_have_transaction",
+                condition=Q(credits__gt=0, transaction__isnull=False) | Q(credits=0, transaction__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="tiers_change_gives_no_more_than_the_highest",
+                condition=Q(high_credits__gte=1, credits__lte=F("high_credits")),
+            ),
+        ]
+        triggers = append_only("change")
+
+    def __str__(self) -> str:
+        return f"{self.from_tier_id} to {self.to_tier_id} of {self.balance_id}"
 
 
 class AllocationRun(models.Model):

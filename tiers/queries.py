@@ -4,30 +4,38 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Case, Count, F, Q, QuerySet, When
 
 from fluxori.identity.owner import Owner, OwnerLike
-from tiers.models import MonthlyAllocation, Subscription, Tier
+from fluxori.kernel import clock
+from tiers.models import MonthlyAllocation, Subscription, Tier, TierChange
 from tiers.periods import period_start
+
+RULES = tuple(
+    path.read_text(encoding="utf-8") for path in sorted((Path(__file__).parent / "sql" / "verify").glob("*.sql"))
+)
+"""What must hold of the tiers, for ``credits.verification`` to try: SQL that returns the rows that break it."""
 
 NO_TIER: dict[str, Any] = {"tier": None, "pending_tier": None, "next_allocation_at": None}
 
 
-def tier_facts(*, owner: OwnerLike) -> dict[str, Any]:
-    """Return what a balance's answer says of its tier, ready for JSON; all None where it has no tier.
+def tier_facts(*, owner: OwnerLike, at: datetime | None = None) -> dict[str, Any]:
+    """Return what a balance's answer says of its tier at ``at``, ready for JSON; all None where it has no tier.
 
-    ``next_allocation_at`` is when the first period begins that the monthly run has not yet looked after: it lies in
-    the past while that run is due.
+    A scheduled change is in it from its instant on, whether or not it is written. ``next_allocation_at`` is when the
+    first period begins that the monthly run has not yet looked after: it lies in the past while that run is due.
+    Without an ``at`` the clock is read.
     """
-    subscription = subscription_of(owner=owner)
+    subscription = subscription_of(owner=owner, at=at)
     return facts(subscription) if subscription else dict(NO_TIER)
 
 
 def facts(subscription: Subscription) -> dict[str, Any]:
-    """Return the tier facts of a subscription at hand."""
+    """Return the tier facts of a subscription at hand, brought up to date."""
     pending = None
     if subscription.scheduled_tier_id and subscription.scheduled_at:
         pending = {"tier": subscription.scheduled_tier_id, "at": subscription.scheduled_at.isoformat()}
@@ -38,9 +46,36 @@ def facts(subscription: Subscription) -> dict[str, Any]:
     }
 
 
-def subscription_of(*, owner: OwnerLike) -> Subscription | None:
-    """Return the owner's subscription, or None."""
-    return Subscription.objects.filter(pk=Owner.of(owner).id).first()
+def subscription_of(*, owner: OwnerLike, at: datetime | None = None) -> Subscription | None:
+    """Return the owner's subscription as it stands at ``at``, or None. Without an ``at`` the clock is read."""
+    found = Subscription.objects.filter(pk=Owner.of(owner).id).first()
+    return found and brought_up(found, at or clock.now())
+
+
+def brought_up(subscription: Subscription, at: datetime) -> Subscription:
+    """Let a change scheduled for ``at`` or earlier take effect on a subscription in memory."""
+    if subscription.scheduled_at is not None and subscription.scheduled_at <= at:
+        assert subscription.scheduled_tier_id is not None
+        subscription.tier_id = subscription.scheduled_tier_id
+        subscription.scheduled_tier_id = subscription.scheduled_at = None
+    return subscription
+
+
+def on_tier(code: str, *, at: datetime) -> QuerySet[Subscription]:
+    """Return the subscriptions that hold this tier at ``at``."""
+    return Subscription.objects.alias(held_tier=_held(at)).filter(held_tier=code)
+
+
+def _held(at: datetime) -> Case:
+    return Case(When(scheduled_at__lte=at, then=F("scheduled_tier")), default=F("tier"))
+
+
+def tier_changes(subscriptions: Collection[Subscription], *, period: int) -> dict[UUID, list[TierChange]]:
+    """Return for each subscription its changes of tier from ``period`` on, in the order they were made."""
+    found: dict[UUID, list[TierChange]] = {subscription.pk: [] for subscription in subscriptions}
+    for change in TierChange.objects.filter(balance__in=list(found), period__gte=period).order_by("balance", "number"):
+        found[change.balance_id].append(change)
+    return found
 
 
 def public_tiers() -> QuerySet[Tier]:
@@ -56,17 +91,17 @@ def is_tier(code: str) -> bool:
 def due(*, at: datetime, tier: str | None = None, after: UUID | None = None) -> QuerySet[Subscription]:
     """Return the active subscriptions with a period begun by ``at`` that the monthly run has not looked after.
 
-    In order of the balance's id, from beyond ``after``.
+    In order of the balance's id, from beyond ``after``; of ``tier`` are those that hold it at ``at``.
     """
-    only = Q(tier=tier) if tier else Q()
+    rows = on_tier(tier, at=at) if tier else Subscription.objects.all()
     beyond = Q(pk__gt=after) if after else Q()
-    return Subscription.objects.filter(only, beyond, status="active", next_allocation_at__lte=at).order_by("pk")
+    return rows.filter(beyond, status="active", next_allocation_at__lte=at).order_by("pk")
 
 
 def due_by_tier(*, at: datetime, tier: str | None = None) -> dict[str, int]:
     """Return how many subscriptions of each tier are due."""
-    counted = due(at=at, tier=tier).order_by().values_list("tier").annotate(Count("pk"))
-    return dict(counted.order_by("tier"))
+    counted = due(at=at, tier=tier).order_by().annotate(held_tier=_held(at)).values_list("held_tier").annotate(Count("pk"))
+    return dict(counted.order_by("held_tier"))
 
 
 def allocated_periods(subscriptions: Collection[Subscription]) -> set[tuple[UUID, int]]:
@@ -79,10 +114,10 @@ def allocated_periods(subscriptions: Collection[Subscription]) -> set[tuple[UUID
     return set(found.values_list("balance", "period"))
 
 
-def tier_facts_of(balance_ids: Iterable[UUID]) -> dict[UUID, dict[str, Any]]:
-    """Return the tier facts of many balances, read at once."""
-    ids = list(balance_ids)
-    found = {row.pk: facts(row) for row in Subscription.objects.filter(pk__in=ids)}
+def tier_facts_of(balance_ids: Iterable[UUID], *, at: datetime | None = None) -> dict[UUID, dict[str, Any]]:
+    """Return the tier facts of many balances at ``at``, read at once. Without an ``at`` the clock is read."""
+    ids, at = list(balance_ids), at or clock.now()
+    found = {row.pk: facts(brought_up(row, at)) for row in Subscription.objects.filter(pk__in=ids)}
     return {key: found.get(key, NO_TIER) for key in ids}
 
 

@@ -11,6 +11,8 @@ from credits.models import CreditHold, CreditTransaction
 from fluxori.api.fields import Choice, Id, Text, Timestamp, WholeNumber
 from fluxori.api.filters import Filters, Wire
 from fluxori.api.names import camel
+from fluxori.kernel import clock
+from tiers.queries import on_tier
 
 _OWNER = {camel(name) for name in OWNER}
 
@@ -55,7 +57,10 @@ class HoldFilters(OfOneOwner):
 
 
 class BalanceFilters(Filters):
-    tier = Wire(Text(max_length=MAX_CODE), field_name="subscription__tier")
+    tier = Wire(Text(max_length=MAX_CODE), method="on_tier")
     max_available = Wire(
         WholeNumber(min_value=0, max_value=bounds.MAX_CREDITS), field_name="available", lookup_expr="lte"
     )
+
+    def on_tier(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:  # noqa: ARG002 - their signature
+        return queryset.filter(pk__in=on_tier(value, at=clock.now()).values("pk"))

@@ -27,7 +27,7 @@ from credits.errors import (
     SpendingSuspendedError,
     TransactionNotFoundError,
 )
-from credits.operations._add_credits import add_credits, give
+from credits.operations._add_credits import add_credits, give, give_rolled
 from credits.operations._answers import transaction_of
 from credits.operations._arguments import Arguments
 from credits.operations._charge import Charge, charge
@@ -95,6 +95,7 @@ __all__ = [
     "finish_fold",
     "fold_usage",
     "give",
+    "give_rolled",
     "opened",
     "opened_many",
     "place_hold",

@@ -11,6 +11,7 @@ from credits.operations._arguments import Arguments, canonical_json
 from credits.operations._ledger import Answer, Page, opened, said
 from credits.operations._requests import Request, ask
 from credits.operations._whole import whole
+from credits.settling import roll, trim
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from fluxori.kernel.ids import uuid7
@@ -122,3 +123,18 @@ def give(
     if repaid:
         draws.append(Draw(None, repaid))
     return page.book.post(kind, page.at, draws, said(request, **facts), opened=[grant])
+
+
+def give_rolled(
+    page: Page, request: Request, *, amount: int, cap: int, until: datetime | None, facts: dict[str, Any]
+) -> Transaction:
+    """Plan an allocation of a period that is over: at once it rolls over, spendable up to ``until``.
+
+    Debt takes its part first; beyond ``cap`` the oldest rolled-over credits are trimmed, as at any rollover.
+    """
+    recorded = give(page, request, amount=amount, kind="allocation", terms={}, facts=facts)
+    [grant] = recorded.opened
+    if grant.remaining > 0:
+        roll(page.book, grant, page.at, until=until)
+        trim(page.book, cap, page.at)
+    return recorded

@@ -10,8 +10,6 @@ from credits.admin.read_only import credits_said, instant_said
 from fluxori.identity.models import Organization, User
 from tiers import operations, queries
 from tiers.models import MonthlyAllocation, Subscription
-from tiers.operations import Promise
-from tiers.periods import period_at
 
 
 class AllocateMonth(Act):
@@ -22,17 +20,18 @@ class AllocateMonth(Act):
     form_class = ActForm
 
     def plan(self, whom: User | Organization, asked: dict[str, Any], at: datetime) -> Plan:
-        subscription = queries.subscription_of(owner=whom)
+        subscription = queries.subscription_of(owner=whom, at=at)
         if subscription is None or subscription.status != Subscription.Status.ACTIVE:
             raise operations.NoSubscriptionError()
-        promise = Promise.of(subscription, subscription.tier, period_at(subscription.anchor, at))
+        tenure = operations.tenure_of(subscription, at=at)
+        promise = tenure.promise(tenure.period_at(at))
         earlier = MonthlyAllocation.objects.filter(balance=whom.pk, period=promise.period).first()
         amount = 0 if earlier else promise.credits
         before = ledger.get_balance(owner=whom, at=at).balance
         facts = [
             ("To", str(whom)),
             ("Balance", change_said(before, before + amount)),
-            ("Tier", str(subscription.tier)),
+            ("Tier", str(promise.tier)),
             ("Month", f"{instant_said(promise.starts_at)} to {instant_said(promise.ends_at)}"),
             ("Reason", asked["reason"]),
         ]

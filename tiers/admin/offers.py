@@ -11,15 +11,29 @@ from credits.admin.read_only import credits_said
 from tiers.models import RecoveryCost, Tier
 
 
+CAPS = ("rollover_cap_credits", "rollover_cap_percent", "rollover_months")
+
+
 class TierForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A tier, whose prices are a range."""
+    """A tier, whose prices are a range, and whose caps belong to one policy of rollover."""
 
     def clean(self) -> dict[str, Any]:
         said: dict[str, Any] = super().clean() or {}
         lowest, highest = said.get("price_min"), said.get("price_max")
         if lowest is not None and highest is not None and highest < lowest:
             self.add_error("price_max", "The highest price cannot be below the lowest.")
+        if said.get("rollover") == Tier.Rollover.CAPPED:
+            self._need_a_cap(said)
+        else:
+            for name in CAPS:
+                if said.get(name) is not None:
+                    self.add_error(name, "It belongs to the capped policy only.")
         return said
+
+    def _need_a_cap(self, said: dict[str, Any]) -> None:
+        asked = (name in self.errors or said.get(name) is not None for name in CAPS[:2])
+        if not any(asked):
+            self.add_error("rollover_cap_credits", "The capped policy needs a cap: in credits, in percent, or both.")
 
 
 @admin.register(Tier)
@@ -28,7 +42,7 @@ class TierAdmin(HistoryAdmin):
     list_display = ["code", "name", "credits_a_month", "price", "per_credit", "rollover", "is_public"]
     list_filter = ["is_public", "rollover"]
     search_fields = ["code", "name"]
-    fields = ["code", "name", "monthly_credits", ("price_min", "price_max"), "rollover", "is_public"]
+    fields = ["code", "name", "monthly_credits", ("price_min", "price_max"), "rollover", CAPS, "is_public"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Tier | None = None) -> list[str]:
         return ["code"] if obj else []

@@ -24,7 +24,6 @@ class SubscriptionAdmin(OwnedAdmin):
         ("tier", "status"),
         ("anchor", "next_period", "next_allocation_at"),
         ("scheduled_tier", "scheduled_at"),
-        ("high_period", "high_credits", "prorated_credits"),
         "created_at",
         "allocated",
     ]

@@ -1,23 +1,36 @@
 """The only code that writes subscriptions and allocations; it enters the ledger through ``credits.operations``."""
 
-from tiers.errors import NoSubscriptionError, TierNotFoundError
+from tiers.errors import NoScheduledChangeError, NoSubscriptionError, TierNotFoundError
 from tiers.operations._add_monthly_allocation import add_monthly_allocation
 from tiers.operations._allocate_due import Totals, allocate_due, count_due, finish_run, start_run
 from tiers.operations._initialize_balance import initialize_balance
 from tiers.operations._promise import Promise, Result
-from tiers.operations._update_subscription_tier import update_subscription_tier
+from tiers.operations._tenure import tenure_of
+from tiers.operations._update_subscription_tier import (
+    Preview,
+    cancel_scheduled_change,
+    preview_subscription_tier,
+    prorate,
+    update_subscription_tier,
+)
 
 __all__ = [
+    "NoScheduledChangeError",
     "NoSubscriptionError",
+    "Preview",
     "Promise",
     "Result",
     "TierNotFoundError",
     "Totals",
     "add_monthly_allocation",
     "allocate_due",
+    "cancel_scheduled_change",
     "count_due",
     "finish_run",
     "initialize_balance",
+    "preview_subscription_tier",
+    "prorate",
     "start_run",
+    "tenure_of",
     "update_subscription_tier",
 ]

@@ -8,8 +8,9 @@ from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from tiers import errors, queries
 from tiers.models import MonthlyAllocation, Subscription
-from tiers.operations._promise import Promise, Result, allocation_row, describe, keep, result_of
-from tiers.periods import period_at, period_start
+from tiers.operations._promise import Result, allocation_row, describe, keep, result_of
+from tiers.operations._tenure import tenure_of, write
+from tiers.periods import period_start
 
 
 def add_monthly_allocation(
@@ -22,6 +23,7 @@ def add_monthly_allocation(
 ) -> Result:
     """Give the balance its tier's credits for the period that contains ``at``, period 0 included, exactly once.
 
+    The tier is the one held at ``at``; what proration has given in the period already is not given again.
     Where the period has its credits already, the first transaction is the answer and ``allocated`` is False.
 
     :raises InvalidArgumentError: for arguments that could never be right
@@ -42,30 +44,24 @@ def _add(owner: Owner, reason: str, request: ledger.Request, at: datetime | None
         replayed = page.replay(request)
         if replayed is not None:
             return replayed
-        subscription = Subscription.objects.select_related("tier").filter(pk=owner.id, status="active").first()
+        subscription = Subscription.objects.filter(pk=owner.id, status="active").first()
         if subscription is None:
             raise errors.NoSubscriptionError()
-        promise = Promise.of(subscription, subscription.tier, period_at(subscription.anchor, page.at))
+        tenure = tenure_of(subscription, at=page.at)
+        promise = tenure.promise(tenure.period_at(page.at))
         earlier = MonthlyAllocation.objects.filter(balance=owner.id, period=promise.period).first()
         if earlier is not None:
             facts = {**queries.facts(subscription), "allocated": False}
             return page.repeat(request, transaction_id=earlier.transaction_id, alongside=facts)
         recorded = (
-            keep(
-                page,
-                request,
-                promise,
-                amount=promise.credits,
-                description=describe(subscription.tier, promise),
-                reason=reason,
-            )
+            keep(page, request, promise, amount=promise.credits, description=describe(promise), reason=reason)
             if promise.credits
             else None
         )
-        allocation_row(page, subscription.tier, promise, recorded, None).save(force_insert=True)
+        allocation_row(page, promise, recorded, None).save(force_insert=True)
         if subscription.next_period == promise.period:
             subscription.next_period += 1
             subscription.next_allocation_at = period_start(subscription.anchor, subscription.next_period)
-            subscription.save(update_fields=["next_period", "next_allocation_at"])
+        write([tenure])
         facts = {**queries.facts(subscription), "allocated": True}
         return page.record(request, transaction=recorded, alongside=facts)

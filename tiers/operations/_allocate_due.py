@@ -1,18 +1,17 @@
 """The monthly allocation of many balances: the same rule as for one, a chunk at a time."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from django.db import connection
-
 from credits import operations as ledger
 from tiers import queries
-from tiers.models import AllocationRun, MonthlyAllocation, Subscription, Tier
+from tiers.models import AllocationRun, MonthlyAllocation, Subscription
 from tiers.operations._promise import Promise, allocation_row, describe, keep
-from tiers.periods import period_at, period_start
+from tiers.operations._tenure import Tenure, tenures, write
+from tiers.periods import period_start
 
 _KEPT_REFUSALS = 100
 
@@ -39,44 +38,34 @@ class Totals:
 def allocate_due(*, balance_ids: Collection[UUID], at: datetime, run: UUID | None = None) -> Totals:
     """Give these balances every period from 1 on that has begun by ``at`` and was not looked after yet.
 
-    A missed period that is already over, under a tier whose credits expire with their period, is recorded as skipped.
-    Commits once for all of them. Repeating it, at once or beside another, gives nothing twice: each balance's lock is
-    taken first, and (balance, period) is unique.
+    Each period follows the tier last held in it. A missed one that is already over brings what would have rolled over;
+    where nothing would have, it is recorded as skipped. Commits once for all of them. Repeating it, at once or beside
+    another, gives nothing twice: each balance's lock is taken first, and (balance, period) is unique.
     """
     totals = Totals()
-    tiers = Tier.objects.in_bulk()
     with ledger.opened_many(balance_ids, at=at) as pages:
         # Read after the locks: a twin run may have looked after some of them while we waited.
         subscriptions = list(queries.due(at=at).filter(pk__in=balance_ids))
         known = queries.allocated_periods(subscriptions)
+        found = tenures(subscriptions, at=at)
         rows: list[MonthlyAllocation] = []
-        for subscription in subscriptions:
-            tier = tiers[subscription.tier_id]
-            rows += _allocate(pages[subscription.pk], subscription, tier, known=known, at=at, run=run, totals=totals)
+        for key, tenure in found.items():
+            rows += _allocate(pages[key], tenure, known=known, at=at, run=run, totals=totals)
         totals.subscriptions = len(subscriptions)
         MonthlyAllocation.objects.bulk_create(rows)
-        _advance(subscriptions)
+        write(found.values())
     return totals
-
-
-def missing(subscription: Subscription, tier: Tier, known: set[tuple[UUID, int]], at: datetime) -> Iterator[Promise]:
-    """Yield the periods begun by ``at``, from the subscription's next one on, that are not recorded yet."""
-    for period in range(subscription.next_period, period_at(subscription.anchor, at) + 1):
-        if (subscription.pk, period) not in known:
-            yield Promise.of(subscription, tier, period)
 
 
 def count_due(*, subscriptions: Iterable[Subscription], at: datetime) -> Totals:
     """Return what :func:`allocate_due` would do for these subscriptions, from a look without locks."""
     totals = Totals()
     due = list(subscriptions)
-    tiers = Tier.objects.in_bulk()
     known = queries.allocated_periods(due)
-    for subscription in due:
-        tier = tiers[subscription.tier_id]
+    for tenure in tenures(due, at=at).values():
         totals.subscriptions += 1
-        for promise in missing(subscription, tier, known, at):
-            _count(totals, tier, promise, 0 if promise.over(at) else promise.credits)
+        for promise in tenure.missing(known, at):
+            _count(totals, promise, promise.due(at))
     return totals
 
 
@@ -99,8 +88,7 @@ def finish_run(*, run: AllocationRun, totals: Totals, status: str, finished_at: 
 
 def _allocate(
     page: ledger.Page,
-    subscription: Subscription,
-    tier: Tier,
+    tenure: Tenure,
     *,
     known: set[tuple[UUID, int]],
     at: datetime,
@@ -109,40 +97,22 @@ def _allocate(
 ) -> list[MonthlyAllocation]:
     request = ledger.ask("allocate_monthly_credits", actor=None, key=None)
     rows = []
-    for promise in missing(subscription, tier, known, at):
-        recorded = (
-            keep(page, request, promise, amount=promise.credits, description=describe(tier, promise))
-            if promise.credits and not promise.over(page.at)
-            else None
-        )
-        rows.append(allocation_row(page, tier, promise, recorded, run))
-        _count(totals, tier, promise, recorded.amount if recorded else 0)
+    for promise in tenure.missing(known, at):
+        amount = promise.due(page.at)
+        recorded = keep(page, request, promise, amount=amount, description=describe(promise)) if amount else None
+        rows.append(allocation_row(page, promise, recorded, run))
+        _count(totals, promise, amount)
         page.touch()
-    subscription.next_period = period_at(subscription.anchor, at) + 1
+    subscription = tenure.subscription
+    subscription.next_period = tenure.period_at(at) + 1
     subscription.next_allocation_at = period_start(subscription.anchor, subscription.next_period)
     return rows
 
 
-def _count(totals: Totals, tier: Tier, promise: Promise, given: int) -> None:
+def _count(totals: Totals, promise: Promise, given: int) -> None:
+    code = promise.tier.code
     if given or not promise.credits:
-        totals.allocated[tier.code] += 1
-        totals.credits[tier.code] += given
+        totals.allocated[code] += 1
+        totals.credits[code] += given
     else:
-        totals.skipped[tier.code] += 1
-
-
-def _advance(subscriptions: list[Subscription]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE tiers_subscription AS s
-               SET next_period = v.next_period, next_allocation_at = v.next_allocation_at
-              FROM unnest(%s::uuid[], %s::int[], %s::timestamptz[]) AS v (id, next_period, next_allocation_at)
-             WHERE s.balance_id = v.id
-            """,
-            [
-                [subscription.pk for subscription in subscriptions],
-                [subscription.next_period for subscription in subscriptions],
-                [subscription.next_allocation_at for subscription in subscriptions],
-            ],
-        )
+        totals.skipped[code] += 1

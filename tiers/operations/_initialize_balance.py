@@ -57,13 +57,13 @@ def _initialize(
             tier=tier,
             anchor=page.at,
             next_allocation_at=period_start(page.at, 1),
-            high_credits=tier.monthly_credits,
             created_at=page.at,
         )
+        page.book.last_at = page.at
         promise = Promise.of(subscription, tier, 0)
         amount = tier.monthly_credits if initial_balance is None else initial_balance
         recorded = (
-            keep(page, request, promise, amount=amount, description=f"Initial {describe(tier, promise)}")
+            keep(page, request, promise, amount=amount, description=f"Initial {describe(promise)}")
             if amount
             else None
         )

@@ -1,10 +1,11 @@
 """Whether the ledger is what it says it is: every invariant, and the hash chain, as rules over ranges of balances.
 
 A rule is SQL in ``sql/verify``; each returns the exact rows that break it, and nothing where all is well. Nothing here
-writes or locks, and each range is read from one snapshot, so a system at work gives no false alarm.
+writes or locks, and each range is read from one snapshot, so a system at work gives no false alarm. Whoever builds on
+the ledger hands in rules of its own, ``also`` to be tried in the same snapshot.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,21 +45,21 @@ class Findings:
     differences: tuple[Difference, ...]
 
 
-def verify_balance(balance_id: UUID) -> Findings:
+def verify_balance(balance_id: UUID, *, also: Sequence[str] = ()) -> Findings:
     """Return what one balance shows."""
-    return verify_range(balance_id, balance_id)
+    return verify_range(balance_id, balance_id, also=also)
 
 
-def verify_all(*, chunk: int) -> Iterator[Findings]:
+def verify_all(*, chunk: int, also: Sequence[str] = ()) -> Iterator[Findings]:
     """Return what each range of about ``chunk`` balances shows, in order of id, and what all of them together show.
 
     Rows whose balance is gone are read, too.
     """
     first = _FIRST
     while (last := _end_of_range(first, chunk)) is not None:
-        yield verify_range(first, last)
+        yield verify_range(first, last, also=also)
         first = UUID(int=last.int + 1)
-    yield verify_range(first, _LAST)
+    yield verify_range(first, _LAST, also=also)
     yield verify_whole()
 
 
@@ -69,7 +70,7 @@ def verify_whole() -> Findings:
     return Findings(0, 0, tuple(found))
 
 
-def verify_range(first: UUID, last: UUID) -> Findings:
+def verify_range(first: UUID, last: UUID, *, also: Sequence[str] = ()) -> Findings:
     """Return what the balances from ``first`` to ``last``, both included, show in one snapshot.
 
     Inside a caller's own transaction it sees what that transaction sees.
@@ -77,7 +78,7 @@ def verify_range(first: UUID, last: UUID) -> Findings:
     found = []
     span = {"first": first, "last": last}
     with _snapshot():
-        for rule in RULES:
+        for rule in (*RULES, *also):
             found += [Difference(*row) for row in _rows(rule, span)]
         [(balances, transactions)] = _rows(_COUNTS, span)
     return Findings(balances, transactions, tuple(sorted(found, key=lambda d: (str(d.balance_id), d.rule, d.row_id))))

@@ -14,7 +14,6 @@ from credits.models import CreditBalance, CreditTransaction
 from credits.models.fences import append_only, never
 from fluxori.kernel.ids import uuid7
 
-
 MAX_CAP_PERCENT = 1000
 MAX_ROLLED_MONTHS = 120
 
@@ -66,7 +65,7 @@ class Tier(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(bounds.MAX_CREDITS)],
-        help_text="The most whole credits that may be rolled over and unspent at a time. Of two caps the smaller counts.",
+        help_text="The most whole credits that may be rolled over at a time. Of two caps the smaller counts.",
     )
     rollover_cap_percent = models.IntegerField(
         "cap in percent",
@@ -119,10 +118,7 @@ class Tier(models.Model):
                     Q(rollover_cap_percent__isnull=True)
                     | Q(rollover_cap_percent__gte=1, rollover_cap_percent__lte=MAX_CAP_PERCENT)
                 )
-                & (
-                    Q(rollover_months__isnull=True)
-                    | Q(rollover_months__gte=1, rollover_months__lte=MAX_ROLLED_MONTHS)
-                ),
+                & (Q(rollover_months__isnull=True) | Q(rollover_months__gte=1, rollover_months__lte=MAX_ROLLED_MONTHS)),
             ),
         ]
 

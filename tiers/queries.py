@@ -100,8 +100,8 @@ def due(*, at: datetime, tier: str | None = None, after: UUID | None = None) -> 
 
 def due_by_tier(*, at: datetime, tier: str | None = None) -> dict[str, int]:
     """Return how many subscriptions of each tier are due."""
-    counted = due(at=at, tier=tier).order_by().annotate(held_tier=_held(at)).values_list("held_tier").annotate(Count("pk"))
-    return dict(counted.order_by("held_tier"))
+    held = due(at=at, tier=tier).order_by().annotate(held_tier=_held(at)).values_list("held_tier")
+    return dict(held.annotate(Count("pk")).order_by("held_tier"))
 
 
 def allocated_periods(subscriptions: Collection[Subscription]) -> set[tuple[UUID, int]]:

@@ -7,12 +7,14 @@ from typing import Any
 from credits import verification
 from credits.models import CreditBalance
 from tests.credits.operations.ledger import unchanged
-from tiers.models import AllocationRun, MonthlyAllocation, Subscription
+from tiers import queries
+from tiers.models import AllocationRun, MonthlyAllocation, Subscription, TierChange
 
 
 def _rows() -> list[list[tuple[Any, ...]]]:
     return [
-        list(model.objects.order_by("pk").values_list()) for model in (Subscription, MonthlyAllocation, AllocationRun)
+        list(model.objects.order_by("pk").values_list())
+        for model in (Subscription, TierChange, MonthlyAllocation, AllocationRun)
     ]
 
 
@@ -26,7 +28,7 @@ def unwritten() -> Iterator[None]:
 
 
 def check_ledger() -> None:
-    """Every invariant of every balance, and the hash chain."""
-    findings = list(verification.verify_all(chunk=1000))
+    """Every invariant of every balance and its tier, and the hash chain."""
+    findings = list(verification.verify_all(chunk=1000, also=queries.RULES))
     assert [difference for found in findings for difference in found.differences] == []
     assert sum(found.balances for found in findings) == CreditBalance.objects.count() > 0

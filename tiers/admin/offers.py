@@ -10,7 +10,6 @@ from credits.admin.dated import DatedAdmin, HistoryAdmin
 from credits.admin.read_only import credits_said
 from tiers.models import RecoveryCost, Tier
 
-
 CAPS = ("rollover_cap_credits", "rollover_cap_percent", "rollover_months")
 
 

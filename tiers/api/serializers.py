@@ -7,9 +7,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework.serializers import SerializerMethodField
 
 from credits.api.serializers import MAX_CODE, BalanceOut, Count, OwnerIn, WrittenOut, rand
-from fluxori.api.fields import Choice, Flag, Text, WholeNumber
+from fluxori.api.fields import Choice, Flag, Text, Timestamp, WholeNumber
 from fluxori.api.serializers import Out
 from tiers.models import Tier
+from tiers.operations import EFFECTIVE, PRORATION, Preview
 from tiers.queries import value_per_credit
 
 
@@ -22,8 +23,41 @@ class InitializeIn(OwnerIn):
 
 class TierChangeIn(OwnerIn):
     tier = Text(max_length=MAX_CODE)
-    effective = Choice(["now"], required=False)
-    proration = Choice(["none"], required=False)
+    effective = Choice(EFFECTIVE, required=False, help_text="Default now; the next period begins by itself.")
+    proration = Choice(PRORATION, required=False, help_text="Default none; a difference is granted at once, only now.")
+
+
+class ChangedOut(BalanceOut):
+    """The balance after a change of tier, and the grant where one was made."""
+
+    transaction = WrittenOut(required=False, help_text="Only where credits were granted.")
+
+    @classmethod
+    def of(cls, instance: Any) -> dict[str, Any]:
+        told = super().of(instance)
+        if told["transaction"] is None:
+            del told["transaction"]
+        return told
+
+
+class NextAllocationOut(Out):
+    at = Timestamp()
+    amount = WholeNumber()
+
+
+class PreviewOut(Out):
+    """What a change of tier would do now."""
+
+    from_tier = Text()
+    to_tier = Text()
+    effective_at = Timestamp()
+    grant_now = WholeNumber()
+    next_allocation = SerializerMethodField()
+    balance_after = WholeNumber()
+
+    @extend_schema_field(NextAllocationOut(allow_null=True))
+    def get_next_allocation(self, told: Preview) -> dict[str, Any] | None:
+        return told.next_allocation and dict(zip(("at", "amount"), told.next_allocation, strict=True))
 
 
 class AllocatedOut(BalanceOut):

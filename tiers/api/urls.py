@@ -8,5 +8,7 @@ urlpatterns = [
     path("tiers", views.TierViewSet.as_view({"get": "list"})),
     path("credits/initialize", views.SubscriptionViewSet.as_view({"post": "initialize"})),
     path("credits/tier", views.SubscriptionViewSet.as_view({"put": "update"})),
+    path("credits/tier/preview", views.SubscriptionViewSet.as_view({"post": "preview"})),
+    path("credits/tier/scheduled", views.SubscriptionViewSet.as_view({"delete": "cancel"})),
     path("credits/monthly-allocation", views.SubscriptionViewSet.as_view({"post": "allocate"})),
 ]

@@ -5,7 +5,7 @@ from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from credits.api.serializers import BalanceOut, OwnerIn, terms
+from credits.api.serializers import BalanceOut, OwnerIn, OwnerQuery, terms
 from credits.api.views import KEY
 from fluxori.api.caller import caller_of, named_owner
 from fluxori.api.idempotency import answer, key_of
@@ -60,11 +60,24 @@ class SubscriptionViewSet(viewsets.ViewSet):
     @extend_schema(
         parameters=[KEY],
         request=serializers.TierChangeIn,
-        responses=BalanceOut,
-        examples=[OpenApiExample("An upgrade", {"userId": OWNER_ID, "tier": "growth"}, request_only=True)],
+        responses=serializers.ChangedOut,
+        examples=[
+            OpenApiExample("An upgrade", {"userId": OWNER_ID, "tier": "growth"}, request_only=True),
+            OpenApiExample(
+                "Paid for by the day", {"userId": OWNER_ID, "tier": "pro", "proration": "difference"}, request_only=True
+            ),
+            OpenApiExample(
+                "A downgrade to come",
+                {"userId": OWNER_ID, "tier": "explorer", "effective": "nextPeriod"},
+                request_only=True,
+            ),
+        ],
     )
     def update(self, request: Request) -> Response:
-        """Put a balance on another tier, at once. Its credits stay; the next allocation follows the new tier."""
+        """Put a balance on another tier, now or in the next period. Its credits stay; the next allocation follows it.
+
+        The tier that is held already cancels what is scheduled.
+        """
         asked = serializers.TierChangeIn.read(request.data)
 
         result = operations.update_subscription_tier(
@@ -73,6 +86,29 @@ class SubscriptionViewSet(viewsets.ViewSet):
             idempotency_key=key_of(request),
             at=clock.now(),
             **terms(asked),
+        )
+
+        return answer(serializers.ChangedOut.of(result), replayed=result.replayed)
+
+    @extend_schema(request=serializers.TierChangeIn, responses=serializers.PreviewOut)
+    def preview(self, request: Request) -> Response:
+        """What a change of tier would do now. It writes nothing, so a key has nothing to name."""
+        asked = serializers.TierChangeIn.read(request.data)
+
+        told = operations.preview_subscription_tier(owner=named_owner(asked), at=clock.now(), **terms(asked))
+
+        return Response(serializers.PreviewOut.of(told))
+
+    @extend_schema(parameters=[KEY, OwnerQuery], responses={200: BalanceOut})
+    def cancel(self, request: Request) -> Response:
+        """Cancel the change of tier that is scheduled."""
+        asked = OwnerQuery.read(request.query_params)
+
+        result = operations.cancel_scheduled_change(
+            owner=named_owner(asked),
+            actor=caller_of(request),
+            idempotency_key=key_of(request),
+            at=clock.now(),
         )
 
         return answer(BalanceOut.of(result), replayed=result.replayed)

@@ -51,7 +51,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='historicaltier',
             name='rollover_cap_credits',
-            field=models.BigIntegerField(blank=True, help_text='The most whole credits that may be rolled over and unspent at a time. Of two caps the smaller counts.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000000000000)], verbose_name='cap in credits'),
+            field=models.BigIntegerField(blank=True, help_text='The most whole credits that may be rolled over at a time. Of two caps the smaller counts.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000000000000)], verbose_name='cap in credits'),
         ),
         migrations.AddField(
             model_name='historicaltier',
@@ -71,7 +71,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='tier',
             name='rollover_cap_credits',
-            field=models.BigIntegerField(blank=True, help_text='The most whole credits that may be rolled over and unspent at a time. Of two caps the smaller counts.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000000000000)], verbose_name='cap in credits'),
+            field=models.BigIntegerField(blank=True, help_text='The most whole credits that may be rolled over at a time. Of two caps the smaller counts.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000000000000)], verbose_name='cap in credits'),
         ),
         migrations.AddField(
             model_name='tier',

@@ -7,6 +7,8 @@ from tiers.operations._initialize_balance import initialize_balance
 from tiers.operations._promise import Promise, Result
 from tiers.operations._tenure import tenure_of
 from tiers.operations._update_subscription_tier import (
+    EFFECTIVE,
+    PRORATION,
     Preview,
     cancel_scheduled_change,
     preview_subscription_tier,
@@ -15,6 +17,8 @@ from tiers.operations._update_subscription_tier import (
 )
 
 __all__ = [
+    "EFFECTIVE",
+    "PRORATION",
     "NoScheduledChangeError",
     "NoSubscriptionError",
     "Preview",

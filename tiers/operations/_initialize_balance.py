@@ -63,8 +63,6 @@ def _initialize(
         promise = Promise.of(subscription, tier, 0)
         amount = tier.monthly_credits if initial_balance is None else initial_balance
         recorded = (
-            keep(page, request, promise, amount=amount, description=f"Initial {describe(promise)}")
-            if amount
-            else None
+            keep(page, request, promise, amount=amount, description=f"Initial {describe(promise)}") if amount else None
         )
         return page.record(request, transaction=recorded, alongside=queries.facts(subscription))

@@ -1,4 +1,4 @@
-"""Which tier a subscription holds, and when: brought up to an instant in memory, like a book, and written if need be."""
+"""Which tier a subscription holds, and when: brought up to an instant in memory, as a book is, and written at once."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field

@@ -33,9 +33,9 @@ def update_subscription_tier(
 ) -> Result:
     """Put the balance on ``tier``. What it has and its anchor stay; the next allocation follows the new tier.
 
-    ``now``: at once. ``nextPeriod``: at the first instant of the next period, by itself. Either replaces whatever change
-    was scheduled; naming the tier that is held already only cancels it. With ``proration="difference"`` an immediate
-    change up grants the difference for the rest of the period, see :func:`prorate`, on the terms of the new tier.
+    ``now``: at once. ``nextPeriod``: at the first instant of the next period, by itself. Either replaces whatever
+    change was scheduled; naming the tier that is held already only cancels it. With ``proration="difference"`` an
+    immediate change up grants the difference for the rest of the period, see :func:`prorate`, on the new tier's terms.
 
     :raises InvalidArgumentError: for arguments that could never be right; ``invalid_choice`` of ``proration`` for
         ``nextPeriod`` with ``difference``
@@ -53,7 +53,7 @@ def update_subscription_tier(
         effective=effective,
         proration=proration,
     )
-    return result_of(_update(Owner.of(owner), tier, effective, proration, request, at))
+    return result_of(_update(Owner.of(owner), request, at, tier=tier, effective=effective, proration=proration))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +94,18 @@ def preview_subscription_tier(
     _check(tier, effective, proration)
     at = at or clock.now()
     book = ledger_queries.settled(Owner.of(owner), at=at)
+    at = max(at, book.last_at)
     asked = find_tier(tier)
-    tenure = _tenure(book.id, max(at, book.last_at))
-    plan = _plan(tenure, asked, effective, proration, max(at, book.last_at))
-    left = tenure.tier.code
+    tenure = _tenure(book.id, at)
+    left = tenure.tier
+    plan = _plan(tenure, asked, at, effective=effective, proration=proration)
     plan.carry_out(tenure, None)
     return Preview(
-        from_tier=left,
+        from_tier=left.code,
         to_tier=asked.code,
         effective_at=plan.effective_at,
         grant_now=plan.grant,
-        next_allocation=_next_allocation(tenure, max(at, book.last_at)),
+        next_allocation=_next_allocation(tenure, at),
         balance_after=book.balance + plan.grant,
     )
 
@@ -163,12 +164,10 @@ class _Plan:
         if self.scheduled:
             tenure.schedule(self.tier, self.effective_at)
         else:
-            tenure.move(
-                self.tier, self.effective_at, high=self.high, credits=self.grant, transaction_id=transaction_id
-            )
+            tenure.move(self.tier, self.effective_at, high=self.high, credits=self.grant, transaction_id=transaction_id)
 
 
-def _plan(tenure: Tenure, tier: Tier, effective: str, proration: str, at: datetime) -> _Plan:
+def _plan(tenure: Tenure, tier: Tier, at: datetime, *, effective: str, proration: str) -> _Plan:
     """Return what putting the subscription on ``tier`` at ``at`` comes to; nothing is changed."""
     anchor, period = tenure.subscription.anchor, tenure.period_at(at)
     scheduled = effective == "nextPeriod" and tier != tenure.tier
@@ -222,15 +221,15 @@ def _next_allocation(tenure: Tenure, at: datetime) -> tuple[datetime, int] | Non
 
 @ledger.whole
 def _update(
-    owner: Owner, code: str, effective: str, proration: str, request: ledger.Request, at: datetime | None
+    owner: Owner, request: ledger.Request, at: datetime | None, *, tier: str, effective: str, proration: str
 ) -> ledger.Answer:
     with ledger.opened(owner, at=at, requests=[request]) as page:
         replayed = page.replay(request)
         if replayed is not None:
             return replayed
-        tier = find_tier(code)
+        asked = find_tier(tier)
         tenure = _tenure(owner.id, page.at)
-        plan = _plan(tenure, tier, effective, proration, page.at)
+        plan = _plan(tenure, asked, page.at, effective=effective, proration=proration)
         recorded = (
             keep(page, request, plan.promise, amount=plan.grant, description=_describe(plan)) if plan.grant else None
         )
@@ -256,9 +255,7 @@ def _cancel(owner: Owner, request: ledger.Request, at: datetime | None) -> ledge
         return _written(page, request, tenure, None)
 
 
-def _written(
-    page: ledger.Page, request: ledger.Request, tenure: Tenure, recorded: Transaction | None
-) -> ledger.Answer:
+def _written(page: ledger.Page, request: ledger.Request, tenure: Tenure, recorded: Transaction | None) -> ledger.Answer:
     # What happens next happens after this, even where the clock of another process lags behind.
     page.book.last_at = page.at
     write([tenure])

@@ -11,12 +11,13 @@ from credits import verification
 from credits.models import CreditBalance
 from credits.verification import Difference, Findings
 from fluxori.kernel.commands import FAULT, Progress, positive_argument
+from tiers.queries import RULES
 
 
 class Command(BaseCommand):
     help = (
-        "Check every invariant of the ledger and the hash chain, by ranges of balances, each in one snapshot. It only"
-        " reads. Exit status 0: all is well; 1: differences were found, and each is named by its row."
+        "Check every invariant of the ledger and the tiers, and the hash chain, by ranges of balances, each in one"
+        " snapshot. It only reads. Exit status 0: all is well; 1: differences were found, and each is named by its row."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -27,12 +28,12 @@ class Command(BaseCommand):
     def handle(self, *, balance: UUID | None, chunk: int, json: bool, **_: Any) -> None:
         began = time.monotonic()
         if balance is not None:
-            balances, transactions, found = self._walk([verification.verify_balance(balance)], 1, json)
+            balances, transactions, found = self._walk([verification.verify_balance(balance, also=RULES)], 1, json)
             if not balances and not found:
                 raise CommandError(f"Nobody opened a balance {balance}.", returncode=FAULT)
         else:
             total = CreditBalance.objects.count()
-            balances, transactions, found = self._walk(verification.verify_all(chunk=chunk), total, json)
+            balances, transactions, found = self._walk(verification.verify_all(chunk=chunk, also=RULES), total, json)
         seconds = time.monotonic() - began
         if json:
             self._answer(balances, transactions, found, seconds)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from credits import queries as ledger_queries
 from credits.models import CreditBalance
 from fluxori.identity.owner import Owner, OwnerLike
 from tests.factories.credits import somebody
@@ -44,6 +45,28 @@ def fleeting(monthly_credits: int = 100, code: str = "fleeting") -> Tier:
     )
 
 
+def capped(
+    monthly_credits: int = 100,
+    code: str = "capped",
+    *,
+    cap: int | None = None,
+    percent: int | None = None,
+    months: int | None = None,
+) -> Tier:
+    """Return a tier of whose credits up to a cap roll over when their period ends."""
+    return Tier.objects.create(
+        code=code,
+        name=code.capitalize(),
+        monthly_credits=monthly_credits,
+        price_min=0,
+        price_max=0,
+        rollover=Tier.Rollover.CAPPED,
+        rollover_cap_credits=cap,
+        rollover_cap_percent=percent,
+        rollover_months=months,
+    )
+
+
 def run_over(balances: Iterable[CreditBalance], at: datetime) -> operations.Totals:
     """Give these balances what is due by ``at``, as one chunk of the monthly run."""
     return operations.allocate_due(balance_ids=[balance.pk for balance in balances], at=at)
@@ -57,3 +80,14 @@ def subscription_of(balance: CreditBalance) -> Subscription:
 def periods_of(balance: CreditBalance) -> list[tuple[int, int]]:
     """Return (period, credits) of every allocation recorded for a balance, in order."""
     return list(balance.allocations.order_by("period").values_list("period", "credits"))
+
+
+def changes_of(balance: CreditBalance) -> list[tuple[int, str, str, int]]:
+    """Return (period, from, to, credits prorated) of every change of tier written for a balance, in order."""
+    return list(balance.tier_changes.order_by("number").values_list("period", "from_tier", "to_tier", "credits"))
+
+
+def left_of(balance: CreditBalance, at: datetime) -> list[tuple[str, int, datetime | None]]:
+    """Return (source, credits, expiry) of every grant that can be spent at ``at``, in burn order."""
+    book = ledger_queries.settled(balance.owner, at=at)
+    return [(grant.source, grant.remaining, grant.expires_at) for grant in book.spendable()]

@@ -7,10 +7,10 @@ from django.core.management import call_command
 
 from credits.models import CreditBalance
 from tests.factories.credits import deduct, funded, somebody
-from tests.factories.tiers import many_subscribed, month, periods_of, run_over, subscribed, subscription_of
+from tests.factories.tiers import changes_of, many_subscribed, month, periods_of, run_over, subscribed, subscription_of
 from tests.tiers.tables import check_ledger
 from tests.tiers.threads import at_once
-from tests.times import NOON
+from tests.times import DAY, NOON
 from tiers import operations
 from tiers.models import AllocationRun
 
@@ -76,6 +76,107 @@ class TestAllocationUnderContention:
         assert [result.allocated for result in done].count(True) == 1
         assert len({result.transaction.pk for result in done}) == 1
         assert periods_of(balance) == [(1, 400)]
+
+
+class TestTierChangeUnderContention:
+    """At the half of a period of thirty days: from Explorer to Growth the difference is 800."""
+
+    HALF = month(1) + 15 * DAY
+
+    def change(self, balance, tier="growth", **asked):
+        return operations.update_subscription_tier(
+            owner=balance.owner, tier=tier, at=self.HALF, **{"proration": "difference", **asked}
+        )
+
+    def test_by_many_gives_the_difference_once(self):
+        balance = subscribed()
+
+        done = at_once([partial(self.change, balance)] * 6)
+
+        assert sorted(result.transaction.amount for result in done if result.transaction) == [800]
+        assert changes_of(balance) == [(1, "explorer", "growth", 800)]
+        check_ledger()
+
+    def test_to_several_tiers_gives_no_more_than_the_highest_brings(self):
+        balance = subscribed()
+
+        at_once([partial(self.change, balance, tier) for tier in ("pro", "growth", "explorer", "enterprise") * 2])
+
+        # However they fell, Enterprise was among them: half of 20,000 less 400, up to a credit of rounding for each.
+        given = sum(given for *_, given in changes_of(balance))
+        assert 9_800 - 8 <= given <= 9_800
+        assert balance.tier_changes.count() == subscription_of(balance).changes
+        check_ledger()
+
+    @pytest.mark.parametrize("late", [month(1) + 15 * DAY, month(2) - DAY])
+    def test_beside_an_allocation_keeps_to_the_highest_tier(self, late):
+        balances = many_subscribed(8)
+
+        def allocate(balance):
+            return operations.add_monthly_allocation(owner=balance.owner, at=self.HALF)
+
+        at_once(
+            [partial(self.change, balance) for balance in balances[:4]]
+            + [partial(allocate, balance) for balance in balances[:4]]
+            + [partial(self.change, balance) for balance in balances[4:]]
+            + [partial(run_over, balances[4:], late)]
+        )
+
+        for balance in balances:
+            [(period, allocated)] = periods_of(balance)
+            [(*_, prorated)] = changes_of(balance)
+            # The month came before the change, or after it.
+            assert (period, allocated, prorated) in {(1, 400, 800), (1, 1200, 800), (1, 2000, 0), (1, 400, 53)}
+            assert allocated + prorated <= 2000
+        check_ledger()
+
+    def test_beside_a_cancellation_lets_the_first_have_its_way(self):
+        balances = many_subscribed(6)
+        for balance in balances:
+            self.change(balance, "pro", effective="nextPeriod", proration="none")
+
+        def cancel(balance):
+            return operations.cancel_scheduled_change(owner=balance.owner, at=self.HALF)
+
+        outcomes = at_once(
+            [partial(cancel, balance) for balance in balances] + [partial(self.change, balance) for balance in balances]
+        )
+
+        # A cancellation that came second found nothing left to cancel; the change happened all the same.
+        assert {outcome if isinstance(outcome, str) else "cancelled" for outcome in outcomes[:6]} <= {
+            "cancelled",
+            "no_scheduled_change",
+        }
+        for balance in balances:
+            kept = subscription_of(balance)
+            assert (kept.tier_id, kept.scheduled_tier_id, kept.changes) == ("growth", None, 1)
+        check_ledger()
+
+    def test_is_cancelled_by_one_of_many(self):
+        balance = subscribed()
+        self.change(balance, "pro", effective="nextPeriod", proration="none")
+
+        outcomes = at_once(
+            [partial(operations.cancel_scheduled_change, owner=balance.owner, at=self.HALF) for _ in range(6)]
+        )
+
+        assert outcomes.count("no_scheduled_change") == 5
+        assert CreditBalance.objects.get(pk=balance.pk).version == 3
+
+    def test_that_was_scheduled_is_written_once_by_whoever_meets_it(self):
+        balances = many_subscribed(6)
+        for balance in balances:
+            self.change(balance, "pro", effective="nextPeriod", proration="none")
+
+        def allocate(balance):
+            return operations.add_monthly_allocation(owner=balance.owner, at=month(2))
+
+        at_once([partial(run_over, balances, month(2))] * 2 + [partial(allocate, balance) for balance in balances])
+
+        for balance in balances:
+            assert changes_of(balance) == [(2, "explorer", "pro", 0)]
+            assert periods_of(balance) == [(1, 400), (2, 7000)]
+        check_ledger()
 
 
 class TestInitializeBalanceUnderContention:

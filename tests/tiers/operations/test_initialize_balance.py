@@ -55,7 +55,7 @@ class TestInitializeBalance:
             1,
             month(1, NOON + SECOND),
         )
-        assert (begun.high_period, begun.high_credits, begun.prorated_credits) == (0, 400, 0)
+        assert (begun.changes, begun.scheduled_tier, begun.scheduled_at) == (0, None, None)
 
     def test_stands_apart_from_the_monthly_allocations(self):
         assert periods_of(subscribed()) == []

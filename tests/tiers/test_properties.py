@@ -1,8 +1,10 @@
 """What holds of every sequence of changes of tier, and of every way to be late with the months."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -88,7 +90,7 @@ def act(balance, plan: Plan, step, at: datetime) -> int:
 
 
 class TestChangesOfTier:
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(first=st.sampled_from(CODES), steps=STEPS)
     def test_never_give_a_period_more_than_its_highest_tier_promises(self, first, steps):
         if not Tier.objects.filter(pk="capped").exists():
@@ -132,7 +134,7 @@ def change_next(balance, tier: str, at: datetime) -> None:
 class TestMissedPeriods:
     """Evaluated at once or split anywhere, they leave the same grants."""
 
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(
         policy=st.one_of(
             st.just({"rollover": "unlimited"}),
@@ -160,9 +162,10 @@ class TestMissedPeriods:
         whole, split = subscribed(tier="drawn"), subscribed(tier="drawn")
 
         def evaluate(balance, *instants):
+            acts: list[tuple[datetime, Callable[[datetime], object]]]
             acts = [(at, lambda at: run_over([balance], at=at)) for at in instants]
             if scheduled and end > SCHEDULED:
-                acts.append((SCHEDULED, lambda at: change_next(balance, scheduled, at)))
+                acts.append((SCHEDULED, partial(change_next, balance, scheduled)))
             for at, do in sorted(acts, key=lambda act: act[0]):
                 do(at)
 

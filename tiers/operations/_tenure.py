@@ -45,7 +45,7 @@ class Tenure:
 
     def schedule(self, tier: Tier | None, at: datetime | None) -> None:
         """Schedule a change to ``tier`` at ``at``, or none; what was scheduled before gives way."""
-        self.subscription.scheduled_tier_id = tier and tier.pk
+        self.subscription.scheduled_tier_id = None if tier is None else tier.pk
         self.subscription.scheduled_at = at
 
     def _enter(

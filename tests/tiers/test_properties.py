@@ -47,21 +47,20 @@ class Plan:
             self.touched[self.now].add(tier)
 
 
+CHANGES = st.tuples(
+    st.just("change"), st.sampled_from(CODES), st.sampled_from(["difference", "difference", "none", "nextPeriod"])
+)
+OTHERS = st.sampled_from([("cancel",), ("allocate",), ("run",)])
 STEPS = st.lists(
     st.tuples(
-        # How long after the step before it: at once, at the start of the next period, or somewhere in the next weeks.
-        st.one_of(
-            st.just(timedelta(0)),
-            st.just(None),
-            st.timedeltas(min_value=timedelta(microseconds=1), max_value=timedelta(days=50)),
-        ),
-        st.one_of(
-            st.tuples(st.just("change"), st.sampled_from(CODES), st.sampled_from(["none", "difference", "nextPeriod"])),
-            st.sampled_from([("cancel",), ("allocate",), ("run",)]),
-        ),
+        # How long after the step before it: mostly so soon that several fall into one period; None is its end.
+        st.sampled_from([timedelta(0), timedelta(0), timedelta(hours=7), timedelta(days=2), timedelta(days=4), None])
+        | st.timedeltas(min_value=timedelta(microseconds=1), max_value=timedelta(days=80)),
+        # Four times in five a change: up, down and up again is what might give too much.
+        st.integers(0, 4).flatmap(lambda die: OTHERS if die == 0 else CHANGES),
     ),
-    min_size=2,
-    max_size=12,
+    min_size=4,
+    max_size=14,
 )
 
 

@@ -213,6 +213,17 @@ class TestSettleRollsOver:
         ]
         check_sums(book)
 
+    @pytest.mark.parametrize("caps", [(100, 40), (40, 100)])
+    def test_lets_what_rolls_at_one_instant_share_the_larger_cap(self, caps):
+        book = empty()
+        for cap in caps:
+            pour(book, 90, NOON + DAY, source="allocation", roll_cap=cap)
+
+        settle(book, NOON + DAY)
+
+        assert (book.balance, book.available) == (100, 100)
+        check_sums(book)
+
     def test_does_not_trim_for_credits_that_expire_at_the_same_instant(self):
         book = empty()
         lasting = pour(book, 50, source="rollover", at=NOON)

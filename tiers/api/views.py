@@ -90,10 +90,11 @@ class SubscriptionViewSet(viewsets.ViewSet):
 
         return answer(serializers.ChangedOut.of(result), replayed=result.replayed)
 
-    @extend_schema(request=serializers.TierChangeIn, responses=serializers.PreviewOut)
+    @extend_schema(parameters=[KEY], request=serializers.TierChangeIn, responses=serializers.PreviewOut)
     def preview(self, request: Request) -> Response:
-        """What a change of tier would do now. It writes nothing, so a key has nothing to name."""
+        """What a change of tier would do now. It writes nothing: a key is read and has nothing to name."""
         asked = serializers.TierChangeIn.read(request.data)
+        key_of(request)
 
         told = operations.preview_subscription_tier(owner=named_owner(asked), at=clock.now(), **terms(asked))
 

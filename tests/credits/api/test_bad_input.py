@@ -22,6 +22,7 @@ DEDUCT = "/api/credits/deduct"
 ADD = "/api/credits/add"
 INITIALIZE = "/api/credits/initialize"
 TIER = "/api/credits/tier"
+PREVIEW = "/api/credits/tier/preview"
 ALLOCATE = "/api/credits/monthly-allocation"
 
 SPENT = {"amount": 9, "description": "An insight"}
@@ -31,6 +32,7 @@ BODIES: dict[str, dict[str, Any]] = {
     ADD: GIVEN,
     INITIALIZE: {"tier": "explorer"},
     TIER: {"tier": "growth"},
+    PREVIEW: {"tier": "growth"},
     ALLOCATE: {},
 }
 
@@ -381,6 +383,6 @@ class TestBodies:
 
 
 class TestPathsThatAreNotThereYet:
-    @pytest.mark.parametrize("path", ["alerts", "tier/preview"])
+    @pytest.mark.parametrize("path", ["alerts"])
     def test_are_problems_too(self, admin, path):
         assert problem_of(admin.post(f"/api/credits/{path}", {})) == (404, "not_found", [])

@@ -8,7 +8,7 @@ from credits.models import CreditTransaction
 from tests.factories.credits import funded
 from tests.factories.identity import AdminFactory, MembershipFactory, ServiceFactory, UserFactory
 from tests.ledger import stored
-from tiers.operations import initialize_balance
+from tiers.operations import initialize_balance, update_subscription_tier
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 
@@ -21,6 +21,7 @@ FOR_ADMINS: list[tuple[str, str, dict[str, Any]]] = [
     ("post", "/api/credits/add", GIVEN),
     ("post", "/api/credits/initialize", {"tier": "explorer"}),
     ("put", "/api/credits/tier", {"tier": "growth"}),
+    ("post", "/api/credits/tier/preview", {"tier": "growth"}),
     ("post", "/api/credits/monthly-allocation", {}),
 ]
 EVERY: list[tuple[str, str, dict[str, Any]]] = [("get", f"/api/credits/{name}", {}) for name in READS] + [
@@ -72,6 +73,21 @@ class TestAdminsOnly:
         )
 
         assert answer.status_code in {200, 201}
+
+
+class TestCancellingAScheduledTier:
+    PATH = "/api/credits/tier/scheduled"
+
+    @pytest.mark.parametrize(("caller", "status"), [(UserFactory, 403), (ServiceFactory, 403), (AdminFactory, 200)])
+    def test_is_for_admins(self, api, caller, status):
+        somebody = caller.create()
+        initialize_balance(owner=somebody, tier="explorer")
+        update_subscription_tier(owner=somebody, tier="pro", effective="nextPeriod")
+
+        assert api(somebody).delete(f"{self.PATH}?userId={somebody.pk}").status_code == status
+
+    def test_needs_a_token(self, api):
+        assert api().delete(self.PATH).status_code == 401
 
 
 class TestPools:

@@ -18,6 +18,8 @@ WRITES = [
     ("post", "/api/credits/add", {"amount": 50, "type": "purchase", "description": "50 credits"}, 200),
     ("post", "/api/credits/initialize", {"tier": "explorer"}, 201),
     ("put", "/api/credits/tier", {"tier": "growth"}, 200),
+    ("put", "/api/credits/tier", {"tier": "growth", "proration": "difference"}, 200),
+    ("put", "/api/credits/tier", {"tier": "growth", "effective": "nextPeriod"}, 200),
     ("post", "/api/credits/monthly-allocation", {}, 200),
 ]
 KEY = {"Idempotency-Key": "the request"}

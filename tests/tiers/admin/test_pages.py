@@ -102,6 +102,47 @@ class TestTier:
             "price_max": ["The highest price cannot be below the lowest."]
         }
 
+    def test_is_given_caps_with_history(self):
+        caps = {
+            "rollover": "capped",
+            "rollover_cap_credits": "200",
+            "rollover_cap_percent": "50",
+            "rollover_months": "",
+        }
+
+        superuser_client().post(url(Tier, "change", "explorer"), {**self.FORM, **caps})
+
+        kept = Tier.objects.get(code="explorer")
+        assert (kept.rollover, kept.rollover_cap_credits, kept.rollover_cap_percent) == ("capped", 200, 50)
+        assert kept.rollover_months is None
+        assert kept.history.latest().rollover_cap_percent == 50
+
+    @pytest.mark.parametrize(
+        ("asked", "faults"),
+        [
+            (
+                {"rollover": "capped", "rollover_months": "3"},
+                {"rollover_cap_credits": ["The capped policy needs a cap: in credits, in percent, or both."]},
+            ),
+            (
+                {"rollover": "none", "rollover_cap_credits": "5", "rollover_months": "3"},
+                {
+                    "rollover_cap_credits": ["It belongs to the capped policy only."],
+                    "rollover_months": ["It belongs to the capped policy only."],
+                },
+            ),
+            (
+                {"rollover": "capped", "rollover_cap_percent": "0"},
+                {"rollover_cap_percent": ["Ensure this value is greater than or equal to 1."]},
+            ),
+        ],
+    )
+    def test_refuses_caps_that_do_not_fit_the_policy(self, asked, faults):
+        answer = superuser_client().post(url(Tier, "change", "explorer"), {**self.FORM, **asked})
+
+        assert answer.context["adminform"].form.errors == faults
+        assert Tier.objects.get(code="explorer").rollover == "unlimited"
+
     def test_is_never_deleted(self):
         assert superuser_client().post(url(Tier, "delete", "explorer"), {"post": "yes"}).status_code == 403
 

@@ -3,6 +3,7 @@ import pytest
 from credits.models import CreditGrant, CreditTransaction
 from tests.factories.credits import funded
 from tests.factories.identity import AdminFactory, OrganizationFactory, UserFactory
+from tests.factories.tiers import month
 from tests.ledger import stored
 from tests.times import DAY, NOON
 
@@ -10,6 +11,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 
 INITIALIZE = "/api/credits/initialize"
 TIER = "/api/credits/tier"
+PREVIEW = "/api/credits/tier/preview"
+SCHEDULED = "/api/credits/tier/scheduled"
 ALLOCATE = "/api/credits/monthly-allocation"
 
 
@@ -81,16 +84,55 @@ class TestChangeTier:
         assert answer.status_code == 200
         assert answer.json() == balance_of(ann, tier="growth", version=2)
 
-    @pytest.mark.parametrize(("field", "value"), [("effective", "nextPeriod"), ("proration", "difference")])
-    def test_refuses_what_is_not_offered_yet(self, api, field, value):
+    def test_answers_with_the_grant_where_there_is_a_difference(self, api, clock_at):
+        ann, admin = UserFactory.create(), AdminFactory.create()
+        client, asked = api(admin), {"userId": str(ann.pk), "tier": "growth", "proration": "difference"}
+        client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
+        clock_at(NOON + 15.5 * DAY)
+
+        told = client.put(TIER, asked).json()
+
+        given = CreditTransaction.objects.get(sequence=2)
+        moved = told.pop("transaction")
+        assert (moved["id"], moved["type"], moved["amount"]) == (str(given.pk), "allocation", 800)
+        assert moved["description"] == "Change to Growth: 19 March 2025 to 3 April 2025"
+        assert [entry["amount"] for entry in moved["entries"]] == [800]
+        assert told == balance_of(
+            ann,
+            balance=1200,
+            available=1200,
+            tier="growth",
+            lastUpdated="2025-03-19T00:00:00Z",
+            sequence=2,
+            version=2,
+        )
+
+    def test_waits_for_the_next_period_where_it_is_told_and_then_happens_by_itself(self, api, clock_at):
+        ann, client = UserFactory.create(), api(AdminFactory.create())
+        client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "growth"})
+
+        told = client.put(TIER, {"userId": str(ann.pk), "tier": "explorer", "effective": "nextPeriod"}).json()
+        clock_at(month(1))
+        later = api(ann).get("/api/credits/balance").json()
+
+        assert (told["tier"], told["pendingTier"]) == ("growth", {"tier": "explorer", "at": "2025-04-03T12:00:00Z"})
+        assert "transaction" not in told
+        assert (later["tier"], later["pendingTier"]) == ("explorer", None)
+        spent = api(ann).post("/api/credits/deduct", {"amount": 1, "description": "An insight"}).json()
+        assert (spent["tier"], spent["pendingTier"]) == ("explorer", None)
+        rows = client.get("/api/credits/balances", {"tier": "explorer"}).json()["results"]
+        assert [row["tier"] for row in rows] == ["explorer"]
+        assert client.get("/api/credits/balances", {"tier": "growth"}).json()["results"] == []
+
+    def test_refuses_a_difference_in_the_next_period(self, api):
         ann, client = UserFactory.create(), api(AdminFactory.create())
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
+        asked = {"userId": str(ann.pk), "tier": "growth", "effective": "nextPeriod", "proration": "difference"}
         before = stored()
 
-        refused = client.put(TIER, {"userId": str(ann.pk), "tier": "growth", field: value})
-
-        assert refused.status_code == 400
-        assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [(field, "invalid_choice")]
+        for refused in (client.put(TIER, asked), client.post(PREVIEW, asked)):
+            assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
+            assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [("proration", "invalid_choice")]
         assert stored() == before
 
     def test_refuses_a_balance_without_a_tier(self, api):
@@ -105,6 +147,103 @@ class TestChangeTier:
         refused = api(AdminFactory.create()).put(TIER, {"userId": str(UserFactory.create().pk), "tier": "growth"})
 
         assert (refused.status_code, refused.json()["code"]) == (404, "balance_not_found")
+
+
+class TestPreviewTier:
+    def test_tells_what_the_change_would_do_and_writes_nothing(self, api, clock_at):
+        ann, client = UserFactory.create(), api(AdminFactory.create())
+        client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
+        clock_at(NOON + 15.5 * DAY)
+        asked = {"userId": str(ann.pk), "tier": "growth", "proration": "difference"}
+        before = stored()
+
+        answer = client.post(PREVIEW, asked, headers={"Idempotency-Key": "nothing to name"})
+
+        assert (answer.status_code, stored()) == (200, before)
+        assert answer.json() == {
+            "fromTier": "explorer",
+            "toTier": "growth",
+            "effectiveAt": "2025-03-19T00:00:00Z",
+            "grantNow": 800,
+            "nextAllocation": {"at": "2025-04-03T12:00:00Z", "amount": 2000},
+            "balanceAfter": 1200,
+        }
+        assert client.put(TIER, asked).json()["balance"] == 1200
+
+    def test_tells_of_a_change_to_come(self, api):
+        ann, client = UserFactory.create(), api(AdminFactory.create())
+        client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "growth"})
+
+        told = client.post(PREVIEW, {"userId": str(ann.pk), "tier": "explorer", "effective": "nextPeriod"}).json()
+
+        assert told == {
+            "fromTier": "growth",
+            "toTier": "explorer",
+            "effectiveAt": "2025-04-03T12:00:00Z",
+            "grantNow": 0,
+            "nextAllocation": {"at": "2025-04-03T12:00:00Z", "amount": 400},
+            "balanceAfter": 2000,
+        }
+
+    @pytest.mark.parametrize(
+        ("tier", "expected"), [("no-such", (404, "tier_not_found")), ("pro", (409, "no_subscription"))]
+    )
+    def test_refuses_as_the_change_does(self, api, tier, expected):
+        ann = UserFactory.create()
+        funded(ann)
+
+        refused = api(AdminFactory.create()).post(PREVIEW, {"userId": str(ann.pk), "tier": tier})
+
+        assert (refused.status_code, refused.json()["code"]) == expected
+
+
+class TestCancelScheduledTier:
+    def test_leaves_the_tier_as_it_is(self, api):
+        pool, client = OrganizationFactory.create(), api(AdminFactory.create())
+        client.post(INITIALIZE, {"organizationId": str(pool.pk), "tier": "growth"})
+        client.put(TIER, {"organizationId": str(pool.pk), "tier": "explorer", "effective": "nextPeriod"})
+
+        answer = client.delete(f"{SCHEDULED}?organizationId={pool.pk}")
+
+        assert answer.status_code == 200
+        assert (answer.json()["tier"], answer.json()["pendingTier"]) == ("growth", None)
+
+    def test_replays_its_answer_under_its_key(self, api):
+        ann, client, key = UserFactory.create(), api(AdminFactory.create()), {"Idempotency-Key": "no, thanks"}
+        client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "growth"})
+        client.put(TIER, {"userId": str(ann.pk), "tier": "explorer", "effective": "nextPeriod"})
+        first = client.delete(f"{SCHEDULED}?userId={ann.pk}", headers=key)
+        client.put(TIER, {"userId": str(ann.pk), "tier": "pro"})
+        before = stored()
+
+        again = client.delete(f"{SCHEDULED}?userId={ann.pk}", headers=key)
+
+        assert (again.status_code, again.content, again["Idempotency-Replayed"]) == (200, first.content, "true")
+        assert stored() == before
+
+    def test_refuses_where_nothing_is_scheduled(self, api):
+        ann, client = UserFactory.create(), api(AdminFactory.create())
+        client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "growth"})
+        before = stored()
+
+        refused = client.delete(f"{SCHEDULED}?userId={ann.pk}")
+
+        assert (refused.status_code, refused.json()["code"]) == (409, "no_scheduled_change")
+        assert stored() == before
+
+    @pytest.mark.parametrize(
+        ("query", "fault"),
+        [
+            ("", ("userId", "exactly_one_owner")),
+            ("?userId=me", ("userId", "wrong_type")),
+            ("?colour=red", ("colour", "unknown_field")),
+        ],
+    )
+    def test_refuses_a_query_that_names_no_owner(self, api, query, fault):
+        refused = api(AdminFactory.create()).delete(SCHEDULED + query)
+
+        assert refused.status_code == 400
+        assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [fault]
 
 
 class TestAllocateMonth:

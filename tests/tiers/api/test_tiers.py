@@ -45,6 +45,14 @@ class TestListTiers:
 
         assert codes == ["explorer", "growth", "enterprise"]
 
+    def test_names_the_policy_of_rollover(self, api):
+        Tier.objects.filter(code="growth").update(rollover="capped", rollover_cap_credits=500)
+        Tier.objects.filter(code="pro").update(rollover="none")
+
+        told = api(UserFactory.create()).get(TIERS).json()["results"]
+
+        assert [row["rollover"] for row in told] == ["unlimited", "capped", "none", "unlimited"]
+
     def test_turns_pages(self, api):
         client = api(UserFactory.create())
 

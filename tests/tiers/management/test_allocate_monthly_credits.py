@@ -13,6 +13,7 @@ from tests.tiers.tables import check_ledger, unwritten
 from tests.tiers.threads import at_once, locked
 from tests.times import DAY, NOON, SECOND
 from tiers.models import AllocationRun
+from tiers.operations import update_subscription_tier
 
 
 def run(*flags, at=None, **options):
@@ -112,6 +113,20 @@ class TestAllocateMonthlyCredits:
 
         assert (periods_of(small), periods_of(large)) == ([], [(1, 7000)])
         assert AllocationRun.objects.get().tier_id == "pro"
+
+    def test_lets_a_scheduled_change_take_effect_as_a_dry_run_says_beforehand(self):
+        balance, other = subscribed(), subscribed(tier="growth")
+        update_subscription_tier(owner=balance.owner, tier="pro", effective="nextPeriod", at=month(1))
+
+        with unwritten():
+            ahead = run("--dry-run", "--json", at=month(3))
+            of_the_new = run("--dry-run", "--json", "--tier", "pro", at=month(3))
+        done = run("--json", at=month(3))
+
+        assert json.loads(ahead) == {**json.loads(done), "dryRun": True}
+        assert json.loads(of_the_new)["subscriptions"] == 1
+        assert (periods_of(balance), periods_of(other)[-1]) == ([(1, 400), (2, 7000), (3, 7000)], (3, 2000))
+        check_ledger()
 
     def test_counts_in_a_dry_run_and_gives_nothing(self):
         many_subscribed(3)

@@ -1,0 +1,128 @@
+"""Each rule of the tiers, broken behind the back of every fence, is found by name."""
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from credits import verification
+from tests.factories.tiers import month, run_over, subscribed
+from tests.tiers.tables import check_ledger
+from tiers import operations, queries
+
+pytestmark = pytest.mark.django_db
+
+APRIL, HALF = datetime(2025, 4, 1, tzinfo=UTC), datetime(2025, 4, 16, tzinfo=UTC)
+
+
+@pytest.fixture
+def promised():
+    """Return a subscription with two months given and two changes of tier, one with a difference, by their ids."""
+    balance = subscribed(at=APRIL)
+    operations.add_monthly_allocation(owner=balance.owner, at=APRIL)
+    for tier in ("growth", "explorer"):
+        operations.update_subscription_tier(owner=balance.owner, tier=tier, proration="difference", at=HALF)
+    run_over([balance], at=month(1, APRIL))
+    first, second = balance.tier_changes.order_by("number")
+    check_ledger()
+    return SimpleNamespace(
+        balance=balance.pk,
+        month=balance.allocations.get(period=0).pk,
+        later=balance.allocations.get(period=1).pk,
+        first=first.pk,
+        second=second.pk,
+        purse=balance.transactions.get(sequence=1).pk,
+    )
+
+
+def falsify(promised, sql):
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(sql, vars(promised))
+        assert cursor.rowcount == 1
+        cursor.execute("SET LOCAL session_replication_role = origin")
+
+
+def rules_broken(promised):
+    found = verification.verify_balance(promised.balance, also=queries.RULES)
+    return {difference.rule for difference in found.differences}
+
+
+MONTH = "UPDATE tiers_monthlyallocation SET {} WHERE id = %(month)s"
+LATER = "UPDATE tiers_monthlyallocation SET {} WHERE id = %(later)s"
+FIRST = "UPDATE tiers_tierchange SET {} WHERE id = %(first)s"
+SECOND = "UPDATE tiers_tierchange SET {} WHERE id = %(second)s"
+WHOSE = "UPDATE tiers_subscription SET {} WHERE balance_id = %(balance)s"
+
+
+class TestRules:
+    @pytest.mark.parametrize(
+        ("sql", "rules"),
+        [
+            (MONTH.format("credits = credits + 1"), {"allocation_is_in_the_ledger"}),
+            (MONTH.format("transaction_id = id"), {"allocation_is_in_the_ledger"}),
+            (LATER.format("transaction_id = %(purse)s"), {"allocation_is_in_the_ledger"}),
+            (MONTH.format("starts_at = starts_at - interval '1 s'"), {"period_is_counted_from_the_anchor"}),
+            (MONTH.format("ends_at = ends_at + interval '1 s'"), {"period_is_counted_from_the_anchor"}),
+            (
+                LATER.format("allocated_at = allocated_at - interval '1 s'"),
+                {"allocation_is_in_the_ledger", "never_before_its_period"},
+            ),
+            (FIRST.format("number = 3"), {"changes_have_no_gaps", "tier_is_where_the_last_change_led"}),
+            (FIRST.format("to_tier_id = 'pro'"), {"change_leaves_the_tier_held"}),
+            (SECOND.format("at = at - interval '1 s'"), {"time_never_runs_back"}),
+            (SECOND.format("at = at + interval '15 days'"), {"change_lies_in_its_period"}),
+            (FIRST.format("credits = 799"), {"proration_is_in_the_ledger"}),
+            (FIRST.format("transaction_id = id"), {"proration_is_in_the_ledger"}),
+            (SECOND.format("high_credits = 700"), {"prorations_give_no_more_than_the_highest"}),
+            (
+                WHOSE.format("next_allocation_at = next_allocation_at + interval '1 s'"),
+                {"next_period_is_counted_from_the_anchor"},
+            ),
+            (
+                WHOSE.format("next_period = 3"),
+                {"next_period_is_counted_from_the_anchor", "every_period_is_looked_after"},
+            ),
+            (WHOSE.format("changes = 3"), {"changes_are_counted"}),
+            (WHOSE.format("tier_id = 'pro'"), {"tier_is_where_the_last_change_led"}),
+            (
+                "DELETE FROM tiers_tierchange WHERE id = %(second)s",
+                {"changes_are_counted", "tier_is_where_the_last_change_led"},
+            ),
+            ("DELETE FROM tiers_monthlyallocation WHERE id = %(later)s", {"every_period_is_looked_after"}),
+            (
+                "DELETE FROM tiers_subscription WHERE balance_id = %(balance)s",
+                {"allocation_has_a_subscription", "change_has_a_subscription"},
+            ),
+        ],
+    )
+    def test_are_each_found_broken(self, promised, sql, rules):
+        falsify(promised, sql)
+
+        found = rules_broken(promised)
+
+        assert found == rules
+
+
+class TestAPeriod:
+    def test_that_gave_more_than_its_highest_tier_is_found(self, promised):
+        # Four hundred and eight hundred under a tier of 2,000 are too many once the tier is said to have been smaller.
+        falsify(promised, FIRST.format("high_credits = 1100"))
+        assert rules_broken(promised) == set()
+
+        falsify(promised, SECOND.format("at = at + interval '1 s', high_credits = 1100"))
+
+        assert rules_broken(promised) == {"period_gives_no_more_than_its_highest"}
+
+
+class TestVerifyLedger:
+    def test_tries_the_rules_of_the_tiers_too(self, promised, capsys):
+        falsify(promised, WHOSE.format("changes = 3"))
+
+        with pytest.raises(CommandError, match="1 differences found"):
+            call_command("verify_ledger")
+
+        assert f"changes_are_counted: subscription {promised.balance} of balance" in capsys.readouterr().out

@@ -159,7 +159,7 @@ class BalancesViewSet(viewsets.GenericViewSet[CreditBalance]):
         at = clock.now()
         page = self.paginate_queryset(self.filter_queryset(queries.get_balances(at=at))) or []
         ids = [row.pk for row in page]
-        told, facts = queries.snapshots(ids, at=at), tier_facts_of(ids)
+        told, facts = queries.snapshots(ids, at=at), tier_facts_of(ids, at=at)
         return self.get_paginated_response(
             [serializers.BalanceOut.of(serializers.Standing(told[key], facts[key])) for key in ids]
         )

@@ -18,6 +18,7 @@ HISTORY = (
     "credits_creditpin",
     "credits_creditrequest",
     "tiers_monthlyallocation",
+    "tiers_tierchange",
 )
 KEPT = (
     "credits_creditbalance",
@@ -57,6 +58,7 @@ class TestPrivileges:
 
         tiers.initialize_balance(owner=balance.owner, tier="explorer", at=NOON)
         tiers.add_monthly_allocation(owner=balance.owner, at=NOON)
+        tiers.update_subscription_tier(owner=balance.owner, tier="growth", at=NOON)
         operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", idempotency_key="once", at=NOON)
 
         assert operations.fold_usage(balance_ids=[balance.pk], most=9) == {balance.pk: 4}

@@ -40,6 +40,16 @@ class TestAsking:
         assert f"Allocate 400 credits to {subscribed.email}" in page
         assert not MonthlyAllocation.objects.exists()
 
+    def test_goes_by_a_scheduled_change_that_fell_due(self, db):
+        client, whom, anchor = superuser_client(), somebody(), clock.now() - timedelta(days=40)
+        operations.initialize_balance(owner=whom, tier="growth", at=anchor)
+        operations.update_subscription_tier(owner=whom, tier="explorer", effective="nextPeriod", at=anchor)
+
+        page = words(client.post(page_of(whom), minted(client, whom)))
+
+        assert "2,000 → 2,400" in page
+        assert "Explorer" in page
+
     def test_needs_a_reason(self, subscribed):
         client = superuser_client()
 

@@ -33,6 +33,10 @@ class Arrival(Protocol):
     def amount(self) -> int: ...
     @property
     def expires_at(self) -> datetime | None: ...
+    @property
+    def roll_cap(self) -> int | None: ...
+    @property
+    def roll_until(self) -> datetime | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,8 @@ class _Way:
             priority=bounds.DEFAULT_PRIORITY,
             effective_at=arrival.at,
             expires_at=arrival.expires_at,
+            roll_cap=arrival.roll_cap,
+            roll_until=arrival.roll_until,
         )
         self.add([lot])
 
@@ -182,6 +188,7 @@ class _Way:
     def expire(self) -> None:
         """Let what expires by now go, or roll over up to its cap, as settling does."""
         gone = [lot for lot in self._lots if lot.expires_at is not None and lot.expires_at <= self.now]
+        caps = []
         for lot in gone:
             rolled = min(lot.remaining, (lot.roll_cap or 0) * self.part) if lot.expires_at == self.now else 0
             self._lose(lot, lot.remaining - rolled)
@@ -189,6 +196,9 @@ class _Way:
             lot.remaining = 0
             if rolled:
                 self._roll(lot, rolled)
+                caps.append(lot.roll_cap or 0)
+        if caps:
+            self._trim(max(caps))
         self._lots = [lot for lot in self._lots if lot.remaining > 0]
 
     def _roll(self, lot: _Lot, rolled: int) -> None:
@@ -205,12 +215,10 @@ class _Way:
                 )
             ]
         )
-        pool = [
-            other
-            for other in self._lots
-            if other.source == "rollover" and (other.expires_at is None or other.expires_at > self.now)
-        ]
-        excess = sum(other.remaining for other in pool) - (lot.roll_cap or 0) * self.part
+
+    def _trim(self, cap: int) -> None:
+        pool = [other for other in self._lots if other.source == "rollover"]
+        excess = sum(other.remaining for other in pool) - cap * self.part
         for other in sorted(pool, key=lambda other: (other.effective_at, other.id)):
             trimmed = min(max(excess, 0), other.remaining)
             self._lose(other, trimmed)

@@ -1,9 +1,9 @@
 """Questions about who is promised what. Nothing here writes or locks."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from decimal import Decimal
-from itertools import count
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -13,7 +13,8 @@ from django.db.models import Case, Count, F, Q, QuerySet, When
 from fluxori.identity.owner import Owner, OwnerLike
 from fluxori.kernel import clock
 from tiers.models import MonthlyAllocation, Subscription, Tier, TierChange
-from tiers.periods import period_start
+from tiers.periods import period_at
+from tiers.tenure import Promise, Tenure, brought_up
 
 RULES = tuple(
     path.read_text(encoding="utf-8") for path in sorted((Path(__file__).parent / "sql" / "verify").glob("*.sql"))
@@ -50,15 +51,6 @@ def subscription_of(*, owner: OwnerLike, at: datetime | None = None) -> Subscrip
     """Return the owner's subscription as it stands at ``at``, or None. Without an ``at`` the clock is read."""
     found = Subscription.objects.filter(pk=Owner.of(owner).id).first()
     return found and brought_up(found, at or clock.now())
-
-
-def brought_up(subscription: Subscription, at: datetime) -> Subscription:
-    """Let a change scheduled for ``at`` or earlier take effect on a subscription in memory."""
-    if subscription.scheduled_at is not None and subscription.scheduled_at <= at:
-        assert subscription.scheduled_tier_id is not None
-        subscription.tier_id = subscription.scheduled_tier_id
-        subscription.scheduled_tier_id = subscription.scheduled_at = None
-    return subscription
 
 
 def on_tier(code: str, *, at: datetime) -> QuerySet[Subscription]:
@@ -130,31 +122,51 @@ def value_per_credit(price: Decimal, monthly_credits: int) -> Decimal:
     return (price / monthly_credits).quantize(Decimal("0.000001"))
 
 
+def tenures(subscriptions: Collection[Subscription], *, at: datetime) -> dict[UUID, Tenure]:
+    """Return the tenure of each of these subscriptions, brought up to ``at``; read, and not written."""
+    tiers = Tier.objects.in_bulk()
+    earliest = min(
+        (min(each.next_period, period_at(each.anchor, at)) for each in subscriptions),
+        default=0,
+    )
+    changes = tier_changes(subscriptions, period=earliest)
+    found = {each.pk: Tenure(each, tiers, changes[each.pk]) for each in subscriptions}
+    for tenure in found.values():
+        tenure.reach(at)
+    return found
+
+
+def tenure_of(subscription: Subscription, *, at: datetime) -> Tenure:
+    """Return the tenure of one subscription, brought up to ``at``; read, and not written."""
+    return tenures([subscription], at=at)[subscription.pk]
+
+
 class Coming(NamedTuple):
-    """An allocation that lies ahead: ``amount`` whole credits at ``at``."""
+    """An allocation that lies ahead: ``amount`` whole credits at ``at``, and what becomes of what is left of them."""
 
     at: datetime
     amount: int
     expires_at: datetime | None
+    roll_cap: int | None
+    roll_until: datetime | None
 
 
-def coming_allocations(*, owner: OwnerLike, until: datetime) -> list[Coming]:
-    """Return the allocations that will be given before ``until``, by the tier in force now, the next one in front.
+def coming_allocations(*, owner: OwnerLike, at: datetime, until: datetime) -> list[Coming]:
+    """Return the allocations that will be given before ``until``, as things stand at ``at``, the next one in front.
 
-    The first is dated in the past while the monthly run is due. None where there is no active subscription.
+    Each follows the tier that will be in force, less what proration has given. The first is dated in the past while the
+    monthly run is due; missed ones that bring nothing any more are left out. None without an active subscription.
     """
-    subscription = Subscription.objects.select_related("tier").filter(pk=Owner.of(owner).id, status="active").first()
+    subscription = Subscription.objects.filter(pk=Owner.of(owner).id, status="active").first()
     if subscription is None:
         return []
-    return list(_coming(subscription, until))
+    waiting = tenure_of(subscription, at=at).waiting(allocated_periods([subscription]))
+    ahead = takewhile(lambda promise: promise.starts_at < until, waiting)
+    return [_coming(promise, at) for promise in ahead if promise.due(at) or not promise.over(at)]
 
 
-def _coming(subscription: Subscription, until: datetime) -> Iterator[Coming]:
-    tier, anchor = subscription.tier, subscription.anchor
-    for period in count(subscription.next_period):
-        starts_at = period_start(anchor, period)
-        if starts_at >= until:
-            return
-        given = subscription.prorated_credits if subscription.high_period == period else 0
-        expires_at = period_start(anchor, period + 1) if tier.rollover == Tier.Rollover.NONE else None
-        yield Coming(starts_at, max(tier.monthly_credits - given, 0), expires_at)
+def _coming(promise: Promise, at: datetime) -> Coming:
+    if promise.over(at):
+        # It will be rolled over as soon as it comes.
+        return Coming(promise.starts_at, promise.due(at), promise.roll_until, None, None)
+    return Coming(promise.starts_at, promise.credits, promise.expires_at, promise.roll_cap, promise.roll_until)

@@ -31,6 +31,8 @@ class UsageViewSet(viewsets.ViewSet):
         asked = serializers.OwnerQuery.read(request.query_params)
         owner, at = reading(request, asked).owner, clock.now()
 
-        told = usage.forecast(owner=owner, at=at, coming=coming_allocations(owner=owner, until=at + usage.HORIZON))
+        told = usage.forecast(
+            owner=owner, at=at, coming=coming_allocations(owner=owner, at=at, until=at + usage.HORIZON)
+        )
 
         return Response(serializers.ForecastOut.of(told))

@@ -36,6 +36,8 @@ class Coming:
     at: datetime
     amount: int
     expires_at: datetime | None = None
+    roll_cap: int | None = None
+    roll_until: datetime | None = None
 
 
 def ahead(grants, spent=10, window=TEN_DAYS, until=NOON + YEAR, **more):
@@ -135,6 +137,13 @@ class TestArrivals:
 
     def test_that_have_expired_do_not_come(self):
         assert ahead([], arrivals=[Coming(NOON - 2 * DAY, 20, NOON)]).runs_out_at == NOON
+
+    def test_that_roll_over_last_longer(self):
+        rolling = Coming(NOON + DAY, 20, NOON + 10 * DAY, roll_cap=5)
+
+        outlook = ahead([Coins(1)], arrivals=[rolling])
+
+        assert (outlook.runs_out_at, outlook.lost) == (NOON + 15 * DAY, 6)
 
     def test_that_expire_themselves_are_no_loss_of_what_is_there(self):
         bought = Coins(10, source="purchase")

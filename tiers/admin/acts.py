@@ -23,7 +23,7 @@ class AllocateMonth(Act):
         subscription = queries.subscription_of(owner=whom, at=at)
         if subscription is None or subscription.status != Subscription.Status.ACTIVE:
             raise operations.NoSubscriptionError()
-        tenure = operations.tenure_of(subscription, at=at)
+        tenure = queries.tenure_of(subscription, at=at)
         promise = tenure.promise(tenure.period_at(at))
         earlier = MonthlyAllocation.objects.filter(balance=whom.pk, period=promise.period).first()
         amount = 0 if earlier else promise.credits

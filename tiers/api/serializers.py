@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from drf_spectacular.utils import extend_schema_field
 from rest_framework.serializers import SerializerMethodField
 
-from credits.api.serializers import MAX_CODE, BalanceOut, Count, OwnerIn, WrittenOut, rand
+from credits.api.serializers import MAX_CODE, BalanceOut, Count, NextAllocationOut, OwnerIn, WrittenOut, rand
 from fluxori.api.fields import Choice, Flag, Text, Timestamp, WholeNumber
 from fluxori.api.serializers import Out
 from tiers.models import Tier
@@ -38,11 +38,6 @@ class ChangedOut(BalanceOut):
         if told["transaction"] is None:
             del told["transaction"]
         return told
-
-
-class NextAllocationOut(Out):
-    at = Timestamp()
-    amount = WholeNumber()
 
 
 class PreviewOut(Out):

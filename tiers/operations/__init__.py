@@ -4,8 +4,7 @@ from tiers.errors import NoScheduledChangeError, NoSubscriptionError, TierNotFou
 from tiers.operations._add_monthly_allocation import add_monthly_allocation
 from tiers.operations._allocate_due import Totals, allocate_due, count_due, finish_run, start_run
 from tiers.operations._initialize_balance import initialize_balance
-from tiers.operations._promise import Promise, Result
-from tiers.operations._tenure import tenure_of
+from tiers.operations._promise import Result
 from tiers.operations._update_subscription_tier import (
     EFFECTIVE,
     PRORATION,
@@ -22,7 +21,6 @@ __all__ = [
     "NoScheduledChangeError",
     "NoSubscriptionError",
     "Preview",
-    "Promise",
     "Result",
     "TierNotFoundError",
     "Totals",
@@ -35,6 +33,5 @@ __all__ = [
     "preview_subscription_tier",
     "prorate",
     "start_run",
-    "tenure_of",
     "update_subscription_tier",
 ]

@@ -9,7 +9,7 @@ from fluxori.identity.owner import Owner, OwnerLike
 from tiers import errors, queries
 from tiers.models import MonthlyAllocation, Subscription
 from tiers.operations._promise import Result, allocation_row, describe, keep, result_of
-from tiers.operations._tenure import tenure_of, write
+from tiers.operations._write import write
 from tiers.periods import period_start
 
 
@@ -47,7 +47,7 @@ def _add(owner: Owner, reason: str, request: ledger.Request, at: datetime | None
         subscription = Subscription.objects.filter(pk=owner.id, status="active").first()
         if subscription is None:
             raise errors.NoSubscriptionError()
-        tenure = tenure_of(subscription, at=page.at)
+        tenure = queries.tenure_of(subscription, at=page.at)
         promise = tenure.promise(tenure.period_at(page.at))
         earlier = MonthlyAllocation.objects.filter(balance=owner.id, period=promise.period).first()
         if earlier is not None:

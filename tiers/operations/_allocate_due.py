@@ -9,9 +9,10 @@ from uuid import UUID
 from credits import operations as ledger
 from tiers import queries
 from tiers.models import AllocationRun, MonthlyAllocation, Subscription
-from tiers.operations._promise import Promise, allocation_row, describe, keep
-from tiers.operations._tenure import Tenure, tenures, write
+from tiers.operations._promise import allocation_row, describe, keep
+from tiers.operations._write import write
 from tiers.periods import period_start
+from tiers.tenure import Promise, Tenure
 
 _KEPT_REFUSALS = 100
 
@@ -47,7 +48,7 @@ def allocate_due(*, balance_ids: Collection[UUID], at: datetime, run: UUID | Non
         # Read after the locks: a twin run may have looked after some of them while we waited.
         subscriptions = list(queries.due(at=at).filter(pk__in=balance_ids))
         known = queries.allocated_periods(subscriptions)
-        found = tenures(subscriptions, at=at)
+        found = queries.tenures(subscriptions, at=at)
         rows: list[MonthlyAllocation] = []
         for key, tenure in found.items():
             rows += _allocate(pages[key], tenure, known=known, at=at, run=run, totals=totals)
@@ -62,7 +63,7 @@ def count_due(*, subscriptions: Iterable[Subscription], at: datetime) -> Totals:
     totals = Totals()
     due = list(subscriptions)
     known = queries.allocated_periods(due)
-    for tenure in tenures(due, at=at).values():
+    for tenure in queries.tenures(due, at=at).values():
         totals.subscriptions += 1
         for promise in tenure.missing(known, at):
             _count(totals, promise, promise.due(at))

@@ -7,8 +7,9 @@ from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from tiers import queries
 from tiers.models import Subscription
-from tiers.operations._promise import Promise, Result, describe, find_tier, keep, result_of
+from tiers.operations._promise import Result, describe, find_tier, keep, result_of
 from tiers.periods import period_start
+from tiers.tenure import Promise
 
 
 def initialize_balance(

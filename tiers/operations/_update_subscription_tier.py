@@ -11,9 +11,10 @@ from fluxori.identity.owner import Owner, OwnerLike
 from fluxori.kernel import clock
 from tiers import errors, queries
 from tiers.models import MonthlyAllocation, Subscription, Tier
-from tiers.operations._promise import Promise, Result, find_tier, keep, result_of
-from tiers.operations._tenure import Tenure, tenure_of, write
+from tiers.operations._promise import Result, find_tier, keep, result_of
+from tiers.operations._write import write
 from tiers.periods import period_start
+from tiers.tenure import Promise, Tenure
 
 EFFECTIVE = ("now", "nextPeriod")
 PRORATION = ("none", "difference")
@@ -204,18 +205,14 @@ def _tenure(balance_id: UUID, at: datetime) -> Tenure:
     subscription = Subscription.objects.filter(pk=balance_id).first()
     if subscription is None:
         raise errors.NoSubscriptionError()
-    return tenure_of(subscription, at=at)
+    return queries.tenure_of(subscription, at=at)
 
 
 def _next_allocation(tenure: Tenure, at: datetime) -> tuple[datetime, int] | None:
     subscription = tenure.subscription
     if subscription.status != Subscription.Status.ACTIVE:
         return None
-    known = queries.allocated_periods([subscription])
-    period = subscription.next_period
-    while (subscription.pk, period) in known:
-        period += 1
-    promise = tenure.promise(period)
+    promise = next(tenure.waiting(queries.allocated_periods([subscription])))
     return promise.starts_at, promise.due(max(at, promise.starts_at))
 
 

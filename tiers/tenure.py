@@ -1,17 +1,94 @@
-"""Which tier a subscription holds, and when: brought up to an instant in memory, as a book is, and written at once."""
+"""Which tier a subscription holds, when, and what it promises: brought up to an instant in memory, as a book is.
 
-from collections.abc import Collection, Iterable, Mapping
+Nothing here reads or writes; ``tiers.queries`` makes a tenure of rows, and ``tiers.operations`` writes it.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count, takewhile
 from uuid import UUID
 
-from django.db import connection
-
 from fluxori.kernel.ids import uuid7
-from tiers import queries
 from tiers.models import Subscription, Tier, TierChange
-from tiers.operations._promise import Promise
 from tiers.periods import period_at, period_start
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One period of one subscription: when it is, which tier's it is, and the whole credits still due for it.
+
+    They expire at ``expires_at``, the end of the period, or never. Of what is left then, up to ``roll_cap`` may roll
+    over, spendable up to ``roll_until``, or for ever.
+    """
+
+    period: int
+    starts_at: datetime
+    ends_at: datetime
+    tier: Tier
+    credits: int
+    expires_at: datetime | None
+    roll_cap: int | None
+    roll_until: datetime | None
+
+    @classmethod
+    def of(cls, subscription: Subscription, tier: Tier, period: int, *, given: int = 0) -> "Promise":
+        """Return what ``tier`` promises for the period, less what proration has ``given`` in it."""
+        ends_at = period_start(subscription.anchor, period + 1)
+        lasts = tier.rollover == Tier.Rollover.UNLIMITED
+        months = tier.rollover_months
+        return cls(
+            period=period,
+            starts_at=period_start(subscription.anchor, period),
+            ends_at=ends_at,
+            tier=tier,
+            credits=max(tier.monthly_credits - given, 0),
+            expires_at=None if lasts else ends_at,
+            roll_cap=roll_cap(tier),
+            # Counted from the anchor, like the period itself, so that it never drifts.
+            roll_until=None if months is None else period_start(subscription.anchor, period + 1 + months),
+        )
+
+    def over(self, at: datetime) -> bool:
+        """Whether its credits would have expired before they could be given at ``at``."""
+        return self.expires_at is not None and self.expires_at <= at
+
+    def due(self, at: datetime) -> int:
+        """Return the whole credits to give for it at ``at``.
+
+        All of them while they can be spent. Once the period is over, what would have rolled over if they had been given
+        in time and not been spent: up to the cap, unless even that had expired by now; nothing where nothing rolls.
+        """
+        if not self.over(at):
+            return self.credits
+        if self.roll_cap is None or (self.roll_until is not None and self.roll_until <= at):
+            return 0
+        return min(self.credits, self.roll_cap)
+
+
+def roll_cap(tier: Tier) -> int | None:
+    """Return how many credits of a tier may be rolled over at a time; None where its policy is not ``capped``.
+
+    Of a cap in credits and one in percent of the monthly credits, rounded down, the smaller counts.
+
+    >>> roll_cap(Tier(rollover="capped", monthly_credits=999, rollover_cap_percent=50, rollover_cap_credits=500))
+    499
+    """
+    caps = []
+    if tier.rollover_cap_credits is not None:
+        caps.append(tier.rollover_cap_credits)
+    if tier.rollover_cap_percent is not None:
+        caps.append(tier.monthly_credits * tier.rollover_cap_percent // 100)
+    return min(caps, default=None)
+
+
+def brought_up(subscription: Subscription, at: datetime) -> Subscription:
+    """Let a change scheduled for ``at`` or earlier take effect on a subscription in memory."""
+    if subscription.scheduled_at is not None and subscription.scheduled_at <= at:
+        assert subscription.scheduled_tier_id is not None
+        subscription.tier_id = subscription.scheduled_tier_id
+        subscription.scheduled_tier_id = subscription.scheduled_at = None
+    return subscription
 
 
 @dataclass(slots=True)
@@ -31,7 +108,7 @@ class Tenure:
     def reach(self, at: datetime) -> None:
         """Let a change that was scheduled for ``at`` or earlier take effect, dated at its own instant."""
         left, began = self.tier, self.subscription.scheduled_at
-        queries.brought_up(self.subscription, at)
+        brought_up(self.subscription, at)
         if self.subscription.scheduled_at is None and began is not None:
             # It begins with the period, so the tier that was left was never held in it.
             self._enter(left, began, high=self.tier.monthly_credits)
@@ -100,56 +177,12 @@ class Tenure:
         """Return what is due for the period: its tier's credits, less what proration has given in it."""
         return Promise.of(self.subscription, self.tier_in(period), period, given=self.given_in(period))
 
-    def missing(self, known: Collection[tuple[UUID, int]], at: datetime) -> Iterable[Promise]:
-        """Yield the periods begun by ``at``, from the subscription's next one on, that are not recorded yet."""
-        for period in range(self.subscription.next_period, self.period_at(at) + 1):
+    def waiting(self, known: Collection[tuple[UUID, int]]) -> Iterator[Promise]:
+        """Yield the periods from the subscription's next one on that are not recorded yet, without end."""
+        for period in count(self.subscription.next_period):
             if (self.subscription.pk, period) not in known:
                 yield self.promise(period)
 
-
-def tenures(subscriptions: Collection[Subscription], *, at: datetime) -> dict[UUID, Tenure]:
-    """Return the tenure of each of these subscriptions, brought up to ``at``; read, and not written."""
-    tiers = Tier.objects.in_bulk()
-    earliest = min(
-        (min(each.next_period, period_at(each.anchor, at)) for each in subscriptions),
-        default=0,
-    )
-    changes = queries.tier_changes(subscriptions, period=earliest)
-    found = {each.pk: Tenure(each, tiers, changes[each.pk]) for each in subscriptions}
-    for tenure in found.values():
-        tenure.reach(at)
-    return found
-
-
-def tenure_of(subscription: Subscription, *, at: datetime) -> Tenure:
-    """Return the tenure of one subscription, brought up to ``at``; read, and not written."""
-    return tenures([subscription], at=at)[subscription.pk]
-
-
-def write(changed: Collection[Tenure]) -> None:
-    """Write these subscriptions as they stand in memory, and the changes of tier that came to light."""
-    unwritten = [change for tenure in changed for change in tenure.unwritten]
-    if unwritten:
-        TierChange.objects.bulk_create(unwritten)
-    rows = [tenure.subscription for tenure in changed]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE tiers_subscription AS s
-               SET tier_id = v.tier_id, scheduled_tier_id = v.scheduled_tier_id, scheduled_at = v.scheduled_at,
-                   changes = v.changes, next_period = v.next_period, next_allocation_at = v.next_allocation_at
-              FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::int[], %s::int[],
-                          %s::timestamptz[])
-                   AS v (id, tier_id, scheduled_tier_id, scheduled_at, changes, next_period, next_allocation_at)
-             WHERE s.balance_id = v.id
-            """,
-            [
-                [row.pk for row in rows],
-                [row.tier_id for row in rows],
-                [row.scheduled_tier_id for row in rows],
-                [row.scheduled_at for row in rows],
-                [row.changes for row in rows],
-                [row.next_period for row in rows],
-                [row.next_allocation_at for row in rows],
-            ],
-        )
+    def missing(self, known: Collection[tuple[UUID, int]], at: datetime) -> Iterator[Promise]:
+        """Yield those of them that have begun by ``at``."""
+        return takewhile(lambda promise: promise.starts_at <= at, self.waiting(known))

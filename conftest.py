@@ -10,6 +10,12 @@ from pytest_django import DjangoDbBlocker
 from tests.database import keep_as_migrated, restore_as_migrated
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    model = parser.getgroup("the model of a balance", "see tests/model")
+    model.addoption("--model-steps", type=int, default=600, help="How many steps the ledger and its model take.")
+    model.addoption("--model-seed", type=int, default=1, help="Where they begin: the same seed, the same steps.")
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(
     django_db_setup: None,  # noqa: ARG001 - the database has to be there first

@@ -1,8 +1,8 @@
 """One balance in plain Python: the rules of the ledger told a second time, slowly, and with nothing of the first.
 
 It keeps what happened (grants, holds, transactions with their shares) and no counts: whatever there is of something is
-added up anew each time it is asked for. Whatever pays or comes back does so credit by credit. Things are called by their
-number, from 1. Credits are whole; instants are aware; what lasts until an instant is gone at it.
+added up anew each time it is asked for. Whatever pays or comes back does so credit by credit. Things are called by
+their number, from 1. Credits are whole; instants are aware; what lasts until an instant is gone at it.
 """
 
 from collections.abc import Callable, Iterable

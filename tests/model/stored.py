@@ -14,7 +14,8 @@ from tests.model import balance as model
 
 TABLES = ("transaction", "entry", "grant", "hold", "pin", "request")
 _DIGEST = " || ".join(
-    f"(SELECT count(*) || md5(coalesce(string_agg(t::text, '|' ORDER BY t.id), '')) FROM {table} t WHERE t.{column} = %(id)s)"
+    f"(SELECT count(*) || md5(coalesce(string_agg(t::text, '|' ORDER BY t.id), ''))"
+    f"   FROM {table} t WHERE t.{column} = %(id)s)"
     for table, column in [
         ("credits_creditbalance", "id"),
         ("credits_spendinglimit", "balance_id"),

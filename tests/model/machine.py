@@ -109,7 +109,12 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # Time
 
-    @act(3, by=st.sampled_from([MICROSECOND, SECOND, 15 * MINUTE, HOUR, HOUR, 2 * HOUR, 4 * HOUR, DAY, 10 * DAY]))
+    @act(
+        3,
+        by=st.sampled_from(
+            [MICROSECOND, SECOND, 15 * MINUTE, 15 * MINUTE, HOUR, HOUR, 2 * HOUR, 4 * HOUR, DAY, 10 * DAY]
+        ),
+    )
     def time_passes(self, by: timedelta) -> None:
         self.go_to(self.now + by)
 
@@ -237,7 +242,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.after(self.now)
 
     @act(
-        8,
+        10,
         amount=amounts,
         feature=features,
         quantity=st.integers(1, 3),
@@ -253,10 +258,10 @@ class LedgerMachine(RuleBasedStateMachine):
         self.send("place", **self.spending(amount, feature, quantity), seconds=seconds, member=member, **how)
 
     @act(
-        8,
-        when=lambda self: self.told.holds,
+        12,
+        when=lambda self: self.told.open_holds(),
         nth=which,
-        less=st.sampled_from([None, None, 0, 1, 5, -1, -7, -1000]),
+        less=st.sampled_from([None, None, 0, 1, 5, 9, 9, -1, -7, -1000]),
         caller=callers,
         key=keys,
         lag=lags,
@@ -267,7 +272,7 @@ class LedgerMachine(RuleBasedStateMachine):
         amount = {None: None, 0: 0}.get(less, max(self.told.holds[hold - 1].amount - (less or 0), 0))
         self.send("capture", hold=hold, amount=amount, **how)
 
-    @act(3, when=lambda self: self.told.holds, nth=which, caller=callers, key=keys, lag=lags)
+    @act(3, when=lambda self: self.told.open_holds(), nth=which, caller=callers, key=keys, lag=lags)
     def release(self, nth: int, **how: Any) -> None:
         self.send("release", hold=self.nth_hold(nth), **how)
 
@@ -412,7 +417,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def nth_hold(self, nth: int) -> int:
         """The number of a hold, most often an open one."""
         running = self.told.open_holds()
-        if nth % 5 and running:
+        if nth % 8 and running:
             return running[-1 - nth % len(running)].number
         return self.nth(self.told.holds, nth)
 

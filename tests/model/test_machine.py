@@ -22,7 +22,7 @@ def run(seed_of_it: int, stories: int) -> None:
         stateful_step_count=STEPS_OF_ONE_STORY,
         deadline=None,
         database=None,
-        phases=[Phase.generate],
+        phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
         print_blob=False,
     )

@@ -88,7 +88,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def open(self, pool: bool, bought: int) -> None:
         self.people = {1: somebody(), 2: somebody(), STRANGER: somebody()}
         if pool:
-            organization = OrganizationFactory()
+            organization: Any = OrganizationFactory()
             for number in (1, 2):
                 MembershipFactory(organization=organization, user=self.people[number])
             self.owner = operations.Owner.of(organization)
@@ -172,6 +172,7 @@ class LedgerMachine(RuleBasedStateMachine):
         free, pinned = settled.free(), settled.pinned()
         numbers = {row: number for number, row in self.stored.ids["grant"].items()}
 
+        row: Any
         for row in queries.get_grants(owner=self.owner, at=self.now):
             grant = settled.grants[numbers[row.pk] - 1]
             told = (settled.standing(grant, self.now), free[grant.number], pinned[grant.number])

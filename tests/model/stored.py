@@ -102,7 +102,7 @@ def read(balance_id: UUID, before: Stored, people: Mapping[int, UUID]) -> Stored
     found.transactions += [_transaction(row, named, numbers) for row in new]
     for key, *facts, parent, remaining, held, voided_at in _rows(_GRANTS, id=balance_id):
         number = named[key]
-        found.grants.append(model.Grant(number, *facts, parent=named.get(parent)))
+        found.grants.append(model.Grant(number, *facts, named.get(parent)))
         found.free[number], found.pinned[number] = remaining, held
         if voided_at is not None:
             found.voided[number] = voided_at
@@ -160,4 +160,4 @@ def _rows(sql: str, **parameters: Any) -> list[Any]:
     # Prepared, which Django's own cursors never are: most of the time of a step would be planning.
     connection.ensure_connection()
     with Cursor(connection.connection) as cursor:
-        return cursor.execute(sql, parameters, prepare=True).fetchall()  # type: ignore[arg-type]
+        return cursor.execute(sql, parameters, prepare=True).fetchall()

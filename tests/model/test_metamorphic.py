@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from credits import operations, queries
 from fluxori.identity.models import User
+from fluxori.identity.owner import OwnerLike
 from fluxori.kernel.errors import DomainError
 from tests.factories.credits import somebody
 from tests.factories.tiers import many_subscribed, month, periods_of, run_over
@@ -93,7 +94,7 @@ def drawn(owner: User) -> dict[int | None, int]:
     return found
 
 
-def available(owner: User, at: Any = NOON) -> int:
+def available(owner: OwnerLike, at: Any = NOON) -> int:
     return queries.settled(operations.Owner.of(owner), at=at).available
 
 
@@ -140,7 +141,7 @@ class TestWhatFallsDue:
         run_over([in_steps], at=end)
 
         assert periods_of(in_steps) == periods_of(at_once) == [(k, 2_000) for k in range(1, 7)]
-        assert available(in_steps.user, end) == available(at_once.user, end) == 14_000
+        assert available(in_steps.owner, end) == available(at_once.owner, end) == 14_000
 
 
 class TestHold:

@@ -100,7 +100,8 @@ def read(balance_id: UUID, before: Stored, people: Mapping[int, UUID]) -> Stored
     ids["limit"] = {number: row[0] for number, row in enumerate(limits, 1)}
     named = {row: number for thing in ids.values() for number, row in thing.items()}
     found.transactions += [_transaction(row, named, numbers) for row in new]
-    for key, *facts, parent, remaining, held, voided_at in _rows(_GRANTS, id=balance_id):
+    for key, *told, parent, remaining, held, voided_at in _rows(_GRANTS, id=balance_id):
+        facts: list[Any] = told
         number = named[key]
         found.grants.append(model.Grant(number, *facts, named.get(parent)))
         found.free[number], found.pinned[number] = remaining, held

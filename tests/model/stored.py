@@ -35,9 +35,9 @@ SELECT t.id, t.sequence, t.type, t.amount, t.balance_after, t.timestamp, t.hold_
  WHERE t.balance_id = %(id)s AND t.sequence > %(known)s
  ORDER BY t.sequence
 """
-_GRANTS = """
-SELECT id, source, amount, priority, effective_at, expires_at, roll_cap, roll_until, parent_id, remaining, held,
-       voided_at
+_GRANT_FACTS = ("source", "amount", "priority", "effective_at", "expires_at", "roll_cap", "roll_until")
+_GRANTS = f"""
+SELECT id, {", ".join(_GRANT_FACTS)}, parent_id, remaining, held, voided_at
   FROM credits_creditgrant WHERE balance_id = %(id)s
 """
 _HOLDS = """
@@ -100,10 +100,10 @@ def read(balance_id: UUID, before: Stored, people: Mapping[int, UUID]) -> Stored
     ids["limit"] = {number: row[0] for number, row in enumerate(limits, 1)}
     named = {row: number for thing in ids.values() for number, row in thing.items()}
     found.transactions += [_transaction(row, named, numbers) for row in new]
-    for key, *told, parent, remaining, held, voided_at in _rows(_GRANTS, id=balance_id):
-        facts: list[Any] = told
+    for key, *facts, parent, remaining, held, voided_at in _rows(_GRANTS, id=balance_id):
         number = named[key]
-        found.grants.append(model.Grant(number, *facts, named.get(parent)))
+        named_facts = dict(zip(_GRANT_FACTS, facts, strict=True))
+        found.grants.append(model.Grant(number=number, parent=named.get(parent), **named_facts))
         found.free[number], found.pinned[number] = remaining, held
         if voided_at is not None:
             found.voided[number] = voided_at

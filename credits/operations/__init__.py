@@ -3,6 +3,9 @@
 Every verb takes ``owner`` (a User, an Organization, or ``Owner.user(id)``, ``Owner.organization(id)``) and ``at``, the
 instant of the request; left out, the clock is read. Writing verbs also take ``actor``, who asks, and
 ``idempotency_key``, the caller's name for the request: the same request with the same key takes effect once.
+
+``give``, ``Spending``, ``placed``, ``captured``, ``released`` and ``refunded`` plan one movement on a page that
+``opened`` or ``opened_many`` has opened, for whoever plans many of them at once.
 """
 
 from credits.errors import (
@@ -36,13 +39,23 @@ from credits.operations._corrections import (
     adjust_credits,
     extend_grant,
     refund_usage,
+    refunded,
     reverse_purchase,
     void_grant,
 )
-from credits.operations._deduct_credits import Deduction, deduct_batch, deduct_credits, deduct_many
+from credits.operations._deduct_credits import Deduction, Spending, deduct_batch, deduct_credits, deduct_many
 from credits.operations._expire_credits import expire_credits
 from credits.operations._fold_usage import finish_fold, fold_usage
-from credits.operations._holds import Captured, capture_hold, extend_hold, place_hold, release_hold
+from credits.operations._holds import (
+    Captured,
+    capture_hold,
+    captured,
+    extend_hold,
+    place_hold,
+    placed,
+    release_hold,
+    released,
+)
 from credits.operations._ledger import Answer, Page, opened, opened_many, said
 from credits.operations._limits import Limited, remove_limit, set_limit
 from credits.operations._requests import Request, ask
@@ -77,6 +90,7 @@ __all__ = [
     "RefundExceedsUsageError",
     "Request",
     "ReversalExceedsPurchaseError",
+    "Spending",
     "SpendingLimitReachedError",
     "SpendingSuspendedError",
     "TransactionNotFoundError",
@@ -85,6 +99,7 @@ __all__ = [
     "adjust_credits",
     "ask",
     "capture_hold",
+    "captured",
     "charge",
     "deduct_batch",
     "deduct_credits",
@@ -99,8 +114,11 @@ __all__ = [
     "opened",
     "opened_many",
     "place_hold",
+    "placed",
     "refund_usage",
+    "refunded",
     "release_hold",
+    "released",
     "remove_limit",
     "resume_spending",
     "reverse_purchase",

@@ -89,7 +89,7 @@ def refund_usage(
             raise errors.RefundExceedsUsageError(refundable=original.left)
         _after(page, expires_at)
         parts = _backwards(page, original, wanted)
-        recorded = _refunded(page, parts, said(request, **_link(original, reason)), expires_at)
+        recorded = refunded(page, parts, said(request, **_link(original, reason)), expires_at)
         page.book.count(-wanted, original.row.member_id, original.row.timestamp)
         return page.record(request, transaction=recorded, alongside=alongside)
 
@@ -346,7 +346,7 @@ def _backwards(page: Page, original: Original, wanted: int) -> list[tuple[Grant,
     return parts
 
 
-def _refunded(
+def refunded(
     page: Page, parts: list[tuple[Grant, int]], facts: Particulars, expires_at: datetime | None
 ) -> Transaction:
     """Post the refund: what can be spent again repays debt first, what has expired since leaves at once."""

@@ -120,8 +120,8 @@ def capture_hold(
     def plan(page: Page, hold: Hold) -> Answer:
         wanted = hold.amount if amount is None else amount
         if wanted == 0:
-            return _released(page, hold, request, alongside)
-        return _captured(page, hold, wanted, request, alongside)
+            return released(page, hold, request, alongside)
+        return captured(page, hold, wanted, request, alongside)
 
     answer = _on_hold(hold_id, request, at, plan)
     return Captured(hold_of(answer), transaction_of(answer) if answer.transaction_id else None)
@@ -142,7 +142,7 @@ def release_hold(
     :raises HoldClosedError: if it was captured, released or has lapsed
     """
     request = ask("release_hold", actor=actor, key=idempotency_key, hold_id=hold_id)
-    return hold_of(_on_hold(hold_id, request, at, lambda page, hold: _released(page, hold, request, alongside)))
+    return hold_of(_on_hold(hold_id, request, at, lambda page, hold: released(page, hold, request, alongside)))
 
 
 def extend_hold(
@@ -187,25 +187,30 @@ def _place(owner: Owner, asked: Deduction, request: Request, lasts: timedelta, a
         replayed = page.replay(request)
         if replayed is not None:
             return replayed
-        amount, priced = price(page, asked)
-        member_id = id_of(asked.member)
-        afford(page, amount, member_id=member_id)
-        hold = Hold(
-            id=uuid7(),
-            amount=amount,
-            created_at=page.at,
-            expires_at=page.at + lasts,
-            pins=[(grant.id, taken) for grant, taken in burn_order.plan_draws(amount, page.book.grants.values())],
-            description=asked.description,
-            reference_id=asked.reference_id,
-            metadata=None if asked.metadata is None else canonical_json(asked.metadata),
-            actor_id=request.caller,
-            member_id=member_id,
-            request_id=context.request_id.get(),
-            **priced,
-        )
-        page.book.open_hold(hold)
-        return page.record(request, hold=hold, alongside=asked.alongside)
+        return placed(page, asked, request, lasts)
+
+
+def placed(page: Page, asked: Deduction, request: Request, lasts: timedelta) -> Answer:
+    """Plan a hold on an open page. Refuses as :func:`place_hold` does from the price on."""
+    amount, priced = price(page, asked)
+    member_id = id_of(asked.member)
+    afford(page, amount, member_id=member_id)
+    hold = Hold(
+        id=uuid7(),
+        amount=amount,
+        created_at=page.at,
+        expires_at=page.at + lasts,
+        pins=[(grant.id, taken) for grant, taken in burn_order.plan_draws(amount, page.book.grants.values())],
+        description=asked.description,
+        reference_id=asked.reference_id,
+        metadata=None if asked.metadata is None else canonical_json(asked.metadata),
+        actor_id=request.caller,
+        member_id=member_id,
+        request_id=context.request_id.get(),
+        **priced,
+    )
+    page.book.open_hold(hold)
+    return page.record(request, hold=hold, alongside=asked.alongside)
 
 
 @whole
@@ -221,7 +226,8 @@ def _on_hold(hold_id: UUID, request: Request, at: datetime | None, plan: Callabl
         return plan(page, hold)
 
 
-def _released(page: Page, hold: Hold, request: Request, alongside: dict[str, Any] | None) -> Answer:
+def released(page: Page, hold: Hold, request: Request, alongside: dict[str, Any] | None) -> Answer:
+    """Plan the release of an open hold on its page."""
     for grant_id, pinned in hold.pins:
         page.book.unpin(page.book.grants[grant_id], pinned)
     page.book.close_hold(hold, "released", page.at)
@@ -229,7 +235,8 @@ def _released(page: Page, hold: Hold, request: Request, alongside: dict[str, Any
     return page.record(request, hold=hold, alongside=alongside)
 
 
-def _captured(page: Page, hold: Hold, amount: int, request: Request, alongside: dict[str, Any] | None) -> Answer:
+def captured(page: Page, hold: Hold, amount: int, request: Request, alongside: dict[str, Any] | None) -> Answer:
+    """Plan the capture of ``amount`` of an open hold on its page. Refuses an excess as :func:`capture_hold` does."""
     book = page.book
     excess = max(amount - hold.amount, 0)
     if excess:

@@ -4,7 +4,7 @@ from tiers.errors import NoScheduledChangeError, NoSubscriptionError, TierNotFou
 from tiers.operations._add_monthly_allocation import add_monthly_allocation
 from tiers.operations._allocate_due import Totals, allocate_due, count_due, finish_run, start_run
 from tiers.operations._initialize_balance import initialize_balance
-from tiers.operations._promise import Result
+from tiers.operations._promise import Result, allocation_row, describe, keep
 from tiers.operations._update_subscription_tier import (
     EFFECTIVE,
     PRORATION,
@@ -26,10 +26,13 @@ __all__ = [
     "Totals",
     "add_monthly_allocation",
     "allocate_due",
+    "allocation_row",
     "cancel_scheduled_change",
     "count_due",
+    "describe",
     "finish_run",
     "initialize_balance",
+    "keep",
     "preview_subscription_tier",
     "prorate",
     "start_run",

@@ -5,7 +5,7 @@ unique; with ``ascending = True`` all ascending, for lists that are not about ti
 ``{"results": [...], "next": url or null, "previous": url or null}``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -93,7 +93,8 @@ class KeysetPagination(BasePagination):
         if written is None:
             return None
         try:
-            direction, *values = self._signer().unsign_object(written)
+            signer = _signer(self._request.path, self._request.query_params)
+            direction, *values = signer.unsign_object(written)
             # Signed by us, so what is inside is what we put there; a changed key column is not.
             for name, value in zip(self._keyset, values, strict=True):
                 column: Any = model._meta.get_field(name)  # noqa: SLF001 - Django documents it
@@ -106,15 +107,21 @@ class KeysetPagination(BasePagination):
 
     def _link(self, direction: Direction, row: Any) -> str:
         values = [_text(getattr(row, name)) for name in self._keyset]
-        cursor = self._signer().sign_object([direction, *values])
+        written = cursor(self._request.path, direction, values, self._request.query_params)
         kept = [(name, value) for name, value in self._request.query_params.items() if name != "cursor"]
-        return self._request.build_absolute_uri(f"{self._request.path}?{urlencode([*kept, ('cursor', cursor)])}")
+        return self._request.build_absolute_uri(f"{self._request.path}?{urlencode([*kept, ('cursor', written)])}")
 
-    def _signer(self) -> signing.Signer:
-        """Return a signer that binds a cursor to this path and its filters; the page size may change on the way."""
-        params = self._request.query_params
-        kept = sorted((name, value) for name, value in params.items() if name not in {"cursor", "limit"})
-        return signing.Signer(salt=f"fluxori.page:{self._request.path}?{urlencode(kept)}")
+
+def cursor(path: str, direction: Direction, values: Sequence[str], params: Mapping[str, str] | None = None) -> str:
+    """Return a cursor that begins the page beyond the row with these values, signed for this list and its filters."""
+    signed: str = _signer(path, params or {}).sign_object([direction, *values])
+    return signed
+
+
+def _signer(path: str, params: Mapping[str, str]) -> signing.Signer:
+    """Return a signer that binds a cursor to this path and its filters; the page size may change on the way."""
+    kept = sorted((name, value) for name, value in params.items() if name not in {"cursor", "limit"})
+    return signing.Signer(salt=f"fluxori.page:{path}?{urlencode(kept)}")
 
 
 def beyond(keyset: Sequence[str], values: Sequence[Any], lookup: Literal["gt", "lt"]) -> Q:

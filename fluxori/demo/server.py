@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 
@@ -35,8 +35,8 @@ def free_port(wanted: int | None) -> int:
 
 
 @contextmanager
-def serving(port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """Serve on ``port`` of the loopback while the block runs.
+def serving(port: int, *, environ: Mapping[str, str] | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+    """Serve on ``port`` of the loopback while the block runs, with ``environ`` over our own environment.
 
     :raises NoServer: if it does not answer within a minute
     """
@@ -47,7 +47,7 @@ def serving(port: int) -> Iterator["subprocess.Popen[bytes]"]:
         command,
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
-        env={"LOG_LEVEL": "WARNING", **os.environ},
+        env={"LOG_LEVEL": "WARNING", **os.environ, **(environ or {})},
         start_new_session=True,
     )
     try:

@@ -58,6 +58,7 @@ INSTALLED_APPS = [
     "fluxori.identity",
     "credits",
     "tiers",
+    "fluxori.console",
     "fluxori.bench",
     "fluxori.demo",
 ]

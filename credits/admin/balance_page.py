@@ -40,8 +40,8 @@ def balance_page(request: HttpRequest, balance: CreditBalance, *, at: datetime) 
         "all_grants": listing("credits_creditgrant", "All grants", balance=balance.pk),
         "all_transactions": listing("credits_credittransaction", "All transactions", balance=balance.pk),
         "all_holds": listing("credits_credithold", "All holds", balance=balance.pk),
-        "may_add_credits": request.user.has_perm("credits.add_creditgrant"),
-        "may_allocate": request.user.has_perm("tiers.add_monthlyallocation"),
+        "may_add_credits": request.user.has_perm("console.add_credits"),
+        "may_allocate": request.user.has_perm("console.allocate_month"),
     }
 
 

@@ -5,10 +5,8 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, path
 from unfold.admin import TabularInline
 
-from credits.admin.acts import AddCredits, FindOwner
 from credits.admin.balance_page import balance_page
 from credits.admin.owners import OwnedAdmin, name_of
 from credits.admin.read_only import link_to, listing
@@ -44,34 +42,17 @@ class ReadOnlyInline(TabularInline):  # type: ignore[misc]
 @admin.register(CreditBalance)
 class CreditBalanceAdmin(OwnedAdmin):
     owner_path = "pk"
-    has_history = True  # what staff did to it
     list_display = ["owner", "kind", "balance", "held", "debt", "last_at", "suspended_at"]
     list_select_related = ["user", "organization"]
     fields = ["id", "sequence", "version", "last_at", "created_at", "suspended_at", "head"]
     change_list_template = "admin/credits/creditbalance/change_list.html"
     change_form_template = "admin/credits/creditbalance/change_form.html"
 
-    def get_urls(self) -> list[URLPattern]:
-        wrap = self.admin_site.admin_view
-        return [
-            path(
-                "add-credits/",
-                wrap(FindOwner.as_view(model_admin=self)),
-                name="credits_creditbalance_find_owner",
-            ),
-            path(
-                "<uuid:key>/add-credits/",
-                wrap(AddCredits.as_view(model_admin=self)),
-                name="credits_creditbalance_add_credits",
-            ),
-            *super().get_urls(),
-        ]
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditBalance]:
         return CreditBalance.objects.select_related("user", "organization").order_by(*self.ordering)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        may = {"may_add_credits": request.user.has_perm(AddCredits.permission)}
+        may = {"may_add_credits": request.user.has_perm("console.add_credits")}
         shown: HttpResponse = super().changelist_view(request, {**may, **(extra_context or {})})
         return shown
 

@@ -32,7 +32,7 @@ from credits.errors import (
 )
 from credits.operations._add_credits import add_credits, give, give_rolled
 from credits.operations._answers import transaction_of
-from credits.operations._arguments import Arguments
+from credits.operations._arguments import Arguments, canonical_json
 from credits.operations._charge import Charge, charge
 from credits.operations._corrections import (
     Voided,
@@ -98,6 +98,7 @@ __all__ = [
     "add_credits",
     "adjust_credits",
     "ask",
+    "canonical_json",
     "capture_hold",
     "captured",
     "charge",

@@ -1,14 +1,9 @@
-"""Subscriptions, what was allocated to them, and by which run: read-only, but for allocating a month by hand."""
-
-from typing import Any
+"""Subscriptions, what was allocated to them, and by which run: read-only."""
 
 from django.contrib import admin
-from django.http import HttpRequest
-from django.urls import URLPattern, path
 
 from credits.admin.owners import OwnedAdmin
 from credits.admin.read_only import ReadOnlyAdmin, link_to, listing
-from tiers.admin.acts import AllocateMonth
 from tiers.models import AllocationRun, MonthlyAllocation, Subscription
 
 
@@ -18,7 +13,6 @@ class SubscriptionAdmin(OwnedAdmin):
     list_display_links = ["anchor"]
     list_filter = ["tier", "status"]
     list_select_related = ["balance__user", "balance__organization", "tier", "scheduled_tier"]
-    change_form_template = "admin/tiers/subscription/change_form.html"
     fields = [
         "owner",
         ("tier", "status"),
@@ -27,16 +21,6 @@ class SubscriptionAdmin(OwnedAdmin):
         "created_at",
         "allocated",
     ]
-
-    def get_urls(self) -> list[URLPattern]:
-        act = self.admin_site.admin_view(AllocateMonth.as_view(model_admin=self))
-        return [path("<uuid:key>/allocate/", act, name="tiers_subscription_allocate"), *super().get_urls()]
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> Any:
-        may = {"may_allocate": request.user.has_perm(AllocateMonth.permission)}
-        return super().change_view(request, object_id, form_url, {**may, **(extra_context or {})})
 
     @admin.display(description="allocations")
     def allocated(self, row: Subscription) -> str:

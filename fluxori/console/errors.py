@@ -1,0 +1,67 @@
+"""Why the console refuses an act, beyond what the ledger refuses. Nobody meets these over HTTP's API."""
+
+from datetime import datetime
+from typing import Any
+
+from fluxori.kernel.errors import Conflict, Forbidden, KeyReused
+
+
+class FormReusedError(KeyReused):
+    code = "form_reused"
+    title = "This form was sent before with other words in it. Begin again"
+
+
+class NothingToDoError(Conflict):
+    code = "nothing_to_do"
+    title = "There is nothing to do"
+
+    def __init__(self, *, why: str) -> None:
+        super().__init__(why=why)
+
+    @property
+    def detail(self) -> str:
+        return f"{self.facts['why']} There is nothing to do."
+
+
+class CeilingExceededError(Forbidden):
+    """All counts are whole credits: what the act gives, the most one act may give, what is left of the day."""
+
+    code = "ceiling_exceeded"
+    title = "More credits than you may give by hand"
+
+    def __init__(self, *, credits: int, per_act: int, per_day: int, left_today: int) -> None:
+        super().__init__(credits=credits, per_act=per_act, per_day=per_day, left_today=left_today)
+
+    @property
+    def detail(self) -> str:
+        facts: dict[str, Any] = self.facts
+        if facts["credits"] > facts["per_act"]:
+            return f"These are {facts['credits']:,} credits, and you may give {facts['per_act']:,} in one act."
+        return (
+            f"These are {facts['credits']:,} credits, and of the {facts['per_day']:,} that you may give in a day"
+            f" {facts['left_today']:,} are left."
+        )
+
+
+class OwnRequestError(Forbidden):
+    code = "own_request"
+    title = "Nobody decides on a request of their own"
+
+
+class NotYourRequestError(Forbidden):
+    code = "not_your_request"
+    title = "Only who asked may withdraw a request"
+
+
+class RequestDecidedError(Conflict):
+    """``status`` is approved, declined or withdrawn."""
+
+    code = "request_decided"
+    title = "This request has been decided already"
+
+    def __init__(self, *, status: str, by: str, at: datetime) -> None:
+        super().__init__(status=status, by=by, at=at)
+
+    @property
+    def detail(self) -> str:
+        return f"This request was {self.facts['status']} by {self.facts['by']} already."

@@ -1,0 +1,140 @@
+"""The groups of staff, what each may see and do, and how many credits each may give by hand to begin with.
+
+Permissions are made here, because Django makes them only after the last migration has run.
+"""
+
+from django.db import migrations
+
+LEDGER = [
+    "creditbalance",
+    "creditgrant",
+    "credittransaction",
+    "creditentry",
+    "credithold",
+    "creditpin",
+    "creditrequest",
+    "feature",
+    "featureprice",
+]
+PROMISES = ["tier", "subscription", "monthlyallocation", "allocationrun"]
+PEOPLE = ["user", "organization", "membership"]
+CONSOLE = ["staffact", "actrequest", "manualcreditceiling"]
+
+SEEING = [
+    *(f"credits.view_{model}" for model in LEDGER),
+    *(f"tiers.view_{model}" for model in PROMISES),
+    *(f"identity.view_{model}" for model in PEOPLE),
+    *(f"console.view_{model}" for model in CONSOLE),
+]
+SUPPORT = [
+    "console.add_credits",
+    "console.refund_usage",
+    "console.release_hold",
+    "console.allocate_month",
+    "console.suspend_spending",
+]
+LEAD = [
+    *SUPPORT,
+    "console.adjust_credits",
+    "console.void_grant",
+    "console.extend_grant",
+    "console.change_tier",
+    "console.limit_spending",
+    "console.approve_requests",
+    "console.export_csv",
+]
+MONEY = ["tiers.view_recoverycost", "console.view_value", "console.export_csv"]
+FINANCE = [
+    *MONEY,
+    "console.add_credits",
+    "console.adjust_credits",
+    "console.refund_usage",
+    "console.reverse_purchase",
+    "console.void_grant",
+    "console.approve_requests",
+    "console.add_manualcreditceiling",
+    "console.change_manualcreditceiling",
+    "credits.add_feature",
+    "credits.change_feature",
+    "credits.add_featureprice",
+    "credits.delete_featureprice",
+    "tiers.add_tier",
+    "tiers.change_tier",
+    "tiers.add_recoverycost",
+    "tiers.delete_recoverycost",
+]
+AUDITOR = [*MONEY, "auth.view_group"]
+
+# Credits that one person may give in one act, and in one day.
+ROLES = {
+    "support": (SUPPORT, (500, 2_000)),
+    "support lead": (LEAD, (5_000, 25_000)),
+    "finance": (FINANCE, (50_000, 250_000)),
+    "auditor": (AUDITOR, None),
+}
+
+NAMES = {
+    "add_credits": "Can add credits to a balance",
+    "adjust_credits": "Can adjust a balance up or down",
+    "refund_usage": "Can refund a usage",
+    "reverse_purchase": "Can reverse a purchase",
+    "void_grant": "Can void a grant",
+    "extend_grant": "Can extend a grant",
+    "release_hold": "Can release a hold",
+    "allocate_month": "Can allocate the month of a balance",
+    "limit_spending": "Can set and remove limits of a balance",
+    "suspend_spending": "Can suspend and resume the spending of a balance",
+    "export_csv": "Can export lists as CSV",
+    "view_value": "Can see rand",
+    "approve_requests": "Can approve and decline requests of others",
+}
+OF_MODEL = {"approve_requests": "actrequest"}
+OF_STAFF_ACT = {*NAMES} - {*OF_MODEL}
+
+
+def model_of(app, codename):
+    """Return the model that a permission belongs to."""
+    if codename in OF_MODEL:
+        return OF_MODEL[codename]
+    if app == "console" and (codename in OF_STAFF_ACT or codename == "change_tier"):
+        return "staffact"
+    return codename.split("_", 1)[1]
+
+
+def name_of(app, codename, verbose):
+    if app == "console" and codename == "change_tier":
+        return "Can change the tier of a balance"
+    return NAMES.get(codename) or f"Can {codename.split('_', 1)[0]} {verbose}"
+
+
+def seed(apps, schema_editor):
+    content_types = apps.get_model("contenttypes", "ContentType")
+    permissions = apps.get_model("auth", "Permission")
+    groups = apps.get_model("auth", "Group")
+    ceilings = apps.get_model("console", "ManualCreditCeiling")
+    for role, (may, ceiling) in ROLES.items():
+        group = groups.objects.create(name=role)
+        for permission in dict.fromkeys([*SEEING, *may]):
+            app, codename = permission.split(".")
+            model = model_of(app, codename)
+            kind, _ = content_types.objects.get_or_create(app_label=app, model=model)
+            verbose = apps.get_model(app, model)._meta.verbose_name
+            found, _ = permissions.objects.get_or_create(
+                content_type=kind, codename=codename, defaults={"name": name_of(app, codename, verbose)}
+            )
+            group.permissions.add(found)
+        if ceiling:
+            per_act, per_day = ceiling
+            ceilings.objects.create(group=group, per_act=per_act, per_day=per_day)
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("console", "0001_initial"),
+        ("credits", "0003_credit_entries"),
+        ("identity", "0001_initial"),
+        ("tiers", "0002_seed_tiers"),
+        ("auth", "0012_alter_user_first_name_max_length"),
+        ("contenttypes", "0002_remove_content_type_name"),
+    ]
+    operations = [migrations.RunPython(seed, migrations.RunPython.noop)]

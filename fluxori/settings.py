@@ -66,6 +66,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "fluxori.api.middleware.RequestIdMiddleware",
     "fluxori.api.middleware.RequestLogMiddleware",
+    "fluxori.api.middleware.ContentSecurityMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -182,6 +183,10 @@ THROTTLES = {
 # How many proxies in front of us add to X-Forwarded-For; beyond them it is the caller's own invention.
 PROXIES = env.integer("PROXIES", 0)
 
+# How often a login to the admin may fail, of one account from one address, and for how long it is shut out then.
+LOGIN_FAILURES = env.integer("LOGIN_FAILURES", 5, minimum=1)
+LOGIN_LOCKED_MINUTES = env.integer("LOGIN_LOCKED_MINUTES", 15, minimum=1)
+
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=14),
@@ -221,6 +226,7 @@ UNFOLD = {
     "SITE_HEADER": "Fluxori Credits",
     "SITE_SYMBOL": "toll",
     "SITE_URL": None,
+    "LOGIN": {"form": "fluxori.console.login.LoginForm"},
     "ENVIRONMENT": lambda _request: ["Production", "danger"] if PRODUCTION else ["Development", "info"],
     "SIDEBAR": {"show_search": True, "navigation": NAVIGATION},
 }

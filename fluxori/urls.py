@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from fluxori.api import health, problems
 from fluxori.api.schema import schema_view
@@ -16,7 +16,7 @@ urlpatterns = [
     path("api/", include("credits.api.urls")),
     path("api/", include("tiers.api.urls")),
     path("api/schema", schema_view, name="schema"),
-    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("admin/", admin.site.urls),

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import structlog
 from django.conf import settings
 from django.core.cache import cache
+from django.http import HttpRequest
 from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
@@ -65,7 +66,7 @@ class LoginThrottle(_WindowThrottle):
         return "login", hashlib.sha256(email.lower().encode("utf-8", "replace")).hexdigest()
 
 
-def address_of(request: Request) -> str:
+def address_of(request: Request | HttpRequest) -> str:
     """Return the address the request came from, seen through the configured number of proxies and no more."""
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
     proxies: int = settings.PROXIES

@@ -246,3 +246,17 @@ class StaffAct(models.Model):
 
     def __str__(self) -> str:
         return self.said
+
+
+class LoginFailures(models.Model):
+    """How often a login to the admin has failed of late, by the hash of an account and an address, or of an address."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+    failures = models.IntegerField()
+    last_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.failures} until {self.last_at:%Y-%m-%d %H:%M}"

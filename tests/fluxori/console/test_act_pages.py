@@ -1,6 +1,5 @@
 """Acts of staff on their pages: asked, confirmed, done once, by the operations everyone uses, and recorded."""
 
-
 import pytest
 from django.urls import reverse
 

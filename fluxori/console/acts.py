@@ -5,7 +5,7 @@ An act is carried out by an operation of the ledger or of the tiers, inside the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
@@ -16,9 +16,10 @@ from django.db.models import Model, QuerySet
 from credits import errors as refusals
 from credits import operations, queries
 from credits.admin.read_only import credits_said, instant_said
-from credits.models import CreditGrant, CreditHold, CreditTransaction
+from credits.models import CreditGrant, CreditHold, CreditTransaction, SpendingLimit
 from fluxori.console import forms
 from fluxori.console.models import Reason
+from fluxori.identity.errors import UserNotFoundError
 from fluxori.identity.models import Organization, User
 from fluxori.kernel.errors import DomainError
 from tiers import operations as tiers
@@ -248,6 +249,38 @@ class AllocateMonth(Act):
         return Outcome(f"Allocate {said}", f"Allocated {said}", given, nothing=nothing)
 
 
+class SetLimit(Act):
+    """Let at most so many credits be used in a day or a month, by all or by one member."""
+
+    code, title, icon, needs = "limit", "Set a limit", "speed", "limit_spending"
+    form = forms.LimitForm
+
+    def carry_out(self, order: Order) -> Outcome:
+        amount, period = order.asked["amount"], order.asked["period"]
+        member = _member(order.asked["member"])
+        before = {(row.period, row.member_id): row.amount for row in queries.get_limits(owner=order.whom)}
+        done = operations.set_limit(owner=order.whom, amount=amount, period=period, member=member, **order.terms)
+        nothing = "This limit is in force already." if before.get((period, done.limit.member_id)) == amount else ""
+        said = f"{order.asked['member'] or order.whom} to {_counted(amount)} a {period}"
+        facts = [("Used of it", f"{done.limit.used:,}, until {instant_said(done.limit.resets_at)}")]
+        return Outcome(f"Limit {said}", f"Limited {said}", facts=facts, nothing=nothing)
+
+
+class RemoveLimit(Act):
+    code, title, icon, needs = "unlimit", "Remove a limit", "all_inclusive", "limit_spending"
+    about = "limit"
+
+    def describe(self, subject: SpendingLimit) -> str:
+        whose = "the balance" if subject.member_id is None else str(User.objects.get(pk=subject.member_id))
+        return f"Limit of {whose}: {_counted(subject.amount)} a {subject.period}"
+
+    def carry_out(self, order: Order) -> Outcome:
+        assert order.subject is not None
+        done = operations.remove_limit(limit_id=order.subject, **order.terms)
+        said = f"the limit of {_counted(done.limit.amount)} a {done.limit.period} from {order.whom}"
+        return Outcome(f"Remove {said}", f"Removed {said}")
+
+
 class Suspend(Act):
     code, title, icon, needs = "suspend", "Suspend spending", "pause_circle", "suspend_spending"
 
@@ -282,6 +315,8 @@ ACTS: dict[str, Act] = {
         ReleaseHold(),
         ChangeTier(),
         AllocateMonth(),
+        SetLimit(),
+        RemoveLimit(),
         Suspend(),
         Resume(),
     )
@@ -293,25 +328,39 @@ def allowed(staff: Any) -> dict[str, bool]:
     return {code: staff.has_perm(act.permission) for code, act in ACTS.items()}
 
 
-def subject_of(act: Act, owner_id: UUID, key: UUID) -> CreditTransaction | CreditGrant | CreditHold:
+def subject_of(act: Act, owner_id: UUID, key: UUID) -> CreditTransaction | CreditGrant | CreditHold | SpendingLimit:
     """Return the row an act is about.
 
     :raises TransactionNotFoundError: if the balance has no such transaction
     :raises GrantNotFoundError: if it has no such grant
     :raises HoldNotFoundError: if it has no such hold
+    :raises LimitNotFoundError: if it has no such limit in force
     """
     if act.about == "transaction":
         return _found(CreditTransaction.objects.filter(balance=owner_id, pk=key), refusals.TransactionNotFoundError)
     if act.about == "grant":
         return _found(CreditGrant.objects.filter(balance=owner_id, pk=key), refusals.GrantNotFoundError)
-    return _found(CreditHold.objects.filter(balance=owner_id, pk=key), refusals.HoldNotFoundError)
+    if act.about == "hold":
+        return _found(CreditHold.objects.filter(balance=owner_id, pk=key), refusals.HoldNotFoundError)
+    in_force = SpendingLimit.objects.filter(balance=owner_id, pk=key, removed_at=None)
+    return _found(in_force, lambda: refusals.LimitNotFoundError(limit_id=key))
 
 
-def _found(rows: QuerySet[M], missing: type[DomainError]) -> M:
+def _found(rows: QuerySet[M], missing: Callable[[], DomainError]) -> M:
     row = rows.first()
     if row is None:
         raise missing()
     return row
+
+
+def _member(email: str) -> User | None:
+    """:raises UserNotFoundError: if nobody has this address"""
+    if not email:
+        return None
+    found = User.objects.filter(email=email.lower()).first()
+    if found is None:
+        raise UserNotFoundError
+    return found
 
 
 def _counted(amount: int) -> str:

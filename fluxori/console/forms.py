@@ -183,6 +183,20 @@ class TierForm(ActForm):
         self.fields["tier"].choices = [("", "Choose a tier"), *choices]  # type: ignore[attr-defined]
 
 
+class LimitForm(ActForm):
+    amount = credits_field("Whole credits that may be used in each period. 0 lets nothing be used.", min_value=0)
+    period = forms.ChoiceField(
+        choices=[("month", "Each month"), ("day", "Each day")],
+        widget=UnfoldAdminSelectWidget,
+        help_text="Of the calendar, UTC. There is one limit of each kind: setting it again changes its amount.",
+    )
+    member = forms.EmailField(
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The e-mail of one member of the organization. Leave it empty for the balance as a whole.",
+    )
+
+
 class DecisionForm(RefusableForm):
     """What whoever decides on a request has to say."""
 

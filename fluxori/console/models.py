@@ -207,6 +207,7 @@ class StaffAct(models.Model):
     of_transaction = subject("credits.CreditTransaction")
     of_grant = subject("credits.CreditGrant")
     of_hold = subject("credits.CreditHold")
+    of_limit = subject("credits.SpendingLimit")
     arguments = models.JSONField()
     reason = models.CharField(max_length=16, choices=Reason.choices)
     note = models.TextField(max_length=bounds.MAX_NOTE)

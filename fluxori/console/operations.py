@@ -254,7 +254,7 @@ def _carry_out(order: Order, *, only_look: bool = False) -> _Carried:
     owner = Owner.of(order.whom)
     with ledger.opened(owner, at=order.at, create=order.act.opens_balance) as page:
         before = page.book.snapshot()
-    tier = promises.tier_facts(owner=owner)
+    tier, limits = promises.tier_facts(owner=owner), _limits(owner)
     outcome = order.act.carry_out(order)
     if outcome.nothing and not only_look:
         raise errors.NothingToDoError(why=outcome.nothing)
@@ -266,8 +266,8 @@ def _carry_out(order: Order, *, only_look: bool = False) -> _Carried:
     given = opened.filter(parent=None).aggregate(given=Sum("amount"))["given"] or 0
     return _Carried(
         outcome,
-        _standing(before, tier),
-        _standing(after, promises.tier_facts(owner=owner)),
+        {**_standing(before, tier), "limits": limits},
+        {**_standing(after, promises.tier_facts(owner=owner)), "limits": _limits(owner)},
         list(opened.order_by("expires_at").values_list("expires_at", flat=True)),
         given if order.act.by_hand else 0,
     )
@@ -283,6 +283,13 @@ def _standing(now: Snapshot, tier: dict[str, Any]) -> dict[str, Any]:
         "pending_tier": tier["pending_tier"],
         "suspended_at": now.suspended_at and now.suspended_at.isoformat(),
     }
+
+
+def _limits(owner: Owner) -> list[dict[str, Any]]:
+    return [
+        {"member": row.member_id and str(row.member_id), "period": row.period, "amount": row.amount}
+        for row in balances.get_limits(owner=owner)
+    ]
 
 
 def _within_ceiling(carried: _Carried, staff: User, at: datetime) -> None:

@@ -16,7 +16,8 @@ ROOMS = ["credits.errors", "tiers.errors", "fluxori.identity.errors", "fluxori.a
 
 def refusals(kind=DomainError):
     for below in kind.__subclasses__():
-        if below.__module__.split(".")[0] in {"fluxori", "credits", "tiers"}:
+        # What the console refuses is said on its forms, never over HTTP's API.
+        if below.__module__.split(".")[0] in {"fluxori", "credits", "tiers"} and "console" not in below.__module__:
             yield below
             yield from refusals(below)
 

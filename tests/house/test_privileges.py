@@ -19,6 +19,7 @@ HISTORY = (
     "credits_creditrequest",
     "tiers_monthlyallocation",
     "tiers_tierchange",
+    "console_staffact",
 )
 KEPT = (
     "credits_creditbalance",

@@ -13,6 +13,7 @@ LEDGER = [
     "credithold",
     "creditpin",
     "creditrequest",
+    "spendinglimit",
     "feature",
     "featureprice",
 ]
@@ -131,7 +132,7 @@ def seed(apps, schema_editor):
 class Migration(migrations.Migration):
     dependencies = [
         ("console", "0001_initial"),
-        ("credits", "0003_credit_entries"),
+        ("credits", "0004_spending_limits"),
         ("identity", "0001_initial"),
         ("tiers", "0002_seed_tiers"),
         ("auth", "0012_alter_user_first_name_max_length"),

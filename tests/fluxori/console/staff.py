@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from fluxori.console.acts import ACTS, Order
-from fluxori.identity.models import Organization, User
+from fluxori.identity.models import User
 from fluxori.kernel.ids import uuid7
 from tests.times import NOON
 
@@ -41,7 +41,7 @@ def minted(client: Client, page: str, **asked: Any) -> dict[str, Any]:
     return {name: value for name, value in {**shown, "reason": "goodwill", **asked}.items() if value is not None}
 
 
-def order(act: str, whom: User | Organization, actor: User, subject: UUID | None = None, **asked: Any) -> Order:
+def order(act: str, whom: Any, actor: User, subject: UUID | None = None, **asked: Any) -> Order:
     """Return an act as it is asked at noon, under a new key."""
     defaults = {"add": {"type": "promotion", "description": "", "expires_at": None, "unit_price": None}}
     return Order(

@@ -11,6 +11,7 @@ from fluxori.console.models import StaffAct
 from fluxori.kernel import clock
 from tests.credits.admin.staff import said, superuser_client, words
 from tests.factories.credits import deduct, funded, hold, somebody
+from tests.factories.identity import MembershipFactory
 from tests.fluxori.console.staff import minted, page_of
 from tests.times import DAY
 from tiers import operations as tiers
@@ -261,6 +262,46 @@ class TestSpending:
         page = page_of("resume", balance)
 
         assert "There is nothing to do." in words(client.post(page, minted(client, page)))
+
+
+class TestLimits:
+    def test_are_set_and_removed(self, client, balance):
+        preview, done, row = do(client, page_of("limit", balance), amount="50", period="day")
+
+        assert f"Limit {balance.user} to 50 credits a day" in preview
+        assert done == f"Limited {balance.user} to 50 credits a day. Balance 120."
+        limit = {"member": None, "period": "day", "amount": 50}
+        assert (row.before["limits"], row.after["limits"]) == ([], [limit])
+        page = page_of("unlimit", balance, limit=balance.limits.get().pk)
+        client.post(page, {**minted(client, page), "confirmed": "yes"})
+        removed = StaffAct.objects.get(act="unlimit")
+        assert (removed.before["limits"], removed.after["limits"]) == ([limit], [])
+        assert client.get(page).status_code == 404
+
+    def test_are_set_for_a_member(self, client, db):
+        seat = MembershipFactory()
+        funded(seat.organization)
+
+        _, _, row = do(
+            client, page_of("limit", seat.organization), amount="0", period="month", member=seat.user.email.upper()
+        )
+
+        assert row.after["limits"] == [{"member": str(seat.user.pk), "period": "month", "amount": 0}]
+
+    def test_are_not_set_twice(self, client, balance):
+        operations.set_limit(owner=balance.owner, amount=50, period="day")
+        page = page_of("limit", balance)
+
+        assert "in force already" in words(client.post(page, minted(client, page, amount="50", period="day")))
+
+    def test_are_of_members_only(self, client, balance):
+        page = page_of("limit", balance)
+
+        nobody = client.post(page, minted(client, page, amount="5", period="day", member="nobody@example.test"))
+        other = client.post(page, minted(client, page, amount="5", period="day", member=somebody().email))
+
+        assert nobody.context["form"].non_field_errors() == ["There is no such user."]
+        assert "Only an organization has members." in other.context["form"].non_field_errors()[0]
 
 
 class TestThePreview:

@@ -11,6 +11,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 from django.urls import get_resolver, reverse
 
+from credits import operations as ledger
 from credits.models import CreditBalance, CreditHold, CreditTransaction
 from fluxori.console import operations
 from fluxori.console.acts import ACTS
@@ -82,6 +83,8 @@ ACT_OF = {
     "extend": LEAD,
     "release": {"support", "support lead", "superuser"},
     "tier": LEAD,
+    "limit": LEAD,
+    "unlimit": LEAD,
     "allocate": {"support", "support lead", "superuser"},
     "suspend": {"support", "support lead", "superuser"},
     "resume": {"support", "support lead", "superuser"},
@@ -234,6 +237,7 @@ class TestEveryAddress:
             "transaction": CreditTransaction.objects.filter(type="usage").get().pk,
             "grant": desk.grants.first().pk,
             "hold": CreditHold.objects.get().pk,
+            "limit": ledger.set_limit(owner=desk.owner, amount=5, period="day").limit.id,
         }
 
         for code, act in ACTS.items():

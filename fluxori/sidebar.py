@@ -51,6 +51,18 @@ NAVIGATION: list[dict[str, Any]] = [
         ],
     },
     {
+        "title": "Staff",
+        "items": [
+            {
+                **_page("Requests", "approval", "console", "actrequest"),
+                "badge": "fluxori.console.badges.pending_requests",
+                "badge_variant": "warning",
+            },
+            _page("Staff acts", "history_edu", "console", "staffact"),
+            _page("Ceilings", "vertical_align_top", "console", "manualcreditceiling"),
+        ],
+    },
+    {
         "title": "People",
         "items": [
             _page("Users", "person", "identity", "user"),

@@ -57,7 +57,7 @@ class StaffActAdmin(OwnedAdmin):
             *super().get_urls(),
         ]
 
-    @admin.display(description="what was done")
+    @admin.display(description="done")
     def what(self, row: StaffAct) -> str:
         return row.said
 
@@ -79,7 +79,7 @@ class StaffActAdmin(OwnedAdmin):
 
 @admin.register(ActRequest)
 class ActRequestAdmin(ReadOnlyAdmin):
-    list_display = ["asked_at", "whom", "what", "credits", "reason", "asked_by", "state", "decided_by"]
+    list_display = ["asked_at", "whom", "what", "gives", "reason", "asked_by", "state", "decided_by"]
     list_display_links = ["asked_at"]
     list_filter = ["status", "act"]
     list_select_related = ["user", "organization", "asked_by", "decided_by"]
@@ -104,6 +104,10 @@ class ActRequestAdmin(ReadOnlyAdmin):
     @admin.display(description="account")
     def whom(self, row: ActRequest) -> str:
         return link("credits.creditbalance", row.owner_id, str(row.whom))
+
+    @admin.display(description="credits")
+    def gives(self, row: ActRequest) -> str:
+        return credits_said(row.credits)
 
     @admin.display(description="act")
     def what(self, row: ActRequest) -> str:

@@ -1,6 +1,7 @@
 """Every act of staff: what it does to the ledger, what it says, and what is written down of it."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -279,7 +280,7 @@ class TestLimits:
         assert client.get(page).status_code == 404
 
     def test_are_set_for_a_member(self, client, db):
-        seat = MembershipFactory()
+        seat: Any = MembershipFactory()
         funded(seat.organization)
 
         _, _, row = do(

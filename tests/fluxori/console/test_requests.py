@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, InternalError, ProgrammingError, transaction
@@ -167,7 +168,12 @@ class TestApproving:
 
     def test_keeps_every_argument(self, balance, support, lead):
         until = NOON + 30 * DAY
-        terms = {"type": "purchase", "description": "Invoice 7", "expires_at": until, "unit_price": None}
+        terms: dict[str, Any] = {
+            "type": "purchase",
+            "description": "Invoice 7",
+            "expires_at": until,
+            "unit_price": None,
+        }
         asked = operations.request_act(order("add", balance.user, support, amount=900, **terms)).row
 
         operations.approve(request_id=asked.pk, approver=lead, at=NOON + HOUR)

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.apps import apps
@@ -185,9 +186,12 @@ def also(role: str, name: str) -> tuple[str, int]:
     allowed, status = ALSO[name]
     someone = User.objects.get(email="root@staff.test")
     kind = ContentType.objects.get_for_model(User)
-    args = {"view_on_site": [kind.pk, someone.pk], "auth_user_password_change": [someone.pk]}.get(name, [])
+    known: dict[str, list[Any]] = {
+        "view_on_site": [kind.pk, someone.pk],
+        "auth_user_password_change": [someone.pk],
+    }
     wanted = 200 if name == "login" and role not in DESK else expected(role, allowed, status)
-    return reverse(f"admin:{name}", args=args), wanted
+    return reverse(f"admin:{name}", args=known.get(name, [])), wanted
 
 
 def pages_of(role: str, name: str, app: str, model: str, page: str):
@@ -284,7 +288,7 @@ class TestTheGroups:
 
     def test_use_permissions_that_django_would_have_made_itself(self, db):
         for permission in Permission.objects.filter(group__isnull=False).distinct():
-            model = permission.content_type.model_class()
+            model: Any = permission.content_type.model_class()
             standard = {f"{verb}_{model._meta.model_name}" for verb in model._meta.default_permissions}
             named = dict(model._meta.permissions)
             assert permission.codename in standard | set(named), permission

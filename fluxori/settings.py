@@ -6,6 +6,7 @@ from pathlib import Path
 
 import django_stubs_ext
 from corsheaders.defaults import default_headers
+from django.templatetags.static import static
 
 from fluxori.env import Reader
 from fluxori.kernel import logs
@@ -229,6 +230,7 @@ UNFOLD = {
     "SITE_URL": None,
     "LOGIN": {"form": "fluxori.console.login.LoginForm"},
     "ENVIRONMENT": lambda _request: ["Production", "danger"] if PRODUCTION else ["Development", "info"],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("console/icon.svg")}],
     "SIDEBAR": {"show_search": True, "navigation": NAVIGATION},
 }
 

@@ -228,11 +228,23 @@ class ChangeTier(Act):
     form = forms.TierForm
 
     def carry_out(self, order: Order) -> Outcome:
-        before = promises.tier_facts(owner=order.whom)
+        before = promises.tier_facts(owner=order.whom, at=order.at)
         done = tiers.update_subscription_tier(owner=order.whom, **order.asked, **order.terms)
-        said = f"{order.whom} to {order.asked['tier']}"
+        later = "" if order.asked["effective"] == "now" else " from the next month on"
+        said = f"{order.whom} to {order.asked['tier']}{later}"
         nothing = f"{order.whom} is on {before['tier']} already." if before == done.alongside else ""
         return Outcome(f"Change {said}", f"Changed {said}", done.transaction, nothing=nothing)
+
+
+class KeepTier(Act):
+    """Cancel the change of tier that is scheduled for the next period."""
+
+    code, title, icon, needs = "keep-tier", "Cancel the scheduled change of tier", "event_busy", "change_tier"
+
+    def carry_out(self, order: Order) -> Outcome:
+        done = tiers.cancel_scheduled_change(owner=order.whom, **order.terms)
+        said = f"{order.whom} on {done.alongside['tier']}"
+        return Outcome(f"Keep {said}", f"Kept {said}", done.transaction)
 
 
 class AllocateMonth(Act):
@@ -314,6 +326,7 @@ ACTS: dict[str, Act] = {
         ExtendGrant(),
         ReleaseHold(),
         ChangeTier(),
+        KeepTier(),
         AllocateMonth(),
         SetLimit(),
         RemoveLimit(),

@@ -175,6 +175,20 @@ class ExtendForm(ActForm):
 
 class TierForm(ActForm):
     tier = forms.ChoiceField(choices=[], widget=UnfoldAdminSelectWidget)
+    effective = forms.ChoiceField(
+        label="From when on",
+        initial="now",
+        choices=[("now", "Now"), ("nextPeriod", "From the next month of the subscription on")],
+        widget=UnfoldAdminSelectWidget,
+        help_text="Either replaces a change that is scheduled. Nothing is taken away, and the day of the month stays.",
+    )
+    proration = forms.ChoiceField(
+        label="For the rest of this month",
+        initial="none",
+        choices=[("none", "Grant nothing"), ("difference", "Grant the difference to the larger tier")],
+        widget=UnfoldAdminSelectWidget,
+        help_text="The difference counts as credits given by hand. From the next month on there is none.",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -254,7 +254,7 @@ def _carry_out(order: Order, *, only_look: bool = False) -> _Carried:
     owner = Owner.of(order.whom)
     with ledger.opened(owner, at=order.at, create=order.act.opens_balance) as page:
         before = page.book.snapshot()
-    tier, limits = promises.tier_facts(owner=owner), _limits(owner)
+    tier, limits = promises.tier_facts(owner=owner, at=order.at), _limits(owner)
     outcome = order.act.carry_out(order)
     if outcome.nothing and not only_look:
         raise errors.NothingToDoError(why=outcome.nothing)
@@ -267,7 +267,7 @@ def _carry_out(order: Order, *, only_look: bool = False) -> _Carried:
     return _Carried(
         outcome,
         {**_standing(before, tier), "limits": limits},
-        {**_standing(after, promises.tier_facts(owner=owner)), "limits": _limits(owner)},
+        {**_standing(after, promises.tier_facts(owner=owner, at=order.at)), "limits": _limits(owner)},
         list(opened.order_by("expires_at").values_list("expires_at", flat=True)),
         given if order.act.by_hand else 0,
     )
@@ -360,6 +360,14 @@ def _facts(order: Order, carried: _Carried) -> list[tuple[str, str]]:
         facts.append(("Expires", ", ".join(instant_said(at) if at else "Never" for at in carried.expires)))
     if before["tier"] != after["tier"]:
         facts.append(("Tier", f"{before['tier'] or 'none'} → {after['tier']}"))
+    if before["pending_tier"] != after["pending_tier"]:
+        facts.append(("Scheduled", f"{_scheduled(before['pending_tier'])} → {_scheduled(after['pending_tier'])}"))
     return [*facts, *carried.outcome.facts, ("Reason", order.why)] + [
         (label, words) for label, words in (("Note", order.note), ("Ticket", order.ticket)) if words
     ]
+
+
+def _scheduled(pending: dict[str, Any] | None) -> str:
+    if pending is None:
+        return "nothing"
+    return f"{pending['tier']} on {instant_said(datetime.fromisoformat(pending['at']))}"

@@ -132,9 +132,9 @@ def seed(apps, schema_editor):
 class Migration(migrations.Migration):
     dependencies = [
         ("console", "0001_initial"),
-        ("credits", "0004_spending_limits"),
+        ("credits", "0005_usage"),
         ("identity", "0001_initial"),
-        ("tiers", "0002_seed_tiers"),
+        ("tiers", "0003_rollover_and_changes"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
     ]

@@ -11,6 +11,7 @@ from fluxori.api.fields import Text, WholeNumber
 from fluxori.api.filters import Filters, Wire
 from fluxori.identity.models import User
 from tests.factories.identity import UserFactory
+from tests.fluxori.console.staff import ROLES
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.fluxori.api.test_pagination")]
 
@@ -22,7 +23,7 @@ class GroupFilters(Filters):
 
 class GroupViewSet(viewsets.GenericViewSet[Group]):
     permission_classes = (AllowAny,)
-    queryset = Group.objects.all()
+    queryset = Group.objects.exclude(name__in=ROLES)  # those are there from the start
     filterset_class = GroupFilters
     keyset = ("id",)
 

@@ -233,6 +233,47 @@ class TestTiers:
 
         assert "is on explorer already. There is nothing to do." in words(preview)
 
+    def test_are_changed_with_the_difference_which_is_given_by_hand(self, client, subscribed):
+        tiers.add_monthly_allocation(owner=subscribed)
+
+        preview, _, row = do(client, page_of("tier", subscribed), tier="growth", proration="difference")
+
+        assert row.transaction is not None
+        given = row.transaction.amount
+        assert 0 < given < 2000 - 400
+        assert (row.credits, row.after["balance"]) == (given, 800 + given)
+        assert f"800 → {800 + given:,}" in preview
+
+    def test_are_changed_in_the_next_month_unless_that_is_cancelled(self, client, subscribed):
+        preview, done, row = do(client, page_of("tier", subscribed), tier="pro", effective="nextPeriod")
+
+        assert "nothing → pro on" in preview
+        assert done == f"Changed {subscribed} to pro from the next month on. Balance 400."
+        assert (row.after["tier"], row.after["pending_tier"]["tier"]) == ("explorer", "pro")
+        page = page_of("keep-tier", subscribed)
+        client.post(page, {**minted(client, page), "confirmed": "yes"})
+        kept = StaffAct.objects.get(act="keep-tier")
+        assert (kept.said, kept.after["pending_tier"]) == (f"Kept {subscribed} on explorer. Balance 400.", None)
+        again = client.post(page, minted(client, page))
+        assert again.context["form"].non_field_errors() == ["No change of tier is scheduled."]
+
+    def test_grant_no_difference_in_the_next_month(self, client, subscribed):
+        page = page_of("tier", subscribed)
+
+        answer = client.post(page, minted(client, page, tier="pro", effective="nextPeriod", proration="difference"))
+
+        assert list(answer.context["form"].errors) == ["proration"]
+
+    def test_are_looked_at_as_they_stand_by_then(self, client, db):
+        owner, anchor = somebody(), clock.now() - timedelta(days=40)
+        tiers.initialize_balance(owner=owner, tier="growth", at=anchor)
+        tiers.update_subscription_tier(owner=owner, tier="explorer", effective="nextPeriod", at=anchor)
+
+        preview, _, row = do(client, page_of("allocate", owner))
+
+        assert "2,000 → 2,400" in preview
+        assert row.before["tier"] == "explorer"
+
     def test_give_the_month_that_is_due_once(self, client, subscribed):
         preview, done, row = do(client, page_of("allocate", subscribed))
 

@@ -84,6 +84,7 @@ ACT_OF = {
     "extend": LEAD,
     "release": {"support", "support lead", "superuser"},
     "tier": LEAD,
+    "keep-tier": LEAD,
     "limit": LEAD,
     "unlimit": LEAD,
     "allocate": {"support", "support lead", "superuser"},

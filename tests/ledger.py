@@ -8,7 +8,11 @@ _DIGEST = "SELECT count(*) || md5(coalesce(string_agg(t::text, '|' ORDER BY t::t
 def stored() -> dict[str, str]:
     """Return a digest of every row, by table."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT tablename FROM pg_tables WHERE tablename ~ '^(credits|tiers)_' ORDER BY 1")
+        # What was refused is counted beside the ledger, not in it.
+        cursor.execute(
+            "SELECT tablename FROM pg_tables"
+            " WHERE tablename ~ '^(credits|tiers)_' AND tablename <> 'credits_refusedattempt' ORDER BY 1"
+        )
         tables = [name for (name,) in cursor.fetchall()]
         found = {}
         for table in tables:

@@ -5,6 +5,7 @@ from credits.models.feature import Feature, FeaturePrice
 from credits.models.grant import CreditGrant
 from credits.models.hold import CreditHold, CreditPin
 from credits.models.limit import SpendingLimit
+from credits.models.refusal import RefusedAttempt
 from credits.models.request import CreditRequest
 from credits.models.transaction import CreditEntry, CreditTransaction
 from credits.models.usage import CreditFold, CreditRollup, CreditTotal, FoldRun
@@ -23,5 +24,6 @@ __all__ = [
     "Feature",
     "FeaturePrice",
     "FoldRun",
+    "RefusedAttempt",
     "SpendingLimit",
 ]

@@ -60,6 +60,11 @@ class CreditBalance(models.Model):
                 name="credits_balance_debt_leaves_nothing", condition=Q(debt=0) | Q(balance=F("held") - F("debt"))
             ),
         ]
+        indexes = [
+            # For the desk: few among many.
+            models.Index(name="credits_balance_desk_suspended", fields=["id"], condition=Q(suspended_at__isnull=False)),
+            models.Index(name="credits_balance_desk_debt", fields=["id"], condition=Q(debt__gt=0)),
+        ]
         triggers = [
             *never(pgtrigger.Delete, name="balance"),
             only_changes(

@@ -97,6 +97,14 @@ class CreditTransaction(models.Model):
             models.Index(
                 name="credits_transaction_of_hold", fields=["balance", "hold"], condition=Q(hold__isnull=False)
             ),
+            # For the desk, which asks across balances; no request of the API uses them.
+            models.Index(name="credits_transaction_desk_time", fields=["timestamp", "id"]),
+            models.Index(
+                name="credits_transaction_desk_type", fields=["type", "timestamp", "id"], condition=~Q(type="usage")
+            ),
+            models.Index(
+                name="credits_transaction_desk_ref", fields=["reference_id", "id"], condition=~Q(reference_id="")
+            ),
         ]
         triggers = append_only("transaction")
 

@@ -13,6 +13,7 @@ from credits.models import CreditTransaction
 from credits.operations._answers import transactions_of
 from credits.operations._arguments import Arguments, canonical_json, id_of
 from credits.operations._ledger import Answer, Page, opened, said
+from credits.operations._refusals import Refused, count_refused
 from credits.operations._requests import Request, ask
 from credits.operations._whole import whole
 from fluxori.identity.models import User
@@ -149,11 +150,18 @@ def deduct_many(
     asked = [_asked(deduction) for deduction in deductions]
     if not any(isinstance(request, Request) for request in asked):
         return [request for request in asked if isinstance(request, DomainError)]
+    whose = Owner.of(owner)
     try:
-        outcomes = _deduct(Owner.of(owner), list(deductions), asked, at, atomic=atomic)
+        outcomes = _deduct(whose, list(deductions), asked, at, atomic=atomic)
     except DomainError as refusal:
         # Of the balance itself, so of every deduction that was not refused before anybody looked for it.
         return [request if isinstance(request, DomainError) else refusal for request in asked]
+    refused = [
+        Refused(outcome, deduction.feature, id_of(deduction.actor), id_of(deduction.member))
+        for deduction, outcome in zip(deductions, outcomes, strict=True)
+        if isinstance(deduction, Deduction) and isinstance(outcome, DomainError)
+    ]
+    count_refused(whose.id, refused, at)
     recorded = iter(transactions_of([outcome for outcome in outcomes if isinstance(outcome, Answer)]))
     return [outcome if isinstance(outcome, DomainError) else next(recorded) for outcome in outcomes]
 

@@ -13,12 +13,13 @@ from credits.operations._answers import hold_of, transaction_of
 from credits.operations._arguments import Arguments, canonical_json, id_of
 from credits.operations._deduct_credits import Deduction, afford, price
 from credits.operations._ledger import Answer, Page, opened, said
+from credits.operations._refusals import SPENDING, Refused, count_refused
 from credits.operations._requests import Request, ask
 from credits.operations._whole import whole
 from credits.settling import tidy
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
-from fluxori.kernel import context
+from fluxori.kernel import clock, context
 from fluxori.kernel.ids import uuid7
 
 
@@ -85,7 +86,12 @@ def place_hold(
         metadata=metadata,
         expires_in_seconds=expires_in_seconds,
     )
-    return hold_of(_place(Owner.of(owner), asked, request, timedelta(seconds=expires_in_seconds), at))
+    whose = Owner.of(owner)
+    try:
+        return hold_of(_place(whose, asked, request, timedelta(seconds=expires_in_seconds), at))
+    except SPENDING as refusal:
+        count_refused(whose.id, [Refused(refusal, feature, id_of(actor), id_of(member))], at)
+        raise
 
 
 def capture_hold(
@@ -123,7 +129,12 @@ def capture_hold(
             return released(page, hold, request, alongside)
         return captured(page, hold, wanted, request, alongside)
 
-    answer = _on_hold(hold_id, request, at, plan)
+    try:
+        answer = _on_hold(hold_id, request, at, plan)
+    except SPENDING as refusal:
+        held = queries.get_hold(hold_id=hold_id, at=at or clock.now())
+        count_refused(held.balance_id, [Refused(refusal, held.feature_id, id_of(actor), held.member_id)], at)
+        raise
     return Captured(hold_of(answer), transaction_of(answer) if answer.transaction_id else None)
 
 

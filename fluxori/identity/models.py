@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector
 from django.db import models
 from django.db.models.functions import Lower
 
@@ -86,6 +88,9 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
 
+WORDS_OF_NAME = SearchVector("name", config="simple")
+
+
 class Organization(models.Model):
     """A group of people who share one pool of credits."""
 
@@ -107,6 +112,8 @@ class Organization(models.Model):
                 name="identity_organization_external_id_not_empty", condition=~models.Q(external_id="")
             ),
         ]
+        # Found by the beginning of any word of the name.
+        indexes = [GinIndex(WORDS_OF_NAME, name="identity_organization_words")]
 
     def __str__(self) -> str:
         return self.name

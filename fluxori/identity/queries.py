@@ -4,15 +4,17 @@ The two that every request asks, who is calling and which seat they have, are fi
 several times what PostgreSQL needs to answer.
 """
 
+import re
 from contextlib import suppress
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.contrib.postgres.search import SearchQuery
 from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.models import Q, QuerySet
 
 from fluxori.identity.errors import OrganizationNotFoundError, UserNotFoundError
-from fluxori.identity.models import Membership, Organization, User
+from fluxori.identity.models import WORDS_OF_NAME, Membership, Organization, User
 from fluxori.identity.owner import Owner
 
 
@@ -84,6 +86,27 @@ def organizations_of(user_id: UUID) -> QuerySet[Membership]:
 
 def users() -> QuerySet[User]:
     return User.objects.all()
+
+
+def users_like(term: str, *, limit: int) -> list[User]:
+    """Return users whose e-mail begins with ``term``, and the one with this external id. Each part by an index."""
+    begins = list(User.objects.filter(email__startswith=term.lower()).order_by("email")[:limit])
+    named = [user for user in User.objects.filter(external_id=term) if user not in begins]
+    return [*named, *begins][:limit]
+
+
+def organizations_like(term: str, *, limit: int) -> list[Organization]:
+    """Return organizations whose name has, for each word of ``term``, one that begins with it; or this external id.
+
+    Words are found by an index, in any case and order; nothing is found for what has no letter or digit.
+    """
+    named = list(Organization.objects.filter(external_id=term))
+    words = re.findall(r"\w+", term)
+    if not words:
+        return named
+    asked = SearchQuery(" & ".join(f"{word}:*" for word in words), config="simple", search_type="raw")
+    found = Organization.objects.annotate(words=WORDS_OF_NAME).filter(words=asked).order_by("name")
+    return [*named, *(row for row in found[:limit] if row not in named)][:limit]
 
 
 def members_of(organization_id: UUID) -> QuerySet[Membership]:

@@ -19,10 +19,41 @@ from fluxori.kernel import clock
 _RAISED = "P0001"  # what a trigger's refusal is to PostgreSQL
 
 
+class ReasonedForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A change of configuration, and why: kept in the history beside who made it."""
+
+    change_reason = forms.CharField(
+        label="Reason",
+        max_length=100,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Why you change it. It stands in the history, beside your name.",
+    )
+
+
 class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
     """A model whose earlier versions staff can read. Nothing is deleted, since history refers to it, or reverted."""
 
     actions = None
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        # Where simple-history looks for it.
+        obj._change_reason = form.cleaned_data.get("change_reason")  # noqa: SLF001 - its documented name
+        super().save_model(request, obj, form, change)
+
+    def affected(self, request: HttpRequest, obj: Any) -> list[str]:
+        """Return in sentences whom a change touches; a subclass knows."""
+        return []
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        row = self.get_object(request, object_id) if object_id else None
+        told = {"affected": self.affected(request, row)}
+        return super().changeform_view(request, object_id, form_url, {**told, **(extra_context or {})})
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
@@ -40,13 +71,13 @@ class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
         return shown
 
 
-class DatedForm(forms.ModelForm):  # type: ignore[type-arg]
+class DatedForm(ReasonedForm):
     """Something that holds from an instant on: from now, unless a later one is given."""
 
     effective_from = forms.DateTimeField(
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}),
-        help_text="UTC. Leave it empty to begin now.",
+        help_text="In your time zone. Leave it empty to begin now.",
     )
 
     def clean_effective_from(self) -> datetime:

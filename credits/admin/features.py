@@ -1,5 +1,6 @@
 """Features and their dated prices."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -7,17 +8,28 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from unfold.admin import TabularInline
 
-from credits.admin.dated import DatedAdmin, DatedForm, HistoryAdmin
-from credits.admin.read_only import credits_said
+from credits import usage
+from credits.admin.dated import DatedAdmin, DatedForm, HistoryAdmin, ReasonedForm
+from credits.admin.read_only import credits_said, instant
 from credits.models import Feature, FeaturePrice
 from fluxori.kernel import clock
+
+
+class FeatureForm(ReasonedForm):
+    """A feature, and why it is changed."""
+
+
+class NextPriceForm(DatedForm):
+    """A price on its feature's page; the reason is the page's."""
+
+    change_reason: Any = None
 
 
 class PricesInline(TabularInline):  # type: ignore[misc]
     """The prices a feature had, has and will have; a new one may be added."""
 
     model = FeaturePrice
-    form = DatedForm
+    form = NextPriceForm
     fields = ["credits", "effective_from"]
     extra = 0
     hide_title = True
@@ -32,9 +44,11 @@ class PricesInline(TabularInline):  # type: ignore[misc]
 
 @admin.register(Feature)
 class FeatureAdmin(HistoryAdmin):
+    form = FeatureForm
+    change_form_template = "admin/console/affected.html"
     list_display = ["code", "name", "unit", "price_now"]
     search_fields = ["code", "name"]
-    fields = ["code", "name", "unit"]
+    fields = ["code", "name", "unit", "change_reason"]
     inlines = [PricesInline]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Feature | None = None) -> list[str]:
@@ -45,16 +59,43 @@ class FeatureAdmin(HistoryAdmin):
         now: QuerySet[Feature] = super().get_queryset(request)
         return now.annotate(now=Subquery(begun.order_by("-effective_from").values("credits")[:1]))
 
+    def affected(self, request: HttpRequest, obj: Feature | None) -> list[str]:
+        return [] if obj is None else [used_of(obj, at=clock.now())]
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        for price in formset.save(commit=False):
+            price._change_reason = form.cleaned_data["change_reason"]  # noqa: SLF001 - its documented name
+        super().save_formset(request, form, formset, change)
+
     @admin.display(description="credits now")
     def price_now(self, feature: Any) -> str:
         return credits_said(feature.now)
 
 
+def used_of(feature: Feature, *, at: datetime) -> str:
+    """Return how much a feature was used lately, by the totals: that is whom another price touches."""
+    today = at.astimezone(UTC).date()
+    told = usage.totals(from_=today - timedelta(days=29), to=today + timedelta(days=1))
+    spent = [row for row in told.rows if row.type == "usage" and row.feature_id == feature.pk]
+    times, amount = sum(row.count for row in spent), sum(row.went for row in spent)
+    if not times:
+        return f"{feature} was not used in the last 30 days."
+    return (
+        f"{feature} was used {times:,} times in the last 30 days, for {amount:,} credits. Open holds keep their price."
+    )
+
+
 @admin.register(FeaturePrice)
 class FeaturePriceAdmin(DatedAdmin):
-    list_display = ["feature", "credits", "effective_from"]
+    list_display = ["feature", "credits", "effective"]
+    effective = instant("effective_from", "effective from")
     list_filter = ["feature"]
     list_select_related = ["feature"]
     search_fields = ["feature__code", "feature__name"]
-    fields = ["feature", "credits", "effective_from"]
+    fields = ["feature", "credits", "effective_from", "change_reason"]
     ordering = ["feature", "-effective_from"]
+
+    def affected(self, request: HttpRequest, obj: FeaturePrice | None) -> list[str]:
+        at = clock.now()
+        features = [obj.feature] if obj else list(Feature.objects.all())
+        return [used_of(feature, at=at) for feature in features[:20]]

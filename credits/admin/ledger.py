@@ -3,13 +3,13 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import TabularInline
 
-from credits.admin.balance_page import balance_page
+from credits.admin.lists import DateRangeFilter
 from credits.admin.owners import OwnedAdmin, name_of
-from credits.admin.read_only import link_to, listing
+from credits.admin.read_only import identifier, instant, link_to, listing
 from credits.models import (
     CreditBalance,
     CreditEntry,
@@ -19,7 +19,6 @@ from credits.models import (
     CreditRequest,
     CreditTransaction,
 )
-from fluxori.kernel import clock
 
 
 class ReadOnlyInline(TabularInline):  # type: ignore[misc]
@@ -39,14 +38,37 @@ class ReadOnlyInline(TabularInline):  # type: ignore[misc]
         return False
 
 
+class StateFilter(admin.SimpleListFilter):
+    """Balances that want a look. Each choice has an index of its own, since such rows are few among many."""
+
+    title = "state"
+    parameter_name = "state"
+    choice_of = {
+        "suspended": Q(suspended_at__isnull=False),
+        "debt": Q(debt__gt=0),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("suspended", "Spending suspended"), ("debt", "In debt")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[CreditBalance]) -> QuerySet[CreditBalance]:
+        chosen = self.choice_of.get(self.value() or "")
+        return queryset if chosen is None else queryset.filter(chosen)
+
+
 @admin.register(CreditBalance)
 class CreditBalanceAdmin(OwnedAdmin):
     owner_path = "pk"
-    list_display = ["owner", "kind", "balance", "held", "debt", "last_at", "suspended_at"]
+    list_display = ["owner", "kind", "balance", "held", "debt", "changed", "suspended"]
+    list_filter = [StateFilter]
+    saved = [("Suspended", "state=suspended"), ("In debt", "state=debt")]
     list_select_related = ["user", "organization"]
-    fields = ["id", "sequence", "version", "last_at", "created_at", "suspended_at", "head"]
+    fields = ["copied", "sequence", "version", "changed", "created", "suspended", "head"]
+    copied = identifier()
+    changed = instant("last_at", "last change")
+    created = instant("created_at")
+    suspended = instant("suspended_at", "suspended since")
     change_list_template = "admin/credits/creditbalance/change_list.html"
-    change_form_template = "admin/credits/creditbalance/change_form.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditBalance]:
         return CreditBalance.objects.select_related("user", "organization").order_by(*self.ordering)
@@ -54,14 +76,6 @@ class CreditBalanceAdmin(OwnedAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         may = {"may_add_credits": request.user.has_perm("console.add_credits")}
         shown: HttpResponse = super().changelist_view(request, {**may, **(extra_context or {})})
-        return shown
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        balance = self.get_object(request, object_id)
-        facts = balance_page(request, balance, at=clock.now()) if balance else {}
-        shown: HttpResponse = super().change_view(request, object_id, form_url, {**facts, **(extra_context or {})})
         return shown
 
     @admin.display(description="owner")
@@ -79,14 +93,24 @@ class CreditBalanceAdmin(OwnedAdmin):
 
 @admin.register(CreditGrant)
 class CreditGrantAdmin(OwnedAdmin):
-    list_display = ["id", "owner", "source", "amount", "remaining", "held", "effective_at", "expires_at", "voided_at"]
-    list_filter = ["source", "live"]
+    ordering = ("-effective_at", "-pk")
+    list_display = ["source", "owner", "amount", "remaining", "held", "effective", "expires", "voided"]
+    list_filter = ["source", "live", ("effective_at", DateRangeFilter)]
+    saved = [
+        ("Purchases", "source__exact=purchase"),
+        ("Adjustments", "source__exact=adjustment"),
+        ("Still holding credits", "live__exact=1"),
+    ]
+    effective = instant("effective_at", "effective")
+    expires = instant("expires_at", "expires")
+    voided = instant("voided_at", "voided")
+    copied = identifier()
     fields = [
-        "id",
+        "copied",
         "owner",
         "source",
         ("amount", "remaining", "held"),
-        ("effective_at", "expires_at", "voided_at"),
+        ("effective", "expires", "voided"),
         ("priority", "unit_price"),
         ("roll_cap", "roll_until"),
         "given_by",
@@ -120,29 +144,39 @@ class EntriesInline(ReadOnlyInline):
 
 @admin.register(CreditTransaction)
 class CreditTransactionAdmin(OwnedAdmin):
+    ordering = ("-timestamp", "-pk")
     list_display = [
-        "sequence",
+        "when",
         "owner",
         "type",
         "amount",
         "balance_after",
-        "timestamp",
         "description",
         "reference_id",
         "actor",
     ]
-    list_display_links = ["sequence", "type"]
-    list_filter = ["type"]
+    list_display_links = ["when", "type"]
+    list_filter = ["type", ("timestamp", DateRangeFilter)]
+    saved = [
+        ("Refunds", "type__exact=refund"),
+        ("Purchases", "type__exact=purchase"),
+        ("Adjustments", "type__exact=adjustment"),
+        ("Reversals", "type__exact=reversal"),
+        ("Voids", "type__exact=void"),
+    ]
+    when = instant("timestamp", "when")
+    recorded = instant("recorded_at", "written down")
+    copied = identifier()
     list_select_related = ["balance__user", "balance__organization", "actor"]
     also_by = ["reference_id"]
     search_help_text = "E-mail, organization, id or reference"
     inlines = [EntriesInline]
     fields = [
-        "id",
+        "copied",
         "owner",
         ("type", "sequence"),
         ("amount", "balance_after"),
-        ("timestamp", "recorded_at"),
+        ("when", "recorded"),
         "description",
         "reason",
         "reference_id",
@@ -186,16 +220,22 @@ class PinsInline(ReadOnlyInline):
 
 @admin.register(CreditHold)
 class CreditHoldAdmin(OwnedAdmin):
-    list_display = ["id", "owner", "status", "amount", "captured", "created_at", "expires_at", "closed_at"]
-    list_filter = ["status"]
+    ordering = ("-created_at", "-pk")
+    list_display = ["created", "owner", "status", "amount", "captured", "expires", "closed"]
+    list_filter = ["status", ("created_at", DateRangeFilter)]
+    saved = [("Open", "status__exact=open"), ("Lapsed", "status__exact=lapsed")]
+    created = instant("created_at", "placed")
+    expires = instant("expires_at", "expires")
+    closed = instant("closed_at", "closed")
+    copied = identifier()
     also_by = ["reference_id"]
     search_help_text = "E-mail, organization, id or reference"
     inlines = [PinsInline]
     fields = [
-        "id",
+        "copied",
         "owner",
         ("status", "amount", "captured"),
-        ("created_at", "expires_at", "closed_at"),
+        ("created", "expires", "closed"),
         "description",
         "reference_id",
         ("feature", "price", "quantity"),
@@ -214,11 +254,12 @@ class CreditPinAdmin(OwnedAdmin):
 
 @admin.register(CreditRequest)
 class CreditRequestAdmin(OwnedAdmin):
-    list_display = ["key", "owner", "operation", "caller", "transaction", "created_at"]
+    list_display = ["key", "owner", "operation", "caller", "transaction", "created"]
+    created = instant("created_at", "when")
     list_select_related = ["balance__user", "balance__organization", "caller", "transaction"]
     also_by = ["key"]
     search_help_text = "E-mail, organization, id or key"
-    fields = ["id", "owner", "key", "operation", "caller", ("transaction", "hold"), "answer", "print", "created_at"]
+    fields = ["id", "owner", "key", "operation", "caller", ("transaction", "hold"), "answer", "print", "created"]
 
     @admin.display(description="fingerprint")
     def print(self, row: CreditRequest) -> str:

@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest
 
 from credits.admin.read_only import NOTHING, ReadOnlyAdmin, link
 from credits.models import CreditBalance
+from fluxori.identity import queries as people
 from fluxori.identity.models import Organization, User
 
 _ENOUGH = 100
@@ -24,11 +25,11 @@ def whom_or_404(key: UUID) -> User | Organization:
 
 
 def people_like(term: str, *, limit: int = _ENOUGH) -> list[User | Organization]:
-    """Return users whose e-mail, and organizations whose name, contains ``term``; either by id or external id too."""
-    exact = Q(external_id=term) | (Q(pk=key) if (key := uuid_of(term)) else Q())
-    users = User.objects.filter(exact | Q(email__contains=term.lower())).order_by("email")
-    organizations = Organization.objects.filter(exact | Q(name__icontains=term)).order_by("name")
-    return [*users[:limit], *organizations[:limit]]
+    """Return users whose e-mail, and organizations a word of whose name, begins with ``term``; by id too."""
+    key = uuid_of(term)
+    if key is not None:
+        return [*User.objects.filter(pk=key), *Organization.objects.filter(pk=key)]
+    return [*people.users_like(term, limit=limit), *people.organizations_like(term, limit=limit)]
 
 
 def uuid_of(text: str) -> UUID | None:
@@ -56,7 +57,7 @@ class OwnedAdmin(ReadOnlyAdmin):
     owner_path = "balance_id"
     also_by: Iterable[str] = ()
     search_fields: Any = ("pk",)
-    search_help_text: Any = "E-mail, organization name or id"
+    search_help_text: Any = "E-mail, organization or id"
     list_select_related: Any = ("balance__user", "balance__organization")
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:

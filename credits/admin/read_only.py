@@ -1,34 +1,27 @@
 """What every page over the ledger shares: it shows, and changes nothing, whoever looks."""
 
-from datetime import datetime
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib.admin import ShowFacets
+from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
-from django.utils.formats import date_format
 from django.utils.html import format_html
-from unfold.admin import ModelAdmin
-from unfold.paginator import InfinitePaginator
 
-NOTHING = "-"
+from credits.admin.lists import ListAdmin
+from fluxori.kernel.spelling import NOTHING, credits_said, id_shown, instant_said, instant_shown
+
+__all__ = ["NOTHING", "credits_said", "instant_said"]
 
 
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
-    """A model that staff can find and read. Nobody adds, changes or deletes here, superusers included.
-
-    Lists are never counted and only ordered by their key: both would read millions of rows to show a hundred.
-    """
+class ReadOnlyAdmin(ListAdmin):
+    """A model that staff can find and read. Nobody adds, changes or deletes here, superusers included."""
 
     actions = None
-    sortable_by: Any = ()
     ordering: Any = ("-pk",)
-    show_full_result_count = False
-    show_facets = ShowFacets.NEVER
-    list_per_page = 50
     has_history = False
 
     def changeform_view(
@@ -44,8 +37,9 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
 
     def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Any:
         # The log of one row, unlike the list of them all, is short enough to count.
-        uncounted = queryset.model is self.model
-        return (InfinitePaginator if uncounted else Paginator)(queryset, per_page, *args, **kwargs)
+        if queryset.model is not self.model:
+            return Paginator(queryset, per_page, *args, **kwargs)
+        return super().get_paginator(request, queryset, per_page, *args, **kwargs)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -57,14 +51,25 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
         return False
 
 
-def credits_said(amount: int | None) -> str:
-    """Return a count of credits for people, like 20,000."""
-    return NOTHING if amount is None else f"{amount:,}"
+def instant(field: str, description: str = "") -> Callable[[Any, Any], str]:
+    """Return a column, or a read-only field, that shows the instant in ``field``."""
+
+    @admin.display(description=description or field.removesuffix("_at").replace("_", " "))
+    def shown(_admin: Any, row: Any) -> str:
+        return instant_shown(getattr(row, field))
+
+    return shown
 
 
-def instant_said(at: datetime | None) -> str:
-    """Return an instant for people, with its zone."""
-    return NOTHING if at is None else date_format(at, "DATETIME_FORMAT")
+def identifier(field: str = "id", description: str = "") -> Callable[[Any, Any], str]:
+    """Return a read-only field that shows an id with a button that copies it."""
+
+    @admin.display(description=description or field.replace("_", " "))
+    def shown(_admin: Any, row: Any) -> str:
+        key = getattr(row, field)
+        return id_shown(key) if key not in (None, "") else NOTHING
+
+    return shown
 
 
 def link_to(row: Model | None) -> str:

@@ -2,18 +2,18 @@
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 
-from credits.admin.dated import DatedAdmin, HistoryAdmin
-from credits.admin.read_only import credits_said
+from credits.admin.dated import DatedAdmin, HistoryAdmin, ReasonedForm
+from credits.admin.read_only import credits_said, instant, instant_said
+from tiers import queries
 from tiers.models import RecoveryCost, Tier
 
 CAPS = ("rollover_cap_credits", "rollover_cap_percent", "rollover_months")
 
 
-class TierForm(forms.ModelForm):  # type: ignore[type-arg]
+class TierForm(ReasonedForm):
     """A tier, whose prices are a range, and whose caps belong to one policy of rollover."""
 
     def clean(self) -> dict[str, Any]:
@@ -38,13 +38,26 @@ class TierForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Tier)
 class TierAdmin(HistoryAdmin):
     form = TierForm
+    change_form_template = "admin/console/affected.html"
     list_display = ["code", "name", "credits_a_month", "price", "per_credit", "rollover", "is_public"]
     list_filter = ["is_public", "rollover"]
     search_fields = ["code", "name"]
-    fields = ["code", "name", "monthly_credits", ("price_min", "price_max"), "rollover", CAPS, "is_public"]
+    fields = [
+        "code",
+        "name",
+        "monthly_credits",
+        ("price_min", "price_max"),
+        "rollover",
+        *CAPS,
+        "is_public",
+        "change_reason",
+    ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Tier | None = None) -> list[str]:
         return ["code"] if obj else []
+
+    def affected(self, request: HttpRequest, obj: Tier | None) -> list[str]:
+        return [] if obj is None else affected_by(obj)
 
     @admin.display(description="monthly credits", ordering="monthly_credits")
     def credits_a_month(self, tier: Tier) -> str:
@@ -60,8 +73,22 @@ class TierAdmin(HistoryAdmin):
         return f"R{lowest:.4f} to R{highest:.4f}"
 
 
+def affected_by(tier: Tier) -> list[str]:
+    """Return whom a change of this tier touches, and from when on: what was granted stays as it is."""
+    found = queries.reach(tier=tier.pk)
+    if not found.subscriptions:
+        sentences = ["Nobody subscribes to this tier now."]
+    else:
+        who = f"{found.subscriptions:,} subscription{'' if found.subscriptions == 1 else 's'}"
+        sentences = [f"{who}, next allocations from {instant_said(found.next_allocation_at)}."]
+    if found.scheduled:
+        sentences.append(f"{found.scheduled:,} more change to it with their next period.")
+    return [*sentences, "What was granted already stays as it is."]
+
+
 @admin.register(RecoveryCost)
 class RecoveryCostAdmin(DatedAdmin):
-    list_display = ["rand_per_credit", "effective_from"]
+    list_display = ["rand_per_credit", "effective"]
+    effective = instant("effective_from", "effective from")
     search_fields = ["rand_per_credit"]
-    fields = ["rand_per_credit", "effective_from"]
+    fields = ["rand_per_credit", "effective_from", "change_reason"]

@@ -3,14 +3,18 @@
 from django.contrib import admin
 
 from credits.admin.owners import OwnedAdmin
-from credits.admin.read_only import ReadOnlyAdmin, link_to, listing
+from credits.admin.read_only import ReadOnlyAdmin, instant, link_to, listing
+from fluxori.kernel import clock
 from tiers.models import AllocationRun, MonthlyAllocation, Subscription
 
 
 @admin.register(Subscription)
 class SubscriptionAdmin(OwnedAdmin):
-    list_display = ["owner", "tier", "status", "anchor", "next_allocation_at", "scheduled_tier", "scheduled_at"]
-    list_display_links = ["anchor"]
+    list_display = ["owner", "tier", "status", "begun", "next_allocation", "scheduled_tier", "scheduled"]
+    list_display_links = ["begun"]
+    begun = instant("anchor", "anchor")
+    next_allocation = instant("next_allocation_at", "next allocation")
+    scheduled = instant("scheduled_at", "scheduled for")
     list_filter = ["tier", "status"]
     list_select_related = ["balance__user", "balance__organization", "tier", "scheduled_tier"]
     fields = [
@@ -29,7 +33,10 @@ class SubscriptionAdmin(OwnedAdmin):
 
 @admin.register(MonthlyAllocation)
 class MonthlyAllocationAdmin(OwnedAdmin):
-    list_display = ["period", "owner", "tier", "credits", "starts_at", "ends_at", "allocated_at", "granted_by"]
+    list_display = ["period", "owner", "tier", "credits", "starts", "ends", "allocated", "granted_by"]
+    starts = instant("starts_at")
+    ends = instant("ends_at")
+    allocated = instant("allocated_at")
     list_filter = ["tier"]
     list_select_related = ["balance__user", "balance__organization", "tier", "transaction"]
     fields = [
@@ -49,12 +56,12 @@ class MonthlyAllocationAdmin(OwnedAdmin):
 @admin.register(AllocationRun)
 class AllocationRunAdmin(ReadOnlyAdmin):
     list_display = [
-        "started_at",
-        "finished_at",
-        "at",
-        "tier",
+        "started",
+        "standing",
         "started_by",
-        "status",
+        "tier",
+        "due",
+        "subscriptions",
         "allocated",
         "refused",
         "credits",
@@ -62,15 +69,9 @@ class AllocationRunAdmin(ReadOnlyAdmin):
     list_filter = ["status"]
     list_select_related = ["tier"]
     search_fields = ["started_by"]
-    fields = [
-        "id",
-        ("started_at", "finished_at", "at"),
-        ("tier", "started_by", "status"),
-        ("allocated", "skipped", "refused", "credits"),
-        "refusals",
-        "given",
-    ]
+    search_help_text = "Who or what started it"
+    started = instant("started_at", "started")
 
-    @admin.display(description="allocations")
-    def given(self, row: AllocationRun) -> str:
-        return listing("tiers_monthlyallocation", "What it gave", run=row.pk)
+    @admin.display(description="standing")
+    def standing(self, row: AllocationRun) -> str:
+        return "Interrupted" if row.interrupted(clock.now()) else row.get_status_display()

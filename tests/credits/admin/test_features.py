@@ -3,12 +3,15 @@
 import pytest
 from django.urls import reverse
 
+from credits import operations
 from credits.models import Feature, FeaturePrice
 from fluxori.kernel import clock
 from tests.credits.admin.staff import said, superuser_client, words
+from tests.factories.credits import funded
 from tests.times import DAY
 
 CODE = "simple-ai-insight"
+PRICE = {"feature": CODE, "effective_from": "", "change_reason": "Dearer"}
 
 
 def price(at) -> FeaturePrice:
@@ -23,7 +26,7 @@ def url(page: str, *args: object, model: str = "featureprice") -> str:
 class TestFeature:
     def form(self, **fields: str) -> dict[str, str]:
         counts = {"prices-TOTAL_FORMS": "0", "prices-INITIAL_FORMS": "0"}
-        return {"name": "Insight", "unit": "insight", **counts, **fields}
+        return {"name": "Insight", "unit": "insight", "change_reason": "Clearer", **counts, **fields}
 
     def test_keeps_its_code_when_edited(self):
         superuser_client().post(url("change", CODE, model="feature"), self.form(code="other", name="Better insight"))
@@ -38,6 +41,22 @@ class TestFeature:
         history = words(client.get(url("history", CODE, model="feature")))
 
         assert "staff@example.test" in history
+        assert "Clearer" in history
+
+    def test_wants_a_reason(self):
+        answer = superuser_client().post(url("change", CODE, model="feature"), self.form(change_reason=""))
+
+        assert list(answer.context["adminform"].form.errors) == ["change_reason"]
+
+    def test_says_how_much_it_is_used_before_its_price_is_changed(self):
+        balance = funded(at=clock.now() - DAY)
+        for _ in range(2):
+            operations.deduct_credits(owner=balance.owner, feature=CODE)
+        operations.fold_usage(balance_ids=[balance.pk], most=100)
+
+        page = words(superuser_client().get(url("change", CODE, model="feature")))
+
+        assert "was used 2 times in the last 30 days, for 18 credits." in page
 
     def test_never_goes_back_to_an_earlier_version_by_post(self):
         client = superuser_client()
@@ -54,7 +73,9 @@ class TestFeature:
 
         superuser_client().post(url("change", CODE, model="feature"), self.form(**added))
 
-        assert FeaturePrice.objects.filter(feature=CODE).latest("effective_from").credits == 12
+        added_price = FeaturePrice.objects.filter(feature=CODE).latest("effective_from")
+        assert added_price.credits == 12
+        assert added_price.history.get().history_change_reason == "Clearer"
 
     def test_is_never_deleted(self):
         assert superuser_client().post(url("delete", CODE, model="feature"), {"post": "yes"}).status_code == 403
@@ -65,7 +86,7 @@ class TestFeaturePrice:
     def test_begins_now_unless_told_otherwise(self):
         before = clock.now()
 
-        superuser_client().post(url("add"), {"feature": CODE, "credits": "12", "effective_from": ""})
+        superuser_client().post(url("add"), {**PRICE, "credits": "12"})
 
         added = FeaturePrice.objects.get(feature=CODE, credits=12)
         assert before <= added.effective_from <= clock.now()
@@ -80,7 +101,7 @@ class TestFeaturePrice:
 
     @pytest.mark.parametrize("credits", ["0", "-1", "9.5", "1000000000001"])
     def test_is_a_positive_whole_number(self, credits):
-        superuser_client().post(url("add"), {"feature": CODE, "credits": credits, "effective_from": ""})
+        superuser_client().post(url("add"), {**PRICE, "credits": credits})
 
         assert FeaturePrice.objects.filter(feature=CODE).count() == 1
 

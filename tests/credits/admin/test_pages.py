@@ -9,7 +9,6 @@ from django.contrib.admin import helpers
 from django.db.models import Model
 from django.urls import reverse
 
-from credits import operations
 from credits.models import (
     CreditBalance,
     CreditEntry,
@@ -25,7 +24,6 @@ from fluxori.identity.models import Organization
 from fluxori.kernel import clock
 from tests.credits.admin.staff import staff_client, superuser_client, words
 from tests.factories.credits import deduct, funded, hold, somebody
-from tests.times import DAY, NOON
 
 LEDGER = [CreditBalance, CreditGrant, CreditTransaction, CreditEntry, CreditHold, CreditPin, CreditRequest]
 
@@ -160,57 +158,3 @@ class TestLists:
 
         assert len(rows_of(answer)) > 4
         assert not any("COUNT(" in query["sql"] for query in asked.captured_queries)
-
-
-class TestTheBalancePage:
-    def test_says_what_is_available_now_though_nothing_was_swept(self, db):
-        now = clock.now()
-        lapsed = funded(grants=[(100, None), (40, DAY)], at=now - 2 * DAY)
-        assert lapsed.balance == 140
-
-        answer = superuser_client().get(url(CreditBalance, "change", lapsed.pk))
-
-        assert answer.context["figures"][:2] == [("Available now", "100"), ("Balance", "100")]
-        assert answer.context["due"] == 1
-        assert "1 expiry due" in " ".join(words(answer).split())
-        lapsed.refresh_from_db()
-        assert lapsed.balance == 140
-
-    def test_shows_grants_in_the_order_they_are_spent(self, balance):
-        answer = superuser_client().get(url(CreditBalance, "change", balance.pk))
-
-        assert [row[1:4] for row in answer.context["grants"]["rows"]] == [["100", "80", "10"]]
-
-    def test_links_the_last_twenty_transactions(self, balance):
-        for _ in range(21):
-            deduct(balance, 1)
-
-        answer = superuser_client().get(url(CreditBalance, "change", balance.pk))
-
-        shown = answer.context["transactions"]["rows"]
-        newest = CreditTransaction.objects.filter(balance=balance).order_by("-sequence")[0]
-        assert len(shown) == 20
-        assert url(CreditTransaction, "change", newest.pk) in shown[0][0]
-
-    def test_asks_the_same_for_twenty_transactions_as_for_three(self, balance, django_assert_max_num_queries):
-        client = superuser_client()
-        for _ in range(20):
-            deduct(balance, 1, actor=somebody())
-
-        with django_assert_max_num_queries(8):
-            client.get(url(CreditBalance, "change", balance.pk))
-
-    def test_says_instants_with_their_zone(self, balance):
-        assert f"{NOON:%-d %b %Y %H:%M:%S} UTC" in words(
-            superuser_client().get(url(CreditBalance, "change", balance.pk))
-        )
-
-    def test_offers_no_act_to_staff_who_may_only_look(self, balance):
-        page = words(staff_client("credits.view_creditbalance").get(url(CreditBalance, "change", balance.pk)))
-
-        assert "Add credits" not in page
-
-    def test_does_not_know_a_balance_nobody_opened(self, db):
-        answer = superuser_client().get(url(CreditBalance, "change", operations.Owner.of(somebody()).id))
-
-        assert answer.status_code == 302

@@ -1,0 +1,227 @@
+"""Lists of any size: a page costs the same however deep it is, and takes all rows along as CSV."""
+
+import csv
+import io
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.contrib import admin
+from django.urls import reverse
+from django.utils import timezone
+
+from credits.admin.lists import ListAdmin, cell
+from credits.models import CreditBalance, CreditGrant, CreditTransaction
+from tests.credits.admin.staff import staff_client, superuser_client, words
+from tests.factories.credits import deduct, funded
+from tests.times import DAY, HOUR, NOON
+
+pytestmark = pytest.mark.django_db
+
+TRANSACTIONS = "admin:credits_credittransaction_changelist"
+EXPORT = "admin:credits_credittransaction_export"
+OURS = [(model, page) for model, page in admin.site._registry.items() if isinstance(page, ListAdmin)]
+
+
+@pytest.fixture
+def small_pages(monkeypatch):
+    monkeypatch.setattr(ListAdmin, "list_per_page", 3)
+
+
+def shown(answer):
+    return [row.pk for row in answer.context["cl"].result_list]
+
+
+def rows_of(answer):
+    text = b"".join(answer.streaming_content).decode()
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def spread(count=8):
+    """Return that many transactions, newest first; the last three of them happened at one instant."""
+    balance = funded(at=NOON - DAY)
+    made = [deduct(balance, 1, at=NOON + min(n, count - 4) * HOUR).pk for n in range(count - 1)]
+    first = CreditTransaction.objects.get(sequence=1).pk
+    return [*reversed(made), first]
+
+
+class TestPages:
+    def test_follow_each_other_without_gap_or_repeat(self, small_pages):
+        made, client = spread(), superuser_client()
+        seen, url = [], reverse(TRANSACTIONS)
+
+        while url:
+            answer = client.get(url)
+            seen += shown(answer)
+            older = answer.context["cl"].older
+            url = older and reverse(TRANSACTIONS) + older
+
+        assert seen == made
+
+    def test_lead_back_to_the_newest(self, small_pages):
+        spread()
+        client = superuser_client()
+
+        older = client.get(client.get(reverse(TRANSACTIONS)).context["cl"].older and reverse(TRANSACTIONS), {})
+
+        assert older.context["cl"].newest is None
+        deeper = client.get(reverse(TRANSACTIONS) + older.context["cl"].older)
+        assert deeper.context["cl"].newest == "?"
+        assert "Newest" in words(deeper)
+
+    def test_keep_the_filter(self, small_pages):
+        spread()
+
+        answer = superuser_client().get(reverse(TRANSACTIONS), {"type__exact": "usage"})
+
+        assert "type__exact=usage" in answer.context["cl"].older
+
+    @pytest.mark.parametrize("after", ["nonsense", "01890a5d-ac96-774b-bcce-b302099a8057", "\x00"])
+    def test_begin_again_after_a_row_that_is_none(self, after):
+        answer = superuser_client().get(reverse(TRANSACTIONS), {"after": after})
+
+        assert (answer.status_code, answer.headers["Location"]) == (302, f"{reverse(TRANSACTIONS)}?e=1")
+
+    @pytest.mark.parametrize("page", OURS, ids=lambda found: found[0].__name__)
+    def test_are_never_counted(self, page, django_assert_max_num_queries):
+        model, _ = page
+        url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+        client = superuser_client()
+
+        with django_assert_max_num_queries(6) as asked:
+            assert client.get(url).status_code == 200
+
+        assert not any("COUNT(" in query["sql"] for query in asked.captured_queries)
+
+
+class TestDates:
+    def test_are_days_of_whoever_looks_the_last_one_included(self):
+        balance = funded(grants=[(500, None)], at=NOON - 9 * DAY)
+        for hour in (21, 22, 45, 46):  # midnight in Johannesburg is 22 o'clock in UTC
+            deduct(balance, hour, at=datetime(2025, 3, 3, tzinfo=ZoneInfo("UTC")) + timedelta(hours=hour))
+        client = superuser_client()
+        client.cookies["console_zone"] = "Africa%2FJohannesburg"
+
+        days = {"timestamp_from": "2025-03-04", "timestamp_to": "2025-03-04"}
+        answer = client.get(reverse(TRANSACTIONS), days)
+
+        assert [-row.amount for row in answer.context["cl"].result_list] == [45, 22]
+
+    @pytest.mark.parametrize("said", ["yesterday", "2025-02-31", "03/04/2025"])
+    def test_that_are_none_begin_again(self, said):
+        answer = superuser_client().get(reverse(TRANSACTIONS), {"timestamp_from": said})
+
+        assert answer.status_code == 302
+
+    def test_are_in_utc_for_a_browser_that_names_no_zone(self):
+        deduct(funded(), 5, at=NOON)
+        client = superuser_client()
+        client.cookies["console_zone"] = "../../etc/passwd"
+
+        assert "3 Mar 2025 12:00:00 UTC" in words(client.get(reverse(TRANSACTIONS)))
+        assert timezone.get_current_timezone_name() == "UTC"
+
+    def test_are_shown_in_the_zone_of_whoever_looks_and_in_utc(self):
+        deduct(funded(), 5, at=NOON)
+        client = superuser_client()
+        client.cookies["console_zone"] = "Africa%2FJohannesburg"
+
+        page = words(client.get(reverse(TRANSACTIONS)))
+
+        assert "3 Mar 2025 14:00:00 SAST" in page
+        assert 'title="2025-03-03 12:00:00 UTC"' in page
+
+
+class TestCsv:
+    def test_has_every_row_of_the_filtered_list(self, small_pages, monkeypatch):
+        monkeypatch.setattr("credits.admin.lists._CHUNK", 2)
+        made = spread()
+
+        rows = rows_of(superuser_client().get(reverse(EXPORT), {"type__exact": "usage"}))
+
+        assert [row["id"] for row in rows] == [str(key) for key in made[:-1]]
+        assert {row["amount"] for row in rows} == {"-1"}
+
+    def test_says_whose_and_when(self):
+        paid = deduct(funded(), 5, reference_id="order-7")
+
+        [row, _] = rows_of(superuser_client().get(reverse(EXPORT)))
+
+        assert (row["owner"], row["reference_id"]) == (str(paid.balance.user), "order-7")
+        assert row["timestamp"] == "2025-03-03T12:00:00+00:00"
+
+    @pytest.mark.parametrize("begin", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
+    def test_runs_no_formula(self, begin):
+        deduct(funded(), 5, description=f"{begin} of a customer")
+
+        rows = rows_of(superuser_client().get(reverse(EXPORT), {"type__exact": "usage"}))
+
+        assert [row["description"] for row in rows] == [f"'{begin} of a customer"]
+        assert [row["amount"] for row in rows] == ["-5"]
+
+    @pytest.mark.parametrize(
+        ("value", "carried"),
+        [(None, ""), (True, True), (-40, -40), (b"\x01\xff", "01ff"), ("plain", "plain"), (["=x"], "['=x']")],
+    )
+    def test_carries_every_kind_of_value(self, value, carried):
+        assert cell(value) == carried
+
+    def test_is_for_those_with_its_permission(self):
+        funded()
+
+        assert staff_client("credits.view_credittransaction").get(reverse(EXPORT)).status_code == 403
+
+    def test_is_for_those_who_see_the_list(self):
+        funded()
+
+        assert staff_client("console.export_csv").get(reverse(EXPORT)).status_code == 403
+
+    def test_is_offered_to_those_who_may(self):
+        funded()
+        client = staff_client("credits.view_credittransaction", "console.export_csv")
+
+        page = words(client.get(reverse(TRANSACTIONS), {"type__exact": "usage"}))
+
+        assert f'href="{reverse(EXPORT)}?type__exact=usage"' in page.replace("&amp;", "&")
+        assert client.get(reverse(EXPORT)).status_code == 200
+
+    def test_never_has_a_password(self):
+        from credits.admin.lists import csv_of
+        from fluxori.identity.models import User
+
+        funded()
+
+        assert "password" not in next(iter(csv_of(User.objects.order_by("-pk"))))
+
+    def test_asks_the_same_for_many_rows_as_for_one(self, django_assert_max_num_queries):
+        for _ in range(6):
+            deduct(funded(), 5)
+        client = superuser_client()
+
+        with django_assert_max_num_queries(5):
+            assert len(rows_of(client.get(reverse(EXPORT)))) == 12
+
+
+class TestSavedFilters:
+    @pytest.mark.parametrize("page", OURS, ids=lambda found: found[0].__name__)
+    def test_lead_to_lists_that_there_are(self, page):
+        model, found = page
+        url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+        client = superuser_client()
+
+        for name, query in found.saved:
+            answer = client.get(f"{url}?{query}")
+
+            assert answer.status_code == 200, name
+
+    def test_find_balances_that_want_a_look(self):
+        from credits import operations
+
+        funded()
+        halted = funded()
+        operations.suspend_spending(owner=halted.owner, reason="Looked odd", at=NOON)
+        url = reverse("admin:credits_creditbalance_changelist")
+
+        assert shown(superuser_client().get(url, {"state": "suspended"})) == [halted.pk]
+        assert CreditBalance.objects.count() == 2
+        assert CreditGrant.objects.count() == 2

@@ -1,5 +1,6 @@
 """Who is promised what: shape and constraints, nothing else. Only ``tiers.operations`` writes subscriptions."""
 
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -258,7 +259,13 @@ class TierChange(models.Model):
 
 
 class AllocationRun(models.Model):
-    """One run of the monthly allocation: by whom or what, what was due, and what came of it."""
+    """One run of the monthly allocation: by whom or what, what was due, and what came of it.
+
+    Its counts are brought up to date with every chunk, and so is ``seen_at``. A run that says it is running and was not
+    seen for :attr:`PATIENCE` was killed; what it gave stays, and the next run goes on.
+    """
+
+    PATIENCE = timedelta(minutes=2)
 
     class Status(models.TextChoices):
         RUNNING = "running", "Running"
@@ -268,10 +275,13 @@ class AllocationRun(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
+    seen_at = models.DateTimeField(help_text="When it last said how far it was.")
     at = models.DateTimeField(help_text="The instant up to which periods were due.")
     tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="+", null=True)
     started_by = models.CharField(max_length=255)
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.RUNNING)
+    due = models.BigIntegerField(default=0, help_text="Subscriptions that were due when it began.")
+    subscriptions = models.BigIntegerField(default=0, help_text="Subscriptions looked after so far.")
     allocated = models.BigIntegerField(default=0)
     skipped = models.BigIntegerField(default=0)
     refused = models.BigIntegerField(default=0)
@@ -288,6 +298,10 @@ class AllocationRun(models.Model):
 
     def __str__(self) -> str:
         return f"Run of {self.started_at:%Y-%m-%d %H:%M}"
+
+    def interrupted(self, at: datetime) -> bool:
+        """Return whether the run was killed before it could say how it ended."""
+        return self.status == self.Status.RUNNING and at - self.seen_at > self.PATIENCE
 
 
 class MonthlyAllocation(models.Model):
@@ -334,6 +348,8 @@ class MonthlyAllocation(models.Model):
                 condition=Q(credits__gt=0, transaction__isnull=False) | Q(credits=0, transaction__isnull=True),
             ),
         ]
+        # For the desk, which asks what a run gave.
+        indexes = [models.Index(name="tiers_allocation_of_run", fields=["run", "id"], condition=Q(run__isnull=False))]
         triggers = append_only("allocation")
 
     def __str__(self) -> str:

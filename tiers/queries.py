@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import Case, Count, F, Q, QuerySet, When
+from django.db.models import Case, Count, F, Min, Q, QuerySet, When
 
 from fluxori.identity.owner import Owner, OwnerLike
 from fluxori.kernel import clock
@@ -170,3 +170,21 @@ def _coming(promise: Promise, at: datetime) -> Coming:
         # It will be rolled over as soon as it comes.
         return Coming(promise.starts_at, promise.due(at), promise.roll_until, None, None)
     return Coming(promise.starts_at, promise.credits, promise.expires_at, promise.roll_cap, promise.roll_until)
+
+
+class Reach(NamedTuple):
+    """Whom a change of a tier touches: active subscriptions, when the first of them is next given credits, and how many
+    more are scheduled to change to it.
+    """
+
+    subscriptions: int
+    next_allocation_at: datetime | None
+    scheduled: int
+
+
+def reach(*, tier: str) -> Reach:
+    """Return whom a change of the tier touches."""
+    active = Subscription.objects.filter(tier=tier, status="active").order_by()
+    found = active.aggregate(count=Count("pk"), first=Min("next_allocation_at"))
+    coming = Subscription.objects.filter(scheduled_tier=tier, status="active").exclude(tier=tier).order_by()
+    return Reach(found["count"], found["first"], coming.count())

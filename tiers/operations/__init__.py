@@ -2,7 +2,16 @@
 
 from tiers.errors import NoScheduledChangeError, NoSubscriptionError, TierNotFoundError
 from tiers.operations._add_monthly_allocation import add_monthly_allocation
-from tiers.operations._allocate_due import Totals, allocate_due, count_due, finish_run, start_run
+from tiers.operations._allocate_due import (
+    LOCK_NOT_AVAILABLE,
+    Totals,
+    allocate_due,
+    count_due,
+    finish_run,
+    note_run,
+    rerun_refused,
+    start_run,
+)
 from tiers.operations._initialize_balance import initialize_balance
 from tiers.operations._promise import Result, allocation_row, describe, keep
 from tiers.operations._update_subscription_tier import (
@@ -17,6 +26,7 @@ from tiers.operations._update_subscription_tier import (
 
 __all__ = [
     "EFFECTIVE",
+    "LOCK_NOT_AVAILABLE",
     "PRORATION",
     "NoScheduledChangeError",
     "NoSubscriptionError",
@@ -33,8 +43,10 @@ __all__ = [
     "finish_run",
     "initialize_balance",
     "keep",
+    "note_run",
     "preview_subscription_tier",
     "prorate",
+    "rerun_refused",
     "start_run",
     "update_subscription_tier",
 ]

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from django.db import OperationalError, connection, transaction
+
 from credits import operations as ledger
+from fluxori.kernel import clock
 from tiers import queries
 from tiers.models import AllocationRun, MonthlyAllocation, Subscription
 from tiers.operations._promise import allocation_row, describe, keep
@@ -15,6 +18,7 @@ from tiers.periods import period_start
 from tiers.tenure import Promise, Tenure
 
 _KEPT_REFUSALS = 100
+LOCK_NOT_AVAILABLE = "55P03"
 
 
 @dataclass(slots=True)
@@ -70,21 +74,59 @@ def count_due(*, subscriptions: Iterable[Subscription], at: datetime) -> Totals:
     return totals
 
 
-def start_run(*, at: datetime, started_at: datetime, started_by: str, tier: str | None = None) -> AllocationRun:
-    """Record that a run has begun."""
-    return AllocationRun.objects.create(at=at, started_at=started_at, started_by=started_by, tier_id=tier)
+def start_run(
+    *, at: datetime, started_at: datetime, started_by: str, due: int = 0, tier: str | None = None
+) -> AllocationRun:
+    """Record that a run has begun, with ``due`` subscriptions before it."""
+    return AllocationRun.objects.create(
+        at=at, started_at=started_at, seen_at=started_at, started_by=started_by, due=due, tier_id=tier
+    )
 
 
-def finish_run(*, run: AllocationRun, totals: Totals, status: str, finished_at: datetime) -> None:
-    """Record how a run ended and what it came to."""
-    run.status = status
-    run.finished_at = finished_at
+def note_run(*, run: AllocationRun, totals: Totals, seen_at: datetime) -> None:
+    """Record how far a run has come, so that one that is killed does not look as if it went on."""
+    run.seen_at = seen_at
+    run.subscriptions = totals.subscriptions
     run.allocated = totals.allocated.total()
     run.skipped = totals.skipped.total()
     run.credits = totals.credits.total()
     run.refused = len(totals.refused)
     run.refusals = [[str(balance), code] for balance, code in totals.refused[:_KEPT_REFUSALS]]
     run.save()
+
+
+def finish_run(*, run: AllocationRun, totals: Totals, status: str, finished_at: datetime) -> None:
+    """Record how a run ended and what it came to."""
+    run.status = status
+    run.finished_at = finished_at
+    note_run(run=run, totals=totals, seen_at=finished_at)
+
+
+def rerun_refused(*, run: AllocationRun, started_by: str, at: datetime) -> AllocationRun:
+    """Try again, as a run of its own, the subscriptions that ``run`` names as refused; at most a hundred are named.
+
+    Each commits alone and waits for its lock a fifth of a second: one that is still busy is refused again. What was
+    given meanwhile is not given twice.
+    """
+    balances = [UUID(balance) for balance, _ in run.refusals]
+    again = start_run(at=at, started_at=clock.now(), started_by=started_by, due=len(balances), tier=run.tier_id)
+    totals = Totals()
+    for balance in balances:
+        totals.add(_try(balance, at, again.pk))
+    finish_run(run=again, totals=totals, status=AllocationRun.Status.DONE, finished_at=clock.now())
+    return again
+
+
+def _try(balance: UUID, at: datetime, run: UUID) -> Totals:
+    try:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL lock_timeout = '200ms'")
+            return allocate_due(balance_ids=[balance], at=at, run=run)
+    except OperationalError as fault:
+        if getattr(fault.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+            raise
+        return Totals(subscriptions=1, refused=[(balance, "busy")])
 
 
 def _allocate(

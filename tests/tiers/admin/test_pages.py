@@ -22,7 +22,7 @@ def subscribed(db):
     owner = somebody()
     operations.initialize_balance(owner=owner, tier="explorer", at=clock.now() - timedelta(days=51))
     operations.add_monthly_allocation(owner=owner, at=clock.now() - timedelta(days=40))
-    AllocationRun.objects.create(started_at=clock.now(), at=clock.now(), started_by="test")
+    operations.start_run(started_at=clock.now(), at=clock.now(), started_by="test", due=1)
     return owner
 
 
@@ -81,6 +81,7 @@ class TestTier:
         "price_max": "52",
         "rollover": "unlimited",
         "is_public": "on",
+        "change_reason": "New prices",
     }
 
     def test_is_edited_with_history_and_keeps_its_code(self):
@@ -94,6 +95,21 @@ class TestTier:
 
     def test_says_what_a_credit_is_worth(self):
         assert "R0.0800 to R0.1300" in words(superuser_client().get(url(Tier, "changelist")))
+
+    def test_says_whom_a_change_affects(self):
+        from tests.factories.tiers import many_subscribed
+
+        balances = many_subscribed(3, at=clock.now() - timedelta(days=1))
+        operations.update_subscription_tier(owner=balances[0].owner, tier="growth", effective="nextPeriod")
+
+        client = superuser_client()
+
+        page = words(client.get(url(Tier, "change", "explorer")))
+        coming = words(client.get(url(Tier, "change", "growth")))
+
+        assert "3 subscriptions, next allocations from" in page
+        assert "Nobody subscribes to this tier now." in coming
+        assert "1 more change to it with their next period." in coming
 
     def test_refuses_a_price_range_upside_down(self):
         answer = superuser_client().post(url(Tier, "change", "explorer"), {**self.FORM, "price_max": "31"})
@@ -150,7 +166,9 @@ class TestTier:
 @pytest.mark.django_db
 class TestRecoveryCost:
     def test_is_added(self):
-        superuser_client().post(url(RecoveryCost, "add"), {"rand_per_credit": "0.02", "effective_from": ""})
+        superuser_client().post(
+            url(RecoveryCost, "add"), {"rand_per_credit": "0.02", "effective_from": "", "change_reason": "New hosts"}
+        )
 
         assert str(RecoveryCost.objects.latest("effective_from").rand_per_credit) == "0.020000"
 

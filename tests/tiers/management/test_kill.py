@@ -43,7 +43,7 @@ class TestAllocateMonthlyCreditsKilled:
         assert given == [2] * 100 + [0] * 100
         assert [periods_of(balance) for balance in balances] == [[(1, 400), (2, 400)]] * 200
         assert list(AllocationRun.objects.order_by("started_at").values_list("status", "allocated")) == [
-            ("running", 0),
+            ("running", 200),
             ("done", 200),
         ]
         check_ledger()

@@ -16,8 +16,6 @@ from tiers import operations, queries
 from tiers.models import AllocationRun, Subscription
 from tiers.operations import Totals
 
-_LOCK_NOT_AVAILABLE = "55P03"
-
 
 class Command(BaseCommand):
     help = (
@@ -47,8 +45,9 @@ class Command(BaseCommand):
             totals = self._walk(at, tier, chunk, None, expected=sum(due.values()))
         elif due:
             started_by = "allocate_monthly_credits"
-            run = operations.start_run(at=at, started_at=started_at, started_by=started_by, tier=tier)
-            totals = self._walk(at, tier, chunk, run, expected=sum(due.values()))
+            expected = sum(due.values())
+            run = operations.start_run(at=at, started_at=started_at, started_by=started_by, due=expected, tier=tier)
+            totals = self._walk(at, tier, chunk, run, expected=expected)
         self._tell(totals, at, dry_run=dry_run, as_json=json)
         if totals.refused:
             raise CommandError(f"{len(totals.refused)} subscriptions were refused; see above.", returncode=REFUSED)
@@ -65,6 +64,8 @@ class Command(BaseCommand):
                         ids = [subscription.pk for subscription in subscriptions]
                         done = _give(ids, at, run.pk)
                     totals.add(done)
+                    if run is not None:
+                        operations.note_run(run=run, totals=totals, seen_at=clock.now())
                     progress.advance(len(subscriptions))
             status = AllocationRun.Status.DONE
         finally:
@@ -109,7 +110,7 @@ def _give(ids: list[UUID], at: datetime, run: UUID) -> Totals:
     try:
         return operations.allocate_due(balance_ids=ids, at=at, run=run)
     except OperationalError as fault:
-        if getattr(fault.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+        if getattr(fault.__cause__, "sqlstate", None) != operations.LOCK_NOT_AVAILABLE:
             raise
         if len(ids) == 1:
             return Totals(subscriptions=1, refused=[(ids[0], "busy")])

@@ -78,6 +78,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
+    "fluxori.console.zone.ZoneMiddleware",
 ]
 
 ROOT_URLCONF = "fluxori.urls"
@@ -231,7 +232,10 @@ UNFOLD = {
     "LOGIN": {"form": "fluxori.console.login.LoginForm"},
     "ENVIRONMENT": lambda _request: ["Production", "danger"] if PRODUCTION else ["Development", "info"],
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("console/icon.svg")}],
+    "DASHBOARD_CALLBACK": "fluxori.console.dashboard.dashboard",
     "SIDEBAR": {"show_search": True, "navigation": NAVIGATION},
+    "STYLES": [lambda _request: static("console/console.css")],
+    "SCRIPTS": [lambda _request: static("console/console.js")],
 }
 
 LOGGING = logs.configured(

@@ -8,6 +8,7 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from fluxori.api import health, problems
 from fluxori.api.schema import schema_view
+from fluxori.console.find import find_view
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs")),
@@ -19,6 +20,7 @@ urlpatterns = [
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("health/live", health.live),
     path("health/ready", health.ready),
+    path("admin/find/", admin.site.admin_view(find_view), name="find"),
     path("admin/", admin.site.urls),
     re_path(r"^(?:api|health)(?:/.*)?$", csrf_exempt(problems.page_not_found)),
 ]

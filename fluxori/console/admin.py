@@ -1,5 +1,5 @@
 """The console's own pages."""
 
-from fluxori.console import staff_admin
+from fluxori.console import pages, staff_admin
 
-__all__ = ["staff_admin"]
+__all__ = ["pages", "staff_admin"]

@@ -261,3 +261,23 @@ class LoginFailures(models.Model):
 
     def __str__(self) -> str:
         return f"{self.failures} until {self.last_at:%Y-%m-%d %H:%M}"
+
+
+class Standing(models.Model):
+    """How all balances stood when somebody last looked at them all, so that the first page need not.
+
+    There is one row; ``refresh_dashboard`` writes it anew.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    taken_at = models.DateTimeField()
+    tiers = models.JSONField(help_text="How many balances each tier has, and how many have none.")
+    running_out = models.JSONField(help_text="The balances that will be empty first, at the pace of thirty days.")
+    late = models.JSONField(help_text="How many subscriptions wait for a month that has begun, and since when.")
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.CheckConstraint(name="console_standing_only_one", condition=Q(id=1))]
+
+    def __str__(self) -> str:
+        return f"As of {self.taken_at:%Y-%m-%d %H:%M}"

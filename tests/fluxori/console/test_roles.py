@@ -92,6 +92,7 @@ ACT_OF = {
     "resume": {"support", "support lead", "superuser"},
 }
 APPROVES = {"support lead", "finance", "superuser"}
+EXPORTS = {"support lead", "finance", "auditor", "superuser"}
 
 # What is no page of a model: by name, who gets in, and what they get.
 ALSO = {
@@ -106,6 +107,7 @@ ALSO = {
     "view_on_site": (DESK, 404),
     "console_whom": (ACT_OF["add"], 200),
     "auth_user_password_change": (ROOT, 200),
+    "find": (DESK, 200),
 }
 
 
@@ -192,13 +194,16 @@ def also(role: str, name: str) -> tuple[str, int]:
         "auth_user_password_change": [someone.pk],
     }
     wanted = 200 if name == "login" and role not in DESK else expected(role, allowed, status)
-    return reverse(f"admin:{name}", args=known.get(name, [])), wanted
+    return reverse("find" if name == "find" else f"admin:{name}", args=known.get(name, [])), wanted
 
 
 def pages_of(role: str, name: str, app: str, model: str, page: str):
     sees, kind = SEES[app][model], apps.get_model(app, model)
     if page in {"changelist", "add"}:
         yield name, "get", reverse(f"admin:{name}"), expected(role, sees if page == "changelist" else adds(model))
+        return
+    if page in {"export", "dry_run"}:
+        yield name, "get", reverse(f"admin:{name}"), expected(role, sees & EXPORTS if page == "export" else sees)
         return
     row = kind._default_manager.order_by("pk").first()
     assert row is not None, f"there is no {model} to look at"
@@ -212,6 +217,9 @@ def pages_of(role: str, name: str, app: str, model: str, page: str):
     elif page == "delete":
         yield name, "get", address, expected(role, DELETES.get(model, set()))
         yield name, "post", address, expected(role, DELETES.get(model, set()), 200)
+    elif page == "again":
+        yield name, "get", address, expected(role, set())
+        yield name, "post", address, expected(role, ACT_OF["allocate"], 302)
     elif page == "simple_history":
         version = kind.history.filter(**{kind._meta.pk.name: row.pk}).first()
         if version is not None:

@@ -1,0 +1,55 @@
+"""How the console's pages spell credits, instants and ids, and link to what may be looked at or done."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django import template
+
+from fluxori.console import links
+from fluxori.kernel.spelling import credits_said, id_shown, instant_shown
+
+register = template.Library()
+
+
+@register.filter
+def credits_(amount: int | None) -> str:
+    """Spell a count of credits, like 20,000."""
+    return credits_said(amount)
+
+
+@register.filter
+def signed(amount: int) -> str:
+    """Spell a movement with its sign, like -1,250; with a real minus, which lines up with the plus."""
+    return f"{amount:+,}".replace("-", "\u2212")
+
+
+@register.filter
+def shown_at(at: datetime | None) -> str:
+    """Show an instant in the reader's zone, with UTC where the pointer rests."""
+    return instant_shown(at)
+
+
+@register.filter
+def copyable(key: Any) -> str:
+    """Show an id with a button that copies it."""
+    return id_shown(key)
+
+
+@register.simple_tag
+def row_url(label: str, key: Any) -> str:
+    """Return the address of one row, ``label`` being like ``credits_creditgrant``."""
+    return links.page(label, key)
+
+
+@register.simple_tag
+def act_url(name: str, balance_id: Any, **on: Any) -> str:
+    """Return the address of the page of an act."""
+    return links.act(name, balance_id, **on)
+
+
+@register.filter
+def money(amount: Decimal) -> str:
+    """Spell an amount of rand, like R1,250.00."""
+    minus = "\u2212" if amount < 0 else ""
+    return f"{minus}R{abs(amount):,.2f}"

@@ -3,10 +3,12 @@
 import json as jsonlib
 import signal
 from argparse import ArgumentParser
+from io import StringIO
 from types import FrameType
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from fluxori.demo import accounts, history, server
@@ -73,6 +75,9 @@ class Command(BaseCommand):
         with Progress("days", stream=self.stderr, total=30 * history.MONTHS, every=2.0) as progress:
             for _ in history.seed(people, until=clock.now()):
                 progress.advance()
+        # What a scheduler does every few minutes: the console shows what was added up.
+        for command in ("expire_credits", "fold_usage", "refresh_dashboard"):
+            call_command(command, stdout=StringIO(), stderr=self.stderr)
         mark.seeded = True
         mark.save(update_fields=["seeded"])
 

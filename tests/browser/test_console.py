@@ -1,0 +1,200 @@
+"""What staff do all day, in a real browser."""
+
+import csv
+from datetime import timedelta
+
+import pytest
+from django.urls import reverse
+
+from credits import operations, queries
+from credits.models import CreditTransaction
+from fluxori.console.models import StaffAct
+from fluxori.console.standing import take_standing
+from fluxori.identity.models import User
+from fluxori.kernel import clock
+from tests.browser.conftest import PASSWORD
+from tests.factories.credits import deduct, funded, somebody
+from tests.factories.tiers import many_subscribed, subscribed
+from tests.times import DAY, HOUR
+from tiers.models import AllocationRun, Tier
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+
+BOSS = "boss@example.test"
+
+
+@pytest.fixture
+def boss():
+    return User.objects.create_superuser(BOSS, PASSWORD)
+
+
+@pytest.fixture
+def customer():
+    """Return the balance of somebody who was charged 40 on a Tuesday."""
+    owner = somebody()
+    owner.email = "thandi@example.test"
+    owner.save()
+    now = clock.now()
+    back = (now.weekday() - 1) % 7 or 7
+    tuesday = (now - timedelta(days=back)).replace(hour=10, minute=30)
+    funded(owner, grants=[(120, None)], at=tuesday - DAY)
+    operations.deduct_credits(
+        owner=owner, feature="ai-generated-report", description="Spring catalogue", reference_id="report-7", at=tuesday
+    )
+    return owner.credit_balance
+
+
+class TestTheConsole:
+    def test_explains_a_charge_and_gives_it_back(self, boss, customer, desk):
+        staff = desk(BOSS)
+
+        staff.find("thandi@")
+        assert "thandi@example.test" in staff.page.locator("#content h1").inner_text()
+        staff.page.locator("tr", has_text="AI-generated report").locator("td a").first.click()
+        staff.page.wait_for_load_state()
+        said = staff.text()
+        for told in (
+            "Usage of 40 credits",
+            "1 \u00d7 AI-generated report, at 40 credits a report",
+            "Tuesday",
+            "120 → 80",
+        ):
+            assert told in said
+
+        staff.page.get_by_role("link", name="Refund").click()
+        staff.page.select_option("select[name=reason]", "outage")
+        staff.page.fill("textarea[name=note]", "The report came out empty")
+        staff.page.get_by_role("button", name="Continue").click()
+        assert "80 → 120" in staff.text()
+        staff.page.locator("button[name=confirmed]").click()
+        staff.page.wait_for_url("**/change/")
+
+        assert queries.get_balance(owner=customer.owner).available == 120
+        [act] = StaffAct.objects.all()
+        assert (act.actor_id, act.note) == (boss.pk, "The report came out empty")
+        assert "The report came out empty" in staff.text()
+        assert "refund #3" in staff.text()
+
+    def test_finds_by_what_a_customer_or_a_log_gives(self, boss, customer, desk):
+        staff = desk(BOSS)
+        paid = CreditTransaction.objects.get(reference_id="report-7")
+
+        for words in ("report-7", str(paid.pk)):
+            staff.find(words)
+            assert staff.page.url.endswith(reverse("admin:credits_credittransaction_change", args=[paid.pk]))
+
+    def test_suggests_while_one_types(self, boss, customer, desk):
+        staff = desk(BOSS)
+
+        staff.page.keyboard.press("/")
+        staff.page.keyboard.type("than")
+        staff.page.get_by_role("link", name="thandi@example.test").wait_for()
+        staff.page.keyboard.press("ArrowDown")
+        staff.page.keyboard.press("Enter")
+        staff.page.wait_for_url(f"**/{customer.pk}/change/")
+
+    def test_shows_whom_a_change_of_a_tier_affects_and_keeps_why(self, boss, desk):
+        many_subscribed(3, tier="growth", at=clock.now() - DAY)
+        staff = desk(BOSS)
+
+        staff.page.goto(reverse("admin:tiers_tier_change", args=["growth"]))
+        assert "3 subscriptions, next allocations from" in staff.text()
+        staff.page.fill("input[name=price_max]", "270.00")
+        staff.page.fill("input[name=change_reason]", "Prices of 2027")
+        staff.page.locator("button[name=_save]").click()
+        staff.page.wait_for_url("**/admin/tiers/tier/")
+
+        assert str(Tier.objects.get(pk="growth").price_max) == "270.00"
+        [newest, *_] = Tier.history.filter(code="growth")
+        assert (newest.history_user, newest.history_change_reason) == (boss, "Prices of 2027")
+
+    def test_counts_what_the_monthly_run_would_give(self, boss, desk):
+        many_subscribed(2, at=clock.now() - 32 * DAY)
+        staff = desk(BOSS)
+
+        staff.page.goto(reverse("admin:tiers_allocationrun_changelist"))
+        staff.page.get_by_role("link", name="Dry run").click()
+        staff.page.wait_for_load_state()
+
+        assert "Explorer 2 2 0 800" in staff.text()
+        assert AllocationRun.objects.count() == 0
+
+    def test_takes_a_list_along(self, boss, desk):
+        deduct(funded(at=clock.now() - DAY), 5, at=clock.now() - HOUR, description="=1+1")
+        staff = desk(BOSS)
+
+        staff.page.goto(reverse("admin:credits_credittransaction_changelist") + "?type__exact=usage")
+        with staff.page.expect_download() as download:
+            staff.page.get_by_role("link", name="CSV of this list").click()
+
+        with open(download.value.path(), newline="") as file:
+            [row] = csv.DictReader(file)
+        assert (row["amount"], row["description"]) == ("-5", "'=1+1")
+
+    def test_tells_times_in_the_readers_zone(self, boss, desk):
+        balance = subscribed(at=clock.now() - DAY)
+        staff = desk(BOSS)
+
+        staff.page.goto(reverse("admin:credits_creditbalance_change", args=[balance.pk]))
+
+        assert "SAST" in staff.text()
+        assert staff.page.locator("time").first.get_attribute("title").endswith("UTC")
+
+    def test_copies_an_id(self, boss, customer, desk):
+        staff = desk(BOSS, permissions=["clipboard-read", "clipboard-write"])
+
+        staff.page.goto(reverse("admin:credits_creditbalance_change", args=[customer.pk]))
+        staff.page.locator("[data-copy]").first.click()
+
+        assert staff.page.evaluate("navigator.clipboard.readText()") == str(customer.pk)
+
+
+PAGES = [
+    "index",
+    "credits_creditbalance_changelist",
+    "credits_credittransaction_changelist",
+    "credits_creditgrant_changelist",
+    "credits_credithold_changelist",
+    "tiers_subscription_changelist",
+    "tiers_allocationrun_changelist",
+    "tiers_allocationrun_dry_run",
+    "tiers_tier_changelist",
+    "credits_featureprice_add",
+    "console_staffact_changelist",
+    "console_actrequest_changelist",
+    "identity_user_changelist",
+]
+
+
+class TestEveryPage:
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_fits_a_phone_and_complains_of_nothing(self, boss, customer, desk, scheme):
+        take_standing(at=clock.now())
+        staff = desk(BOSS, color_scheme=scheme, viewport={"width": 390, "height": 844})
+        account = reverse("admin:credits_creditbalance_change", args=[customer.pk])
+        wide = []
+
+        for path in [account, *(reverse(f"admin:{name}") for name in PAGES)]:
+            answer = staff.page.goto(path)
+            assert answer.status == 200, path
+            if staff.page.evaluate("document.documentElement.scrollWidth > window.innerWidth + 1"):
+                wide.append(path)
+
+        assert wide == []
+
+    def test_names_every_field_and_button(self, boss, customer, desk):
+        staff = desk(BOSS)
+        nameless = """() => [...document.querySelectorAll('#content :is(button, a, input, select)')]
+            .filter((e) => e.type !== 'hidden' && e.checkVisibility())
+            .filter((e) => !(e.innerText?.trim() || e.getAttribute('aria-label') || e.title || e.labels?.length
+                             || e.placeholder))
+            .map((e) => e.outerHTML.slice(0, 120))"""
+
+        for path in (
+            reverse("admin:index"),
+            reverse("admin:credits_creditbalance_change", args=[customer.pk]),
+            reverse("admin:tiers_allocationrun_dry_run"),
+            reverse("find"),
+        ):
+            staff.page.goto(path)
+            assert staff.page.evaluate(nameless) == [], path

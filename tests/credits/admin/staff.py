@@ -35,6 +35,12 @@ def words(answer: Any) -> str:
     return unescape(answer.content.decode())
 
 
+def counted(asked: Any) -> list[str]:
+    """Return the statements that counted a list; what waits for approval is few, and counted in the sidebar."""
+    found = [query["sql"] for query in asked.captured_queries if "COUNT(" in query["sql"]]
+    return [sql for sql in found if "'pending'" not in sql]
+
+
 def said(answer: Any) -> list[str]:
     """Return the messages on the page that was reached in the end."""
     return [str(message) for message in answer.context["messages"]]

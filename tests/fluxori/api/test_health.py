@@ -29,7 +29,7 @@ class TestReady:
             api().get("/health/ready")
 
     def test_refuses_when_a_migration_is_missing(self):
-        MigrationRecorder(connection).record_unapplied("identity", "0001_initial")
+        MigrationRecorder(connection).record_unapplied("identity", "0002_words_of_names")
 
         assert self.ask().status_code == 503
 

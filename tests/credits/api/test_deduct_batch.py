@@ -1,7 +1,6 @@
 """Many deductions in one request: each is answered as it would have been on its own."""
 
 import json
-from uuid import uuid4
 
 import pytest
 from django.conf import settings
@@ -21,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("noon")
 BATCH = "/api/credits/deduct/batch"
 DEDUCT = "/api/credits/deduct"
 INSIGHT = {"feature": "simple-ai-insight"}
+NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
 NOT_THE_SAME = {"id", "requestId", "sequence", "version", "timestamp"}
 
 
@@ -73,9 +73,9 @@ class TestBatch:
             {"colour": "red"},
             {"feature": "time-travel"},
             {"feature": "ai-generated-report", "quantity": 10**12},
-            amount(5, userId=str(uuid4())),
+            amount(5, userId=NOBODY),
             amount(5, userId="me"),
-            amount(5, organizationId=str(uuid4())),
+            amount(5, organizationId=NOBODY),
         ],
         ids=str,
     )
@@ -320,7 +320,7 @@ class TestEnvelope:
             ({"items": "all"}, [("items", "wrong_type")]),
             ({"items": [INSIGHT], "atomic": "true"}, [("atomic", "wrong_type")]),
             ({"items": [INSIGHT], "atomic": None}, [("atomic", "wrong_type")]),
-            ({"items": [INSIGHT], "userId": str(uuid4())}, [("userId", "unknown_field")]),
+            ({"items": [INSIGHT], "userId": NOBODY}, [("userId", "unknown_field")]),
             ({"deductions": [INSIGHT]}, [("deductions", "unknown_field"), ("items", "required")]),
         ],
         ids=lambda part: str(part)[:60],

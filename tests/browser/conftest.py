@@ -24,9 +24,9 @@ PASSWORD = "correct horse battery staple"
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """Return the running browser."""
+    """Return the running browser. It ends with the module, so that its event loop runs beside no other test's own."""
     if CHROMIUM is None:
         pytest.skip("there is no Chromium here: apt-get install chromium, or name it in CHROMIUM")
     from playwright.sync_api import sync_playwright

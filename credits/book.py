@@ -66,11 +66,10 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """A signed share of a transaction. Without a grant it falls on debt; ``pinned`` of it leaves the grant's pins."""
+    """A signed share of a transaction. Without a grant it falls on debt."""
 
     grant: Grant | None
     amount: int
-    pinned: int = 0
 
 
 @dataclass(slots=True)
@@ -217,7 +216,6 @@ class Book:
         if grant is None:
             self.debt -= draw.amount
             return Entry(uuid7(), None, position, draw.amount, None)
-        self.unpin(grant, draw.pinned)
         grant.remaining += draw.amount
         self.changed_grants.add(grant.id)
         assert grant.remaining >= 0
@@ -252,7 +250,9 @@ class Book:
         self.count(hold.amount, hold.member_id, hold.created_at)
 
     def close_hold(self, hold: Hold, status: str, at: datetime) -> None:
-        """Mark the hold as ended; it counts no longer. What becomes of its pins is the caller's part."""
+        """End the hold: what it pinned is back with its grants, and counts no longer."""
+        for grant_id, amount in hold.pins:
+            self.unpin(self.grants[grant_id], amount)
         hold.status = status
         hold.closed_at = at
         self.last_at = max(self.last_at, at)

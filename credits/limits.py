@@ -108,7 +108,8 @@ def refusing(
     """Return the limit that does not let ``member_id`` use ``amount`` more at ``at``, or None if all do.
 
     ``freed`` is what a hold that would end has counted, and when. Of several limits it is the one that resets last and,
-    of those, the one with the least room: before it lets the member go on, no other has to be waited for.
+    of those, the one with the least room: before it lets the member go on, no other has to be waited for. Where two
+    have the same room, it is the smaller one, so that the same limits always refuse in the same words.
     """
     broken = []
     for limit in limits:
@@ -118,4 +119,4 @@ def refusing(
         back = freed[0] if freed and window_start(limit.period, freed[1]) == limit.window(at) else 0
         if standing.used - back + amount > limit.amount:
             broken.append(standing)
-    return max(broken, key=lambda standing: (standing.resets_at, standing.used - standing.amount), default=None)
+    return max(broken, key=lambda each: (each.resets_at, each.used - each.amount, -each.amount), default=None)

@@ -17,12 +17,14 @@ def settle(book: Book, at: datetime) -> None:
     Each movement is dated at the instant it fell due, not at ``at``. Half-open: what expires at ``at`` is gone at
     ``at``. Running it once, or in any number of steps, gives the same movements.
     """
+    settled = None
     while (instant := _next_due(book, at)) is not None:
+        # What fell due at an instant is gone after it. Were it not, this would never end, and hold its lock for ever.
+        assert settled is None or instant > settled, f"{book.id} does not settle at {instant}"
         for hold in sorted((h for h in book.holds.values() if h.expires_at <= instant), key=lambda h: h.id):
-            for grant_id, amount in hold.pins:
-                book.unpin(book.grants[grant_id], amount)
             book.close_hold(hold, "lapsed", instant)
         tidy(book, instant)
+        settled = instant
 
 
 def tidy(book: Book, at: datetime) -> None:

@@ -58,7 +58,7 @@ class HoldViewSet(viewsets.GenericViewSet[CreditHold]):
     def capture(self, request: Request, hold_id: UUID) -> Response:
         """Spend what was set aside: all of it, less, or more where more is available."""
         asked = serializers.CaptureIn.read(request.data)
-        held = _placed(request, hold_id)
+        held = _spendable(request, hold_id)
 
         done = operations.capture_hold(
             hold_id=hold_id, alongside=tier_facts(owner=held.balance.owner), **_caller(request), **asked
@@ -88,7 +88,7 @@ class HoldViewSet(viewsets.GenericViewSet[CreditHold]):
     def extend(self, request: Request, hold_id: UUID) -> Response:
         """Let an open hold last longer."""
         asked = serializers.LastingIn.read(request.data)
-        held = _placed(request, hold_id)
+        held = _spendable(request, hold_id)
 
         hold = operations.extend_hold(
             hold_id=hold_id, alongside=tier_facts(owner=held.balance.owner), **_caller(request), **asked
@@ -104,6 +104,13 @@ def _seen(request: Request, hold_id: UUID) -> CreditHold:
 def _placed(request: Request, hold_id: UUID) -> CreditHold:
     found = _seen(request, hold_id)
     require_placer(request, found.actor_id)
+    return found
+
+
+def _spendable(request: Request, hold_id: UUID) -> CreditHold:
+    """Whoever placed it may have become a viewer since: they can give the credits back, but not spend or keep them."""
+    found = _placed(request, hold_id)
+    spending(request, {"organization_id": found.balance.organization_id})
     return found
 
 

@@ -239,8 +239,6 @@ def _on_hold(hold_id: UUID, request: Request, at: datetime | None, plan: Callabl
 
 def released(page: Page, hold: Hold, request: Request, alongside: dict[str, Any] | None) -> Answer:
     """Plan the release of an open hold on its page."""
-    for grant_id, pinned in hold.pins:
-        page.book.unpin(page.book.grants[grant_id], pinned)
     page.book.close_hold(hold, "released", page.at)
     tidy(page.book, page.at)
     return page.record(request, hold=hold, alongside=alongside)
@@ -253,22 +251,18 @@ def captured(page: Page, hold: Hold, amount: int, request: Request, alongside: d
     if excess:
         afford(page, amount, member_id=hold.member_id, hold=hold)
     # From here on the capture must succeed.
-    used: dict[UUID, int] = {}
+    extra = burn_order.plan_draws(excess, book.grants.values())
+    used = {grant.id: taken for grant, taken in extra}
     wanted = amount - excess
     for grant_id, pinned in hold.pins:
-        used[grant_id] = min(wanted, pinned)
-        wanted -= used[grant_id]
-    extra = {grant.id: taken for grant, taken in burn_order.plan_draws(excess, book.grants.values())}
-    payers = burn_order.in_burn_order(book.grants[key] for key in {**used, **extra})
-    draws = [
-        Draw(grant, -(used.get(grant.id, 0) + extra.get(grant.id, 0)), pinned=used.get(grant.id, 0))
-        for grant in payers
-        if used.get(grant.id, 0) + extra.get(grant.id, 0)
-    ]
-    recorded = book.post("usage", page.at, draws, said(request, **_particulars(hold)))
-    for grant_id, pinned in hold.pins:
-        book.unpin(book.grants[grant_id], pinned - used[grant_id])
+        taken = min(wanted, pinned)
+        used[grant_id] = used.get(grant_id, 0) + taken
+        wanted -= taken
+    # All of it comes back first, so that each entry says what its grant has left when the capture is done.
     book.close_hold(hold, "captured", page.at)
+    payers = burn_order.in_burn_order(book.grants[key] for key, taken in used.items() if taken)
+    draws = [Draw(grant, -used[grant.id]) for grant in payers]
+    recorded = book.post("usage", page.at, draws, said(request, **_particulars(hold)))
     hold.captured = amount
     tidy(book, page.at)
     return page.record(request, transaction=recorded, hold=hold, alongside=alongside)

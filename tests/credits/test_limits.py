@@ -127,6 +127,11 @@ class TestRefusing:
 
         assert refused([roomy, tight], 20).id == refused([tight, roomy], 20).id == tight.id
 
+    def test_of_those_with_the_same_room_names_the_smallest(self):
+        wide, narrow = limit(100, used=90), limit(50, used=40)
+
+        assert refused([wide, narrow], 20).id == refused([narrow, wide], 20).id == narrow.id
+
     def test_leaves_the_counters_as_they_are(self):
         capped = limit(used=99)
 

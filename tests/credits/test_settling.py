@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credits.book import Book, Draw, Particulars
+from credits.book import Book, Draw, Grant, Particulars
 from credits.settling import settle, tidy
 from tests.credits.books import check_sums, empty, hold, pour, spend, story
 from tests.times import DAY, NOON
@@ -158,6 +158,14 @@ class TestSettle:
             ("void", -60, NOON + DAY),
         ]
         check_sums(book)
+
+    def test_fails_rather_than_go_round_for_ever(self, monkeypatch):
+        book = empty()
+        pour(book, 20, NOON + DAY)
+        monkeypatch.setattr(Grant, "expired", lambda grant, at: at > grant.expires_at)
+
+        with pytest.raises(AssertionError, match="does not settle at 2025-03-04"):
+            settle(book, NOON + DAY)
 
 
 class TestSettleRollsOver:

@@ -136,7 +136,7 @@ FALSIFICATIONS = [
         TRANSACTION,
         "timestamp = timestamp + interval '1 hour'",
         "number3",
-        "hash_is_true",
+        "hash_is_true remaining_after_is_true",
     ),
     ("balance_after_adds_up", "number6", TRANSACTION, "balance_after = balance_after + 1", "number6", "hash_is_true"),
     ("chained_to_predecessor", "number6", TRANSACTION, "previous_hash = sha256('x')", "number6", "hash_is_true"),
@@ -206,7 +206,7 @@ FALSIFICATIONS = [
         HOLD,
         "created_at = created_at - interval '1 day'",
         "placed",
-        "",
+        "remaining_after_is_true",
     ),
     ("entries_make_the_grant", "lasting", GRANT, "remaining = remaining - 1", "lasting", "balance_is_what_remains"),
     (
@@ -291,7 +291,7 @@ FALSIFICATIONS = [
         PIN,
         "grant_id = %(nobody)s",
         "pin",
-        "entries_make_the_grant grant_holds_its_pins hold_is_its_pins",
+        "entries_make_the_grant grant_holds_its_pins hold_is_its_pins remaining_after_is_true",
     ),
 ]
 
@@ -322,6 +322,23 @@ class TestVerifyBalance:
         }
 
         assert {first or second for first, second in named} == {case[0] for case in FALSIFICATIONS}
+
+    @pytest.mark.parametrize("wrong", [40, 74, 76, 100])
+    def test_knows_what_was_left_beside_pins(self, db, wrong):
+        balance = funded()
+        capture(hold(balance, 60), 25, at=LATER)
+        hold(balance, 10, at=LATER + MINUTE)
+        deduct(balance, 5, at=LATER + 2 * MINUTE)
+        assert found_in(balance.pk) == []
+        usage, later = balance.entries.filter(amount__lt=0).order_by("transaction__sequence")
+        assert (usage.remaining_after, later.remaining_after) == (75, 60)
+
+        change = ENTRY.format(f"remaining_after = {wrong}", "entry")
+        falsify(SimpleNamespace(entry=usage.pk), change)
+        falsify(SimpleNamespace(entry=later.pk), change)
+
+        found = {difference.row_id for difference in found_in(balance.pk) if difference.rule.startswith("remaining")}
+        assert found == {usage.pk, later.pk}
 
     def test_counts_what_it_read(self, ledger):
         findings = verification.verify_balance(ledger.balance)

@@ -70,15 +70,14 @@ def capture(placed: CreditHold, amount: int, at: datetime = NOON) -> None:
     with operations.opened(placed.balance.owner, at=at, hold_ids=[placed.pk]) as page:
         book = page.book
         taken = book.holds[placed.pk]
+        book.close_hold(taken, "captured", page.at)
         draws, left = [], amount
         for grant_id, pinned in taken.pins:
             spent = min(left, pinned)
-            book.unpin(book.grants[grant_id], pinned - spent)
-            draws += [Draw(book.grants[grant_id], -spent, pinned=spent)] if spent else []
+            draws += [Draw(book.grants[grant_id], -spent)] if spent else []
             left -= spent
         recorded = book.post("usage", page.at, draws, operations.said(request, hold_id=placed.pk))
         taken.captured = amount
-        book.close_hold(taken, "captured", page.at)
         page.record(request, transaction=recorded, hold=taken)
 
 

@@ -17,12 +17,12 @@ Facts = dict[str, Any]
 
 
 class Refused(Exception):
-    """A no: its code, and the facts that may come with it; several where the rules leave open which."""
+    """A no: its code, and the facts that come with it."""
 
-    def __init__(self, code: str, *facts: Facts) -> None:
-        super().__init__(code, *facts)
+    def __init__(self, code: str, facts: Facts | None = None) -> None:
+        super().__init__(code, facts)
         self.code = code
-        self.facts = facts or ({},)
+        self.facts = facts or {}
 
 
 def wrong(field: str, code: str) -> Refused:
@@ -51,11 +51,10 @@ class Grant:
 
 @dataclass(frozen=True)
 class Hold:
-    """``pins`` are the grants it was placed on, one for each credit; ``left`` those still pinned."""
+    """``pins`` are the grants it was placed on, one for each credit: pinned while it is open."""
 
     number: int
     pins: tuple[int, ...]
-    left: tuple[int, ...]
     created_at: datetime
     expires_at: datetime
     member: int | None
@@ -180,7 +179,7 @@ class Balance:
         """How many credits of each grant are pinned."""
         found = {grant.number: 0 for grant in self.grants}
         for hold in self.open_holds():
-            for grant in hold.left:
+            for grant in hold.pins:
                 found[grant] += 1
         return found
 
@@ -303,7 +302,7 @@ class Balance:
         return self.move(kind, at, [part for part in parts if part[1]])
 
     def end(self, hold: Hold, status: str, at: datetime) -> None:
-        self.holds[hold.number - 1] = replace(self.holds[hold.number - 1], status=status, closed_at=at, left=())
+        self.holds[hold.number - 1] = replace(self.holds[hold.number - 1], status=status, closed_at=at)
         self.happens(at)
 
     def settle(self, at: datetime) -> None:
@@ -536,13 +535,9 @@ class Balance:
             if limit.member in {None, member} and self.used(limit, at, without=hold) + amount > limit.amount
         ]
         if broken:
-            # The one to wait for longest and, of those, the one with the least room.
-            last = max((resets, used - most) for _, most, used, resets in broken)
-            told = [(most, used) for _, most, used, resets in broken if (resets, used - most) == last]
-            raise Refused(
-                "spending_limit_reached",
-                *({"limit": most, "used": used, "resets_at": last[0]} for most, used in told),
-            )
+            # The one to wait for longest; of those, the one with the least room; of those, the smallest.
+            resets, over, less = max((resets, used - most, -most) for _, most, used, resets in broken)
+            raise Refused("spending_limit_reached", {"limit": -less, "used": over - less, "resets_at": resets})
 
     def set_limit(self, request: Request, at: datetime, *, amount: int, period: str, member: int | None) -> Answer:
         if member is not None and not self.pool:
@@ -602,7 +597,7 @@ class Balance:
             it.require(cost, at, member)
             pins = tuple(it.paying(cost))
             until = at + timedelta(seconds=seconds)
-            it.holds.append(Hold(len(it.holds) + 1, pins, pins, at, until, member, priced))
+            it.holds.append(Hold(len(it.holds) + 1, pins, at, until, member, priced))
             it.happens(at)
             return Done(hold=len(it.holds))
 
@@ -642,11 +637,10 @@ class Balance:
         if wanted > hold.amount:
             self.require(wanted, at, hold.member, hold)
             extra = self.paying(wanted - hold.amount)
-        pinned = hold.pins[:wanted]
-        self.holds[hold.number - 1] = replace(hold, left=hold.pins[wanted:], captured=wanted)
-        parts = self.taken(sorted([*pinned, *extra], key=lambda grant: self.grants[grant - 1].turn()))
-        recorded = self.move("usage", at, parts, hold=hold.number, member=hold.member, priced=hold.priced)
+        self.holds[hold.number - 1] = replace(hold, captured=wanted)
         self.end(hold, "captured", at)
+        parts = self.taken(sorted([*hold.pins[:wanted], *extra], key=lambda grant: self.grants[grant - 1].turn()))
+        recorded = self.move("usage", at, parts, hold=hold.number, member=hold.member, priced=hold.priced)
         self.clear(at)
         return Done(recorded, hold.number)
 

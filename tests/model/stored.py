@@ -142,7 +142,6 @@ def _hold(row: Any, named: Mapping[UUID, int], numbers: Mapping[UUID, int]) -> m
     return model.Hold(
         number=named[key],
         pins=pins,
-        left=pins if status == "open" else (),
         created_at=created_at,
         expires_at=expires_at,
         member=numbers.get(member),

@@ -238,6 +238,23 @@ class TestWhoMay:
             path = placed(api(placer.user), amount=10, **pool)
             assert api(closer).post(f"{path}/release", {}).status_code == status
 
+    @pytest.mark.parametrize(
+        ("verb", "body"), [("capture", {}), ("capture", {"amount": 90}), ("extend", {"expiresInSeconds": 3600})]
+    )
+    def test_use_it_is_nobody_who_has_become_a_viewer_but_they_can_release_it(self, api, verb, body):
+        seat = MembershipFactory.create(role="member")
+        funded(seat.organization)
+        path = placed(api(seat.user), organizationId=str(seat.organization.pk))
+        seat.role = "viewer"
+        seat.save()
+        before = stored()
+
+        refused = api(seat.user).post(f"{path}/{verb}", body)
+
+        assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
+        assert stored() == before
+        assert api(seat.user).post(f"{path}/release", {}).status_code == 200
+
     def test_see_one_hold_is_whoever_sees_the_balance(self, api, ann):
         path = placed(api(ann))
 

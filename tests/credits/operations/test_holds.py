@@ -226,8 +226,17 @@ class TestCaptureHold:
 
         assert free(balance) == [(50, 0), (0, 0), (15, 0)]
         assert [part.amount for part in done.transaction.entries.all()] == [-20, -5]
+        assert [part.remaining_after for part in done.transaction.entries.all()] == [0, 15]
         assert CreditPin.objects.filter(hold=held.pk).count() == 3
         sound(balance)
+
+    def test_says_what_its_grant_has_left_with_the_rest_back(self):
+        balance = funded()
+
+        [entry] = capture(place(balance), 25).transaction.entries.all()
+
+        assert (entry.amount, entry.remaining_after) == (-25, 75)
+        assert free(balance) == [(75, 0)]
 
     def test_takes_an_excess_from_what_is_available_in_one_usage(self):
         balance = funded(grants=[(50, None), (20, DAY), (20, 2 * DAY)])

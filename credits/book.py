@@ -291,6 +291,16 @@ class Book:
         """Return the grants with something remaining, in burn order."""
         return burn_order.in_burn_order(grant for grant in self.grants.values() if grant.remaining > 0)
 
+    def standing_in(self, grant: Grant) -> Grant:
+        """Return the grant in whose row the credits stand as long as what this book has made of them is not written.
+
+        That is the grant itself or, where it was opened here by rolling over, the one it rolled over from.
+        """
+        opened = {made.id for made in self.opened_grants}
+        while grant.id in opened and grant.parent_id is not None:
+            grant = self.grants[grant.parent_id]
+        return grant
+
     def snapshot(self) -> Snapshot:
         """Return the balance as the book has it now; it must be settled."""
         return Snapshot(

@@ -13,7 +13,9 @@ from django.db import connection
 from django.db.models import (
     BigIntegerField,
     Case,
+    DateTimeField,
     F,
+    Field,
     OuterRef,
     Prefetch,
     Q,
@@ -25,7 +27,7 @@ from django.db.models import (
     When,
     prefetch_related_objects,
 )
-from django.db.models.functions import Coalesce, Greatest
+from django.db.models.functions import Coalesce
 
 from credits import bounds, errors
 from credits.book import Book, Grant, Hold, Snapshot
@@ -48,6 +50,7 @@ from fluxori.kernel import clock
 _SQL = Path(__file__).parent / "sql"
 _BOOKS = (_SQL / "books.sql").read_text(encoding="utf-8")
 _BOOK_AT = (_SQL / "book_at.sql").read_text(encoding="utf-8")
+_CHUNK = 500
 _USED_SINCE = (_SQL / "used_since.sql").read_text(encoding="utf-8")
 
 
@@ -137,25 +140,32 @@ def get_grants(*, owner: OwnerLike, at: datetime) -> QuerySet[CreditGrant]:
     """Return every grant the owner was ever given, newest first, as it stands at ``at``; none without a balance.
 
     What has fallen due counts, written or not: ``free`` is what remains, ``pinned`` what open holds keep, both in whole
-    credits, and ``status`` one of active, spent, expired and voided.
+    credits, ``until`` when it expires, and ``status`` one of active, spent, expired and voided. What rolls over is a
+    grant of its own once that is written; until then it is shown with the grant it rolls over from.
     """
-    return _standing(CreditGrant.objects.filter(balance_id=Owner.of(owner).id), at).order_by("-id")
+    whose = Owner.of(owner).id
+    grants = CreditGrant.objects.filter(balance_id=whose).order_by("-id")
+    changed: dict[UUID, _Settled] = {}
+    for book in books([whose], at=at).values():
+        at = max(at, book.last_at)
+        changed = _settle_grants(book, at)
 
+    def told(name: str, kind: type[Field[Any, Any]]) -> Case:
+        cases = [When(pk=key, then=Value(getattr(settled, name))) for key, settled in changed.items()]
+        return Case(*cases, default=F(name), output_field=kind())
 
-def _standing(grants: QuerySet[CreditGrant], at: datetime) -> QuerySet[CreditGrant]:
-    lapsed = CreditPin.objects.filter(
-        balance=OuterRef("balance"), grant=OuterRef("pk"), hold__status="open", hold__expires_at__lte=at
-    )
-    due = Case(When(held__gt=0, then=_sum(lapsed, "grant", "amount")), default=0, output_field=BigIntegerField())
-    gone = Q(voided_at__isnull=False) | Q(expires_at__lte=at)
+    gone = [When(voided_at__isnull=False, then=Value("voided")), When(until__lte=at, then=Value("expired"))]
     return (
-        grants.annotate(due=due)
-        .annotate(pinned=F("held") - F("due"), free=Case(When(gone, then=0), default=F("remaining") + F("due")))
+        grants.annotate(
+            free=told("remaining", BigIntegerField),
+            pinned=told("held", BigIntegerField),
+            until=told("expires_at", DateTimeField),
+        )
+        .annotate(credits=F("free") + F("pinned"))
         .annotate(
             status=Case(
-                When(voided_at__isnull=False, then=Value("voided")),
-                When(expires_at__lte=at, then=Value("expired")),
-                When(live=True, then=Value("active")),
+                *gone,
+                When(credits__gt=0, then=Value("active")),
                 default=Value("spent"),
                 output_field=TextField(),
             )
@@ -163,10 +173,26 @@ def _standing(grants: QuerySet[CreditGrant], at: datetime) -> QuerySet[CreditGra
     )
 
 
-def _sum(rows: QuerySet[Any], per: str, column: str) -> Coalesce:
-    """Return the sum of a column over the rows that belong to each ``per``; 0 where there are none."""
-    summed = rows.order_by().values(per).annotate(summed=Sum(column, output_field=BigIntegerField()))
-    return Coalesce(Subquery(summed.values("summed")), 0, output_field=BigIntegerField())
+@dataclass(slots=True)
+class _Settled:
+    """What is to be shown in a grant's row instead of what is written there."""
+
+    remaining: int
+    held: int
+    expires_at: datetime | None
+
+
+def _settle_grants(book: Book, at: datetime) -> dict[UUID, _Settled]:
+    settle(book, at)
+    opened = {made.id for made in book.opened_grants}
+    changed = [book.grants[key] for key in book.changed_grants - opened]
+    shown = {grant.id: _Settled(grant.remaining, grant.held, grant.expires_at) for grant in changed}
+    for made in book.opened_grants:
+        if made.remaining > 0:
+            row = shown[book.standing_in(made).id]
+            row.remaining += made.remaining
+            row.expires_at = made.expires_at
+    return shown
 
 
 def prices(features: Iterable[str], *, at: datetime) -> dict[str, FeaturePrice]:
@@ -296,11 +322,24 @@ def get_features(*, at: datetime) -> QuerySet[Feature]:
     return Feature.objects.annotate(price=Subquery(current.values("credits")[:1])).filter(price__isnull=False)
 
 
-def get_balances(*, at: datetime) -> QuerySet[CreditBalance]:
-    """Return every balance, each with what is ``available`` at ``at``: expired credits do not count, swept or not."""
-    grants = _standing(CreditGrant.objects.filter(balance=OuterRef("pk"), live=True), at)
-    free = _sum(grants, "balance", "free")
-    return CreditBalance.objects.annotate(available=Greatest(free - F("debt"), 0, output_field=BigIntegerField()))
+def get_balances() -> QuerySet[CreditBalance]:
+    """Return every balance. What has fallen due is not in the rows; :func:`snapshots` tells it."""
+    return CreditBalance.objects.all()
+
+
+def having_at_most(balances: QuerySet[CreditBalance], available: int, *, at: datetime) -> QuerySet[CreditBalance]:
+    """Narrow ``balances`` to those that have at most so many whole credits available at ``at``.
+
+    Where nothing is due the rows say it; every other balance is settled in memory, as in :func:`snapshots`. So it costs
+    as much as the sweep has left to write.
+    """
+    due: list[UUID] = []
+    poor: list[UUID] = []
+    while ids := due_balances(at=at, after=due[-1] if due else None, limit=_CHUNK):
+        due += ids
+        poor += [key for key, told in snapshots(ids, at=at).items() if told.available <= available]
+    written = Q(balance__lte=F("held") - F("debt") + available)
+    return balances.filter((written & ~Q(pk__in=due)) | Q(pk__in=poor))
 
 
 def snapshots(balance_ids: Iterable[UUID], *, at: datetime) -> dict[UUID, Snapshot]:

@@ -195,7 +195,7 @@ def forecast(*, owner: OwnerLike, at: datetime, coming: Iterable[Arrival] = ()) 
         runs_out_at=alone.runs_out_at if spent else None,
         runs_out_at_with_allocations=topped_up.runs_out_at if spent else None,
         expiring_unused=[
-            Expiring(unused.grant_id, int(unused.amount), unused.at)
+            Expiring(book.standing_in(book.grants[unused.grant_id]).id, int(unused.amount), unused.at)
             for unused in topped_up.unused
             if unused.amount >= 1
         ],

@@ -5,7 +5,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import QueryDict
 
-from credits import bounds
+from credits import bounds, queries
 from credits.api.serializers import MAX_CODE, OWNER, STATUSES, OwnerQuery
 from credits.models import CreditHold, CreditTransaction
 from fluxori.api.fields import Choice, Id, Text, Timestamp, WholeNumber
@@ -58,9 +58,10 @@ class HoldFilters(OfOneOwner):
 
 class BalanceFilters(Filters):
     tier = Wire(Text(max_length=MAX_CODE), method="on_tier")
-    max_available = Wire(
-        WholeNumber(min_value=0, max_value=bounds.MAX_CREDITS), field_name="available", lookup_expr="lte"
-    )
+    max_available = Wire(WholeNumber(min_value=0, max_value=bounds.MAX_CREDITS), method="having_at_most")
 
     def on_tier(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:  # noqa: ARG002 - their signature
         return queryset.filter(pk__in=on_tier(value, at=clock.now()).values("pk"))
+
+    def having_at_most(self, queryset: QuerySet[Any], name: str, value: int) -> QuerySet[Any]:  # noqa: ARG002 - likewise
+        return queries.having_at_most(queryset, value, at=clock.now())

@@ -457,7 +457,7 @@ class GrantOut(Out):
     held = WholeNumber(source="pinned")
     priority = WholeNumber()
     effective_at = Timestamp()
-    expires_at = Timestamp(allow_null=True)
+    expires_at = Timestamp(source="until", allow_null=True)
     unit_price = SerializerMethodField()
     status = Choice(STATUSES)
 

@@ -156,9 +156,8 @@ class BalancesViewSet(viewsets.GenericViewSet[CreditBalance]):
 
     def list(self, request: Request) -> Response:  # noqa: ARG002 - the filters read it
         """Every balance, the newest owner first."""
-        at = clock.now()
-        page = self.paginate_queryset(self.filter_queryset(queries.get_balances(at=at))) or []
-        ids = [row.pk for row in page]
+        page = self.paginate_queryset(self.filter_queryset(queries.get_balances())) or []
+        ids, at = [row.pk for row in page], clock.now()
         told, facts = queries.snapshots(ids, at=at), tier_facts_of(ids, at=at)
         return self.get_paginated_response(
             [serializers.BalanceOut.of(serializers.Standing(told[key], facts[key])) for key in ids]

@@ -167,16 +167,26 @@ class LedgerMachine(RuleBasedStateMachine):
     def somebody_looks_at_the_grants(self) -> None:
         self.step()
         settled = self.told.settled(self.now)
-        if {said.type for said in settled.transactions[len(self.told.transactions) :]} - {"expiry", "void"}:
-            return  # a list of grants does not foretell what rolls over or repays debt until it is written
+        written = len(self.stored.ids["grant"])
         free, pinned = settled.free(), settled.pinned()
+        rolled = dict.fromkeys(free, 0)
+        for made in reversed(settled.grants[written:]):
+            # What rolls over is shown where it comes from until it is written.
+            assert made.parent is not None
+            rolled[made.parent] += free[made.number] + rolled[made.number]
         numbers = {row: number for number, row in self.stored.ids["grant"].items()}
 
-        row: Any
-        for row in queries.get_grants(owner=self.owner, at=self.now):
-            grant = settled.grants[numbers[row.pk] - 1]
-            told = (settled.standing(grant, self.now), free[grant.number], pinned[grant.number])
-            assert (row.status, row.free, row.pinned) == told
+        shown: list[Any] = list(queries.get_grants(owner=self.owner, at=self.now))
+
+        assert sum(row.free for row in shown) == settled.available(self.now)
+        assert {numbers[row.pk]: (row.status, row.free, row.pinned) for row in shown} == {
+            grant.number: (
+                "active" if rolled[grant.number] else settled.standing(grant, self.now),
+                free[grant.number] + rolled[grant.number],
+                pinned[grant.number],
+            )
+            for grant in settled.grants[:written]
+        }
 
     # Requests
 

@@ -1,7 +1,8 @@
 import pytest
 
-from tests.factories.credits import funded, hold
+from tests.factories.credits import funded, hold, owe
 from tests.factories.identity import AdminFactory, OrganizationFactory, UserFactory
+from tests.factories.tiers import capped, month, subscribed
 from tests.times import DAY, HOUR, NOON
 from tiers.operations import initialize_balance
 
@@ -52,6 +53,25 @@ class TestListBalances:
         assert owners(few) == [str(empty.pk), str(held.pk), str(expired.pk)]
         assert [row["available"] for row in few.json()["results"]] == [0, 5, 5]
         assert owners(client.get(BALANCES, {"maxAvailable": 4})) == [str(empty.pk)]
+
+    def test_counts_what_has_rolled_over_or_repaid_debt_before_it_is_written(self, api, clock_at):
+        rolled, owing, owed_then_expired = (UserFactory.create() for _ in range(3))
+        subscribed(rolled, capped(cap=70).code)
+        indebted = funded(owing)
+        hold(indebted, 60, expires_in=HOUR)
+        owe(indebted, 80)
+        fleeting = funded(owed_then_expired, [(50, 2 * HOUR), (30, None)])
+        hold(fleeting, 50, expires_in=HOUR)
+        hold(fleeting, 30, expires_in=3 * HOUR)
+        owe(fleeting, 10)
+        clock_at(month(1))
+        client = api(AdminFactory.create())
+
+        for most, found in ((19, []), (20, [owing]), (69, [owed_then_expired, owing])):
+            page = client.get(BALANCES, {"maxAvailable": most})
+            assert owners(page) == [str(person.pk) for person in found]
+            assert all(row["available"] <= most for row in page.json()["results"])
+        assert [row["available"] for row in client.get(BALANCES).json()["results"]] == [30, 20, 70]
 
     def test_turns_pages(self, api, django_assert_num_queries):
         people = [UserFactory.create() for _ in range(3)]

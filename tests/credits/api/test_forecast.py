@@ -5,7 +5,7 @@ import pytest
 from credits import operations
 from tests.factories.credits import deduct, funded, hold
 from tests.factories.identity import MembershipFactory, UserFactory
-from tests.factories.tiers import fleeting, subscribed
+from tests.factories.tiers import capped, fleeting, month, subscribed
 from tests.ledger import stored
 from tests.times import DAY, HOUR, NOON
 
@@ -44,6 +44,15 @@ class TestReadForecast:
             "nextAllocation": None,
             "reason": None,
         }
+
+    def test_names_only_grants_that_are_written(self, api, clock_at):
+        ann = UserFactory.create()
+        balance = subscribed(ann, capped(cap=70, months=1).code)
+        clock_at(month(1))
+
+        [unused] = api(ann).get(FORECAST).json()["expiringUnused"]
+
+        assert unused == {"grantId": str(balance.grants.get().pk), "amount": 70, "at": "2025-05-03T12:00:00Z"}
 
     def test_counts_the_allocations_that_are_coming(self, api):
         ann = UserFactory.create()

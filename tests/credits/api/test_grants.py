@@ -2,8 +2,10 @@ from decimal import Decimal
 
 import pytest
 
-from tests.factories.credits import deduct, funded, hold
+from credits import operations
+from tests.factories.credits import deduct, funded, hold, owe
 from tests.factories.identity import UserFactory
+from tests.factories.tiers import capped, month, subscribed
 from tests.times import DAY, HOUR, MINUTE, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
@@ -69,6 +71,32 @@ class TestListGrants:
 
         assert (pinned["remaining"], pinned["held"]) == (60, 40)
         assert (lapsed["remaining"], lapsed["held"]) == (100, 0)
+
+    def test_shows_what_rolls_over_where_it_comes_from_until_it_is_written(self, api, clock_at):
+        ann = UserFactory.create()
+        balance = subscribed(ann, capped(cap=70, months=1).code)
+        clock_at(month(1))
+
+        [before] = api(ann).get(GRANTS, {"status": "active"}).json()["results"]
+        assert api(ann).get(GRANTS, {"status": "expired"}).json()["results"] == []
+        operations.expire_credits(balance_ids=[balance.pk], at=month(1))
+        [after] = api(ann).get(GRANTS, {"status": "active"}).json()["results"]
+
+        assert (before["remaining"], before["expiresAt"]) == (70, "2025-05-03T12:00:00Z")
+        assert (after["remaining"], after["expiresAt"]) == (70, "2025-05-03T12:00:00Z")
+        assert (before["source"], after["source"]) == ("allocation", "rollover")
+
+    def test_lets_what_a_lapsed_hold_gives_back_repay_debt_before_it_is_written(self, api, clock_at):
+        ann = UserFactory.create()
+        balance = funded(ann, type="purchase")
+        hold(balance, 60, expires_in=HOUR)
+        owe(balance, 80)
+        clock_at(NOON + HOUR)
+
+        [told] = api(ann).get(GRANTS).json()["results"]
+
+        assert (told["remaining"], told["held"]) == (20, 0)
+        assert api(ann).get("/api/credits/balance").json()["available"] == 20
 
     def test_refuses_a_status_that_is_none(self, api):
         refused = api(UserFactory.create()).get(GRANTS, {"status": "gone"})

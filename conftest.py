@@ -12,7 +12,7 @@ from tests.database import keep_as_migrated, restore_as_migrated
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     model = parser.getgroup("the model of a balance", "see tests/model")
-    model.addoption("--model-steps", type=int, default=1000, help="How many steps the ledger and its model take.")
+    model.addoption("--model-steps", type=int, default=500, help="How many steps the ledger and its model take.")
     model.addoption("--model-seed", type=int, default=1, help="Where they begin: the same seed, the same steps.")
 
 

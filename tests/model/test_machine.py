@@ -13,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.model.machine import STEPS, LedgerMachine
 
 STEPS_OF_ONE_STORY = 50
-BOUNDED = 1000
+BOUNDED = 500
 
 
 def run(seed_of_it: int, stories: int) -> None:

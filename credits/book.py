@@ -123,6 +123,14 @@ class Transaction:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What one unit of a feature costs, in whole credits, by the price of that id."""
+
+    id: UUID
+    credits: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A balance as it stood at one instant. Credits are whole; ``available`` is never below zero."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -30,7 +30,7 @@ from django.db.models import (
 from django.db.models.functions import Coalesce
 
 from credits import bounds, errors
-from credits.book import Book, Grant, Hold, Snapshot
+from credits.book import Book, Grant, Hold, Price, Snapshot
 from credits.limits import Limit, Standing, refusing
 from credits.models import (
     CreditBalance,
@@ -45,7 +45,7 @@ from credits.models import (
 )
 from credits.settling import settle
 from fluxori.identity.owner import Owner, OwnerLike
-from fluxori.kernel import clock
+from fluxori.kernel import clock, fixed
 
 _SQL = Path(__file__).parent / "sql"
 _BOOKS = (_SQL / "books.sql").read_text(encoding="utf-8")
@@ -71,7 +71,7 @@ def get_balance(*, owner: OwnerLike, at: datetime | None = None) -> Snapshot:
         return settled(whose, at=now).snapshot()
     if at > now:
         raise errors.InvalidArgumentError.field("at", "in_future", "A balance can be told up to now, not ahead.")
-    return _settled(whose, _one_row(_BOOK_AT, {"balance": whose.id, "at": at}), at=at).snapshot()
+    return _settled(whose, _first(_rows(_BOOK_AT, {"balance": whose.id, "at": at})), at=at).snapshot()
 
 
 def settled(owner: Owner, *, at: datetime) -> Book:
@@ -79,16 +79,52 @@ def settled(owner: Owner, *, at: datetime) -> Book:
 
     :raises BalanceNotFoundError: if nobody opened such a balance
     """
-    return _settled(owner, _one_row(_BOOKS, _of([owner.id], at=at)), at=at)
+    return _settled(owner, _first(fixed.fetch(_BOOKS, _of([owner.id], at=at))), at=at)
 
 
-def books(balance_ids: Iterable[UUID], *, at: datetime, **named: Iterable[UUID | None]) -> dict[UUID, Book]:
+def books(balance_ids: Iterable[UUID], *, at: datetime, member_ids: Iterable[UUID | None] = ()) -> dict[UUID, Book]:
     """Return the books of these balances, not settled: their live grants, the holds due by ``at``, their own limits.
 
-    Open holds that are wanted too are named, so are grants that may be empty, and the members whose limits matter;
-    those of members whose holds are in the book come of themselves.
+    Members whose limits matter are named; those of members whose holds are in the book come of themselves.
     """
-    return {row[0]: _book(row, clock.now()) for row in _rows(_BOOKS, _of(balance_ids, at=at, **named))}
+    return {loaded.book.id: loaded.book for loaded in load(balance_ids, at=at, member_ids=member_ids)}
+
+
+class Remembered(NamedTuple):
+    """What a request was answered under its key."""
+
+    fingerprint: bytes
+    answer: str
+    transaction_id: UUID | None
+    hold_id: UUID | None
+
+
+class Loaded(NamedTuple):
+    """A book, what is remembered by (caller, key) of the requests named, and the price of each feature that has one."""
+
+    book: Book
+    remembered: dict[tuple[UUID | None, str], Remembered]
+    prices: dict[str, Price]
+
+
+def load(
+    balance_ids: Iterable[UUID],
+    *,
+    at: datetime,
+    keys: Iterable[str] = (),
+    caller_ids: Iterable[UUID | None] = (),
+    features: Iterable[str] = (),
+    **named: Iterable[UUID | None],
+) -> list[Loaded]:
+    """Return these books as :func:`books` does, and what else is needed to plan their changes.
+
+    Open holds that are wanted too are named, so are grants that may be empty. What is remembered under the ``keys`` is
+    found for each of these callers, and for nobody. Prices are those at ``at`` or, if it is later, at the last change.
+    """
+    asked = _of(balance_ids, at=at, **named)
+    asked |= {"keys": list(keys), "callers": list(caller_ids), "features": list(features)}
+    recorded_at = clock.now()
+    return [_loaded(row, recorded_at) for row in fixed.fetch(_BOOKS, asked)]
 
 
 def _of(
@@ -105,6 +141,9 @@ def _of(
         "holds": list(hold_ids),
         "grants": list(grant_ids),
         "members": list(member_ids),
+        "keys": [],
+        "callers": [],
+        "features": [],
     }
 
 
@@ -195,17 +234,18 @@ def _settle_grants(book: Book, at: datetime) -> dict[UUID, _Settled]:
     return shown
 
 
-def prices(features: Iterable[str], *, at: datetime) -> dict[str, FeaturePrice]:
+def prices(features: Iterable[str], *, at: datetime) -> dict[str, Price]:
     """Return the price in force at ``at`` for each of ``features`` that has one."""
     rows = (
         FeaturePrice.objects.filter(feature__in=set(features), effective_from__lte=at)
         .order_by("feature_id", "-effective_from")
         .distinct("feature_id")
+        .values_list("feature_id", "id", "credits")
     )
-    return {row.feature_id: row for row in rows}
+    return {feature: Price(price, credits) for feature, price, credits in rows}
 
 
-def cost_of(feature: str, quantity: int, current: FeaturePrice | None) -> int:
+def cost_of(feature: str, quantity: int, current: Price | None) -> int:
     """Return what ``quantity`` units of a feature cost at its current price, in whole credits.
 
     :raises FeatureNotFoundError: if it has no price
@@ -258,7 +298,7 @@ def check_spending(
     if feature is not None:
         cost = cost_of(feature, quantity, prices([feature], at=at).get(feature))
     whose = Owner.of(owner)
-    row = _one_row(_BOOKS, _of([whose.id], at=at, member_ids=[member]))
+    row = _first(fixed.fetch(_BOOKS, _of([whose.id], at=at, member_ids=[member])))
     try:
         book = _settled(whose, row, at=at)
     except errors.BalanceNotFoundError as missing:
@@ -463,21 +503,21 @@ def _settled(owner: Owner, row: Sequence[Any] | None, *, at: datetime) -> Book:
     return book
 
 
-def _one_row(sql: str, parameters: dict[str, Any]) -> Sequence[Any] | None:
-    return next(iter(_rows(sql, parameters)), None)
+def _first(rows: list[tuple[Any, ...]]) -> Sequence[Any] | None:
+    return next(iter(rows), None)
 
 
-def _rows(sql: str, parameters: dict[str, Any]) -> list[Sequence[Any]]:
+def _rows(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        rows: list[Sequence[Any]] = cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
 
 
 def _book(row: Sequence[Any], recorded_at: datetime) -> Book:
     key, user, organization, balance, held, debt, sequence, version, head_hash, last_at, *others = row
     suspended_at, suspension_actor, suspension_reason, *lists = others
-    grants, holds, limits = map(_list, lists)
+    grants, holds, limits, *_ = map(_list, lists)
     return Book(
         id=key,
         user_id=user,
@@ -496,6 +536,18 @@ def _book(row: Sequence[Any], recorded_at: datetime) -> Book:
         limits={limit.id: limit for limit in map(_limit, limits)},
         suspension_actor_id=suspension_actor,
         suspension_reason=suspension_reason,
+    )
+
+
+def _loaded(row: Sequence[Any], recorded_at: datetime) -> Loaded:
+    requests, prices = map(_list, row[-2:])
+    return Loaded(
+        _book(row, recorded_at),
+        {
+            (_uuid(caller), key): Remembered(bytes.fromhex(fingerprint), answer, _uuid(transaction), _uuid(hold))
+            for caller, key, fingerprint, answer, transaction, hold in requests
+        },
+        {feature: Price(UUID(price), credits) for feature, price, credits in prices},
     )
 
 

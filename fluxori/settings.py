@@ -106,8 +106,9 @@ _database = env.database(
     None if PRODUCTION else {"ENGINE": "django.db.backends.postgresql", "NAME": "fluxori", "OPTIONS": {}},
 )
 # Compiling a statement pays where it runs for seconds; ours run for milliseconds, and would wait for the compiler.
+# Only what ``fluxori.kernel.fixed`` runs has parameters; it is written so that one plan is right for all of them.
 _session = (
-    "-c jit=off"
+    "-c jit=off -c plan_cache_mode=force_generic_plan"
     f" -c lock_timeout={env.integer('LOCK_TIMEOUT_MS', 5_000, minimum=1)}"
     f" -c statement_timeout={env.integer('STATEMENT_TIMEOUT_MS', 30_000, minimum=1)}"
 )
@@ -120,6 +121,8 @@ DATABASES = {
         "OPTIONS": {"options": _session, "connect_timeout": 10, **_database.get("OPTIONS", {})},  # type: ignore[dict-item]
     }
 }
+# Off behind a proxy that hands one connection to several of ours and does not know of them (PgBouncer before 1.21).
+PREPARED_STATEMENTS = env.flag("PREPARED_STATEMENTS", True)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 _cache = env.text("CACHE_URL", "memory:")

@@ -1,10 +1,9 @@
 """Opening balances to change them: lock, read, settle, let the caller plan, and write everything at once.
 
-The only SQL that writes the ledger is run here. At most five statements serve one request or five hundred for the same
-balance: the lock, the keys, the book, the prices, the write.
+The only SQL that writes the ledger is run here. Three statements serve one request or five hundred for the same
+balance: the lock, the read of all that depends on it, the write.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,22 +14,22 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
 from credits import errors, queries
-from credits.book import Book, Hold, Particulars, Snapshot, Transaction
-from credits.models import CreditBalance, CreditRequest, FeaturePrice
+from credits.book import Book, Hold, Particulars, Price, Snapshot, Transaction
+from credits.models import CreditBalance
 from credits.operations import _rows as rows
 from credits.operations._arguments import Arguments
-from credits.operations._requests import Request, earlier, read_answer, spell_answer
+from credits.operations._requests import Request, read_answer, spell_answer
+from credits.queries import Remembered
 from credits.settling import settle
 from fluxori.identity import queries as identity
 from fluxori.identity.owner import Owner
-from fluxori.kernel import clock, context
+from fluxori.kernel import clock, context, fixed
 from fluxori.kernel.errors import DomainError
 from fluxori.kernel.ids import uuid7
 
 _WRITE = (Path(__file__).parent.parent / "sql" / "write.sql").read_text(encoding="utf-8")
+_LOCK = "SELECT id FROM credits_creditbalance WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 _PART = re.compile(r"^\), (\w+) AS \(\n.*?\n(?=\))", re.MULTILINE | re.DOTALL)
 
 
@@ -55,9 +54,9 @@ class Page:
 
     book: Book
     at: datetime
-    known: dict[tuple[UUID | None, str], CreditRequest] = field(default_factory=dict)
+    known: dict[tuple[UUID | None, str], Remembered] = field(default_factory=dict)
     requests: list[dict[str, Any]] = field(default_factory=list)
-    prices: dict[str, FeaturePrice] = field(default_factory=dict)
+    prices: dict[str, Price] = field(default_factory=dict)
     recorded: int = 0
 
     def replay(self, request: Request) -> Answer | None:
@@ -68,7 +67,7 @@ class Page:
         remembered = self.known.get((request.caller, request.key)) if request.key is not None else None
         if remembered is None:
             return None
-        if bytes(remembered.fingerprint) != request.fingerprint:
+        if remembered.fingerprint != request.fingerprint:
             raise errors.IdempotencyKeyReusedError()
         after, alongside, hold_state = read_answer(remembered.answer)
         return Answer(
@@ -116,20 +115,18 @@ class Page:
 
     def _remember(self, request: Request, answer: Answer) -> None:
         assert request.key is not None
+        spelled = spell_answer(answer.after, answer.alongside, answer.hold)
+        remembered = Remembered(request.fingerprint, spelled, answer.transaction_id, answer.hold_id)
         row = {
             "id": uuid7(),
             "balance_id": self.book.id,
             "caller_id": request.caller,
             "key": request.key,
             "operation": request.operation,
-            "fingerprint": request.fingerprint,
-            "answer": spell_answer(answer.after, answer.alongside, answer.hold),
-            "transaction_id": answer.transaction_id,
-            "hold_id": answer.hold_id,
             "created_at": self.book.recorded_at,
         }
-        self.requests.append(row)
-        self.known[request.caller, request.key] = CreditRequest(**row)
+        self.requests.append(row | remembered._asdict())
+        self.known[request.caller, request.key] = remembered
 
     def answer(self, request: Request, plan: Callable[["Page"], Answer]) -> Answer | DomainError:
         """Return the earlier answer, what ``plan`` records now, or the refusal; a refusal has changed nothing."""
@@ -188,13 +185,21 @@ def opened(
     if not _lock([owner.id]) and create:
         _open_balance(owner, at)
         _lock([owner.id])
-    known = earlier(owner.id, requests)
-    with _pages([owner.id], at=at, hold_ids=hold_ids, grant_ids=grant_ids, member_ids=member_ids) as pages:
+    keys = {request.key for request in requests if request.key is not None}
+    callers = {request.caller for request in requests if request.key is not None}
+    with _pages(
+        [owner.id],
+        at=at,
+        keys=keys,
+        caller_ids=callers,
+        features=features,
+        hold_ids=hold_ids,
+        grant_ids=grant_ids,
+        member_ids=member_ids,
+    ) as pages:
         page = pages.get(owner.id)
         if page is None or (page.book.user_id if owner.kind == "user" else page.book.organization_id) != owner.id:
             raise errors.BalanceNotFoundError()
-        page.known = known
-        page.prices = queries.prices(features, at=page.at) if features else {}
         yield page
 
 
@@ -219,15 +224,14 @@ def _lock(ids: list[UUID]) -> bool:
     """Lock the balances and return whether there were any."""
     # The one row that every writer of a balance takes first. What depends on it is read in later statements, because
     # under READ COMMITTED a statement that waited sees only the locked row itself afresh.
-    locked = CreditBalance.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
-    return bool(locked.values_list("pk"))
+    return bool(fixed.fetch(_LOCK, [ids]))
 
 
 @contextmanager
-def _pages(ids: list[UUID], *, at: datetime, **named: Iterable[UUID | None]) -> Iterator[dict[UUID, Page]]:
+def _pages(ids: list[UUID], *, at: datetime, **named: Any) -> Iterator[dict[UUID, Page]]:
     pages = {}
-    for book in queries.books(ids, at=at, **named).values():
-        page = Page(book, at=max(at, book.last_at))
+    for book, remembered, prices in queries.load(ids, at=at, **named):
+        page = Page(book, max(at, book.last_at), remembered, prices=prices)
         settle(book, page.at)
         pages[book.id] = page
     yield pages
@@ -241,9 +245,11 @@ def _write(pages: list[Page]) -> None:
     for page in pages:
         rows.add_book(document, page.book)
         document["requests"] += page.requests
-    with connection.cursor() as cursor:
-        sql = _statement(tuple(part for part, found in document.items() if found))
-        cursor.execute(sql, {"document": json.dumps(document, default=rows.spell)})
+    parameters: dict[str, Any] = {part: rows.to_json(found) for part, found in document.items() if found}
+    sql = _statement(tuple(parameters))
+    for part in rows.CHANGED & parameters.keys():
+        parameters[f"{part}_ids"] = [row["id"] for row in document[part]]
+    fixed.fetch(sql, parameters)
 
 
 @cache

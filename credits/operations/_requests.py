@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +9,6 @@ from uuid import UUID
 
 from credits import bounds
 from credits.book import Hold, Snapshot
-from credits.models import CreditRequest
 from credits.operations._arguments import Arguments, canonical_json, id_of
 
 _HOLD_STATE = ("status", "captured", "closed_at", "expires_at")
@@ -42,16 +40,6 @@ def ask(operation: str, *, actor: Any, key: str | None, **asked: Any) -> Request
         arguments.refuse()
     digest = hashlib.sha256(canonical_json([operation, asked]).encode()).digest() if key is not None else b""
     return Request(operation, id_of(actor), key, digest)
-
-
-def earlier(balance_id: UUID, requests: Sequence[Request]) -> dict[tuple[UUID | None, str], CreditRequest]:
-    """Return what is remembered of these requests' keys on one balance."""
-    keys = {request.key for request in requests if request.key is not None}
-    if not keys:
-        return {}
-    callers = {request.caller for request in requests}
-    known = CreditRequest.objects.filter(balance_id=balance_id, key__in=keys)
-    return {(row.caller_id, row.key): row for row in known if row.caller_id in callers}
 
 
 def spell_answer(after: Snapshot, alongside: dict[str, Any], hold: Hold | None) -> str:

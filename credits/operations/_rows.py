@@ -1,5 +1,6 @@
 """From a book to the rows of the ledger's tables, by column name."""
 
+import json
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
@@ -22,6 +23,7 @@ PARTS = (
     "limits",
     "requests",
 )
+CHANGED = frozenset({"balances", "changed_grants", "changed_holds"})
 
 Row = dict[str, Any]
 
@@ -151,8 +153,12 @@ def _columns(opened: Grant | Hold | Limit, names: tuple[str, ...]) -> Row:
     return {name: getattr(opened, name) for name in names}
 
 
-def spell(value: Any) -> str:
-    """Return ``value`` as the text that PostgreSQL reads into its column."""
+def to_json(found: list[Row]) -> str:
+    """Return rows as the JSON that PostgreSQL reads rows of a table from."""
+    return _encoder.encode(found)
+
+
+def _spell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, bytes):
@@ -160,3 +166,6 @@ def spell(value: Any) -> str:
     if isinstance(value, UUID | Decimal):
         return str(value)
     raise TypeError(type(value).__name__)
+
+
+_encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=_spell)

@@ -1,4 +1,5 @@
--- Balances with their live grants, and the holds and limits that matter: one statement, so one snapshot.
+-- Balances with their live grants, the holds and limits that matter, what is remembered of the requests named, and the
+-- prices of the features named: one statement, so one snapshot.
 SELECT b.id, b.user_id, b.organization_id, b.balance, b.held, b.debt, b.sequence, b.version, b.head_hash, b.last_at,
        b.suspended_at, b.suspension_actor_id, b.suspension_reason,
        coalesce((
@@ -36,7 +37,27 @@ SELECT b.id, b.user_id, b.organization_id, b.balance, b.held, b.debt, b.sequence
                             FROM credits_credithold h
                            WHERE h.balance_id = b.id AND h.status = 'open'
                              AND (h.expires_at <= %(at)s OR h.id = ANY(%(holds)s::uuid[])))))
-       ), '[]') AS limits
+       ), '[]') AS limits,
+       coalesce((
+           -- Two halves, because an index finds nobody's requests only by asking for nobody.
+           SELECT json_agg(json_build_array(
+                      r.caller_id, r.key, encode(r.fingerprint, 'hex'), r.answer, r.transaction_id, r.hold_id))
+             FROM (SELECT * FROM credits_creditrequest
+                    WHERE balance_id = b.id AND key = ANY(%(keys)s::text[]) AND caller_id = ANY(%(callers)s::uuid[])
+                   UNION ALL
+                   SELECT * FROM credits_creditrequest
+                    WHERE balance_id = b.id AND key = ANY(%(keys)s::text[]) AND caller_id IS NULL) AS r
+       ), '[]') AS requests,
+       coalesce((
+           SELECT json_agg(json_build_array(p.feature_id, p.id, p.credits))
+             FROM unnest(%(features)s::text[]) AS f(code)
+            CROSS JOIN LATERAL (
+                  SELECT *
+                    FROM credits_featureprice
+                   WHERE feature_id = f.code AND effective_from <= greatest(%(at)s, b.last_at)
+                   ORDER BY effective_from DESC
+                   LIMIT 1) AS p
+       ), '[]') AS prices
   FROM credits_creditbalance b
  WHERE b.id = ANY(%(balances)s::uuid[])
  ORDER BY b.id

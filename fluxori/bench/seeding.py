@@ -18,7 +18,8 @@ from django.db import connection, transaction
 
 from credits import operations as ledger
 from credits import queries
-from credits.models import CreditBalance, FeaturePrice
+from credits.book import Price
+from credits.models import CreditBalance
 from fluxori.bench import workers
 from fluxori.bench.lives import FEATURES, Life
 from fluxori.identity.models import Membership, Organization, User
@@ -136,7 +137,7 @@ def write(part: Part) -> Iterator[Written]:
         yield done
 
 
-def _live(lives: Sequence[Life], prices: dict[str, FeaturePrice]) -> Written:
+def _live(lives: Sequence[Life], prices: dict[str, Price]) -> Written:
     done = Written()
     months: list[MonthlyAllocation] = []
     by_id = {life.subscription.pk: life for life in lives}

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib.postgres.search import SearchQuery
-from django.db import DEFAULT_DB_ALIAS, connection
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Q, QuerySet
 
 from fluxori.identity.errors import OrganizationNotFoundError, UserNotFoundError
 from fluxori.identity.models import WORDS_OF_NAME, Membership, Organization, User
 from fluxori.identity.owner import Owner
+from fluxori.kernel import fixed
 
 
 class Seat(NamedTuple):
@@ -114,7 +115,4 @@ def members_of(organization_id: UUID) -> QuerySet[Membership]:
 
 
 def _one(sql: str, *params: UUID) -> tuple[Any, ...] | None:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, params)
-        row: tuple[Any, ...] | None = cursor.fetchone()
-        return row
+    return next(iter(fixed.fetch(sql, params)), None)

@@ -121,12 +121,12 @@ class TestDeduct:
         assert {"required": 130, "available": 100, "held": 0, "shortfall": 30}.items() <= told.items()
         assert stored() == before
 
-    def test_costs_seven_statements_besides_begin_and_commit(self, api, django_assert_num_queries):
+    def test_costs_five_statements_besides_begin_and_commit(self, api, django_assert_num_queries):
         ann = UserFactory.create()
         funded(ann)
         client = api(ann)
         key = {"Idempotency-Key": "k"}
 
-        # The caller, the tier, and the five of the operation; in a test its transaction is a savepoint and its release.
-        with django_assert_num_queries(2 + 5 + 2):
+        # The caller, the tier, the three of the operation; in a test its transaction is a savepoint and its release.
+        with django_assert_num_queries(2 + 3 + 2):
             client.post(DEDUCT, {"feature": "simple-ai-insight"}, headers=key)

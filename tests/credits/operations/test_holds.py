@@ -193,13 +193,13 @@ class TestPlaceHold:
         assert looks(again) == looks(first)
         assert (again.status, again.expires_at) == ("open", NOON + QUARTER)
 
-    def test_takes_at_most_five_statements(self):
+    def test_takes_three_statements(self):
         balance = funded()
 
         with statements() as run:
             place(balance, None, feature="simple-ai-insight", idempotency_key="k")
 
-        assert len(run) <= 5
+        assert len(run) == 3
 
 
 class TestCaptureHold:

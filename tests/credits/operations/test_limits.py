@@ -419,7 +419,7 @@ class TestDeductWithinALimit:
         assert told(balance) == [0]
         sound(balance)
 
-    def test_takes_at_most_five_statements(self):
+    def test_takes_three_statements(self):
         balance, ann, _ = pool()
         cap(balance)
         cap(balance, member=ann)
@@ -429,7 +429,7 @@ class TestDeductWithinALimit:
                 owner=balance.owner, feature="simple-ai-insight", member=ann, idempotency_key="k", at=NOON
             )
 
-        assert len(run) == 5
+        assert len(run) == 3
 
     def test_writes_no_limit_where_there_is_none(self):
         balance = rich()

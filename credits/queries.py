@@ -107,24 +107,14 @@ class Loaded(NamedTuple):
     prices: dict[str, Price]
 
 
-def load(
-    balance_ids: Iterable[UUID],
-    *,
-    at: datetime,
-    keys: Iterable[str] = (),
-    caller_ids: Iterable[UUID | None] = (),
-    features: Iterable[str] = (),
-    **named: Iterable[UUID | None],
-) -> list[Loaded]:
+def load(balance_ids: Iterable[UUID], *, at: datetime, **named: Any) -> list[Loaded]:
     """Return these books as :func:`books` does, and what else is needed to plan their changes.
 
     Open holds that are wanted too are named, so are grants that may be empty. What is remembered under the ``keys`` is
     found for each of these callers, and for nobody. Prices are those at ``at`` or, if it is later, at the last change.
     """
-    asked = _of(balance_ids, at=at, **named)
-    asked |= {"keys": list(keys), "callers": list(caller_ids), "features": list(features)}
     recorded_at = clock.now()
-    return [_loaded(row, recorded_at) for row in fixed.fetch(_BOOKS, asked)]
+    return [_loaded(row, recorded_at) for row in fixed.fetch(_BOOKS, _of(balance_ids, at=at, **named))]
 
 
 def _of(
@@ -134,16 +124,19 @@ def _of(
     hold_ids: Iterable[UUID | None] = (),
     grant_ids: Iterable[UUID | None] = (),
     member_ids: Iterable[UUID | None] = (),
+    keys: Iterable[str] = (),
+    caller_ids: Iterable[UUID | None] = (),
+    features: Iterable[str] = (),
 ) -> dict[str, Any]:
     return {
-        "balances": list(balance_ids),
+        "balances": fixed.array(balance_ids),
         "at": at,
-        "holds": list(hold_ids),
-        "grants": list(grant_ids),
-        "members": list(member_ids),
-        "keys": [],
-        "callers": [],
-        "features": [],
+        "holds": fixed.array(hold_ids),
+        "grants": fixed.array(grant_ids),
+        "members": fixed.array(member_ids),
+        "keys": fixed.array(keys),
+        "callers": fixed.array(caller_ids),
+        "features": fixed.array(features),
     }
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db.models import Case, Count, F, Min, Q, QuerySet, When
 
 from fluxori.identity.owner import Owner, OwnerLike
-from fluxori.kernel import clock
+from fluxori.kernel import clock, fixed
 from tiers.models import MonthlyAllocation, Subscription, Tier, TierChange
 from tiers.periods import period_at
 from tiers.tenure import Promise, Tenure, brought_up
@@ -49,7 +49,7 @@ def facts(subscription: Subscription) -> dict[str, Any]:
 
 def subscription_of(*, owner: OwnerLike, at: datetime | None = None) -> Subscription | None:
     """Return the owner's subscription as it stands at ``at``, or None. Without an ``at`` the clock is read."""
-    found = Subscription.objects.filter(pk=Owner.of(owner).id).first()
+    found = fixed.get(Subscription, Owner.of(owner).id)
     return found and brought_up(found, at or clock.now())
 
 

@@ -85,7 +85,7 @@ def _storable(text: str) -> bool:
 
 def canonical_json(value: Any) -> str:
     """Return the one spelling of ``value`` that is stored, hashed and compared."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_spell)
+    return _encoder.encode(value)
 
 
 def _spell(value: Any) -> str:
@@ -94,6 +94,10 @@ def _spell(value: Any) -> str:
     if isinstance(value, UUID | Decimal):
         return str(value)
     raise TypeError(type(value).__name__)
+
+
+# Made once: json.dumps with options builds an encoder for every call.
+_encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_spell)
 
 
 def id_of(value: Any) -> UUID | None:

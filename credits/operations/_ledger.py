@@ -224,7 +224,7 @@ def _lock(ids: list[UUID]) -> bool:
     """Lock the balances and return whether there were any."""
     # The one row that every writer of a balance takes first. What depends on it is read in later statements, because
     # under READ COMMITTED a statement that waited sees only the locked row itself afresh.
-    return bool(fixed.fetch(_LOCK, [ids]))
+    return bool(fixed.fetch(_LOCK, [fixed.array(ids)]))
 
 
 @contextmanager
@@ -248,7 +248,7 @@ def _write(pages: list[Page]) -> None:
     parameters: dict[str, Any] = {part: rows.to_json(found) for part, found in document.items() if found}
     sql = _statement(tuple(parameters))
     for part in rows.CHANGED & parameters.keys():
-        parameters[f"{part}_ids"] = [row["id"] for row in document[part]]
+        parameters[f"{part}_ids"] = fixed.array(row["id"] for row in document[part])
     fixed.fetch(sql, parameters)
 
 

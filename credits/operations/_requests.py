@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from credits import bounds
 from credits.book import Hold, Snapshot
 from credits.operations._arguments import Arguments, canonical_json, id_of
 
+_SNAPSHOT = tuple(each.name for each in fields(Snapshot))
 _HOLD_STATE = ("status", "captured", "closed_at", "expires_at")
 
 
@@ -45,7 +46,9 @@ def ask(operation: str, *, actor: Any, key: str | None, **asked: Any) -> Request
 def spell_answer(after: Snapshot, alongside: dict[str, Any], hold: Hold | None) -> str:
     """Return the answer as it is remembered: what can change later is written out, the rest is found by its id."""
     state = hold and {name: getattr(hold, name) for name in _HOLD_STATE}
-    return canonical_json({"after": asdict(after), "alongside": alongside, "hold": state})
+    # Not asdict, which copies every value deeply.
+    said = {name: getattr(after, name) for name in _SNAPSHOT}
+    return canonical_json({"after": said, "alongside": alongside, "hold": state})
 
 
 def read_answer(text: str) -> tuple[Snapshot, dict[str, Any], dict[str, Any] | None]:

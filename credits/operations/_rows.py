@@ -159,11 +159,13 @@ def to_json(found: list[Row]) -> str:
 
 
 def _spell(value: Any) -> str:
+    if isinstance(value, UUID):
+        return value.hex
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, bytes):
         return "\\x" + value.hex()
-    if isinstance(value, UUID | Decimal):
+    if isinstance(value, Decimal):
         return str(value)
     raise TypeError(type(value).__name__)
 

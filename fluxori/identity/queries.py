@@ -6,11 +6,10 @@ several times what PostgreSQL needs to answer.
 
 import re
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from django.contrib.postgres.search import SearchQuery
-from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Q, QuerySet
 
 from fluxori.identity.errors import OrganizationNotFoundError, UserNotFoundError
@@ -25,8 +24,6 @@ class Seat(NamedTuple):
     role: str | None
 
 
-_USER_COLUMNS = tuple(field.attname for field in User._meta.concrete_fields)  # noqa: SLF001 - Django documents it
-_USER = f"SELECT {', '.join(_USER_COLUMNS)} FROM identity_user WHERE id = %s"  # noqa: S608 - our own column names
 _SEAT = """
 SELECT membership.role
 FROM identity_organization AS organization
@@ -37,8 +34,7 @@ WHERE organization.id = %s
 
 
 def user_by_id(user_id: UUID) -> User | None:
-    row = _one(_USER, user_id)
-    return None if row is None else User.from_db(DEFAULT_DB_ALIAS, _USER_COLUMNS, row)
+    return fixed.get(User, user_id)
 
 
 def user_by_subject(subject: str) -> User | None:
@@ -56,8 +52,8 @@ def user_exists(user_id: UUID) -> bool:
 
 def seat(*, organization_id: UUID, user_id: UUID) -> Seat | None:
     """Return the user's seat in the organization, in one query; None if there is no such organization."""
-    row = _one(_SEAT, user_id, organization_id)
-    return None if row is None else Seat(*row)
+    rows = fixed.fetch(_SEAT, [user_id, organization_id])
+    return Seat(*rows[0]) if rows else None
 
 
 def organization_exists(organization_id: UUID) -> bool:
@@ -112,7 +108,3 @@ def organizations_like(term: str, *, limit: int) -> list[Organization]:
 
 def members_of(organization_id: UUID) -> QuerySet[Membership]:
     return Membership.objects.filter(organization=organization_id).select_related("user")
-
-
-def _one(sql: str, *params: UUID) -> tuple[Any, ...] | None:
-    return next(iter(fixed.fetch(sql, params)), None)

@@ -5,13 +5,18 @@ takes longer than to run it. Here the values go beside the text. Errors, the log
 Django's own.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, Self, TypeVar
+from uuid import UUID
 
 import psycopg
 from django.conf import settings
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.backends.utils import CursorDebugWrapper
+from django.db.models import Model
+
+M = TypeVar("M", bound=Model)
 
 
 def fetch(sql: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -23,6 +28,30 @@ def fetch(sql: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[tuple
         cursor.execute(sql, parameters)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
+
+
+def get(model: type[M], key: Any) -> M | None:
+    """Return the row with this primary key, or None where there is none."""
+    sql, names = _by_key(model)
+    rows = fetch(sql, [key])
+    return model.from_db(DEFAULT_DB_ALIAS, names, rows[0]) if rows else None
+
+
+def array(values: Iterable[UUID | str | None]) -> str:
+    """Return the values the way PostgreSQL spells an array, for a parameter whose type stands beside it; no None.
+
+    psycopg spells lists too, but looks at every value several times to find out what they are.
+    """
+    quoted = [str(value).replace("\\", "\\\\").replace('"', '\\"') for value in values if value is not None]
+    return '{"' + '","'.join(quoted) + '"}' if quoted else "{}"
+
+
+@cache
+def _by_key(model: type[Model]) -> tuple[str, tuple[str, ...]]:
+    meta = model._meta  # noqa: SLF001 - Django documents it
+    names = tuple(field.attname for field in meta.concrete_fields)
+    [key] = meta.pk_fields
+    return f"SELECT {', '.join(names)} FROM {meta.db_table} WHERE {key.attname} = %s", names  # noqa: S608 - our own names
 
 
 class _Prepared(psycopg.Cursor[Any]):

@@ -1,10 +1,14 @@
+from uuid import uuid4
+
 import psycopg
 import pytest
 from django.db import DataError, OperationalError, connection, transaction
+from django.forms import model_to_dict
 
 from fluxori.identity.models import User
 from fluxori.kernel import fixed
 from tests.credits.operations.ledger import statements
+from tests.factories.identity import UserFactory
 
 ADD = "SELECT %s::int + %s::int"
 
@@ -59,6 +63,33 @@ class TestFetch:
             fixed.fetch(ADD, [40, 2])
 
         assert run == ["SELECT 40::int + 2::int"]
+
+
+@pytest.mark.django_db
+class TestGet:
+    def test_returns_the_row_as_django_would(self):
+        ann = UserFactory.create()
+
+        found = fixed.get(User, ann.pk)
+
+        assert found is not None
+        assert model_to_dict(found) == model_to_dict(User.objects.get(pk=ann.pk))
+        assert not found._state.adding
+
+    def test_returns_nothing_where_there_is_none(self):
+        assert fixed.get(User, uuid4()) is None
+
+
+@pytest.mark.django_db
+class TestArray:
+    @pytest.mark.parametrize("words", [[], [""], ["a", 'say "no"', "back\\slash", "{,}", "NULL", " a b ", "ß🙂"]])
+    def test_is_read_as_it_was_meant(self, words):
+        assert fixed.fetch("SELECT %s::text[]", [fixed.array(words)]) == [(words,)]
+
+    def test_spells_ids_and_leaves_out_what_is_missing(self):
+        ids = [uuid4(), uuid4()]
+
+        assert fixed.fetch("SELECT %s::uuid[]", [fixed.array([ids[0], None, ids[1]])]) == [(ids,)]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import psycopg
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connection
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection
 from django.db.backends.utils import CursorDebugWrapper
 from django.db.models import Model
 
@@ -20,8 +20,26 @@ M = TypeVar("M", bound=Model)
 
 
 def fetch(sql: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Run one statement that answers with rows, and return them."""
-    connection.close_if_health_check_failed()
+    """Run one statement that answers with rows, and return them. Outside a transaction it must only read.
+
+    There, as the first of a request, it also finds out whether the connection kept from the last one still works, which
+    Django would ask PostgreSQL before it: if not, it runs on a new one.
+    """
+    state: Any = connection  # the type stubs leave out how Django keeps account of this
+    kept = state.connection is not None and state.health_check_enabled and not state.health_check_done
+    if state.in_atomic_block or not kept:
+        return _run(sql, parameters)
+    state.health_check_done = True
+    try:
+        return _run(sql, parameters)
+    except (OperationalError, InterfaceError):
+        if connection.is_usable():
+            raise
+        connection.close()
+        return _run(sql, parameters)
+
+
+def _run(sql: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[tuple[Any, ...]]:
     connection.ensure_connection()
     prepared: Any = _Prepared(connection.connection)
     with _Logged(prepared, connection) if connection.queries_logged else connection.make_cursor(prepared) as cursor:

@@ -4,6 +4,7 @@ import psycopg
 import pytest
 from django.db import DataError, OperationalError, connection, transaction
 from django.forms import model_to_dict
+from django.test.utils import CaptureQueriesContext
 
 from fluxori.identity.models import User
 from fluxori.kernel import fixed
@@ -16,6 +17,21 @@ ADD = "SELECT %s::int + %s::int"
 def prepared(sql: str) -> int:
     """Return how often the statement stands prepared in the database's session."""
     return len(fixed.fetch("SELECT name FROM pg_prepared_statements WHERE statement = %s", [sql]))
+
+
+def cut() -> None:
+    """Let the database end the session that the connection stands on."""
+    pid = connection.connection.info.backend_pid
+    with psycopg.connect(connection.connection.info.dsn, autocommit=True) as another:
+        another.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
+@pytest.fixture
+def next_request():
+    """Return what Django does with a connection that it has kept when the next request begins."""
+    assert connection.settings_dict["CONN_HEALTH_CHECKS"]
+    connection.close()
+    return connection.close_if_unusable_or_obsolete
 
 
 @pytest.mark.django_db
@@ -96,10 +112,52 @@ class TestArray:
 class TestFetchOnItsOwnConnection:
     def test_says_that_the_connection_is_lost(self):
         fixed.fetch("SELECT 1", [])
-        connection.connection.close()
+        cut()
 
         with pytest.raises(OperationalError):
             fixed.fetch("SELECT 1", [])
 
         connection.close()
         assert fixed.fetch("SELECT 1", []) == [(1,)]
+
+    def test_begins_a_request_on_a_new_one_where_the_old_was_lost(self, next_request):
+        fixed.fetch("SELECT 1", [])
+        cut()
+        next_request()
+
+        assert fixed.fetch("SELECT 1", []) == [(1,)]
+
+    def test_asks_nothing_more_where_it_works(self, next_request):
+        fixed.fetch("SELECT 1", [])
+        next_request()
+
+        with CaptureQueriesContext(connection) as asked:
+            fixed.fetch("SELECT 2", [])
+            User.objects.exists()
+
+        assert len(asked) == 2
+
+    def test_does_not_run_again_what_failed_for_another_reason(self, next_request):
+        fixed.fetch("SELECT set_config('statement_timeout', '100', false)", [])
+        next_request()
+
+        with CaptureQueriesContext(connection) as asked, pytest.raises(OperationalError):
+            fixed.fetch("SELECT pg_sleep(9)", [])
+
+        assert [query["sql"] for query in asked].count("SELECT pg_sleep(9)") == 1
+        connection.close()
+
+    def test_is_not_run_again_in_the_middle_of_a_transaction(self, next_request):
+        fixed.fetch("SELECT 1", [])
+        next_request()
+
+        def broken_off() -> None:
+            with transaction.atomic():
+                fixed.fetch("SELECT 1", [])
+                cut()
+                fixed.fetch("SELECT 2", [])
+
+        with CaptureQueriesContext(connection) as asked, pytest.raises(OperationalError):
+            broken_off()
+
+        assert [query["sql"] for query in asked].count("SELECT 2") == 1

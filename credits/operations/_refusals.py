@@ -5,7 +5,6 @@ count that fails is logged and the refusal is answered all the same; inside a ca
 commit, and a rollback takes it along.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -61,7 +60,7 @@ def count_refused(balance_id: UUID, refused: Iterable[Refused], at: datetime | N
             "facts": attempt.refusal.facts,
         }
     if counted:
-        document = json.dumps(list(counted.values()), default=rows.spell)
+        document = rows.to_json(list(counted.values()))
 
         def write() -> None:
             with connection.cursor() as cursor:

@@ -160,7 +160,7 @@ def to_json(found: list[Row]) -> str:
 
 def _spell(value: Any) -> str:
     if isinstance(value, UUID):
-        return value.hex
+        return str(value)
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, bytes):

@@ -323,6 +323,7 @@ class Balance:
     def clear(self, at: datetime) -> None:
         """Let go what may no longer be spent, and repay debt with what may; nobody has asked for it."""
         self.asked = NOBODY
+        caps = [0]
         for grant in sorted(self.grants, key=Grant.turn):
             # A grant made on the way is not looked at: it has just begun.
             free = self.free()[grant.number]
@@ -331,19 +332,24 @@ class Balance:
             if grant.number in self.voided:
                 self.move("void", at, [(grant.number, -free)])
             else:
-                self.expire(grant, free, at)
+                caps.append(self.expire(grant, free, at))
+        # What rolls over at one instant shares the largest cap, once all that leaves has left.
+        if max(caps):
+            self.trim(max(caps), at)
         paid = self.paying(self.debt())
         if paid:
             self.move("reversal", at, [*self.taken(paid), (None, len(paid))])
 
-    def expire(self, grant: Grant, free: int, at: datetime) -> None:
+    def expire(self, grant: Grant, free: int, at: datetime) -> int:
+        """Let what is free expire or roll over, and return the cap under which it rolled, 0 if nothing did."""
         rolled = min(free, grant.roll_cap or 0) if grant.expires_at == at else 0
         if free > rolled:
             self.move("expiry", at, [(grant.number, rolled - free)])
-        if rolled:
-            made = self.grant("rollover", rolled, at, priority=40, expires_at=grant.roll_until, parent=grant.number)
-            self.move("rollover", at, [(grant.number, -rolled), (made.number, rolled)])
-            self.trim(grant.roll_cap or 0, at)
+        if rolled == 0:
+            return 0
+        made = self.grant("rollover", rolled, at, priority=40, expires_at=grant.roll_until, parent=grant.number)
+        self.move("rollover", at, [(grant.number, -rolled), (made.number, rolled)])
+        return grant.roll_cap or 0
 
     def trim(self, cap: int, at: datetime) -> None:
         """Let the oldest rolled-over credits go, one by one, until ``cap`` are left."""

@@ -6,11 +6,22 @@ The kind, each class's parent, says what sort of no it is. ``docs/errors.md`` li
 from datetime import datetime
 from typing import Any
 
-from fluxori.kernel.errors import Aborted, Conflict, Forbidden, Invalid, KeyReused, NotFound, Unfunded
+from fluxori.kernel.errors import Aborted, Conflict, Forbidden, Invalid, KeyReused, NotFound, Unavailable, Unfunded
 
 
 class InvalidArgumentError(Invalid):
     """An argument could never be right; ``errors`` names each field."""
+
+
+class BusyError(Unavailable):
+    """Too many wait for those before them, or it has waited too long; nothing was written."""
+
+    code = "busy"
+    title = "Too much is going on here at once"
+
+    @property
+    def detail(self) -> str:
+        return f"{self.title}. Nothing was written; try again."
 
 
 class BalanceNotFoundError(NotFound):

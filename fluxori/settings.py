@@ -105,13 +105,16 @@ _database = env.database(
     "DATABASE_URL",
     None if PRODUCTION else {"ENGINE": "django.db.backends.postgresql", "NAME": "fluxori", "OPTIONS": {}},
 )
+LOCK_TIMEOUT_MS = env.integer("LOCK_TIMEOUT_MS", 5_000, minimum=1)
+STATEMENT_TIMEOUT_MS = env.integer("STATEMENT_TIMEOUT_MS", 30_000, minimum=1)
 # Compiling a statement pays where it runs for seconds; ours run for milliseconds, and would wait for the compiler.
 # Only what ``fluxori.kernel.fixed`` runs has parameters; it is written so that one plan is right for all of them.
 _session = (
     "-c jit=off -c plan_cache_mode=force_generic_plan"
-    f" -c lock_timeout={env.integer('LOCK_TIMEOUT_MS', 5_000, minimum=1)}"
-    f" -c statement_timeout={env.integer('STATEMENT_TIMEOUT_MS', 30_000, minimum=1)}"
+    f" -c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}"
 )
+# Deductions of this process that wait for those before them on the same balance; whoever comes then is answered 503.
+MAX_WAITING = env.integer("MAX_WAITING", 256, minimum=1)
 DATABASES = {
     "default": {
         **_database,

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db.models import Model
 
 from credits import bounds, errors
+from fluxori.kernel import clock
 from fluxori.kernel.errors import FieldError
 
 
@@ -77,6 +78,19 @@ class Arguments:
             self.fault(field, "wrong_type", "It contains characters that cannot be stored.")
         elif len(text.encode()) > bounds.MAX_METADATA_BYTES:
             self.fault(field, "too_long", f"At most {bounds.MAX_METADATA_BYTES} bytes as JSON.")
+
+
+def instant(at: datetime | None) -> datetime:
+    """Return ``at``, or the clock's now where nobody said.
+
+    :raises InvalidArgumentError: ``wrong_type`` if ``at`` has no time zone
+    """
+    if at is None:
+        return clock.now()
+    arguments = Arguments()
+    arguments.instant("at", at)
+    arguments.refuse()
+    return at
 
 
 def _storable(text: str) -> bool:

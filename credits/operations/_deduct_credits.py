@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,9 +10,10 @@ from credits import bounds, burn_order, errors, queries
 from credits.book import Draw, Hold
 from credits.limits import refusing
 from credits.models import CreditTransaction
-from credits.operations._answers import transactions_of
-from credits.operations._arguments import Arguments, canonical_json, id_of
-from credits.operations._ledger import Answer, Page, opened, said
+from credits.operations._answers import transaction_of, transactions_of
+from credits.operations._arguments import Arguments, canonical_json, id_of, instant
+from credits.operations._coalescing import Together
+from credits.operations._ledger import Answer, Page, lock, opened, said
 from credits.operations._refusals import Refused, count_refused
 from credits.operations._requests import Request, ask
 from credits.operations._whole import whole
@@ -104,7 +105,10 @@ def deduct_credits(
     In a pool ``member`` is the person it was for. Repeating a call with the same key returns the first transaction.
     ``at`` is when the usage happened: only credits that could be spent then may pay for it.
 
+    Deductions of one balance that come at the same time share a transaction, unless they are in one of the caller's.
+
     :raises InvalidArgumentError: for arguments that could never be right
+    :raises BusyError: if too many wait for the balance, or it has waited too long; nothing is taken
     :raises BalanceNotFoundError: if nobody opened such a balance
     :raises IdempotencyKeyReusedError: if the key already names a different request
     :raises FeatureNotFoundError: if there is no such feature, or it has no price at that instant
@@ -125,10 +129,14 @@ def deduct_credits(
         idempotency_key=idempotency_key,
         alongside=alongside,
     )
-    [outcome] = deduct_many(owner=owner, deductions=[deduction], at=at)
+    deduction.check()
+    plan = Spending(deduction, deduction.request())
+    whose, when = Owner.of(owner), instant(at)
+    outcome = _TOGETHER.answer(whose, plan, when)
     if isinstance(outcome, DomainError):
+        count_refused(whose.id, [_refused(deduction, outcome)], when)
         raise outcome
-    return outcome
+    return transaction_of(outcome)
 
 
 def deduct_many(
@@ -148,20 +156,21 @@ def deduct_many(
     is answered again.
     """
     asked = [_asked(deduction) for deduction in deductions]
-    if not any(isinstance(request, Request) for request in asked):
-        return [request for request in asked if isinstance(request, DomainError)]
+    if not any(isinstance(plan, Spending) for plan in asked):
+        return [plan for plan in asked if isinstance(plan, DomainError)]
     whose = Owner.of(owner)
     try:
-        outcomes = _deduct(whose, list(deductions), asked, at, atomic=atomic)
+        when = instant(at)
+        outcomes = _deduct(whose, lambda: (asked, when), atomic=atomic)
     except DomainError as refusal:
         # Of the balance itself, so of every deduction that was not refused before anybody looked for it.
-        return [request if isinstance(request, DomainError) else refusal for request in asked]
+        return [plan if isinstance(plan, DomainError) else refusal for plan in asked]
     refused = [
-        Refused(outcome, deduction.feature, id_of(deduction.actor), id_of(deduction.member))
+        _refused(deduction, outcome)
         for deduction, outcome in zip(deductions, outcomes, strict=True)
         if isinstance(deduction, Deduction) and isinstance(outcome, DomainError)
     ]
-    count_refused(whose.id, refused, at)
+    count_refused(whose.id, refused, when)
     recorded = iter(transactions_of([outcome for outcome in outcomes if isinstance(outcome, Answer)]))
     return [outcome if isinstance(outcome, DomainError) else next(recorded) for outcome in outcomes]
 
@@ -199,41 +208,45 @@ def _deduct_or_fault(
         return deduct_many(owner=owner, deductions=deductions, atomic=atomic, at=at)
     except DatabaseFault as fault:
         asked = [_asked(deduction) for deduction in deductions]
-        return [request if isinstance(request, DomainError) else fault for request in asked]
+        return [plan if isinstance(plan, DomainError) else fault for plan in asked]
 
 
-def _asked(deduction: Deduction | DomainError) -> Request | DomainError:
+def _refused(deduction: Deduction, refusal: DomainError) -> Refused:
+    return Refused(refusal, deduction.feature, id_of(deduction.actor), id_of(deduction.member))
+
+
+def _asked(deduction: Deduction | DomainError) -> "Spending | DomainError":
     if isinstance(deduction, DomainError):
         return deduction
     try:
         deduction.check()
-        return deduction.request()
+        return Spending(deduction, deduction.request())
     except DomainError as refusal:
         return refusal
 
 
-@whole
-def _deduct(
+def _spend(
     owner: Owner,
-    deductions: list[Deduction | DomainError],
-    asked: list[Request | DomainError],
-    at: datetime | None,
+    gather: "Callable[[], tuple[Sequence[Spending | DomainError], datetime]]",
     *,
-    atomic: bool,
+    atomic: bool = False,
 ) -> list[Answer | DomainError]:
+    """Plan and write what ``gather`` returns, which is called once the balance is locked."""
+    lock(owner)
+    asked, at = gather()
     # Only what passed its checks may reach the database: one faulty deduction must not fail the others.
-    plans = [
-        Spending(deduction, request)
-        for deduction, request in zip(deductions, asked, strict=True)
-        if isinstance(deduction, Deduction) and isinstance(request, Request)
-    ]
+    plans = [plan for plan in asked if isinstance(plan, Spending)]
     requests = [plan.request for plan in plans]
     features = {plan.deduction.feature for plan in plans if plan.deduction.feature is not None}
     members = {id_of(plan.deduction.member) for plan in plans}
-    with opened(owner, at=at, requests=requests, features=features, member_ids=members) as page:
+    with opened(owner, at=at, requests=requests, features=features, member_ids=members, locked=True) as page:
         answers = iter([page.answer(plan.request, plan) for plan in plans])
-        outcomes = [request if isinstance(request, DomainError) else next(answers) for request in asked]
+        outcomes = [plan if isinstance(plan, DomainError) else next(answers) for plan in asked]
         return _together(page, outcomes) if atomic else outcomes
+
+
+_deduct = whole(_spend)
+_TOGETHER: "Together[Owner, Spending, Answer | DomainError]" = Together(_spend)
 
 
 def _together(page: Page, outcomes: list[Answer | DomainError]) -> list[Answer | DomainError]:

@@ -18,13 +18,13 @@ from credits import errors, queries
 from credits.book import Book, Hold, Particulars, Price, Snapshot, Transaction
 from credits.models import CreditBalance
 from credits.operations import _rows as rows
-from credits.operations._arguments import Arguments
+from credits.operations._arguments import instant
 from credits.operations._requests import Request, read_answer, spell_answer
 from credits.queries import Remembered
 from credits.settling import settle
 from fluxori.identity import queries as identity
 from fluxori.identity.owner import Owner
-from fluxori.kernel import clock, context, fixed
+from fluxori.kernel import fixed
 from fluxori.kernel.errors import DomainError
 from fluxori.kernel.ids import uuid7
 
@@ -150,7 +150,7 @@ def said(request: Request, **particulars: Any) -> Particulars:
     return Particulars(
         actor_id=request.caller,
         idempotency_key=request.key,
-        request_id=context.request_id.get(),
+        request_id=request.request_id,
         **particulars,
     )
 
@@ -166,25 +166,23 @@ def opened(
     hold_ids: Iterable[UUID] = (),
     grant_ids: Iterable[UUID] = (),
     member_ids: Iterable[UUID | None] = (),
+    locked: bool = False,
 ) -> Iterator[Page]:
     """Open one owner's balance for planning, and write what was recorded when the block ends.
 
     With ``create``, a balance nobody opened yet is opened. Without an ``at`` the clock is read. ``member_ids`` are
-    those for whom credits are used or come back, so that their limits count it.
+    those for whom credits are used or come back, so that their limits count it. ``locked`` says that the caller has
+    taken the :func:`lock` in this transaction already, to learn only then what is asked.
 
     :raises InvalidArgumentError: ``wrong_type`` if ``at`` has no time zone
     :raises UserNotFoundError: with ``create``, if there is no such user to open it for
     :raises OrganizationNotFoundError: likewise for an organization
     :raises BalanceNotFoundError: if nobody opened such a balance
     """
-    if at is not None:
-        arguments = Arguments()
-        arguments.instant("at", at)
-        arguments.refuse()
-    at = at or clock.now()
-    if not _lock([owner.id]) and create:
+    at = instant(at)
+    if not locked and not lock(owner) and create:
         _open_balance(owner, at)
-        _lock([owner.id])
+        lock(owner)
     keys = {request.key for request in requests if request.key is not None}
     callers = {request.caller for request in requests if request.key is not None}
     with _pages(
@@ -218,6 +216,11 @@ def _open_balance(owner: Owner, at: datetime) -> None:
         id=owner.id, user_id=owner.user_id, organization_id=owner.organization_id, last_at=at, created_at=at
     )
     CreditBalance.objects.bulk_create([row], ignore_conflicts=True)
+
+
+def lock(owner: Owner) -> bool:
+    """Lock one owner's balance and return whether there is one."""
+    return _lock([owner.id])
 
 
 def _lock(ids: list[UUID]) -> bool:

@@ -10,6 +10,7 @@ from uuid import UUID
 from credits import bounds
 from credits.book import Hold, Snapshot
 from credits.operations._arguments import Arguments, canonical_json, id_of
+from fluxori.kernel import context
 
 _SNAPSHOT = tuple(each.name for each in fields(Snapshot))
 _HOLD_STATE = ("status", "captured", "closed_at", "expires_at")
@@ -23,6 +24,7 @@ class Request:
     caller: UUID | None
     key: str | None
     fingerprint: bytes
+    request_id: str
 
 
 def ask(operation: str, *, actor: Any, key: str | None, **asked: Any) -> Request:
@@ -40,7 +42,7 @@ def ask(operation: str, *, actor: Any, key: str | None, **asked: Any) -> Request
             arguments.fault("idempotency_key", "key_too_long", f"At most {bounds.MAX_IDEMPOTENCY_KEY} characters.")
         arguments.refuse()
     digest = hashlib.sha256(canonical_json([operation, asked]).encode()).digest() if key is not None else b""
-    return Request(operation, id_of(actor), key, digest)
+    return Request(operation, id_of(actor), key, digest, context.request_id.get())
 
 
 def spell_answer(after: Snapshot, alongside: dict[str, Any], hold: Hold | None) -> str:

@@ -1,0 +1,211 @@
+"""Requests that come together for one balance, answered in one transaction.
+
+Whoever finds nobody at work on a balance leads: it takes the balance's lock, and then those who have come to wait
+meanwhile ride along, so that one lock, one read and one write serve all of them. Alone it waits for nobody. When its
+transaction has ended, whoever has waited longest leads the next one, each on its own thread and connection: nobody
+works for others for ever, and there is no thread of our own.
+
+What a rider is told is its own: its outcome once the commit has returned, never before; a refusal is decided in memory
+and touches nobody else; a fault in one of them breaks the group up, and each goes alone.
+"""
+
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from datetime import datetime, timedelta
+from threading import Event, Lock
+from typing import Generic, TypeVar
+
+from django.conf import settings
+from django.db import Error as DatabaseFault
+from django.db import OperationalError, connection
+
+from credits import errors
+from credits.operations._whole import whole
+
+K = TypeVar("K", bound=Hashable)
+A = TypeVar("A")
+R = TypeVar("R")
+
+MOST_TOGETHER = 64
+# A transaction has one instant. Who asks for another one, like a back-fill, is not moved, and moves nobody.
+APART = timedelta(seconds=1)
+
+# Time-outs, and conflicts that outlived their retries. To let each try again alone would make it worse.
+_BUSY = {"55P03", "57014", "40001", "40P01"}
+
+
+class _Rider(Generic[A, R]):
+    """One request on its way: waiting in line, leading it, or taken along by the leader, who says what came of it."""
+
+    __slots__ = ("alone", "asked", "at", "fault", "outcome", "woken")
+
+    def __init__(self, asked: A, at: datetime) -> None:
+        self.asked = asked
+        self.at = at
+        self.outcome: R | None = None
+        self.fault: DatabaseFault | None = None
+        self.alone = True  # until somebody has answered it, nobody has
+        self.woken = Event()
+
+
+class _Line(Generic[A, R]):
+    """Who is at work on one balance, and who waits, oldest first."""
+
+    __slots__ = ("leader", "waiting")
+
+    def __init__(self, leader: _Rider[A, R]) -> None:
+        self.leader = leader
+        self.waiting: deque[_Rider[A, R]] = deque()
+
+
+class _Group(Generic[A, R]):
+    """Those whom one transaction serves, the leader first, and whether it has come to its commit."""
+
+    __slots__ = ("committing", "riders")
+
+    def __init__(self, leader: _Rider[A, R]) -> None:
+        self.riders = [leader]
+        self.committing = False
+
+
+class Together(Generic[K, A, R]):
+    """Answers requests by an operation on one balance, ``key``, those that come together in one transaction.
+
+    The operation takes the lock, then calls what it is given, which returns what is asked and the latest instant, and
+    returns an outcome for each. It may be run again, and be given more. Threads of one process ride together;
+    between processes the lock decides.
+    """
+
+    def __init__(self, operation: Callable[[K, Callable[[], tuple[Sequence[A], datetime]]], Sequence[R]]) -> None:
+        self._operation = operation
+        self._lines: dict[K, _Line[A, R]] = {}
+        self._waiting = 0
+        self._mutex = Lock()
+
+    def answer(self, key: K, asked: A, at: datetime) -> R:
+        """Return the outcome of one request.
+
+        Inside a transaction of the caller's it goes alone: others must not stand or fall with that.
+
+        :raises BusyError: if too many wait already, or it has waited for a lock's time and nobody has taken it along
+        """
+        if connection.in_atomic_block:
+            return self._alone(key, asked, at)
+        rider: _Rider[A, R] = _Rider(asked, at)
+        try:
+            if self._joined_as_leader(key, rider) or self._waited_to_lead(key, rider):
+                self._lead(key, rider)
+        finally:
+            self._leave(key, rider)
+        if rider.fault is not None:
+            raise rider.fault
+        if rider.alone:
+            return self._alone(key, asked, at)
+        return rider.outcome  # type: ignore[return-value]
+
+    @property
+    def waiting(self) -> int:
+        """How many wait in line, for any balance."""
+        return self._waiting
+
+    @whole
+    def _alone(self, key: K, asked: A, at: datetime) -> R:
+        [outcome] = self._operation(key, lambda: ([asked], at))
+        return outcome
+
+    def _joined_as_leader(self, key: K, rider: _Rider[A, R]) -> bool:
+        with self._mutex:
+            line = self._lines.get(key)
+            if line is None:
+                self._lines[key] = _Line(rider)
+                return True
+            if self._waiting >= settings.MAX_WAITING:
+                raise errors.BusyError()
+            line.waiting.append(rider)
+            self._waiting += 1
+            return False
+
+    def _waited_to_lead(self, key: K, rider: _Rider[A, R]) -> bool:
+        """Wait, and return if it is this one's turn to lead; otherwise its outcome is there."""
+        if not rider.woken.wait(settings.LOCK_TIMEOUT_MS / 1000):
+            with self._mutex:
+                line = self._lines.get(key)
+                if line is not None and rider in line.waiting:
+                    raise errors.BusyError()
+            # Taken along: what becomes of the group becomes of it, and the group's statements are bounded.
+            if not rider.woken.wait(settings.STATEMENT_TIMEOUT_MS / 1000):
+                raise _unknown()
+        with self._mutex:
+            line = self._lines.get(key)
+            return line is not None and line.leader is rider
+
+    def _lead(self, key: K, leader: _Rider[A, R]) -> None:
+        group: _Group[A, R] = _Group(leader)
+        try:
+            outcomes = self._serve(key, group)
+        except BaseException as fault:
+            others = group.riders[1:]
+            shared = group.committing or _state(fault) in _BUSY
+            for rider in others:
+                rider.fault = _own(fault) if shared else None
+                rider.woken.set()
+            if shared or not others or not isinstance(fault, Exception):
+                raise
+            return
+        for rider, outcome in zip(group.riders, outcomes, strict=True):
+            rider.outcome = outcome
+            rider.alone = False
+            rider.woken.set()
+
+    @whole
+    def _serve(self, key: K, group: _Group[A, R]) -> Sequence[R]:
+        group.committing = False
+        outcomes = self._operation(key, lambda: self._board(key, group))
+        # What goes wrong from here on may have happened all the same.
+        group.committing = True
+        return outcomes
+
+    def _board(self, key: K, group: _Group[A, R]) -> tuple[Sequence[A], datetime]:
+        at = group.riders[0].at
+        with self._mutex:
+            line = self._lines[key]
+            near = [rider for rider in line.waiting if abs(rider.at - at) <= APART]
+            for rider in near[: MOST_TOGETHER - len(group.riders)]:
+                line.waiting.remove(rider)
+                self._waiting -= 1
+                group.riders.append(rider)
+        return [rider.asked for rider in group.riders], max(rider.at for rider in group.riders)
+
+    def _leave(self, key: K, rider: _Rider[A, R]) -> None:
+        """Step out of the line, whatever happened; who led lets the next one lead."""
+        with self._mutex:
+            line = self._lines.get(key)
+            if line is None:
+                return
+            if line.leader is not rider:
+                if rider in line.waiting:
+                    line.waiting.remove(rider)
+                    self._waiting -= 1
+            elif line.waiting:
+                line.leader = line.waiting.popleft()
+                self._waiting -= 1
+                line.leader.woken.set()
+            else:
+                del self._lines[key]
+
+
+def _state(fault: BaseException) -> str | None:
+    return getattr(fault.__cause__, "sqlstate", None)
+
+
+def _own(fault: BaseException) -> DatabaseFault:
+    """Return the leader's fault for a rider to raise: being raised changes an exception, so each needs its own."""
+    if not isinstance(fault, DatabaseFault):
+        return _unknown()
+    told = type(fault)(*fault.args)
+    told.__cause__ = fault.__cause__
+    return told
+
+
+def _unknown() -> OperationalError:
+    return OperationalError("The transaction this rode on was broken off; its outcome is unknown.")

@@ -103,11 +103,6 @@ class Together(Generic[K, A, R]):
             return self._alone(key, asked, at)
         return rider.outcome  # type: ignore[return-value]
 
-    @property
-    def waiting(self) -> int:
-        """How many wait in line, for any balance."""
-        return self._waiting
-
     @whole
     def _alone(self, key: K, asked: A, at: datetime) -> R:
         [outcome] = self._operation(key, lambda: ([asked], at))

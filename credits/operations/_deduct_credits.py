@@ -132,7 +132,7 @@ def deduct_credits(
     deduction.check()
     plan = Spending(deduction, deduction.request())
     whose, when = Owner.of(owner), instant(at)
-    outcome = _TOGETHER.answer(whose, plan, when)
+    outcome = TOGETHER.answer(whose, plan, when)
     if isinstance(outcome, DomainError):
         count_refused(whose.id, [_refused(deduction, outcome)], when)
         raise outcome
@@ -246,7 +246,7 @@ def _spend(
 
 
 _deduct = whole(_spend)
-_TOGETHER: "Together[Owner, Spending, Answer | DomainError]" = Together(_spend)
+TOGETHER: "Together[Owner, Spending, Answer | DomainError]" = Together(_spend)
 
 
 def _together(page: Page, outcomes: list[Answer | DomainError]) -> list[Answer | DomainError]:

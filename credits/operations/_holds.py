@@ -19,7 +19,7 @@ from credits.operations._whole import whole
 from credits.settling import tidy
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
-from fluxori.kernel import clock, context
+from fluxori.kernel import clock
 from fluxori.kernel.ids import uuid7
 
 
@@ -217,7 +217,7 @@ def placed(page: Page, asked: Deduction, request: Request, lasts: timedelta) -> 
         metadata=None if asked.metadata is None else canonical_json(asked.metadata),
         actor_id=request.caller,
         member_id=member_id,
-        request_id=context.request_id.get(),
+        request_id=request.request_id,
         **priced,
     )
     page.book.open_hold(hold)

@@ -1,0 +1,552 @@
+"""Deductions of one balance that come together. Each test lets them line up behind a lock, in order, then lets go."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Event
+from time import monotonic, sleep
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import DatabaseError, OperationalError, connection, transaction
+
+from credits import operations
+from credits.models import CreditBalance
+from credits.operations import _coalescing, _deduct_credits
+from credits.operations._coalescing import Together
+from credits.verification import verify_balance
+from fluxori.api import problems
+from fluxori.kernel import context
+from fluxori.kernel.errors import DomainError
+from tests.credits.operations.ledger import check_sums, statements, unchanged
+from tests.factories.credits import deduct, funded, somebody
+from tests.factories.identity import MembershipFactory, OrganizationFactory
+from tests.tiers.threads import elsewhere, locked, locked_elsewhere
+from tests.times import DAY, HOUR, NOON
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SECOND = timedelta(seconds=1)
+Act = Callable[[], Any]
+
+
+def until(so: Callable[[], bool]) -> None:
+    deadline = monotonic() + 20
+    while not so():
+        assert monotonic() < deadline
+        sleep(0.002)
+
+
+def waiting_for_locks() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return cursor.fetchone()[0]
+
+
+def outcome_of(act: Act) -> Any:
+    try:
+        return elsewhere(act)
+    except BaseException as refused:  # noqa: BLE001 - what it was is what the tests ask
+        return refused
+
+
+@contextmanager
+def lined_up(acts: Sequence[Act], balance: CreditBalance):
+    """Run the block while the first act waits for the balance's lock, and the others for the first, in order.
+
+    Gives a list that has the outcomes afterwards: what each act returned, or raised.
+    """
+    outcomes: list[Any] = []
+    with ThreadPoolExecutor(len(acts)) as pool:
+        with locked_elsewhere(balance):
+            started: list[Future[Any]] = []
+            for place, act in enumerate(acts):
+                started.append(pool.submit(outcome_of, act))
+                if place == 0:
+                    until(lambda: waiting_for_locks() == 1)
+                until(lambda place=place: _deduct_credits.TOGETHER._waiting == place)
+            yield outcomes
+        outcomes += [one.result(timeout=30) for one in started]
+
+
+def together(acts: Sequence[Act], balance: CreditBalance) -> list[Any]:
+    with lined_up(acts, balance) as outcomes:
+        pass
+    return outcomes
+
+
+def paying(balance: CreditBalance, amount: int = 1, **said: Any) -> Act:
+    return lambda: deduct(balance, amount, **said)
+
+
+def commits(balance: CreditBalance) -> int:
+    """Return how many database transactions wrote the usage of a balance."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(DISTINCT xmin::text) FROM credits_credittransaction WHERE balance_id = %s AND type = 'usage'",
+            [balance.pk],
+        )
+        return cursor.fetchone()[0]
+
+
+def told(outcomes: Sequence[Any]) -> list[Any]:
+    return [
+        outcome.code
+        if isinstance(outcome, DomainError)
+        else type(outcome)
+        if isinstance(outcome, BaseException)
+        else -outcome.amount
+        for outcome in outcomes
+    ]
+
+
+def sound(balance: CreditBalance) -> None:
+    check_sums(balance)
+    assert verify_balance(balance.pk).differences == ()
+    assert _deduct_credits.TOGETHER._waiting == 0
+    assert not _deduct_credits.TOGETHER._lines
+
+
+@pytest.fixture
+def spending(monkeypatch):
+    """Return a function that lets things happen in the way of deductions: what it is given is called in its time.
+
+    ``started`` before the lock, ``boarded`` with the deductions that are served once it is known which, ``written``
+    when all is written but not committed.
+    """
+
+    def arrange(
+        *,
+        started: Act = lambda: None,
+        boarded: Callable[[list[Any]], Any] = lambda deductions: None,
+        written: Act = lambda: None,
+    ) -> None:
+        def operation(owner, gather):
+            def gathered():
+                plans, at = gather()
+                boarded([plan.deduction for plan in plans])
+                return plans, at
+
+            started()
+            outcomes = _deduct_credits._spend(owner, gathered)
+            written()
+            return outcomes
+
+        monkeypatch.setattr(_deduct_credits, "TOGETHER", Together(operation))
+
+    return arrange
+
+
+class Killed(BaseException):
+    """What ends a thread."""
+
+
+def once(act: Act) -> Act:
+    """Return ``act`` for the first call; it does nothing later."""
+    left = [act]
+    return lambda *_: left.pop()() if left else None
+
+
+def fail(kind: type[psycopg.Error]) -> None:
+    raise OperationalError("It failed") from kind()
+
+
+def end() -> None:
+    raise Killed
+
+
+def lose_the_connection() -> None:
+    """End the session of this thread at the server's side, as a restart does."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        [pid] = cursor.fetchone()
+
+    def terminate():
+        with connection.cursor() as another:
+            another.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(elsewhere, terminate).result(timeout=20)
+
+
+class TestDeductionsThatComeTogether:
+    def test_share_one_transaction_and_its_statements(self):
+        balance = funded(grants=[(5, DAY), (95, None)])
+        ran: list[list[str]] = []
+
+        def pay(number):
+            with statements() as run:
+                paid = deduct(balance, 2, idempotency_key=f"k{number}")
+            ran.append(run)
+            return paid
+
+        paid = together([lambda number=number: pay(number) for number in range(12)], balance)
+
+        assert commits(balance) == 1
+        assert sorted(len(run) for run in ran)[:11] == [0] * 11
+        assert 1 <= sum(len(run) for run in ran) <= 5
+        assert [said.sequence for said in paid] == list(range(3, 15))
+        assert [said.after.balance for said in paid] == list(range(98, 75, -2))
+        sound(balance)
+
+    def test_are_answered_when_they_are_committed(self):
+        balance = funded()
+
+        def pay():
+            paid = deduct(balance, 1)
+            return elsewhere(lambda: balance.transactions.filter(pk=paid.pk).exists())
+
+        assert together([pay] * 5, balance) == [True] * 5
+
+    def test_keep_who_asked_and_how_it_was_asked(self):
+        balance = funded()
+        people = [somebody() for _ in range(4)]
+
+        def pay(place):
+            context.request_id.set(f"request-{place}")
+            return deduct(
+                balance,
+                place + 1,
+                actor=people[place],
+                idempotency_key=f"k{place}",
+                reference_id=f"r{place}",
+                metadata={"place": place},
+                alongside={"tier": place},
+            )
+
+        paid = together([lambda place=place: pay(place) for place in range(4)], balance)
+
+        assert commits(balance) == 1
+        for place, said in enumerate(paid):
+            stored = balance.transactions.get(pk=said.pk)
+            assert (stored.request_id, stored.actor_id) == (f"request-{place}", people[place].pk)
+            assert (stored.idempotency_key, stored.reference_id) == (f"k{place}", f"r{place}")
+            assert (-stored.amount, stored.metadata) == (place + 1, f'{{"place":{place}}}')
+            assert (said.alongside, said.replayed) == ({"tier": place}, False)
+            assert [entry.amount for entry in said.entries.all()] == [stored.amount]
+        sound(balance)
+
+    def test_are_refused_alone(self):
+        balance = funded(grants=[(10, None)])
+        acts = [
+            paying(balance, 4),
+            paying(balance, 7),
+            lambda: operations.deduct_credits(owner=balance.owner, feature="nothing", at=NOON),
+            paying(balance, 6),
+            paying(balance, 1),
+        ]
+
+        outcomes = together(acts, balance)
+
+        assert told(outcomes) == [4, "insufficient_credits", "feature_not_found", 6, "insufficient_credits"]
+        assert outcomes[1].facts == {"required": 7, "available": 6, "held": 0, "shortfall": 1}
+        assert commits(balance) == 1
+        sound(balance)
+
+    def test_write_nothing_when_all_are_refused(self):
+        balance = funded(grants=[(10, None)])
+
+        with unchanged():
+            outcomes = together([paying(balance, 11, idempotency_key=f"k{n}") for n in range(4)], balance)
+
+        assert told(outcomes) == ["insufficient_credits"] * 4
+
+    def test_take_once_for_one_key(self):
+        balance = funded()
+        before = deduct(balance, 3, idempotency_key="old")
+        acts = [
+            paying(balance, 10, idempotency_key="k"),
+            paying(balance, 10, idempotency_key="k"),
+            paying(balance, 11, idempotency_key="k"),
+            paying(balance, 3, idempotency_key="old"),
+            paying(balance, 10, idempotency_key="k", actor=somebody()),
+        ]
+
+        first, again, other, old, another = together(acts, balance)
+
+        assert (again.pk, again.after, again.replayed) == (first.pk, first.after, True)
+        assert other.code == "idempotency_key_reused"
+        assert (old.pk, old.after, old.replayed) == (before.pk, before.after, True)
+        assert (another.replayed, another.balance_after) == (False, 77)
+        assert commits(balance) == 2
+        sound(balance)
+
+    def test_count_against_limits_one_after_the_other(self):
+        organization = OrganizationFactory.create()
+        one, other = [MembershipFactory.create(organization=organization).user for _ in range(2)]
+        balance = funded(organization, grants=[(1000, None)])
+        operations.set_limit(owner=organization, amount=20, period="day", at=NOON)
+        operations.set_limit(owner=organization, amount=12, period="day", member=one, at=NOON)
+
+        outcomes = together([paying(balance, 5, member=who) for who in (one, other, one, one, other, other)], balance)
+
+        assert told(outcomes) == [5, 5, 5, "spending_limit_reached", 5, "spending_limit_reached"]
+        assert [outcome.facts["used"] for outcome in outcomes if isinstance(outcome, DomainError)] == [10, 20]
+        assert commits(balance) == 1
+        sound(balance)
+
+    def test_happen_at_the_latest_of_their_instants(self):
+        balance = funded()
+
+        paid = together([paying(balance, at=NOON + SECOND * part) for part in (0.5, 1.25, 0)], balance)
+
+        assert [said.timestamp for said in paid] == [NOON + SECOND * 1.25] * 3
+        assert commits(balance) == 1
+
+    def test_do_not_move_each_other_in_time(self):
+        balance = funded(grants=[(2, timedelta(minutes=30)), (98, None)])
+
+        now, later, too = together([paying(balance, at=at) for at in (NOON, NOON + HOUR, NOON)], balance)
+
+        assert (now.timestamp, too.timestamp, later.timestamp) == (NOON, NOON, NOON + HOUR)
+        assert too.sequence == now.sequence + 1
+        assert commits(balance) == 2
+        sound(balance)
+
+    def test_are_no_more_at_once_than_a_transaction_should_carry(self, monkeypatch):
+        monkeypatch.setattr(_coalescing, "MOST_TOGETHER", 3)
+        balance = funded()
+
+        paid = together([paying(balance, idempotency_key=f"k{n}") for n in range(7)], balance)
+
+        assert [said.sequence for said in paid] == list(range(2, 9))
+        assert commits(balance) == 3
+        sound(balance)
+
+    def test_find_no_balance_each_for_itself(self, spending):
+        nobody, go = somebody(), Event()
+        spending(started=lambda: go.wait(20))
+
+        with ThreadPoolExecutor(3) as pool:
+            asked = [pool.submit(outcome_of, paying(CreditBalance(user=nobody))) for _ in range(3)]
+            until(lambda: _deduct_credits.TOGETHER._waiting == 2)
+            go.set()
+            outcomes = [one.result(timeout=30) for one in asked]
+
+        assert told(outcomes) == ["balance_not_found"] * 3
+        assert len({id(refusal) for refusal in outcomes}) == 3
+
+    def test_inside_a_transaction_of_the_caller_go_alone(self):
+        balance = funded()
+
+        with ThreadPoolExecutor(1) as pool:
+            with locked(balance):
+                leader = pool.submit(outcome_of, paying(balance, 1))
+                until(lambda: waiting_for_locks() == 1)
+                mine = deduct(balance, 2)
+                assert (mine.sequence, leader.done()) == (2, False)
+            assert leader.result(timeout=30).sequence == 3
+
+        assert commits(balance) == 2
+        sound(balance)
+
+    def test_fall_with_the_transaction_of_the_caller_alone(self):
+        balance = funded()
+
+        with ThreadPoolExecutor(1) as pool:
+            with transaction.atomic():
+                deduct(balance, 50)
+                leader = pool.submit(outcome_of, paying(balance, 1))
+                until(lambda: waiting_for_locks() == 1)
+                transaction.set_rollback(True)
+            assert leader.result(timeout=30).balance_after == 99
+
+        sound(balance)
+
+
+class TestFaultsAmongDeductionsThatComeTogether:
+    @pytest.mark.parametrize("kind", [psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected])
+    def test_are_tried_again_all_together(self, spending, kind):
+        balance, served = funded(), []
+        faults = [kind, kind]
+
+        def boarded(deductions):
+            served.append(len(deductions))
+            if faults:
+                fail(faults.pop())
+
+        spending(boarded=boarded)
+        paid = together([paying(balance, idempotency_key=f"k{n}") for n in range(4)], balance)
+
+        assert served == [4, 4, 4]
+        assert told(paid) == [1] * 4
+        assert commits(balance) == 1
+        sound(balance)
+
+    @pytest.mark.parametrize("kind", [psycopg.errors.DeadlockDetected, psycopg.errors.QueryCanceled])
+    def test_that_last_are_told_to_each(self, spending, kind):
+        balance = funded()
+        spending(boarded=lambda _: fail(kind))
+
+        with unchanged():
+            outcomes = together([paying(balance, idempotency_key=f"k{n}") for n in range(4)], balance)
+
+        assert told(outcomes) == [OperationalError] * 4
+        assert len({id(fault) for fault in outcomes}) == 4
+        assert [problems.problem_of(fault).code for fault in outcomes] == ["busy"] * 4
+
+    def test_of_one_are_its_own(self, spending):
+        balance = funded()
+
+        def boarded(deductions):
+            if any(deduction.amount == 13 for deduction in deductions):
+                raise RuntimeError("13 is an unlucky number")
+
+        spending(boarded=boarded)
+        outcomes = together([paying(balance, amount) for amount in (1, 13, 2, 3)], balance)
+
+        assert told(outcomes) == [1, RuntimeError, 2, 3]
+        sound(balance)
+
+    def test_of_one_that_the_database_finds_are_its_own(self, spending):
+        balance = funded()
+
+        def boarded(deductions):
+            if any(deduction.amount == 13 for deduction in deductions):
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT 1 / 0")
+
+        spending(boarded=boarded)
+        outcomes = together([paying(balance, amount) for amount in (1, 13, 2)], balance)
+
+        assert told([outcomes[0], outcomes[2]]) == [1, 2]
+        assert isinstance(outcomes[1], DatabaseError)
+        sound(balance)
+
+    @pytest.mark.parametrize("when", ["boarded", "written"])
+    def test_that_end_the_leader_end_nobody_else(self, spending, when):
+        balance = funded()
+        spending(**{when: once(end)})
+
+        outcomes = together([paying(balance)] * 5, balance)
+
+        assert told(outcomes) == [Killed, 1, 1, 1, 1]
+        sound(balance)
+
+    def test_in_getting_the_lock_are_the_leaders_and_the_next_one_leads(self):
+        balance = funded()
+
+        def impatient():
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '300ms'")
+            return deduct(balance, 1)
+
+        with lined_up([impatient, *[paying(balance)] * 3], balance) as outcomes:
+            until(lambda: _deduct_credits.TOGETHER._waiting == 2 and waiting_for_locks() == 1)
+
+        assert told(outcomes) == [OperationalError, 1, 1, 1]
+        assert commits(balance) == 1
+        sound(balance)
+
+    def test_before_the_commit_leave_everybody_paid_though_the_connection_is_lost(self, spending):
+        balance = funded()
+        spending(boarded=once(lose_the_connection))
+
+        outcomes = together([paying(balance, idempotency_key=f"k{n}") for n in range(4)], balance)
+
+        assert told(outcomes) == [1] * 4
+        sound(balance)
+
+    def test_in_the_commit_leave_everybody_not_knowing(self, spending):
+        balance = funded()
+        acts = [paying(balance, idempotency_key=f"k{n}") for n in range(4)]
+        spending(written=once(lose_the_connection))
+
+        with unchanged():
+            outcomes = together(acts, balance)
+
+        assert len({id(fault) for fault in outcomes}) == 4
+        assert [problems.problem_of(fault).code for fault in outcomes] == ["database_unavailable"] * 4
+        assert told(together(acts, balance)) == [1] * 4
+        sound(balance)
+
+    def test_that_end_the_leader_in_the_commit_leave_the_others_not_knowing(self, spending):
+        balance = funded()
+        acts = [paying(balance, idempotency_key=f"k{n}") for n in range(3)]
+        # Committed, but whoever led does not live to say so.
+        spending(written=once(lambda: transaction.on_commit(end)))
+
+        killed, *others = together(acts, balance)
+
+        assert isinstance(killed, Killed)
+        assert [problems.problem_of(fault).code for fault in others] == ["database_unavailable"] * 2
+        assert [said.replayed for said in together(acts, balance)] == [True] * 3
+        sound(balance)
+
+
+class TestWaitingInLine:
+    def test_is_for_so_many_and_no_more(self, settings):
+        settings.MAX_WAITING = 2
+        balance, other = funded(), funded()
+
+        with lined_up([paying(balance)] * 3, balance) as outcomes:
+            asked = monotonic()
+            with pytest.raises(operations.BusyError):
+                deduct(balance, 1)
+            assert monotonic() - asked < 1
+            assert deduct(other, 1).balance_after == 99
+
+        assert told(outcomes) == [1, 1, 1]
+        assert deduct(balance, 1).balance_after == 96
+        sound(balance)
+
+    def test_in_vain_is_answered_503_and_when_to_try_again(self, settings, api, clock_at):
+        settings.MAX_WAITING = 1
+        user = somebody()
+        balance = funded(user)
+        clock_at(NOON)
+
+        with lined_up([paying(balance)] * 2, balance) as outcomes, unchanged():
+            refused = api(user).post("/api/credits/deduct", {"amount": 1, "description": "One too many"})
+
+        assert (refused.status_code, refused.json()["code"], refused["Retry-After"]) == (503, "busy", "1")
+        assert told(outcomes) == [1, 1]
+
+    def test_ends_when_a_lock_has_been_waited_for_long_enough(self, settings):
+        settings.LOCK_TIMEOUT_MS = 100
+        balance = funded()
+
+        with ThreadPoolExecutor(2) as pool:
+            with locked_elsewhere(balance):
+                leader = pool.submit(outcome_of, paying(balance, 1))
+                until(lambda: waiting_for_locks() == 1)
+                rider = pool.submit(outcome_of, paying(balance, 2))
+                assert told([rider.result(timeout=10)]) == ["busy"]
+                assert not leader.done()
+            assert told([leader.result(timeout=30)]) == [1]
+
+        check_sums(balance)
+        assert balance.balance == 99
+        sound(balance)
+
+    def test_goes_on_for_whoever_was_taken_along(self, settings, spending):
+        settings.LOCK_TIMEOUT_MS = 300
+        balance = funded()
+        spending(boarded=lambda _: sleep(0.6))
+
+        assert told(together([paying(balance)] * 3, balance)) == [1] * 3
+        assert commits(balance) == 1
+
+    def test_has_an_end_for_them_too(self, settings, spending):
+        settings.LOCK_TIMEOUT_MS = settings.STATEMENT_TIMEOUT_MS = 150
+        balance, go = funded(), Event()
+        spending(boarded=lambda _: go.wait(20))
+
+        with ThreadPoolExecutor(2) as pool:
+            with locked_elsewhere(balance):
+                leader = pool.submit(outcome_of, paying(balance, 1))
+                until(lambda: waiting_for_locks() == 1)
+                rider = pool.submit(outcome_of, paying(balance, 2, idempotency_key="k"))
+                until(lambda: _deduct_credits.TOGETHER._waiting == 1)
+            fault = rider.result(timeout=10)
+            go.set()
+            assert told([leader.result(timeout=30)]) == [1]
+
+        assert problems.problem_of(fault).code == "database_unavailable"
+        assert deduct(balance, 2, idempotency_key="k").replayed is True
+        sound(balance)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 
 FIRST_PORT = 8000
+WORKERS = 2
+THREADS = 4
 _PORTS = 100
 _PATIENCE = 60.0
 
@@ -41,7 +43,7 @@ def serving(port: int, *, environ: Mapping[str, str] | None = None) -> Iterator[
     :raises NoServer: if it does not answer within a minute
     """
     command = [sys.executable, "-m", "gunicorn", "fluxori.wsgi", "--bind", f"127.0.0.1:{port}"]
-    command += ["--workers", "2", "--threads", "4", "--log-level", "warning"]
+    command += ["--workers", str(WORKERS), "--threads", str(THREADS), "--log-level", "warning"]
     # A session of its own: Ctrl-C reaches us, and we stop it.
     server = subprocess.Popen(  # noqa: S603 - our own interpreter
         command,

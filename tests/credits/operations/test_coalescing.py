@@ -1,9 +1,10 @@
 """Deductions of one balance that come together. Each test lets them line up behind a lock, in order, then lets go."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from threading import Event
 from time import monotonic, sleep
 from typing import Any
@@ -45,7 +46,12 @@ def waiting_for_locks() -> int:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
-        return cursor.fetchone()[0]
+        [number] = cursor.fetchone()
+    return int(number)
+
+
+def in_line(number: int) -> bool:
+    return _deduct_credits.TOGETHER._waiting == number
 
 
 def outcome_of(act: Act) -> Any:
@@ -56,7 +62,7 @@ def outcome_of(act: Act) -> Any:
 
 
 @contextmanager
-def lined_up(acts: Sequence[Act], balance: CreditBalance):
+def lined_up(acts: Sequence[Act], balance: CreditBalance) -> Iterator[list[Any]]:
     """Run the block while the first act waits for the balance's lock, and the others for the first, in order.
 
     Gives a list that has the outcomes afterwards: what each act returned, or raised.
@@ -69,7 +75,7 @@ def lined_up(acts: Sequence[Act], balance: CreditBalance):
                 started.append(pool.submit(outcome_of, act))
                 if place == 0:
                     until(lambda: waiting_for_locks() == 1)
-                until(lambda place=place: _deduct_credits.TOGETHER._waiting == place)
+                until(partial(in_line, place))
             yield outcomes
         outcomes += [one.result(timeout=30) for one in started]
 
@@ -91,7 +97,8 @@ def commits(balance: CreditBalance) -> int:
             "SELECT count(DISTINCT xmin::text) FROM credits_credittransaction WHERE balance_id = %s AND type = 'usage'",
             [balance.pk],
         )
-        return cursor.fetchone()[0]
+        [number] = cursor.fetchone()
+    return int(number)
 
 
 def told(outcomes: Sequence[Any]) -> list[Any]:
@@ -105,10 +112,18 @@ def told(outcomes: Sequence[Any]) -> list[Any]:
     ]
 
 
+def code_of(fault: BaseException) -> str:
+    """Return what a caller of the API is told."""
+    assert isinstance(fault, Exception)
+    told = problems.problem_of(fault)
+    assert told is not None
+    return told.code
+
+
 def sound(balance: CreditBalance) -> None:
     check_sums(balance)
     assert verify_balance(balance.pk).differences == ()
-    assert _deduct_credits.TOGETHER._waiting == 0
+    assert in_line(0)
     assert not _deduct_credits.TOGETHER._lines
 
 
@@ -185,7 +200,7 @@ class TestDeductionsThatComeTogether:
             ran.append(run)
             return paid
 
-        paid = together([lambda number=number: pay(number) for number in range(12)], balance)
+        paid = together([partial(pay, number) for number in range(12)], balance)
 
         assert commits(balance) == 1
         assert sorted(len(run) for run in ran)[:11] == [0] * 11
@@ -219,7 +234,7 @@ class TestDeductionsThatComeTogether:
                 alongside={"tier": place},
             )
 
-        paid = together([lambda place=place: pay(place) for place in range(4)], balance)
+        paid = together([partial(pay, place) for place in range(4)], balance)
 
         assert commits(balance) == 1
         for place, said in enumerate(paid):
@@ -324,7 +339,7 @@ class TestDeductionsThatComeTogether:
 
         with ThreadPoolExecutor(3) as pool:
             asked = [pool.submit(outcome_of, paying(CreditBalance(user=nobody))) for _ in range(3)]
-            until(lambda: _deduct_credits.TOGETHER._waiting == 2)
+            until(lambda: in_line(2))
             go.set()
             outcomes = [one.result(timeout=30) for one in asked]
 
@@ -388,7 +403,7 @@ class TestFaultsAmongDeductionsThatComeTogether:
 
         assert told(outcomes) == [OperationalError] * 4
         assert len({id(fault) for fault in outcomes}) == 4
-        assert [problems.problem_of(fault).code for fault in outcomes] == ["busy"] * 4
+        assert [code_of(fault) for fault in outcomes] == ["busy"] * 4
 
     def test_of_one_are_its_own(self, spending):
         balance = funded()
@@ -437,7 +452,7 @@ class TestFaultsAmongDeductionsThatComeTogether:
             return deduct(balance, 1)
 
         with lined_up([impatient, *[paying(balance)] * 3], balance) as outcomes:
-            until(lambda: _deduct_credits.TOGETHER._waiting == 2 and waiting_for_locks() == 1)
+            until(lambda: in_line(2) and waiting_for_locks() == 1)
 
         assert told(outcomes) == [OperationalError, 1, 1, 1]
         assert commits(balance) == 1
@@ -461,7 +476,7 @@ class TestFaultsAmongDeductionsThatComeTogether:
             outcomes = together(acts, balance)
 
         assert len({id(fault) for fault in outcomes}) == 4
-        assert [problems.problem_of(fault).code for fault in outcomes] == ["database_unavailable"] * 4
+        assert [code_of(fault) for fault in outcomes] == ["database_unavailable"] * 4
         assert told(together(acts, balance)) == [1] * 4
         sound(balance)
 
@@ -474,7 +489,7 @@ class TestFaultsAmongDeductionsThatComeTogether:
         killed, *others = together(acts, balance)
 
         assert isinstance(killed, Killed)
-        assert [problems.problem_of(fault).code for fault in others] == ["database_unavailable"] * 2
+        assert [code_of(fault) for fault in others] == ["database_unavailable"] * 2
         assert [said.replayed for said in together(acts, balance)] == [True] * 3
         sound(balance)
 
@@ -542,11 +557,11 @@ class TestWaitingInLine:
                 leader = pool.submit(outcome_of, paying(balance, 1))
                 until(lambda: waiting_for_locks() == 1)
                 rider = pool.submit(outcome_of, paying(balance, 2, idempotency_key="k"))
-                until(lambda: _deduct_credits.TOGETHER._waiting == 1)
+                until(lambda: in_line(1))
             fault = rider.result(timeout=10)
             go.set()
             assert told([leader.result(timeout=30)]) == [1]
 
-        assert problems.problem_of(fault).code == "database_unavailable"
+        assert code_of(fault) == "database_unavailable"
         assert deduct(balance, 2, idempotency_key="k").replayed is True
         sound(balance)

@@ -39,13 +39,14 @@ class _Rider(Generic[A, R]):
 
     __slots__ = ("alone", "asked", "at", "fault", "outcome", "woken")
 
+    woken: Event  # of those who wait: it is their turn to lead, or it is over
+
     def __init__(self, asked: A, at: datetime) -> None:
         self.asked = asked
         self.at = at
         self.outcome: R | None = None
         self.fault: DatabaseFault | None = None
         self.alone = True  # until somebody has answered it, nobody has
-        self.woken = Event()
 
 
 class _Line(Generic[A, R]):
@@ -116,6 +117,7 @@ class Together(Generic[K, A, R]):
                 return True
             if self._waiting >= settings.MAX_WAITING:
                 raise errors.BusyError()
+            rider.woken = Event()
             line.waiting.append(rider)
             self._waiting += 1
             return False
@@ -150,7 +152,8 @@ class Together(Generic[K, A, R]):
         for rider, outcome in zip(group.riders, outcomes, strict=True):
             rider.outcome = outcome
             rider.alone = False
-            rider.woken.set()
+            if rider is not leader:
+                rider.woken.set()
 
     @whole
     def _serve(self, key: K, group: _Group[A, R]) -> Sequence[R]:

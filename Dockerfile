@@ -23,5 +23,5 @@ EXPOSE 8000
 # Asked under a name we answer to, which localhost need not be.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["python", "-c", "import os; from urllib.request import Request, urlopen; host = os.environ['ALLOWED_HOSTS'].split(',')[0].strip().lstrip('.'); urlopen(Request('http://127.0.0.1:8000/health/live', headers={'Host': host}), timeout=4)"]
 # A request gives up its statements after 30 s, so that a worker silent for a minute hangs. Threads wait for the
-# database, not for each other. Heartbeats belong in memory.
-CMD ["gunicorn", "fluxori.wsgi", "--bind=0.0.0.0:8000", "--worker-class=gthread", "--threads=8", "--timeout=60", "--graceful-timeout=30", "--keep-alive=5", "--worker-tmp-dir=/dev/shm"]
+# database, or ride on each other's transactions: as many as there are may ride together. Heartbeats belong in memory.
+CMD ["gunicorn", "fluxori.wsgi", "--bind=0.0.0.0:8000", "--worker-class=gthread", "--threads=16", "--timeout=60", "--graceful-timeout=30", "--keep-alive=5", "--worker-tmp-dir=/dev/shm"]

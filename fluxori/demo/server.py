@@ -11,7 +11,7 @@ from http.client import HTTPConnection, HTTPException
 
 FIRST_PORT = 8000
 WORKERS = 2
-THREADS = 4
+THREADS = 16
 _PORTS = 100
 _PATIENCE = 60.0
 

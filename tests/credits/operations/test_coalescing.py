@@ -393,14 +393,21 @@ class TestFaultsAmongDeductionsThatComeTogether:
         assert commits(balance) == 1
         sound(balance)
 
-    @pytest.mark.parametrize("kind", [psycopg.errors.DeadlockDetected, psycopg.errors.QueryCanceled])
-    def test_that_last_are_told_to_each(self, spending, kind):
-        balance = funded()
-        spending(boarded=lambda _: fail(kind))
+    @pytest.mark.parametrize(
+        ("kind", "tries"), [(psycopg.errors.DeadlockDetected, 4), (psycopg.errors.QueryCanceled, 1)]
+    )
+    def test_that_last_are_told_to_each_and_no_more_is_tried(self, spending, kind, tries):
+        balance, served = funded(), []
 
+        def boarded(deductions):
+            served.append(len(deductions))
+            fail(kind)
+
+        spending(boarded=boarded)
         with unchanged():
             outcomes = together([paying(balance, idempotency_key=f"k{n}") for n in range(4)], balance)
 
+        assert served == [4] * tries
         assert told(outcomes) == [OperationalError] * 4
         assert len({id(fault) for fault in outcomes}) == 4
         assert [code_of(fault) for fault in outcomes] == ["busy"] * 4

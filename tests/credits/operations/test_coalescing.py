@@ -14,7 +14,7 @@ import pytest
 from django.db import DatabaseError, OperationalError, connection, transaction
 
 from credits import operations
-from credits.models import CreditBalance
+from credits.models import CreditBalance, RefusedAttempt
 from credits.operations import _coalescing, _deduct_credits
 from credits.operations._coalescing import Together
 from credits.verification import verify_balance
@@ -263,13 +263,16 @@ class TestDeductionsThatComeTogether:
         assert commits(balance) == 1
         sound(balance)
 
-    def test_write_nothing_when_all_are_refused(self):
+    def test_write_nothing_in_the_ledger_when_all_are_refused_and_count_each(self):
         balance = funded(grants=[(10, None)])
+        version = balance.version
 
-        with unchanged():
-            outcomes = together([paying(balance, 11, idempotency_key=f"k{n}") for n in range(4)], balance)
+        outcomes = together([paying(balance, 11, idempotency_key=f"k{n}") for n in range(4)], balance)
 
         assert told(outcomes) == ["insufficient_credits"] * 4
+        sound(balance)
+        assert (balance.version, balance.sequence, balance.requests.count()) == (version, 1, 0)
+        assert [attempt.count for attempt in RefusedAttempt.objects.filter(balance=balance)] == [4]
 
     def test_take_once_for_one_key(self):
         balance = funded()

@@ -144,6 +144,15 @@ class TestDeductCredits:
 
         assert (before.amount, after.amount) == (-9, -11)
 
+    def test_asks_the_price_of_the_last_change_where_the_clock_lags_behind_it(self):
+        balance = funded()
+        FeaturePrice.objects.create(feature_id="simple-ai-insight", credits=11, effective_from=NOON + HOUR)
+        deduct(balance, 1, at=NOON + HOUR)
+
+        recorded = use(balance, at=NOON)
+
+        assert (recorded.amount, recorded.timestamp) == (-11, NOON + HOUR)
+
     def test_never_dates_a_change_before_the_last(self):
         balance = funded(at=NOON)
 

@@ -61,14 +61,16 @@ class Line:
 class Money:
     """What the credits that were spent in a period had been sold for, and what serving them cost, in rand.
 
-    Refunds are taken off. ``unpriced`` are the credits that were never sold: allocated under a subscription, given.
+    Refunds are taken off. ``unpriced`` are the credits that were never sold, but allocated under a subscription or
+    given: they have a cost, and no part in the margin.
     """
 
     name: str
+    priced: int
     value: Decimal
     cost: Decimal
-    spent: int
     unpriced: int
+    unpriced_cost: Decimal
 
     @property
     def margin(self) -> Decimal:
@@ -139,13 +141,20 @@ def money(found: list[CreditTotal], today: date) -> Iterable[Money]:
 
     for name, days in PERIODS:
         moved = [row for row in _within(found, today - (days - 1) * DAY, days) if row.type in {"usage", "refund"}]
+        unpriced = [(-row.unpriced, cost_on(row.day)) for row in moved]
+        priced = [(row.went - row.came + row.unpriced, cost_on(row.day)) for row in moved]
         yield Money(
             name,
+            priced=sum(credits for credits, _ in priced),
             value=-sum((row.value for row in moved), Decimal(0)).quantize(CENT),
-            cost=sum(((row.went - row.came) * cost_on(row.day) for row in moved), Decimal(0)).quantize(CENT),
-            spent=sum(row.went - row.came for row in moved),
-            unpriced=-sum(row.unpriced for row in moved),
+            cost=_cost(priced),
+            unpriced=sum(credits for credits, _ in unpriced),
+            unpriced_cost=_cost(unpriced),
         )
+
+
+def _cost(served: Iterable[tuple[int, Decimal]]) -> Decimal:
+    return sum((credits * rand for credits, rand in served), Decimal(0)).quantize(CENT)
 
 
 def _by_feature(found: list[CreditTotal], today: date) -> dict[str, Any] | None:

@@ -60,20 +60,37 @@ class TestFigures:
 class TestMoney:
     def test_sets_what_credits_were_sold_for_against_the_cost_of_their_day(self):
         RecoveryCost.objects.create(rand_per_credit=Decimal("0.03"), effective_from=NOW)
-        earlier = RecoveryCost.objects.order_by("effective_from").first()
-        assert earlier is not None
         found = [
             row(type="usage", day=TODAY, went=100, value=Decimal(-11), unpriced=0),
             row(type="refund", day=TODAY, came=40, value=Decimal("4.4"), unpriced=0),
-            row(type="usage", day=TODAY - DAY, went=100, value=Decimal(0), unpriced=-100),
             row(type="purchase", day=TODAY, came=500, value=Decimal(55)),
         ]
 
         today, week, _ = money(found, TODAY)
 
         assert (today.value, today.cost, today.margin) == (Decimal("6.60"), Decimal("1.80"), Decimal("4.80"))
-        assert (week.spent, week.unpriced) == (160, 100)
-        assert week.cost == Decimal("1.80") + (100 * earlier.rand_per_credit).quantize(Decimal("0.01"))
+        assert (week.value, week.cost, week.priced) == (today.value, today.cost, 60)
+
+    def test_keeps_credits_that_were_never_sold_out_of_the_margin(self):
+        RecoveryCost.objects.create(rand_per_credit=Decimal("0.03"), effective_from=NOW)
+        found = [
+            row(type="usage", day=TODAY, went=100, value=Decimal(-5), unpriced=-60),
+            row(type="refund", day=TODAY, came=10, unpriced=10),
+        ]
+
+        [today, *_] = money(found, TODAY)
+
+        assert (today.priced, today.margin) == (40, Decimal("3.80"))
+        assert (today.unpriced, today.unpriced_cost) == (50, Decimal("1.50"))
+
+    def test_says_them_in_words(self):
+        deduct(funded(at=NOW - 2 * DAY), 40, at=NOW - DAY)
+        fold()
+
+        page = words(index())
+
+        assert "And 40 credits that were never sold, but allocated or given: serving them cost R0.73." in page
+        assert "\u2212R" not in page
 
 
 class TestTheDashboard:

@@ -31,6 +31,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _page("Transactions", "receipt_long", "credits", "credittransaction"),
             _page("Grants", "redeem", "credits", "creditgrant"),
             _page("Holds", "lock_clock", "credits", "credithold"),
+            _page("Refused attempts", "block", "credits", "refusedattempt"),
         ],
     },
     {

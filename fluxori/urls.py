@@ -21,6 +21,8 @@ urlpatterns = [
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("admin/find/", admin.site.admin_view(find_view), name="find"),
+    # Django's short cut from a row to its page on the site: no row has one.
+    re_path(r"^admin/r/.*$", admin.site.admin_view(problems.page_not_found)),
     path("admin/", admin.site.urls),
     re_path(r"^(?:api|health)(?:/.*)?$", csrf_exempt(problems.page_not_found)),
 ]

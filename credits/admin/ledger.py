@@ -7,7 +7,6 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import TabularInline
 
-from credits.admin.lists import DateRangeFilter
 from credits.admin.owners import OwnedAdmin, name_of
 from credits.admin.read_only import identifier, instant, link_to, listing
 from credits.models import (
@@ -19,6 +18,7 @@ from credits.models import (
     CreditRequest,
     CreditTransaction,
 )
+from fluxori.kernel.lists import DateRangeFilter
 
 
 class ReadOnlyInline(TabularInline):  # type: ignore[misc]
@@ -58,7 +58,8 @@ class StateFilter(admin.SimpleListFilter):
 
 @admin.register(CreditBalance)
 class CreditBalanceAdmin(OwnedAdmin):
-    owner_path = "pk"
+    owner_paths = ("pk",)
+    exported = {"owner": name_of}
     list_display = ["owner", "kind", "balance", "held", "debt", "changed", "suspended"]
     list_filter = [StateFilter]
     saved = [("Suspended", "state=suspended"), ("In debt", "state=debt")]

@@ -50,15 +50,16 @@ def name_of(balance: CreditBalance | None) -> str:
 class OwnedAdmin(ReadOnlyAdmin):
     """Rows of one balance each, found by whose they are.
 
-    Owners are looked up first, then their rows by the index that ``balance_id`` leads; ``also_by`` names columns that
-    are compared exactly where the words name no owner.
+    People and organizations are looked up first, then the rows that name one of them in ``owner_paths``, each a column
+    that leads an index; ``also_by`` names columns that are compared exactly where the words name nobody.
     """
 
-    owner_path = "balance_id"
+    owner_paths: Iterable[str] = ("balance_id",)
     also_by: Iterable[str] = ()
     search_fields: Any = ("pk",)
     search_help_text: Any = "E-mail, organization or id"
     list_select_related: Any = ("balance__user", "balance__organization")
+    exported: Any = {"owner": lambda row: name_of(row.balance)}
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
         term = search_term.strip()
@@ -66,15 +67,22 @@ class OwnedAdmin(ReadOnlyAdmin):
             return queryset, False
         key = uuid_of(term)
         if key is not None:
-            return queryset.filter(Q(pk=key) | Q(**{self.owner_path: key})), False
-        owners = [whom.pk for whom in people_like(term)]
-        if owners:
-            return queryset.filter(**{f"{self.owner_path}__in": owners}), False
-        exact = Q(pk__in=())
-        for field in self.also_by:
-            exact |= Q(**{field: term})
-        return queryset.filter(exact), False
+            return queryset.filter(Q(pk=key) | self._of([key])), False
+        found = [whom.pk for whom in people_like(term)]
+        if found:
+            return queryset.filter(self._of(found)), False
+        return queryset.filter(_any((field, term) for field in self.also_by)), False
+
+    def _of(self, keys: list[UUID]) -> Q:
+        return _any((f"{path}__in", keys) for path in self.owner_paths)
 
     @admin.display(description="owner")
     def owner(self, row: Any) -> str:
         return link("credits.creditbalance", row.balance_id, name_of(row.balance))
+
+
+def _any(conditions: Iterable[tuple[str, Any]]) -> Q:
+    found = Q(pk__in=())
+    for name, value in conditions:
+        found |= Q(**{name: value})
+    return found

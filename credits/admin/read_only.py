@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 
-from credits.admin.lists import ListAdmin
+from fluxori.kernel.lists import ListAdmin
 from fluxori.kernel.spelling import NOTHING, credits_said, id_shown, instant_said, instant_shown
 
 __all__ = ["NOTHING", "credits_said", "instant_said"]

@@ -8,6 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from credits import queries, usage
+from credits.admin.owners import name_of
+from credits.admin.refused import numbers_of, words_of
 from credits.book import Book, Grant
 from credits.burn_order import in_burn_order
 from credits.models import CreditBalance, CreditHold, CreditTransaction, Feature, RefusedAttempt
@@ -22,17 +24,6 @@ LAST = 20
 MEMBERS = 12
 REFUSED = 10
 ACTS = 10
-_REFUSALS = {
-    "insufficient_credits": "Not enough credits",
-    "spending_limit_reached": "A limit was reached",
-    "spending_suspended": "Spending was suspended",
-}
-_NUMBERS = ("required", "available", "held", "limit", "used")
-
-
-def name_of(balance: CreditBalance) -> str:
-    """Return the e-mail or the name of a balance's owner."""
-    return str(balance.user if balance.user_id else balance.organization)
 
 
 def account(balance: CreditBalance, *, at: datetime) -> dict[str, Any]:
@@ -64,6 +55,7 @@ def account(balance: CreditBalance, *, at: datetime) -> dict[str, Any]:
             "holds": rows("credits_credithold", balance=balance.pk),
             "allocations": rows("tiers_monthlyallocation", balance=balance.pk),
             "acts": rows("console_staffact", balance=balance.pk),
+            "refused": rows("credits_refusedattempt", balance=balance.pk),
         },
     }
 
@@ -113,10 +105,11 @@ def _holds(balance: CreditBalance, at: datetime, names: dict[str, Feature]) -> l
 
 @dataclass(frozen=True, slots=True)
 class LimitShown:
-    """One limit in force: whose, how much of it is used, and when it begins anew."""
+    """One limit in force: whose, how much of it is used, and when it begins anew. ``member`` is an e-mail, or empty."""
 
     id: UUID
     whom: str
+    member: str
     amount: int
     period: str
     used: int
@@ -130,17 +123,13 @@ class LimitShown:
 def _limits(balance: CreditBalance, at: datetime) -> list[LimitShown]:
     found = queries.standings(queries.get_limits(owner=balance.owner), at=at)
     members = User.objects.in_bulk([standing.member_id for standing in found if standing.member_id])
-    return [
-        LimitShown(
-            standing.id,
-            str(members.get(standing.member_id, standing.member_id)) if standing.member_id else "Everybody together",
-            standing.amount,
-            standing.period,
-            standing.used,
-            standing.resets_at,
-        )
-        for standing in found
-    ]
+    shown = []
+    for standing in found:
+        member = members.get(standing.member_id) if standing.member_id else None
+        whom = str(member or standing.member_id or "Everybody together")
+        told = (standing.amount, standing.period, standing.used, standing.resets_at)
+        shown.append(LimitShown(standing.id, whom, member.email if member else "", *told))
+    return shown
 
 
 def _forecast(balance: CreditBalance, at: datetime) -> usage.Forecast:
@@ -189,15 +178,9 @@ def _refused(balance: CreditBalance, names: dict[str, Feature]) -> list[RefusedA
     _name_people(found)
     for attempt in found:
         attempt.work = names.get(attempt.feature)  # type: ignore[attr-defined]
-        attempt.words = _REFUSALS.get(attempt.code, attempt.code)  # type: ignore[attr-defined]
-        attempt.numbers = _numbers(attempt.facts)  # type: ignore[attr-defined]
+        attempt.words = words_of(attempt)  # type: ignore[attr-defined]
+        attempt.numbers = numbers_of(attempt)  # type: ignore[attr-defined]
     return found
-
-
-def _numbers(facts: dict[str, Any]) -> str:
-    """Return the numbers that led to a refusal, as far as they are credits."""
-    told = (f"{value:,} {name}" for name, value in facts.items() if value and name in _NUMBERS)
-    return ", ".join(told)
 
 
 def _name_people(found: Iterable[Any]) -> None:

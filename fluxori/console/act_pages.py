@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views import View
 
 from credits import queries
-from credits.admin.owners import people_like, whom_or_404
+from credits.admin.owners import people_like, uuid_of, whom_or_404
 from credits.admin.read_only import credits_said
 from credits.book import Snapshot
 from credits.models import CreditBalance
@@ -56,7 +56,7 @@ class ActPage(ConsolePage):
         return super().dispatch(request)
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return self.form_page(request, self.act.form(initial=self.act.initial(self.subject)))
+        return self.form_page(request, self.act.form.begun(self.act.initial(self.subject), request.GET))
 
     def post(self, request: Any) -> HttpResponse:
         form = self.act.form(request.POST)
@@ -119,7 +119,7 @@ class ActPage(ConsolePage):
     def _subject(self, request: HttpRequest) -> Any:
         if not self.act.about:
             return None
-        key = forms.uuid_or_none(request.GET.get(self.act.about))
+        key = uuid_of(request.GET.get(self.act.about, ""))
         if key is None:
             raise Http404(f"This act is about a {self.act.about}.")
         try:

@@ -13,8 +13,8 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
+from credits.admin.owners import name_of
 from credits.models import CreditBalance
-from fluxori.console.account import name_of
 from fluxori.console.links import page, rows
 from fluxori.console.seen import SeenWhole
 from fluxori.kernel import clock

@@ -4,8 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from credits.admin.owners import name_of
 from credits.models import CreditEntry, CreditGrant, CreditHold, CreditTransaction, Feature, FeaturePrice
-from fluxori.console.account import Movement, name_of
+from fluxori.console.account import Movement
 from fluxori.identity.models import User
 
 _SENTENCES = {
@@ -66,10 +67,6 @@ def _why(found: CreditTransaction, feature: Feature | None) -> str:
     if feature is None or found.price is None:
         return f"spent on: {found.description}"
     return f"{found.quantity:,} \u00d7 {feature.name}, at {found.price.credits:,} credits a {feature.unit}"
-
-
-def _hold(found: CreditTransaction) -> CreditHold | None:
-    return CreditHold.objects.filter(balance=found.balance_id, pk=found.hold_id).first() if found.hold_id else None
 
 
 def _version(found: CreditTransaction) -> int | None:

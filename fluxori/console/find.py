@@ -12,11 +12,11 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
 
-from credits.admin.owners import people_like, uuid_of
+from credits.admin.owners import name_of, people_like, uuid_of
 from credits.admin.read_only import credits_said, instant_said
 from credits.models import CreditBalance, CreditGrant, CreditHold, CreditTransaction
+from fluxori.console.links import page
 from fluxori.identity import queries as organizations
 from fluxori.identity.models import Organization, User
 
@@ -56,7 +56,7 @@ def _by_id(request: HttpRequest, key: UUID) -> Iterator[Hit]:
             yield _hold(held)
     if _sees(request, CreditGrant):
         for given in CreditGrant.objects.filter(pk=key).select_related(*owners):
-            said = f"{credits_said(given.amount)} credits to {_name(given.balance)}"
+            said = f"{credits_said(given.amount)} credits to {name_of(given.balance)}"
             yield Hit(f"Grant, {given.source}", said, _page(given), "redeem", exact=True)
 
 
@@ -91,27 +91,23 @@ def _pools(member: User) -> Iterator[Hit]:
     for seat in organizations.organizations_of(member.pk)[:LIMIT]:
         if CreditBalance.objects.filter(pk=seat.organization_id).exists():
             said = f"Organization, where {member} is {seat.get_role_display().lower()}"
-            url = reverse("admin:credits_creditbalance_change", args=[seat.organization_id])
+            url = page("credits_creditbalance", seat.organization_id)
             yield Hit(str(seat.organization), said, url, "groups", exact=True)
 
 
 def _transaction(recorded: CreditTransaction) -> Hit:
     title = f"{recorded.get_type_display()} {recorded.amount:+,}"
-    said = f"{_name(recorded.balance)}, {instant_said(recorded.timestamp)}"
+    said = f"{name_of(recorded.balance)}, {instant_said(recorded.timestamp)}"
     return Hit(title, said, _page(recorded), "receipt_long", exact=True)
 
 
 def _hold(held: CreditHold) -> Hit:
-    said = f"{_name(held.balance)}, {instant_said(held.created_at)}"
+    said = f"{name_of(held.balance)}, {instant_said(held.created_at)}"
     return Hit(f"Hold of {credits_said(held.amount)}, {held.status}", said, _page(held), "lock_clock", exact=True)
 
 
-def _name(balance: CreditBalance) -> str:
-    return str(balance.user if balance.user_id else balance.organization)
-
-
 def _page(row: Model) -> str:
-    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])  # noqa: SLF001
+    return page(row._meta.label_lower.replace(".", "_"), row.pk)  # noqa: SLF001
 
 
 def _sees(request: HttpRequest, *models: type[Model]) -> bool:

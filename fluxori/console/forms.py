@@ -1,7 +1,8 @@
 """What staff fill in for an act, and how a refusal is said on it."""
 
-from typing import Any
-from uuid import UUID, uuid4
+from collections.abc import Mapping
+from typing import Any, Self
+from uuid import uuid4
 
 from django import forms
 from django.core.validators import MinValueValidator
@@ -77,6 +78,12 @@ class ActForm(RefusableForm):
         if cleaned.get("reason") == Reason.OTHER and not cleaned.get("note"):
             self.add_error("note", "Say what the other reason is.")
         return cleaned
+
+    @classmethod
+    def begun(cls, first: Mapping[str, Any], given: Mapping[str, str]) -> Self:
+        """Return the form as it is first shown: with ``first``, and over it what a link to it gives."""
+        told = {name: given[name] for name in cls.base_fields if name in given and name not in WHY}
+        return cls(initial={**first, **told})
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -230,10 +237,3 @@ class FindOwnerForm(forms.Form):
         max_length=254,
         widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True, "placeholder": "E-mail, organization name or id"}),
     )
-
-
-def uuid_or_none(text: str | None) -> UUID | None:
-    try:
-        return UUID(text or "")
-    except ValueError:
-        return None

@@ -1,21 +1,10 @@
-"""Where things are in the admin, and which acts a member of staff is offered."""
+"""Where things are in the admin."""
 
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.urls import reverse
-
-
-@dataclass(frozen=True, slots=True)
-class Button:
-    """A link that leads to the page of one act."""
-
-    words: str
-    url: str
-    icon: str
-    primary: bool = False
 
 
 def page(label: str, key: Any) -> str:
@@ -29,6 +18,6 @@ def rows(label: str, **only: Any) -> str:
 
 
 def act(name: str, balance_id: UUID, **on: Any) -> str:
-    """Return the address of an act on a balance, or on one of its rows: ``transaction``, ``grant`` or ``hold``."""
+    """Return the address of an act on a balance, or on one of its rows: a transaction, grant, hold or limit."""
     address = reverse("admin:console_act", args=[name, balance_id])
     return f"{address}?{urlencode(on)}" if on else address

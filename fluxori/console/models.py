@@ -144,7 +144,10 @@ class ActRequest(models.Model):
                 condition=~Q(status__in=["approved", "declined"]) | ~Q(decided_by=models.F("asked_by")),
             ),
         ]
-        indexes = [models.Index(name="console_request_pending", fields=["id"], condition=Q(status="pending"))]
+        indexes = [
+            models.Index(name="console_request_when", fields=["-asked_at", "-id"]),
+            models.Index(name="console_request_pending", fields=["id"], condition=Q(status="pending")),
+        ]
         triggers = [
             *never(pgtrigger.Delete, name="request"),
             only_changes(
@@ -238,6 +241,7 @@ class StaffAct(models.Model):
             ),
         ]
         indexes = [
+            models.Index(name="console_act_when", fields=["-created_at", "-id"]),
             models.Index(name="console_act_of_balance", fields=["balance", "-id"]),
             models.Index(name="console_act_by_actor", fields=["actor", "-id"]),
             models.Index(name="console_act_by_ticket", fields=["ticket"], condition=~Q(ticket="")),

@@ -1,4 +1,4 @@
-"""The pages of an account and of a transaction, in the place of the plain rows."""
+"""The pages of an account and of a transaction, in the place of the plain rows; and the acts that fit other rows."""
 
 from typing import Any
 
@@ -6,16 +6,15 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from credits import queries
-from credits.admin.ledger import CreditBalanceAdmin, CreditTransactionAdmin
-from credits.models import CreditBalance, CreditTransaction
-from fluxori.console.account import Movement, account
-from fluxori.console.acts import allowed
+from credits.admin.ledger import CreditBalanceAdmin, CreditGrantAdmin, CreditHoldAdmin, CreditTransactionAdmin
+from credits.models import CreditBalance, CreditGrant, CreditHold, CreditTransaction
+from fluxori.console.account import account
 from fluxori.console.allocation import RunAdmin
 from fluxori.console.explained import explained
-from fluxori.console.links import Button, act
-from fluxori.console.seen import SeenWhole
+from fluxori.console.seen import Button, OfferingActs, SeenWhole, offered
 from fluxori.kernel import clock
-from tiers.models import AllocationRun
+from tiers.admin.promises import SubscriptionAdmin
+from tiers.models import AllocationRun, Subscription
 
 
 class AccountAdmin(SeenWhole, CreditBalanceAdmin):
@@ -23,24 +22,16 @@ class AccountAdmin(SeenWhole, CreditBalanceAdmin):
 
     def facts(self, request: HttpRequest, row: CreditBalance) -> dict[str, Any]:
         told = account(row, at=clock.now())
-        return {**told, "buttons": self._buttons(request, row, told)}
-
-    def _buttons(self, request: HttpRequest, row: CreditBalance, told: dict[str, Any]) -> list[Button]:
-        may, suspended = allowed(request.user), told["now"].suspended_at is not None
-        subscribed = told["subscription"] is not None
-        wanted = [
-            ("add", "Add credits", "add", True),
-            ("adjust", "Adjust", "balance", True),
-            ("tier", "Change tier", "stairs", subscribed),
-            ("allocate", "Allocate the month", "event_repeat", subscribed),
-            ("suspend", "Suspend spending", "pause_circle", not suspended),
-            ("resume", "Resume spending", "play_circle", suspended),
-        ]
-        return [
-            Button(words, act(name, row.pk), icon, primary=name == "add")
-            for name, words, icon, fits in wanted
-            if fits and may.get(name)
-        ]
+        suspended = told["now"].suspended_at is not None
+        wanted = {
+            "add": ("Add credits", True),
+            "adjust": ("Adjust", True),
+            **acts_on_tier(told["subscription"]),
+            "limit": ("Set a limit", True),
+            "suspend": ("Suspend spending", not suspended),
+            "resume": ("Resume spending", suspended),
+        }
+        return {**told, "buttons": offered(request.user, row.pk, wanted, primary={"add", "resume"})}
 
 
 class ExplainedAdmin(SeenWhole, CreditTransactionAdmin):
@@ -48,19 +39,54 @@ class ExplainedAdmin(SeenWhole, CreditTransactionAdmin):
 
     def facts(self, request: HttpRequest, row: CreditTransaction) -> dict[str, Any]:
         told = explained(queries.get_transaction(transaction_id=row.pk))
-        return {**told, "buttons": self._buttons(request, told["movement"])}
-
-    def _buttons(self, request: HttpRequest, movement: Movement) -> list[Button]:
-        row, may = movement.row, allowed(request.user)
-        wanted = {"usage": ("refund", "Refund", "undo"), "purchase": ("reverse", "Reverse", "undo")}
-        if row.type not in wanted or not movement.left:
-            return []
-        name, words, icon = wanted[row.type]
-        return (
-            [Button(words, act(name, row.balance_id, transaction=row.pk), icon, primary=True)] if may.get(name) else []
-        )
+        left = told["movement"].left > 0
+        wanted = {
+            "refund": ("Refund", left and row.type == "usage"),
+            "reverse": ("Reverse", left and row.type == "purchase"),
+        }
+        return {
+            **told,
+            "buttons": offered(request.user, row.balance_id, wanted, primary=wanted, transaction=row.pk),
+        }
 
 
-for model, page in ((CreditBalance, AccountAdmin), (CreditTransaction, ExplainedAdmin), (AllocationRun, RunAdmin)):
+class GrantAdmin(OfferingActs, CreditGrantAdmin):
+    def buttons(self, request: HttpRequest, row: CreditGrant) -> list[Button]:
+        fits = row.remaining > 0 and (row.expires_at is None or row.expires_at > clock.now())
+        wanted = {"extend": ("Extend", fits and row.expires_at is not None), "void": ("Void", fits)}
+        return offered(request.user, row.balance_id, wanted, grant=row.pk)
+
+
+class HoldAdmin(OfferingActs, CreditHoldAdmin):
+    def buttons(self, request: HttpRequest, row: CreditHold) -> list[Button]:
+        fits = row.status == CreditHold.Status.OPEN and row.expires_at > clock.now()
+        return offered(request.user, row.balance_id, {"release": ("Release", fits)}, hold=row.pk)
+
+
+class PromiseAdmin(OfferingActs, SubscriptionAdmin):
+    def buttons(self, request: HttpRequest, row: Subscription) -> list[Button]:
+        return offered(request.user, row.pk, acts_on_tier(row))
+
+
+def acts_on_tier(subscription: Subscription | None) -> dict[str, tuple[str, bool]]:
+    """Return what may be done about a tier, and whether it fits as things are."""
+    there = subscription is not None
+    kept = f"Keep {subscription.tier}" if subscription else ""
+    return {
+        "tier": ("Change tier", there),
+        "keep-tier": (kept, subscription is not None and subscription.scheduled_tier_id is not None),
+        "allocate": ("Allocate the month", there),
+    }
+
+
+PAGES: list[tuple[Any, Any]] = [
+    (CreditBalance, AccountAdmin),
+    (CreditTransaction, ExplainedAdmin),
+    (CreditGrant, GrantAdmin),
+    (CreditHold, HoldAdmin),
+    (Subscription, PromiseAdmin),
+    (AllocationRun, RunAdmin),
+]
+for model, page in PAGES:
     admin.site.unregister(model)
     admin.site.register(model, page)

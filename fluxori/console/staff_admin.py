@@ -10,28 +10,61 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from unfold.decorators import display
 
-from credits.admin.dated import HistoryAdmin
-from credits.admin.owners import OwnedAdmin, people_like, uuid_of
-from credits.admin.read_only import ReadOnlyAdmin, credits_said, link, link_to
+from credits.admin.dated import HistoryAdmin, ReasonedForm
+from credits.admin.owners import OwnedAdmin
+from credits.admin.read_only import credits_said, instant, link, link_to
 from fluxori.console import forms, operations
 from fluxori.console.act_pages import ActPage, FindOwner, landing
 from fluxori.console.acts import ACTS
 from fluxori.console.models import ActRequest, ManualCreditCeiling, StaffAct
 from fluxori.kernel import clock
 from fluxori.kernel.errors import DomainError
+from fluxori.kernel.lists import DateRangeFilter
 
 APPROVE = "console.approve_requests"
 _COLOURS = {"pending": "warning", "approved": "success", "declined": "danger", "withdrawn": "default"}
 
 
+class ActFilter(admin.SimpleListFilter):
+    """One kind of act, by the name on its page."""
+
+    title = "act"
+    parameter_name = "act"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(act.code, act.title) for act in ACTS.values()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(act=self.value()) if self.value() else queryset
+
+
+class ApprovedFilter(admin.SimpleListFilter):
+    """Acts above a ceiling: few, and what an auditor asks for first."""
+
+    title = "approved by a second person"
+    parameter_name = "approved"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "Yes"), ("0", "No")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[StaffAct]) -> QuerySet[StaffAct]:
+        chosen = {"1": False, "0": True}.get(self.value() or "")
+        return queryset if chosen is None else queryset.filter(approver__isnull=chosen)
+
+
 @admin.register(StaffAct)
 class StaffActAdmin(OwnedAdmin):
-    list_display = ["created_at", "owner", "what", "reason", "ticket", "actor", "approver"]
-    list_display_links = ["created_at"]
-    list_filter = ["act", "reason"]
+    ordering = ("-created_at", "-pk")
+    list_display = ["when", "owner", "what", "reason", "ticket", "actor", "approver"]
+    list_display_links = ["when"]
+    when = instant("created_at", "when")
+    list_filter = [ActFilter, "reason", ApprovedFilter, ("created_at", DateRangeFilter)]
     list_select_related = ["balance__user", "balance__organization", "actor", "approver"]
+    saved = [("Credits added", "act=add"), ("Refunds", "act=refund"), ("Approved by a second person", "approved=1")]
+    owner_paths = ("balance_id", "actor_id")
     also_by = ["ticket", "request_id"]
-    search_help_text = "E-mail, organization, id, ticket or request id"
+    search_help_text = "Customer, staff, ticket or id"
+    exported = {**OwnedAdmin.exported, "actor": lambda row: row.actor, "approver": lambda row: row.approver}
     fields = [
         "said",
         "owner",
@@ -78,31 +111,29 @@ class StaffActAdmin(OwnedAdmin):
 
 
 @admin.register(ActRequest)
-class ActRequestAdmin(ReadOnlyAdmin):
-    list_display = ["asked_at", "whom", "what", "gives", "reason", "asked_by", "state", "decided_by"]
-    list_display_links = ["asked_at"]
-    list_filter = ["status", "act"]
+class ActRequestAdmin(OwnedAdmin):
+    ordering = ("-asked_at", "-pk")
+    list_display = ["when", "owner", "what", "gives", "reason", "asked_by", "state", "decided_by"]
+    list_display_links = ["when"]
+    when = instant("asked_at", "asked")
+    list_filter = ["status", ActFilter, "reason", ("asked_at", DateRangeFilter)]
     list_select_related = ["user", "organization", "asked_by", "decided_by"]
-    search_fields = ["pk"]
-    search_help_text = "E-mail, organization, id or ticket"
-
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet[ActRequest], search_term: str) -> Any:
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        key = uuid_of(term)
-        if key is not None:
-            return queryset.filter(pk=key) | queryset.filter(user=key) | queryset.filter(organization=key), False
-        people = [whom.pk for whom in people_like(term)]
-        owned = queryset.filter(user__in=people) | queryset.filter(organization__in=people)
-        return owned | queryset.filter(ticket=term), False
+    saved = [("Waiting", "status__exact=pending"), ("Declined", "status__exact=declined")]
+    owner_paths = ("user_id", "organization_id", "asked_by_id")
+    also_by = ["ticket"]
+    search_help_text = "Customer, staff, ticket or id"
+    exported = {
+        "owner": lambda row: row.whom,
+        "asked_by": lambda row: row.asked_by,
+        "decided_by": lambda row: row.decided_by,
+    }
 
     @display(description="status", label=_COLOURS)  # type: ignore[untyped-decorator]
     def state(self, row: ActRequest) -> tuple[str, str]:
         return row.status, row.get_status_display()
 
-    @admin.display(description="account")
-    def whom(self, row: ActRequest) -> str:
+    @admin.display(description="owner")
+    def owner(self, row: ActRequest) -> str:
         return link("credits.creditbalance", row.owner_id, str(row.whom))
 
     @admin.display(description="credits")
@@ -196,9 +227,28 @@ def _asked_said(row: ActRequest) -> list[tuple[str, Any]]:
 
 @admin.register(ManualCreditCeiling)
 class ManualCreditCeilingAdmin(HistoryAdmin):
-    list_display = ["group", "per_act", "per_day"]
+    form = ReasonedForm
+    change_form_template = "admin/console/affected.html"
+    list_display = ["group", "an_act", "a_day"]
     list_select_related = ["group"]
-    fields = ["group", "per_act", "per_day"]
+    fields = ["group", ("per_act", "per_day"), "change_reason"]
+
+    def affected(self, request: HttpRequest, obj: ManualCreditCeiling | None) -> list[str]:
+        if obj is None:
+            return []
+        people = obj.group.user_set.filter(is_active=True).count()
+        return [
+            f"{people:,} of staff {'is' if people == 1 else 'are'} in this group. It counts from the next act on;"
+            " requests that wait stay as they are."
+        ]
+
+    @admin.display(description="credits in one act")
+    def an_act(self, row: ManualCreditCeiling) -> str:
+        return credits_said(row.per_act)
+
+    @admin.display(description="credits in one day")
+    def a_day(self, row: ManualCreditCeiling) -> str:
+        return credits_said(row.per_day)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ManualCreditCeiling | None = None) -> Any:
         return ["group"] if obj else []

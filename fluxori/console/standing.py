@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Count, Min
 
+from credits.admin.owners import name_of
 from credits.models import CreditBalance
 from fluxori.console.links import page
 from fluxori.console.models import Standing
@@ -96,7 +97,7 @@ def latest() -> Shown | None:
         none=taken.tiers["none"],
         running_out=[
             RunningOut(
-                str(balance.user if balance.user_id else balance.organization),
+                name_of(balance),
                 page("credits_creditbalance", key),
                 row["available"],
                 row["a_day"],

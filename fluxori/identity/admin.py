@@ -9,15 +9,17 @@ from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
-from unfold.paginator import InfinitePaginator
 
+from fluxori.identity import queries
 from fluxori.identity.errors import LastOwnerError
 from fluxori.identity.models import Membership, Organization, User
+from fluxori.kernel.lists import ListAdmin
+from fluxori.kernel.spelling import instant_shown
 
 # Groups come back below in the site's own dress; what is kept of tokens is of no use to people.
 admin.site.unregister(Group)
@@ -25,21 +27,37 @@ for _name in ("OutstandingToken", "BlacklistedToken"):
     admin.site.unregister(apps.get_model("token_blacklist", _name))
 
 
-class FoundById(ModelAdmin):  # type: ignore[misc] # django-unfold has no types
-    """Rows that are also found by their id, in lists that are never counted."""
+_ENOUGH = 100
 
-    paginator = InfinitePaginator
-    show_full_result_count = False
-    list_per_page = 50
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
+class PeopleAdmin(ListAdmin):
+    """People and organizations, found by how their names begin, by external id or id: each by an index."""
+
+    search_fields: Any = ("pk",)
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:  # noqa: ARG002
+        term = search_term.strip()
+        if not term:
+            return queryset, False
         try:
-            return queryset.filter(pk=UUID(search_term.strip())), False
+            return queryset.filter(self.of([UUID(term)])), False
         except ValueError:
-            return super().get_search_results(request, queryset, search_term)
+            return queryset.filter(self.of([row.pk for row in self.like(term)])), False
+
+    def like(self, term: str) -> list[Any]:
+        """Return the people and organizations that ``term`` names."""
+        return [*queries.users_like(term, limit=_ENOUGH), *queries.organizations_like(term, limit=_ENOUGH)]
+
+    def of(self, keys: list[UUID]) -> Q:
+        """Return which rows belong to those with these ids."""
+        return Q(pk__in=keys)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return False
+
+    @admin.display(description="since")
+    def since(self, row: Any) -> str:
+        return instant_shown(row.created_at)
 
 
 class NewUserForm(UserCreationForm):  # type: ignore[misc]
@@ -62,13 +80,14 @@ class SeatsInline(TabularInline):  # type: ignore[misc]
 
 
 @admin.register(User)
-class UserAdmin(BaseUserAdmin, FoundById):  # type: ignore[type-arg]
+class UserAdmin(BaseUserAdmin, PeopleAdmin):  # type: ignore[type-arg]
     add_form = NewUserForm
     form = UserChangeForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("email", "role", "external_id", "is_active", "is_staff", "created_at")
+    list_display = ("email", "role", "external_id", "is_active", "is_staff", "since")
     list_filter = ("role", "is_active", "is_staff")
-    search_fields = ("email", "external_id")
+    saved = (("Staff", "is_staff__exact=1"), ("Deactivated", "is_active__exact=0"))
+    search_fields = ("pk",)
     search_help_text = "E-mail, external id or id"
     ordering = ("-id",)
     readonly_fields = ("id", "created_at", "last_login")
@@ -133,9 +152,8 @@ class MembersInline(TabularInline):  # type: ignore[misc]
 
 
 @admin.register(Organization)
-class OrganizationAdmin(FoundById):
-    list_display = ("name", "external_id", "created_at")
-    search_fields = ("name", "external_id")
+class OrganizationAdmin(PeopleAdmin):
+    list_display = ("name", "external_id", "since")
     search_help_text = "Name, external id or id"
     ordering = ("-id",)
     fields = ("id", "name", "external_id", "created_at")
@@ -144,14 +162,18 @@ class OrganizationAdmin(FoundById):
 
 
 @admin.register(Membership)
-class MembershipAdmin(FoundById):
+class MembershipAdmin(PeopleAdmin):
     """Every seat, to be searched; given and taken on the organization's page."""
 
-    list_display = ("organization", "user", "role", "created_at")
+    list_display = ("organization", "user", "role", "since")
     list_filter = ("role",)
     list_select_related = ("organization", "user")
-    search_fields = ("organization__name", "user__email")
+    search_help_text = "E-mail, organization or id"
     ordering = ("-id",)
+    exported: ClassVar[Any] = {"organization": lambda row: row.organization, "user": lambda row: row.user}
+
+    def of(self, keys: list[UUID]) -> Q:
+        return Q(pk__in=keys) | Q(organization__in=keys) | Q(user__in=keys)
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
         return False

@@ -14,6 +14,7 @@ LEDGER = [
     "creditpin",
     "creditrequest",
     "spendinglimit",
+    "refusedattempt",
     "feature",
     "featureprice",
 ]
@@ -132,8 +133,8 @@ def seed(apps, schema_editor):
 class Migration(migrations.Migration):
     dependencies = [
         ("console", "0001_initial"),
-        ("credits", "0005_usage"),
-        ("identity", "0001_initial"),
+        ("credits", "0006_desk"),
+        ("identity", "0002_words_of_names"),
         ("tiers", "0003_rollover_and_changes"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),

@@ -11,10 +11,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.test import Client
 from django.urls import reverse
 
-from credits.admin.lists import ListAdmin
 from credits.models import CreditBalance, CreditTransaction
 from fluxori.identity.models import User
 from fluxori.kernel.commands import REFUSED
+from fluxori.kernel.lists import ListAdmin
 
 ROUNDS = 3
 

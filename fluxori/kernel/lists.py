@@ -1,16 +1,16 @@
 """Lists of any size: never counted, read on from where a page ended, narrowed by date, and taken along as CSV."""
 
 import csv
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import structlog
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Field, Model, Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.dateparse import parse_date
@@ -55,7 +55,8 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]
         self.newest = self.get_query_string(remove=[AFTER]) if self.after else None
         self.result_count = len(self.result_list)
         self.full_result_count = self.result_count  # what is not counted is not told
-        self.show_admin_actions = self.can_show_all = self.multi_page = False
+        self.show_admin_actions = bool(rows)
+        self.can_show_all = self.multi_page = False
 
     def _last_seen(self) -> Model | None:
         if self.after is None:
@@ -114,6 +115,7 @@ class ListAdmin(ModelAdmin):  # type: ignore[misc]
 
     It is never counted and only ordered as the admin says, for which there is an index: anything else would read
     millions of rows to show fifty. ``saved`` are filters that staff come for often: (words, query string) each.
+    ``exported`` are the columns that a file of the list has after those of the table: names in the place of ids.
     """
 
     sortable_by: Any = ()
@@ -124,6 +126,7 @@ class ListAdmin(ModelAdmin):  # type: ignore[misc]
     list_before_template = "admin/console/list_before.html"
     paginator = Uncounted
     saved: Sequence[tuple[str, str]] = ()
+    exported: Mapping[str, Callable[[Any], Any]] = {}
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
         return KeysetChangeList
@@ -152,7 +155,7 @@ class ListAdmin(ModelAdmin):  # type: ignore[misc]
         name = self.opts.model_name
         logger.info("exported", list=name, actor=str(request.user.pk), filters=sorted(request.GET))
         return StreamingHttpResponse(
-            csv_of(chosen),
+            csv_of(chosen, self.exported),
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{name}.csv"', "X-Accel-Buffering": "no"},
         )
@@ -168,30 +171,20 @@ class _Line:
         return text
 
 
-def csv_of(queryset: QuerySet[Any]) -> Iterator[str]:
-    """Yield the rows as lines of CSV, the names of the columns first: every column, and whose balance it is."""
-    fields = [field for field in queryset.model._meta.concrete_fields if field.name != "password"]  # noqa: SLF001
-    owned = any(field.name == "balance" and field.is_relation for field in fields)
+def csv_of(queryset: QuerySet[Any], exported: Mapping[str, Callable[[Any], Any]]) -> Iterator[str]:
+    """Yield the rows as lines of CSV, the names of the columns first: every column of the table, then ``exported``."""
+    fields = [field.attname for field in queryset.model._meta.concrete_fields if field.name != "password"]  # noqa: SLF001
     lines = csv.writer(_Line())
-    yield lines.writerow([field.attname for field in fields] + (["owner"] if owned else []))
+    yield lines.writerow([*fields, *exported])
     last: Model | None = None
     while True:
         rows = list(beyond(queryset, last)[:_CHUNK])
         for row in rows:
-            cells = [cell(_value(row, field)) for field in fields]
-            yield lines.writerow(cells + ([cell(_owner(row))] if owned else []))
+            own = (getattr(row, name) for name in fields)
+            yield lines.writerow([cell(value) for value in (*own, *(told(row) for told in exported.values()))])
         if len(rows) < _CHUNK:
             return
         last = rows[-1]
-
-
-def _value(row: Model, field: "Field[Any, Any]") -> Any:
-    return getattr(row, field.attname)
-
-
-def _owner(row: Any) -> str:
-    balance = row.balance
-    return str(balance.user if balance.user_id else balance.organization)
 
 
 def cell(value: Any) -> Any:
@@ -208,6 +201,8 @@ def cell(value: Any) -> Any:
         return value.astimezone(UTC).isoformat()
     if isinstance(value, bytes | memoryview):
         return bytes(value).hex()
-    if isinstance(value, bool | int | float | UUID) or not isinstance(value, str):
-        return value if not isinstance(value, list | dict) else cell(str(value))
-    return f"'{value}" if value.startswith(_FORMULA) else value
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)  # begins with a bracket, and is no formula
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA) else value
+    return value

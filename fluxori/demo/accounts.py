@@ -5,6 +5,7 @@ import hmac
 import secrets
 from dataclasses import dataclass
 
+from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import connection
 
@@ -37,6 +38,8 @@ class People:
     member: Account
     viewer: Account
     service: Account
+    support: Account
+    lead: Account
     organization: Organization
 
 
@@ -68,11 +71,15 @@ def people(mark: DemoMark) -> People:
         member=_account(mark, "member"),
         viewer=_account(mark, "viewer"),
         service=_account(mark, "service", role=User.Role.SERVICE),
+        support=_account(mark, "support", is_staff=True),
+        lead=_account(mark, "lead", is_staff=True),
         organization=organization,
     )
     for role in (Membership.Role.OWNER, Membership.Role.MEMBER, Membership.Role.VIEWER):
         person: Account = getattr(found, role.value)
         Membership.objects.get_or_create(organization=organization, user=person.user, defaults={"role": role})
+    for person, group in ((found.support, "support"), (found.lead, "support lead")):
+        person.user.groups.add(Group.objects.get(name=group))
     return found
 
 

@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from credits import operations as ledger
+from fluxori.console import operations as desk
+from fluxori.console.acts import ACTS, Order
 from fluxori.demo.accounts import DOMAIN, People
 from fluxori.identity.models import User
 from tiers import operations as tiers
@@ -51,6 +53,7 @@ def seed(people: People, *, until: datetime) -> Iterator[None]:
                     _spend(owner, chance.choice(members), moment, chance)
         yield
     _neighbours(people, until=until, chance=chance)
+    _desk(people, until)
     # What somebody is at work on while others look.
     _report(organization, people.owner.user, until, chance, done=False)
 
@@ -73,6 +76,19 @@ def _neighbours(people: People, *, until: datetime, chance: random.Random) -> No
             )
         for day in range(1, pace):
             _spend(user, user, begun + timedelta(days=24 * day / pace), chance)
+
+
+def _desk(people: People, until: datetime) -> None:
+    """Let support give somebody credits, and ask for more than it may give."""
+
+    def order(name: str, amount: int, **why: str) -> Order:
+        whom = User.objects.get(email=f"{name}@{DOMAIN}")
+        asked = {"amount": amount, "type": "promotion", "description": "", "expires_at": None, "unit_price": None}
+        key = f"demo-{name}"
+        return Order(ACTS["add"], whom, asked, people.support.user, until - timedelta(hours=2), key=key, **why)
+
+    desk.perform(order("zanele", 50, reason="goodwill", note="Waited two days for an answer", ticket="SUP-4702"))
+    desk.request_act(order("pieter", 900, reason="outage", note="Three reports came out empty", ticket="SUP-4711"))
 
 
 def _allocate(at: datetime) -> None:

@@ -80,14 +80,14 @@ class SeatsInline(TabularInline):  # type: ignore[misc]
 
 
 @admin.register(User)
-class UserAdmin(BaseUserAdmin, PeopleAdmin):  # type: ignore[type-arg]
+class UserAdmin(BaseUserAdmin, PeopleAdmin):  # type: ignore[type-arg,misc]
     add_form = NewUserForm
     form = UserChangeForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("email", "role", "external_id", "is_active", "is_staff", "since")
     list_filter = ("role", "is_active", "is_staff")
-    saved = (("Staff", "is_staff__exact=1"), ("Deactivated", "is_active__exact=0"))
-    search_fields = ("pk",)
+    saved: Any = (("Staff", "is_staff__exact=1"), ("Deactivated", "is_active__exact=0"))
+    search_fields: Any = ("pk",)
     search_help_text = "E-mail, external id or id"
     ordering = ("-id",)
     readonly_fields = ("id", "created_at", "last_login")
@@ -170,7 +170,7 @@ class MembershipAdmin(PeopleAdmin):
     list_select_related = ("organization", "user")
     search_help_text = "E-mail, organization or id"
     ordering = ("-id",)
-    exported: ClassVar[Any] = {"organization": lambda row: row.organization, "user": lambda row: row.user}
+    exported: Any = {"organization": lambda row: row.organization, "user": lambda row: row.user}
 
     def of(self, keys: list[UUID]) -> Q:
         return Q(pk__in=keys) | Q(organization__in=keys) | Q(user__in=keys)

@@ -15,6 +15,7 @@ from tests.credits.admin.staff import counted, staff_client, superuser_client, w
 from tests.factories.credits import deduct, funded, somebody
 from tests.factories.tiers import subscribed
 from tests.times import DAY, HOUR, MINUTE
+from tiers import operations as tiers
 
 pytestmark = pytest.mark.django_db
 
@@ -80,7 +81,7 @@ class TestTheAccountPage:
             "Explorer",
             "Next allocation",
             "Purchase</a> at R0.11 a credit",
-            "200 a month",
+            "of 200<small>a month",
             "Who belongs to it",
             "refund #4",
             "usage #3",
@@ -126,6 +127,55 @@ class TestTheAccountPage:
         assert act("release", balance, hold=held.pk) in page
         assert act("add", balance) not in page
         assert "/void/" not in page
+
+    def test_offers_to_change_and_remove_a_limit_on_its_row(self):
+        balance = lived(clock.now())
+        [limit] = balance.limits.all()
+        client = staff_client("credits.view_creditbalance", "console.limit_spending")
+
+        page = words(account(balance, client))
+
+        change = act("limit", balance, amount=200, period="month", member="")
+        assert act("unlimit", balance, limit=limit.pk) in page
+        assert change in page
+        assert client.get(change).context["form"]["amount"].value() == "200"
+
+    def test_offers_to_keep_the_tier_where_a_change_is_scheduled(self):
+        balance = subscribed(tier="growth")
+        client = staff_client("credits.view_creditbalance", "tiers.view_subscription", "console.change_tier")
+        assert act("keep-tier", balance) not in words(account(balance, client))
+
+        tiers.update_subscription_tier(owner=balance.owner, tier="explorer", effective="nextPeriod")
+
+        subscription = reverse("admin:tiers_subscription_change", args=[balance.pk])
+        for page in (account(balance, client), client.get(subscription)):
+            assert act("keep-tier", balance) in words(page)
+            assert "Keep Growth" in words(page)
+
+    def test_offers_to_resume_where_spending_is_suspended(self):
+        balance = funded()
+        client = staff_client("credits.view_creditbalance", "console.suspend_spending")
+        operations.suspend_spending(owner=balance.owner, reason="Looked odd")
+
+        page = words(account(balance, client))
+
+        assert act("resume", balance) in page
+        assert act("suspend", balance) not in page
+
+    def test_leads_to_all_that_was_refused(self):
+        balance = lived(clock.now())
+        RefusedAttempt.objects.create(
+            balance=funded(), hour=clock.now(), code="spending_suspended", count=1, last_at=clock.now()
+        )
+        client = superuser_client()
+        listed = reverse("admin:credits_refusedattempt_changelist") + f"?balance={balance.pk}"
+        assert f'href="{listed}"' in words(account(balance, client))
+
+        page = client.get(listed)
+
+        assert [row.balance_id for row in page.context["cl"].result_list] == [balance.pk]
+        assert "Not enough credits" in words(page)
+        assert "40 required, 12 available" in words(page)
 
     def test_offers_no_refund_of_what_was_given_back(self):
         balance = funded()
@@ -246,3 +296,36 @@ class TestAnExplainedTransaction:
 
         with django_assert_max_num_queries(18):
             explained(paid, client)
+
+
+class TestTheRowsOfAnAccount:
+    def test_offer_the_acts_that_fit_them(self):
+        balance = funded(grants=[(100, None), (20, 5000 * DAY)])
+        lasting, fleeting = balance.grants.order_by("pk")
+        held = operations.place_hold(owner=balance.owner, amount=5, description="A report")
+        may = ["console.extend_grant", "console.void_grant", "console.release_hold"]
+        client = staff_client("credits.view_creditgrant", "credits.view_credithold", *may)
+
+        def page(model, row):
+            return words(client.get(reverse(f"admin:credits_{model}_change", args=[row.pk])))
+
+        assert act("extend", balance, grant=fleeting.pk) in page("creditgrant", fleeting)
+        assert act("extend", balance, grant=lasting.pk) not in page("creditgrant", lasting)
+        assert act("void", balance, grant=lasting.pk) in page("creditgrant", lasting)
+        assert act("release", balance, hold=held.pk) in page("credithold", held)
+        operations.release_hold(hold_id=held.pk)
+        assert act("release", balance, hold=held.pk) not in page("credithold", held)
+
+    def test_offer_nothing_to_those_who_may_only_look(self):
+        balance = funded()
+        client = staff_client("credits.view_creditgrant")
+
+        page = words(client.get(reverse("admin:credits_creditgrant_change", args=[balance.grants.get().pk])))
+
+        assert "/staffact/do/" not in page
+
+
+class TestTheShortCutToASite:
+    @pytest.mark.parametrize("rest", ["1/nonsense/", "x/1/", "1/0/extra/"])
+    def test_leads_nowhere_whatever_it_is_asked(self, rest):
+        assert superuser_client().get(f"/admin/r/{rest}").status_code == 404

@@ -1,5 +1,8 @@
 """Above the ceiling an act becomes a request: a second person approves or declines it, and never one's own."""
 
+import csv
+import io
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -320,6 +323,51 @@ class TestTheRecords:
         for term in ("SUP-9", balance.user.email):
             found = client.get(page, {"q": term}).context["cl"].result_list
             assert [row.balance_id for row in found] == [balance.pk]
+
+    def test_of_acts_are_found_by_who_did_them(self, balance, lead):
+        operations.perform(order("adjust", balance.user, lead, amount=5))
+        operations.perform(order("add", funded().user, in_role("finance"), amount=6))
+        client, page = client_of(lead), reverse("admin:console_staffact_changelist")
+
+        for query in ({"q": lead.email}, {"act": "adjust"}, {"created_at_from": "2025-03-03", "q": lead.email}):
+            found = client.get(page, query).context["cl"].result_list
+            assert [row.actor for row in found] == [lead], query
+        assert not client.get(page, {"created_at_to": "2025-03-02"}).context["cl"].result_list
+
+    def test_of_approved_acts_are_found_by_that(self, balance, support, lead):
+        operations.perform(order("adjust", funded().user, lead, amount=5))
+        operations.approve(request_id=ask(balance, support).pk, approver=lead, note="", at=NOON)
+        client, page = client_of(lead), reverse("admin:console_staffact_changelist")
+
+        for chosen, approvers in (("1", [lead]), ("0", [None])):
+            found = client.get(page, {"approved": chosen}).context["cl"].result_list
+            assert [row.approver for row in found] == approvers
+
+    def test_of_acts_go_along_as_csv_with_names(self, balance, lead):
+        operations.perform(replace(order("adjust", balance.user, lead, amount=5), ticket="SUP-9"))
+
+        answer = client_of(lead).get(reverse("admin:console_staffact_export"), {"q": "SUP-9"})
+
+        [row] = csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode()))
+        assert (row["owner"], row["actor"], row["approver"]) == (balance.user.email, lead.email, "")
+        assert (row["act"], row["ticket"], json.loads(row["arguments"])) == ("adjust", "SUP-9", {"amount": 5})
+
+    def test_of_requests_are_found_by_who_asked_and_whom_they_are_for(self, balance, support, lead):
+        asked = ask(balance, support)
+        ask(funded(), in_role("support"))
+        client, page = client_of(lead), reverse("admin:console_actrequest_changelist")
+
+        for term in (support.email, balance.user.email, str(asked.pk)):
+            found = client.get(page, {"q": term}).context["cl"].result_list
+            assert [row.pk for row in found] == [asked.pk], term
+
+    def test_of_requests_go_along_as_csv_with_names(self, balance, support, lead):
+        ask(balance, support)
+
+        answer = client_of(lead).get(reverse("admin:console_actrequest_export"))
+
+        [row] = csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode()))
+        assert (row["owner"], row["asked_by"], row["decided_by"]) == (balance.user.email, support.email, "")
 
     def test_are_listed_with_as_many_questions_for_many_as_for_one(
         self, balance, lead, support, django_assert_max_num_queries

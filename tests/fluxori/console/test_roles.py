@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import get_resolver, reverse
 
 from credits import operations as ledger
-from credits.models import CreditBalance, CreditHold, CreditTransaction
+from credits.models import CreditBalance, CreditHold, CreditTransaction, RefusedAttempt
 from fluxori.console import operations
 from fluxori.console.acts import ACTS
 from fluxori.console.models import ActRequest, ManualCreditCeiling, StaffAct
@@ -44,6 +44,7 @@ SEES = {
             "credithold",
             "creditpin",
             "creditrequest",
+            "refusedattempt",
             "feature",
             "featureprice",
         ],
@@ -119,6 +120,7 @@ def desk(db):
     tiers.initialize_balance(owner=owner, tier="explorer", at=now - timedelta(days=40))
     balance = CreditBalance.objects.get(pk=owner.pk)
     deduct(balance, 30, idempotency_key="once", at=now)
+    RefusedAttempt.objects.create(balance=balance, hour=now, code="insufficient_credits", count=1, last_at=now)
     hold(balance, 10, at=now, expires_in=HOUR)
     tiers.add_monthly_allocation(owner=owner)
     tiers.start_run(at=now, started_at=now, started_by="a test")
@@ -308,8 +310,19 @@ class TestTheGroups:
         client, row = client_of(in_role("finance")), ManualCreditCeiling.objects.get(group__name="support")
 
         page = reverse("admin:console_manualcreditceiling_change", args=[row.pk])
-        client.post(page, {"per_act": "600", "per_day": "2000"})
+        client.post(page, {"per_act": "600", "per_day": "2000", "change_reason": "More outages"})
 
         row.refresh_from_db()
         assert row.per_act == 600
-        assert row.history.latest().history_user is not None
+        latest = row.history.latest()
+        assert latest.history_user is not None
+        assert latest.history_change_reason == "More outages"
+
+    def test_change_no_ceiling_without_a_reason(self, db):
+        client, row = client_of(in_role("finance")), ManualCreditCeiling.objects.get(group__name="support")
+
+        page = reverse("admin:console_manualcreditceiling_change", args=[row.pk])
+        answer = client.post(page, {"per_act": "600", "per_day": "2000", "change_reason": ""})
+
+        row.refresh_from_db()
+        assert (answer.status_code, row.per_act) == (200, 500)

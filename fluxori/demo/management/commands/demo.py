@@ -91,7 +91,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _facts(people: People, url: str) -> dict[str, Any]:
-    names = ("admin", "user", "owner", "member", "viewer", "service")
+    names = ("admin", "user", "owner", "member", "viewer", "service", "support", "lead")
     return {
         "url": url,
         **{name: getattr(people, name).as_json() for name in names},
@@ -110,6 +110,8 @@ def _where(people: People, url: str) -> str:
             ("member", people.member, "spends from the pool"),
             ("viewer", people.viewer, "sees the pool, cannot spend"),
             ("service", people.service, "a feature's back end"),
+            ("support", people.support, "works at the console: gives up to 500 credits at once"),
+            ("lead", people.lead, "leads support: approves what is above that"),
         )
     )
     return f"""

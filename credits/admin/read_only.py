@@ -1,6 +1,6 @@
 """What every page over the ledger shares: it shows, and changes nothing, whoever looks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,7 +9,7 @@ from django.core.paginator import Paginator
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 
 from fluxori.kernel.lists import ListAdmin
 from fluxori.kernel.spelling import NOTHING, credits_said, id_shown, instant_said, instant_shown
@@ -70,6 +70,12 @@ def identifier(field: str = "id", description: str = "") -> Callable[[Any, Any],
         return id_shown(key) if key not in (None, "") else NOTHING
 
     return shown
+
+
+def lines(told: Iterable[tuple[str, str]]) -> str:
+    """Return facts one below the other, each with its name."""
+    said = format_html_join("", "<div>{} {}</div>", ((name.replace("_", " "), value) for name, value in told))
+    return said or NOTHING
 
 
 def link_to(row: Model | None) -> str:

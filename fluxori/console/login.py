@@ -33,6 +33,11 @@ RETURNING failures
 class LoginForm(AuthenticationForm):  # type: ignore[misc]
     """Logs in, unless it failed too often of late. What it says does not tell whether there is such an account."""
 
+    error_messages = {
+        **AuthenticationForm.error_messages,
+        "invalid_login": "No member of staff has this e-mail and this password.",
+    }
+
     def clean(self) -> Any:
         address = address_of(self.request)
         account = hashed("account", self.cleaned_data.get("username", "").lower(), address)

@@ -12,7 +12,7 @@ from unfold.decorators import display
 
 from credits.admin.dated import HistoryAdmin, ReasonedForm
 from credits.admin.owners import OwnedAdmin
-from credits.admin.read_only import credits_said, instant, link, link_to
+from credits.admin.read_only import credits_said, identifier, instant, lines, link, link_to
 from fluxori.console import forms, operations
 from fluxori.console.act_pages import ActPage, FindOwner, landing
 from fluxori.console.acts import ACTS
@@ -68,18 +68,20 @@ class StaffActAdmin(OwnedAdmin):
     fields = [
         "said",
         "owner",
-        ("created_at", "actor", "approver"),
+        "when",
+        ("actor", "approver"),
         ("reason", "ticket"),
         "note",
+        "asked",
+        "changed",
         "about",
         "moved_by",
-        "before",
-        "after",
-        "arguments",
         ("credits", "authority"),
         "on_request",
-        ("id", "request_id", "idempotency_key"),
+        "copied",
+        ("request_id", "idempotency_key"),
     ]
+    copied = identifier()
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
@@ -89,6 +91,15 @@ class StaffActAdmin(OwnedAdmin):
             path("do/<slug:act>/<uuid:balance_id>/", act, name="console_act"),
             *super().get_urls(),
         ]
+
+    @admin.display(description="asked for")
+    def asked(self, row: StaffAct) -> str:
+        return lines((name, _spelled(value)) for name, value in row.arguments.items() if value not in (None, "", []))
+
+    @admin.display(description="changed")
+    def changed(self, row: StaffAct) -> str:
+        moved = ((name, row.before.get(name), after) for name, after in row.after.items())
+        return lines((name, f"{_spelled(old)} → {_spelled(new)}") for name, old, new in moved if old != new)
 
     @admin.display(description="done")
     def what(self, row: StaffAct) -> str:
@@ -204,12 +215,24 @@ class ActRequestAdmin(OwnedAdmin):
             "pending": pending,
             "may_decide": may_decide,
             "preview": preview,
+            "facts": [fact for fact in preview.facts if fact[0] not in dict(_asked_said(row))] if preview else [],
             "refusal": refusal,
             "done": StaffAct.objects.filter(on_request=row).first(),
             "back": reverse("admin:console_actrequest_changelist"),
             "account": link("credits.creditbalance", row.owner_id, str(row.whom)),
         }
         return TemplateResponse(request, "admin/console/request.html", context)
+
+
+def _spelled(value: Any) -> str:
+    """Return what an act kept as JSON, for people."""
+    if value in (None, "", []):
+        return "none"
+    if isinstance(value, list):
+        return "; ".join(map(_spelled, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_spelled(told)}" for name, told in value.items())
+    return credits_said(value) if isinstance(value, int) else str(value)
 
 
 def _asked_said(row: ActRequest) -> list[tuple[str, Any]]:
@@ -231,15 +254,15 @@ class ManualCreditCeilingAdmin(HistoryAdmin):
     change_form_template = "admin/console/affected.html"
     list_display = ["group", "an_act", "a_day"]
     list_select_related = ["group"]
-    fields = ["group", ("per_act", "per_day"), "change_reason"]
+    fields = ["group", "per_act", "per_day", "change_reason"]
 
     def affected(self, request: HttpRequest, obj: ManualCreditCeiling | None) -> list[str]:
         if obj is None:
             return []
         people = obj.group.user_set.filter(is_active=True).count()
         return [
-            f"{people:,} of staff {'is' if people == 1 else 'are'} in this group. It counts from the next act on;"
-            " requests that wait stay as they are."
+            "1 member of staff is in this group." if people == 1 else f"{people:,} members of staff are in this group.",
+            "It counts from their next act on, and for what they approve from then on.",
         ]
 
     @admin.display(description="credits in one act")

@@ -81,7 +81,7 @@ def _neighbours(people: People, *, until: datetime, chance: random.Random) -> No
 def _desk(people: People, until: datetime) -> None:
     """Let support give somebody credits, and ask for more than it may give."""
 
-    def order(name: str, amount: int, **why: str) -> Order:
+    def order(name: str, amount: int, **why: Any) -> Order:
         whom = User.objects.get(email=f"{name}@{DOMAIN}")
         asked = {"amount": amount, "type": "promotion", "description": "", "expires_at": None, "unit_price": None}
         key = f"demo-{name}"

@@ -33,7 +33,7 @@ _ENOUGH = 100
 class PeopleAdmin(ListAdmin):
     """People and organizations, found by how their names begin, by external id or id: each by an index."""
 
-    search_fields: Any = ("pk",)
+    search_fields: ClassVar[Any] = ("pk",)
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:  # noqa: ARG002
         term = search_term.strip()
@@ -87,7 +87,7 @@ class UserAdmin(BaseUserAdmin, PeopleAdmin):  # type: ignore[type-arg,misc]
     list_display = ("email", "role", "external_id", "is_active", "is_staff", "since")
     list_filter = ("role", "is_active", "is_staff")
     saved: Any = (("Staff", "is_staff__exact=1"), ("Deactivated", "is_active__exact=0"))
-    search_fields: Any = ("pk",)
+    search_fields = ("pk",)
     search_help_text = "E-mail, external id or id"
     ordering = ("-id",)
     readonly_fields = ("id", "created_at", "last_login")

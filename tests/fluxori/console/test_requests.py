@@ -43,6 +43,10 @@ def add(balance, staff, amount, at=NOON):
     return operations.perform(replace(order("add", balance.user, staff, amount=amount), at=at))
 
 
+def rows_of(answer: Any) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
+
+
 def ask(balance, staff, amount=900) -> ActRequest:
     return operations.request_act(order("add", balance.user, staff, amount=amount)).row
 
@@ -348,7 +352,7 @@ class TestTheRecords:
 
         answer = client_of(lead).get(reverse("admin:console_staffact_export"), {"q": "SUP-9"})
 
-        [row] = csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode()))
+        [row] = rows_of(answer)
         assert (row["owner"], row["actor"], row["approver"]) == (balance.user.email, lead.email, "")
         assert (row["act"], row["ticket"], json.loads(row["arguments"])) == ("adjust", "SUP-9", {"amount": 5})
 
@@ -366,7 +370,7 @@ class TestTheRecords:
 
         answer = client_of(lead).get(reverse("admin:console_actrequest_export"))
 
-        [row] = csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode()))
+        [row] = rows_of(answer)
         assert (row["owner"], row["asked_by"], row["decided_by"]) == (balance.user.email, support.email, "")
 
     def test_are_listed_with_as_many_questions_for_many_as_for_one(

@@ -72,6 +72,11 @@ class ActForm(RefusableForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.order_fields([name for name in self.fields if name not in WHY])
+        for name, field in self.fields.items():
+            if field.required and not self.get_initial_for_field(field, name):
+                # Whoever comes from a button can type at once.
+                field.widget.attrs["autofocus"] = True
+                break
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data

@@ -71,6 +71,24 @@ class Desk:
         with self.page.expect_navigation():
             self.page.keyboard.press("Enter")
 
+    def count(self) -> None:
+        """Count from the next page on what a hand does."""
+        self.context.add_init_script("""
+            for (const what of ["click", "keydown"]) addEventListener(what, (event) => {
+                // Enter in a form clicks its button; no hand did.
+                if (event.isTrusted && (what === "keydown" || event.detail))
+                    sessionStorage[what] = Number(sessionStorage[what] || 0) + 1;
+            }, {capture: true});
+        """)
+
+    @property
+    def counted(self) -> dict[str, int]:
+        """How many clicks and keys it took."""
+        counted: dict[str, int] = self.page.evaluate(
+            "({clicks: Number(sessionStorage.click || 0), keys: Number(sessionStorage.keydown || 0)})"
+        )
+        return counted
+
     def text(self) -> str:
         return " ".join(self.page.locator("#content").inner_text().split())
 

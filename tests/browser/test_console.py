@@ -7,7 +7,7 @@ import pytest
 from django.urls import reverse
 
 from credits import operations, queries
-from credits.models import CreditTransaction
+from credits.models import CreditTransaction, FeaturePrice
 from fluxori.console.models import StaffAct
 from fluxori.console.standing import take_standing
 from fluxori.identity.models import User
@@ -45,13 +45,17 @@ def customer():
 
 
 class TestTheConsole:
-    def test_explains_a_charge_and_gives_it_back(self, boss, customer, desk):
+    def test_explains_a_charge_and_gives_it_back_in_four_clicks(self, boss, customer, desk):
         staff = desk(BOSS)
+        staff.count()
+        staff.page.reload()
 
         staff.find("thandi@")
         assert "thandi@example.test" in staff.page.locator("#content h1").inner_text()
-        staff.page.locator("tr", has_text="AI-generated report").locator("td a").first.click()
-        staff.page.wait_for_load_state()
+        charged = staff.page.locator("tr", has_text="AI-generated report")
+        assert "Tue" in charged.inner_text()
+        charged.locator("td a").first.click()
+        staff.page.wait_for_url("**/credittransaction/**")
         said = staff.text()
         for told in (
             "Usage of 40 credits",
@@ -62,13 +66,17 @@ class TestTheConsole:
             assert told in said
 
         staff.page.get_by_role("link", name="Refund").click()
-        staff.page.select_option("select[name=reason]", "outage")
+        staff.page.wait_for_selector("select[name=reason]:focus")
+        staff.page.keyboard.press("o")
+        assert staff.page.input_value("select[name=reason]") == "outage"
         staff.page.fill("textarea[name=note]", "The report came out empty")
         staff.page.get_by_role("button", name="Continue").click()
+        staff.page.wait_for_selector("button[name=confirmed]")
         assert "80 → 120" in staff.text()
         staff.page.locator("button[name=confirmed]").click()
         staff.page.wait_for_url("**/change/")
 
+        assert staff.counted == {"clicks": 4, "keys": len("/thandi@") + len(["Enter", "o"])}
         assert queries.get_balance(owner=customer.owner).available == 120
         [act] = StaffAct.objects.all()
         assert (act.actor_id, act.note) == (boss.pk, "The report came out empty")
@@ -107,6 +115,50 @@ class TestTheConsole:
         assert str(Tier.objects.get(pk="growth").price_max) == "270.00"
         [newest, *_] = Tier.history.filter(code="growth")
         assert (newest.history_user, newest.history_change_reason) == (boss, "Prices of 2027")
+
+    def test_changes_the_price_of_a_feature_from_an_instant_on(self, boss, desk):
+        staff = desk(BOSS)
+
+        staff.page.goto(reverse("admin:credits_featureprice_add"))
+        staff.page.select_option("select[name=feature]", "ai-generated-report")
+        staff.page.fill("input[name=credits]", "45")
+        staff.page.fill("input[name=change_reason]", "Longer reports")
+        staff.page.locator("button[name=_save]").click()
+        staff.page.wait_for_url("**/admin/credits/featureprice/")
+
+        earlier, later = FeaturePrice.objects.filter(feature="ai-generated-report").order_by("effective_from")
+        assert (earlier.credits, later.credits) == (40, 45)
+        assert later.history.get().history_change_reason == "Longer reports"
+
+    def test_changes_a_limit_from_its_row(self, boss, customer, desk):
+        operations.set_limit(owner=customer.owner, amount=50, period="day")
+        staff = desk(BOSS)
+
+        staff.page.goto(reverse("admin:credits_creditbalance_change", args=[customer.pk]))
+        staff.page.locator("section[aria-labelledby=limits]").get_by_role("link", name="Change").click()
+        staff.page.fill("input[name=amount]", "80")
+        staff.page.select_option("select[name=reason]", "contract")
+        staff.page.get_by_role("button", name="Continue").click()
+        staff.page.locator("button[name=confirmed]").click()
+        staff.page.wait_for_url("**/change/")
+
+        [limit] = queries.get_limits(owner=customer.owner)
+        assert (limit.amount, limit.period) == (80, "day")
+
+    def test_shuts_the_door_after_repeated_failures_and_says_so(self, boss, desk, settings):
+        staff = desk(BOSS)
+        staff.context.clear_cookies()
+
+        for _ in range(settings.LOGIN_FAILURES + 1):
+            staff.page.goto("/admin/login/")
+            staff.page.fill("input[name=username]", "somebody@example.test")
+            staff.page.fill("input[name=password]", "guessed")
+            staff.page.get_by_role("button", name="Log in").click()
+            staff.page.wait_for_selector(".errornote:visible")
+
+        assert staff.page.locator(".errornote:visible").all_inner_texts() == [
+            f"Too many attempts failed. Try again in {settings.LOGIN_LOCKED_MINUTES} minutes."
+        ]
 
     def test_counts_what_the_monthly_run_would_give(self, boss, desk):
         many_subscribed(2, at=clock.now() - 32 * DAY)
@@ -162,7 +214,12 @@ PAGES = [
     "credits_featureprice_add",
     "console_staffact_changelist",
     "console_actrequest_changelist",
+    "console_manualcreditceiling_changelist",
+    "credits_refusedattempt_changelist",
     "identity_user_changelist",
+    "identity_organization_changelist",
+    "identity_membership_changelist",
+    "console_whom",
 ]
 
 

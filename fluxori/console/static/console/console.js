@@ -34,6 +34,11 @@
     }
   }, { capture: true });
 
+  // The page is hidden until it is ready; by then the browser's own autofocus has given up.
+  document.addEventListener("alpine:initialized", () => requestAnimationFrame(() => {
+    if (document.activeElement === document.body) document.querySelector("#content [autofocus]")?.focus();
+  }));
+
   document.addEventListener("focusout", (event) => {
     const find = event.target.closest?.("[data-find]");
     if (find && !find.contains(event.relatedTarget)) {

@@ -65,7 +65,8 @@ class Desk:
         return self
 
     def find(self, words: str) -> None:
-        """Find from the keyboard, as staff do."""
+        """Find from the keyboard, as staff do: once there is something to see."""
+        self.page.locator("#content").wait_for()
         self.page.keyboard.press("/")
         self.page.keyboard.type(words)
         with self.page.expect_navigation():

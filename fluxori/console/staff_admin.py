@@ -94,7 +94,10 @@ class StaffActAdmin(OwnedAdmin):
 
     @admin.display(description="asked for")
     def asked(self, row: StaffAct) -> str:
-        return lines((name, _spelled(value)) for name, value in row.arguments.items() if value not in (None, "", []))
+        told = {
+            name: value for name, value in row.arguments.items() if name != "subject" and value not in (None, "", [])
+        }
+        return lines((name, _spelled(value)) for name, value in told.items())
 
     @admin.display(description="changed")
     def changed(self, row: StaffAct) -> str:

@@ -338,6 +338,15 @@ class TestTheRecords:
             assert [row.actor for row in found] == [lead], query
         assert not client.get(page, {"created_at_to": "2025-03-02"}).context["cl"].result_list
 
+    def test_of_acts_tell_what_was_asked_and_what_changed(self, balance, lead):
+        done = operations.perform(order("adjust", balance.user, lead, amount=5)).row
+
+        page = words(client_of(lead).get(reverse("admin:console_staffact_change", args=[done.pk])))
+
+        assert "<div>amount 5</div>" in page
+        assert "<div>balance 120 → 125</div>" in page
+        assert "held" not in page.split("balance 120 → 125")[1].split("</fieldset>")[0]
+
     def test_of_approved_acts_are_found_by_that(self, balance, support, lead):
         operations.perform(order("adjust", funded().user, lead, amount=5))
         operations.approve(request_id=ask(balance, support).pk, approver=lead, note="", at=NOON)

@@ -128,6 +128,9 @@ class Together(Generic[K, A, R]):
             with self._mutex:
                 line = self._lines.get(key)
                 if line is not None and rider in line.waiting:
+                    # Out of the line before anybody else may look: once refused, it must not be taken along.
+                    line.waiting.remove(rider)
+                    self._waiting -= 1
                     raise errors.BusyError()
             # Taken along: what becomes of the group becomes of it, and the group's statements are bounded.
             if not rider.woken.wait(settings.STATEMENT_TIMEOUT_MS / 1000):

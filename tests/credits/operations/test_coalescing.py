@@ -549,6 +549,19 @@ class TestWaitingInLine:
         assert balance.balance == 99
         sound(balance)
 
+    def test_ends_before_anybody_can_take_it_along(self, settings):
+        settings.LOCK_TIMEOUT_MS = 1
+        desk = Together[str, str, str](lambda _key, gather: gather()[0])
+        leader, late = (_coalescing._Rider[str, str](said, NOON) for said in ("leader", "late"))
+        assert desk._joined_as_leader("balance", leader)
+        assert not desk._joined_as_leader("balance", late)
+
+        with pytest.raises(operations.BusyError):
+            desk._waited_to_lead("balance", late)
+
+        assert desk._board("balance", _coalescing._Group(leader)) == (["leader"], NOON)
+        assert desk._waiting == 0
+
     def test_goes_on_for_whoever_was_taken_along(self, settings, spending):
         settings.LOCK_TIMEOUT_MS = 300
         balance = funded()

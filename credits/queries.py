@@ -1,6 +1,5 @@
 """Questions to the ledger. Nothing here writes or locks; what has fallen due is settled in memory only."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import orjson
 from django.db import connection
 from django.db.models import (
     BigIntegerField,
@@ -545,7 +545,7 @@ def _loaded(row: Sequence[Any], recorded_at: datetime) -> Loaded:
 
 
 def _list(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else value
+    return orjson.loads(value) if isinstance(value, str) else value
 
 
 def _grant(fields: list[Any]) -> Grant:

@@ -1,11 +1,13 @@
 """From what was recorded, or remembered, to what the caller is given: the row itself, with the balance beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, TypeVar
 from uuid import UUID
 
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model, Prefetch
+from django.db.models.base import ModelState
 
 from credits.models import CreditEntry, CreditHold, CreditPin, CreditTransaction
 from credits.operations import _rows as rows
@@ -27,9 +29,9 @@ def transactions_of(answers: Sequence[Answer]) -> list[CreditTransaction]:
 
 def _transaction(answer: Answer, remembered: dict[UUID, CreditTransaction]) -> CreditTransaction:
     if answer.transaction is not None:
-        found = _stored(CreditTransaction, rows.transaction(answer.transaction))
-        entries = [_stored(CreditEntry, rows.entry(answer.transaction, part)) for part in answer.transaction.entries]
-        _prefetched(found, "entries", entries)
+        written = answer.transaction
+        found = _stored(CreditTransaction, rows.transaction(written))
+        _AtHand.beside(found, entries=lambda: [_stored(CreditEntry, rows.entry(written, e)) for e in written.entries])
     else:
         assert answer.transaction_id is not None
         found = copy(remembered[answer.transaction_id])
@@ -50,17 +52,34 @@ def _read(answers: list[Answer]) -> dict[UUID, CreditTransaction]:
 
 
 def _stored(model: type[M], columns: dict[str, Any]) -> M:
-    made = model(**columns)
-    made._state.adding = False  # noqa: SLF001 - Django has no public way to say that a row is in the database
+    """Return the row with these columns as Django returns one that it has read, in a tenth of the time."""
+    made, state = model.__new__(model), ModelState()
+    state.adding, state.db = False, DEFAULT_DB_ALIAS
+    made.__dict__.update(columns, _state=state)
     return made
 
 
-def _prefetched(row: Model, relation: str, related: list[M]) -> None:
-    """Let ``row.<relation>.all()`` answer with ``related`` instead of asking the database."""
-    found = getattr(row, relation).all()
-    found._result_cache = related  # noqa: SLF001 - what prefetch_related does
-    found._prefetch_done = True  # noqa: SLF001 - what prefetch_related does
-    row._prefetched_objects_cache = {relation: found}  # type: ignore[attr-defined]  # noqa: SLF001 - likewise
+class _AtHand(dict[str, Any]):
+    """What ``prefetch_related`` keeps beside a row; here it is made of what is at hand once somebody asks for it."""
+
+    def __init__(self, row: Model, related: dict[str, Callable[[], list[Any]]]) -> None:
+        super().__init__()
+        self._row = row
+        self._related = related
+
+    @classmethod
+    def beside(cls, row: Model, **related: Callable[[], list[Any]]) -> None:
+        """Let ``row.<relation>.all()`` answer with what the function returns, instead of asking the database."""
+        row._prefetched_objects_cache = cls(row, related)  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def __missing__(self, relation: str) -> Any:
+        make = self._related.pop(relation)
+        # Not found here any more, so this is the query that asks the database; it never will.
+        found = getattr(self._row, relation).all()
+        found._result_cache = make()  # noqa: SLF001 - what prefetch_related does
+        found._prefetch_done = True  # noqa: SLF001 - likewise
+        self[relation] = found
+        return found
 
 
 def hold_of(answer: Answer) -> CreditHold:
@@ -69,9 +88,9 @@ def hold_of(answer: Answer) -> CreditHold:
     A replay shows the hold as the request left it, whatever has become of it since.
     """
     if answer.hold is not None:
-        found = _stored(CreditHold, rows.hold(answer.balance_id, answer.hold))
-        pins = [_stored(CreditPin, row) for row in rows.pins(answer.balance_id, answer.hold)]
-        _prefetched(found, "pins", pins)
+        placed = answer.hold
+        found = _stored(CreditHold, rows.hold(answer.balance_id, placed))
+        _AtHand.beside(found, pins=lambda: [_stored(CreditPin, row) for row in rows.pins(answer.balance_id, placed)])
     else:
         assert answer.hold_id is not None
         pins_of = CreditPin.objects.filter(balance_id=answer.balance_id).order_by("position")

@@ -1,6 +1,7 @@
 """What an argument must look like whatever the state of things. Every fault is collected and named by its field."""
 
 import json
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -94,7 +95,11 @@ def instant(at: datetime | None) -> datetime:
 
 
 def _storable(text: str) -> bool:
-    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return not _NOT_STORED.search(text)
+
+
+# NUL, and the lone halves of what UTF-16 spells in two.
+_NOT_STORED = re.compile("[\x00\ud800-\udfff]")
 
 
 def canonical_json(value: Any) -> str:

@@ -1,11 +1,12 @@
 """The caller's name for a request: told apart by fingerprint, remembered with the effect it had."""
 
 import hashlib
-import json
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+import orjson
 
 from credits import bounds
 from credits.book import Hold, Snapshot
@@ -50,12 +51,12 @@ def spell_answer(after: Snapshot, alongside: dict[str, Any], hold: Hold | None) 
     state = hold and {name: getattr(hold, name) for name in _HOLD_STATE}
     # Not asdict, which copies every value deeply.
     said = {name: getattr(after, name) for name in _SNAPSHOT}
-    return canonical_json({"after": said, "alongside": alongside, "hold": state})
+    return orjson.dumps({"after": said, "alongside": alongside, "hold": state}).decode()
 
 
 def read_answer(text: str) -> tuple[Snapshot, dict[str, Any], dict[str, Any] | None]:
     """Return the snapshot, the facts kept alongside it, and how the hold stood."""
-    answer = json.loads(text)
+    answer = orjson.loads(text)
     said, state = answer["after"], answer["hold"]
     for name in ("id", "user_id", "organization_id"):
         said[name] = said[name] and UUID(said[name])

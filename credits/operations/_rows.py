@@ -1,11 +1,11 @@
 """From a book to the rows of the ledger's tables, by column name."""
 
-import json
 from dataclasses import fields
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+
+import orjson
 
 from credits.book import Book, Entry, Grant, Hold, Transaction
 from credits.limits import Limit
@@ -155,19 +155,12 @@ def _columns(opened: Grant | Hold | Limit, names: tuple[str, ...]) -> Row:
 
 def to_json(found: list[Row]) -> str:
     """Return rows as the JSON that PostgreSQL reads rows of a table from."""
-    return _encoder.encode(found)
+    return orjson.dumps(found, default=_spell).decode()
 
 
 def _spell(value: Any) -> str:
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, datetime):
-        return value.isoformat()
     if isinstance(value, bytes):
         return "\\x" + value.hex()
     if isinstance(value, Decimal):
         return str(value)
     raise TypeError(type(value).__name__)
-
-
-_encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=_spell)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 
-from fluxori.bench import reference
+from fluxori.bench import reference, seeding
 from fluxori.bench.figures import Figures
 from fluxori.bench.load import Measured, Plan
 from fluxori.demo import server
@@ -99,6 +99,8 @@ class Stage:
         for person in self.people:
             tiers.initialize_balance(owner=person, tier="enterprise", initial_balance=PLENTY)
         reference.install([person.pk for person in self.people])
+        # As a database does within a minute; here nothing waits for that.
+        seeding.analyze()
 
     @property
     def many(self) -> list[User]:

@@ -1,5 +1,10 @@
+import pytest
+from django.db import connection
+
 from credits.operations import _ledger as ledger
 from credits.operations import _rows as rows
+from fluxori.kernel.ids import uuid7
+from tests.factories.credits import funded
 
 
 class TestStatement:
@@ -23,3 +28,17 @@ class TestStatement:
     def test_names_the_ids_of_whatever_it_changes(self):
         assert {part for part in rows.PARTS if f".id = ANY(%({part}_ids)s" in ledger._WRITE} == rows.CHANGED
         assert ledger._WRITE.count("    UPDATE ") == len(rows.CHANGED)
+
+
+class TestHistories:
+    @pytest.mark.django_db
+    @pytest.mark.parametrize("table", ["credits_credittransaction", "credits_creditgrant"])
+    def test_are_taken_to_be_long_even_where_each_balance_has_one_row(self, table):
+        for _ in range(100):
+            funded()
+        with connection.cursor() as cursor:
+            cursor.execute(f"ANALYZE {table}")
+            cursor.execute(f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {table} WHERE balance_id = %s", [uuid7()])
+            [[plan]] = cursor.fetchall()
+
+        assert plan[0]["Plan"]["Plan Rows"] == 50

@@ -12,12 +12,14 @@ from uuid import UUID
 
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 
+from credits import operations
 from fluxori.bench import reference, seeding
 from fluxori.bench.figures import Figures
 from fluxori.bench.load import Measured, Plan
 from fluxori.demo import server
 from fluxori.identity import tokens
 from fluxori.identity.models import User
+from fluxori.kernel import clock
 from tiers import operations as tiers
 
 DEDUCTION = json.dumps({"feature": "simple-ai-insight", "referenceId": "bench"})
@@ -28,6 +30,10 @@ _TOKEN_LASTS = 300.0
 
 # Throttles count as ever, and never say no.
 _UNHINDERED = {"THROTTLE_USER": "1000000000", "THROTTLE_SERVICE": "1000000000", "LOG_LEVEL": "WARNING"}
+
+
+# Deductions that each balance has behind it.
+_LIVED = 20
 
 
 class WrongAnswer(Exception):
@@ -98,8 +104,10 @@ class Stage:
         User.objects.bulk_create(self.people)
         for person in self.people:
             tiers.initialize_balance(owner=person, tier="enterprise", initial_balance=PLENTY)
+        for person in self.people:
+            spend(person, [f"fill-{number}" for number in range(_LIVED)])
         reference.install([person.pk for person in self.people])
-        # As a database does within a minute; here nothing waits for that.
+        # What a database that has lived a while knows by itself: how its tables are filled.
         seeding.analyze()
 
     @property
@@ -109,6 +117,19 @@ class Stage:
     @property
     def hot(self) -> User:
         return self.people[-1]
+
+
+def spend(owner: User, keys: Sequence[str]) -> int:
+    """Deduct once for each key, all from one balance, and return how many that were."""
+    asked = [
+        operations.Deduction(feature="simple-ai-insight", reference_id="bench", actor=owner, idempotency_key=key)
+        for key in keys
+    ]
+    outcomes = operations.deduct_many(owner=owner, deductions=asked, at=clock.now())
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+    return len(outcomes)
 
 
 @dataclass(slots=True)

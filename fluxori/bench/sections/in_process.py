@@ -6,13 +6,12 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import count, cycle
 
 from credits import operations
 from fluxori.bench import peers
-from fluxori.bench.stage import Stage
-from fluxori.identity.models import User
+from fluxori.bench.stage import Stage, spend
 from fluxori.kernel import clock
 
 SECTION = "inprocess"
@@ -44,7 +43,7 @@ def measure(stage: Stage) -> None:
 
     ways: dict[str, Callable[[], int]] = {SINGLE: single, NAIVE: naive}
     for size in stage.sizes.batches:
-        ways[BATCH.format(size)] = lambda size=size: batch(stage.hot, [next(keys) for _ in range(size)])  # type: ignore[misc]
+        ways[BATCH.format(size)] = lambda size=size: spend(stage.hot, [next(keys) for _ in range(size)])  # type: ignore[misc]
     found: dict[str, list[float]] = defaultdict(list)
     for _ in range(stage.sizes.repeats):
         for name, way in ways.items():
@@ -52,19 +51,6 @@ def measure(stage: Stage) -> None:
     for name, rates in found.items():
         stage.figures.add(SECTION, name, "/s", rates)
     _measure_peer(stage)
-
-
-def batch(owner: User, keys: Sequence[str]) -> int:
-    """Deduct once for each key, all from one balance, and return how many that were."""
-    asked = [
-        operations.Deduction(feature="simple-ai-insight", reference_id="bench", actor=owner, idempotency_key=key)
-        for key in keys
-    ]
-    outcomes = operations.deduct_many(owner=owner, deductions=asked, at=clock.now())
-    for outcome in outcomes:
-        if isinstance(outcome, Exception):
-            raise outcome
-    return len(outcomes)
 
 
 def rate(way: Callable[[], int], seconds: float) -> float:

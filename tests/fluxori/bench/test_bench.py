@@ -15,8 +15,7 @@ from fluxori.bench.databases import MARK, conninfo
 from fluxori.bench.figures import Figures
 from fluxori.bench.sections import SECTIONS
 from fluxori.bench.sections.allocation import subscribe
-from fluxori.bench.sections.in_process import batch
-from fluxori.bench.stage import QUICK, Stage
+from fluxori.bench.stage import QUICK, Stage, spend
 from fluxori.kernel import clock
 from tests.fluxori.standins import REAL, SHELL
 from tiers.models import MonthlyAllocation, Subscription
@@ -63,7 +62,7 @@ class TestReference:
         assert differences() == []
 
     def test_deducts_once_for_each_key_of_a_batch(self, stage):
-        assert batch(stage.hot, ["a", "b", "c"]) == 3
+        assert spend(stage.hot, ["a", "b", "c"]) == 3
 
         assert CreditTransaction.objects.filter(type="usage", balance=stage.hot.pk).count() == 3
 

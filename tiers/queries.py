@@ -109,7 +109,7 @@ def allocated_periods(subscriptions: Collection[Subscription]) -> set[tuple[UUID
 def tier_facts_of(balance_ids: Iterable[UUID], *, at: datetime | None = None) -> dict[UUID, dict[str, Any]]:
     """Return the tier facts of many balances at ``at``, read at once. Without an ``at`` the clock is read."""
     ids, at = list(balance_ids), at or clock.now()
-    found = {row.pk: facts(brought_up(row, at)) for row in Subscription.objects.filter(pk__in=ids)}
+    found = {row.pk: facts(brought_up(row, at)) for row in fixed.get_all(Subscription, ids)}
     return {key: found.get(key, NO_TIER) for key in ids}
 
 

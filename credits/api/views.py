@@ -74,7 +74,7 @@ class BalanceViewSet(viewsets.ViewSet):
             actor=caller_of(request),
             idempotency_key=key_of(request),
             at=clock.now(),
-            alongside=tier_facts(owner=acting.owner),
+            alongside=tier_facts_of,
             **serializers.terms(asked),
         )
 

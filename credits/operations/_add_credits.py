@@ -8,7 +8,7 @@ from credits.book import Draw, Grant, Transaction
 from credits.models import CreditTransaction
 from credits.operations._answers import transaction_of
 from credits.operations._arguments import Arguments, canonical_json
-from credits.operations._ledger import Answer, Page, opened, said
+from credits.operations._ledger import Alongside, Answer, Page, opened, said
 from credits.operations._requests import Request, ask
 from credits.operations._whole import whole
 from credits.settling import roll, trim
@@ -35,7 +35,7 @@ def add_credits(
     actor: User | UUID | None = None,
     idempotency_key: str | None = None,
     at: datetime | None = None,
-    alongside: dict[str, Any] | None = None,
+    alongside: Alongside | None = None,
 ) -> CreditTransaction:
     """Grant ``amount`` whole credits, spendable in ``[at, expires_at)``, and return the transaction with its entries.
 
@@ -90,7 +90,7 @@ def add_credits(
 
 
 @whole
-def _add(owner: Owner, request: Request, at: datetime | None, alongside: dict[str, Any] | None, **gift: Any) -> Answer:
+def _add(owner: Owner, request: Request, at: datetime | None, alongside: Alongside | None, **gift: Any) -> Answer:
     with opened(owner, at=at, requests=[request], create=True) as page:
         replayed = page.replay(request)
         if replayed is not None:

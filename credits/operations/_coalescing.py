@@ -1,9 +1,12 @@
-"""Requests that come together for one balance, answered in one transaction.
+"""Requests that come together, for one balance or for several, answered in one transaction.
 
-Whoever finds nobody at work on a balance leads: it takes the balance's lock, and then those who have come to wait
-meanwhile ride along, so that one lock, one read and one write serve all of them. Alone it waits for nobody. When its
-transaction has ended, whoever has waited longest leads the next one, each on its own thread and connection: nobody
-works for others for ever, and there is no thread of our own.
+Whoever finds nobody at work leads: all who have come to wait meanwhile ride along, so that one lock, one read, one
+write and one commit serve all of them. Alone it waits for nobody. When its transaction has ended, whoever has waited
+longest leads the next one, each on its own thread and connection: nobody works for others for ever, and there is no
+thread of our own.
+
+In this line nobody waits for a lock. Whose balance somebody else has locked leaves it for a line of that balance alone,
+where whoever leads waits for the lock, and only then takes along those who have come for the same balance meanwhile.
 
 What a rider is told is its own: its outcome once the commit has returned, never before; a refusal is decided in memory
 and touches nobody else; a fault in one of them breaks the group up, and each goes alone.
@@ -25,6 +28,7 @@ from credits.operations._whole import whole
 K = TypeVar("K", bound=Hashable)
 A = TypeVar("A")
 R = TypeVar("R")
+Gather = Callable[[], tuple[Sequence[tuple[K, A]], datetime]]
 
 MOST_TOGETHER = 64
 # A transaction has one instant. Who asks for another one, like a back-fill, is not moved, and moves nobody.
@@ -34,14 +38,15 @@ APART = timedelta(seconds=1)
 _BUSY = {"55P03", "57014", "40001", "40P01"}
 
 
-class _Rider(Generic[A, R]):
+class _Rider(Generic[K, A, R]):
     """One request on its way: waiting in line, leading it, or taken along by the leader, who says what came of it."""
 
-    __slots__ = ("alone", "asked", "at", "fault", "outcome", "woken")
+    __slots__ = ("alone", "asked", "at", "fault", "key", "outcome", "woken")
 
     woken: Event  # of those who wait: it is their turn to lead, or it is over
 
-    def __init__(self, asked: A, at: datetime) -> None:
+    def __init__(self, key: K, asked: A, at: datetime) -> None:
+        self.key = key
         self.asked = asked
         self.at = at
         self.outcome: R | None = None
@@ -49,37 +54,39 @@ class _Rider(Generic[A, R]):
         self.alone = True  # until somebody has answered it, nobody has
 
 
-class _Line(Generic[A, R]):
-    """Who is at work on one balance, and who waits, oldest first."""
+class _Line(Generic[K, A, R]):
+    """Who is at work, and who waits, oldest first."""
 
     __slots__ = ("leader", "waiting")
 
-    def __init__(self, leader: _Rider[A, R]) -> None:
+    def __init__(self, leader: _Rider[K, A, R]) -> None:
         self.leader = leader
-        self.waiting: deque[_Rider[A, R]] = deque()
+        self.waiting: deque[_Rider[K, A, R]] = deque()
 
 
-class _Group(Generic[A, R]):
+class _Group(Generic[K, A, R]):
     """Those whom one transaction serves, the leader first, and whether it has come to its commit."""
 
     __slots__ = ("committing", "riders")
 
-    def __init__(self, leader: _Rider[A, R]) -> None:
+    def __init__(self, leader: _Rider[K, A, R]) -> None:
         self.riders = [leader]
         self.committing = False
 
 
 class Together(Generic[K, A, R]):
-    """Answers requests by an operation on one balance, ``key``, those that come together in one transaction.
+    """Answers requests by an operation, those that come together in one transaction; ``key`` names a request's balance.
 
-    The operation takes the lock, then calls what it is given, which returns what is asked and the latest instant, and
-    returns an outcome for each. It may be run again, and be given more. Threads of one process ride together;
-    between processes the lock decides.
+    The operation is given a function to call for what is asked, as (key, request) pairs, with the latest instant, and
+    returns an outcome for each. Given a key, too, it waits for the lock of that balance before it calls the function.
+    Without one it calls it first, waits for no lock, and returns None for whoever's balance is locked. It may be run
+    again, and be given more. Threads of one process ride together; between processes the lock decides.
     """
 
-    def __init__(self, operation: Callable[[K, Callable[[], tuple[Sequence[A], datetime]]], Sequence[R]]) -> None:
+    def __init__(self, operation: "Callable[[K | None, Gather[K, A]], Sequence[R | None]]") -> None:
         self._operation = operation
-        self._lines: dict[K, _Line[A, R]] = {}
+        # Everybody's line, under None, and those of balances that are waited for.
+        self._lines: dict[K | None, _Line[K, A, R]] = {}
         self._waiting = 0
         self._mutex = Lock()
 
@@ -92,7 +99,14 @@ class Together(Generic[K, A, R]):
         """
         if connection.in_atomic_block:
             return self._alone(key, asked, at)
-        rider: _Rider[A, R] = _Rider(asked, at)
+        outcome = None if key in self._lines else self._ride(None, _Rider(key, asked, at))
+        if outcome is None:
+            outcome = self._ride(key, _Rider(key, asked, at))
+        assert outcome is not None
+        return outcome
+
+    def _ride(self, key: K | None, rider: _Rider[K, A, R]) -> R | None:
+        """Return the rider's outcome, or None where its balance is locked by somebody else."""
         try:
             if self._joined_as_leader(key, rider) or self._waited_to_lead(key, rider):
                 self._lead(key, rider)
@@ -100,16 +114,15 @@ class Together(Generic[K, A, R]):
             self._leave(key, rider)
         if rider.fault is not None:
             raise rider.fault
-        if rider.alone:
-            return self._alone(key, asked, at)
-        return rider.outcome  # type: ignore[return-value]
+        return self._alone(rider.key, rider.asked, rider.at) if rider.alone else rider.outcome
 
     @whole
     def _alone(self, key: K, asked: A, at: datetime) -> R:
-        [outcome] = self._operation(key, lambda: ([asked], at))
+        [outcome] = self._operation(key, lambda: ([(key, asked)], at))
+        assert outcome is not None
         return outcome
 
-    def _joined_as_leader(self, key: K, rider: _Rider[A, R]) -> bool:
+    def _joined_as_leader(self, key: K | None, rider: _Rider[K, A, R]) -> bool:
         with self._mutex:
             line = self._lines.get(key)
             if line is None:
@@ -122,7 +135,7 @@ class Together(Generic[K, A, R]):
             self._waiting += 1
             return False
 
-    def _waited_to_lead(self, key: K, rider: _Rider[A, R]) -> bool:
+    def _waited_to_lead(self, key: K | None, rider: _Rider[K, A, R]) -> bool:
         """Wait, and return if it is this one's turn to lead; otherwise its outcome is there."""
         if not rider.woken.wait(settings.LOCK_TIMEOUT_MS / 1000):
             with self._mutex:
@@ -139,8 +152,8 @@ class Together(Generic[K, A, R]):
             line = self._lines.get(key)
             return line is not None and line.leader is rider
 
-    def _lead(self, key: K, leader: _Rider[A, R]) -> None:
-        group: _Group[A, R] = _Group(leader)
+    def _lead(self, key: K | None, leader: _Rider[K, A, R]) -> None:
+        group: _Group[K, A, R] = _Group(leader)
         try:
             outcomes = self._serve(key, group)
         except BaseException as fault:
@@ -159,14 +172,14 @@ class Together(Generic[K, A, R]):
                 rider.woken.set()
 
     @whole
-    def _serve(self, key: K, group: _Group[A, R]) -> Sequence[R]:
+    def _serve(self, key: K | None, group: _Group[K, A, R]) -> Sequence[R | None]:
         group.committing = False
         outcomes = self._operation(key, lambda: self._board(key, group))
         # What goes wrong from here on may have happened all the same.
         group.committing = True
         return outcomes
 
-    def _board(self, key: K, group: _Group[A, R]) -> tuple[Sequence[A], datetime]:
+    def _board(self, key: K | None, group: _Group[K, A, R]) -> tuple[Sequence[tuple[K, A]], datetime]:
         at = group.riders[0].at
         with self._mutex:
             line = self._lines[key]
@@ -175,9 +188,9 @@ class Together(Generic[K, A, R]):
                 line.waiting.remove(rider)
                 self._waiting -= 1
                 group.riders.append(rider)
-        return [rider.asked for rider in group.riders], max(rider.at for rider in group.riders)
+        return [(rider.key, rider.asked) for rider in group.riders], max(rider.at for rider in group.riders)
 
-    def _leave(self, key: K, rider: _Rider[A, R]) -> None:
+    def _leave(self, key: K | None, rider: _Rider[K, A, R]) -> None:
         """Step out of the line, whatever happened; who led lets the next one lead."""
         with self._mutex:
             line = self._lines.get(key)

@@ -12,7 +12,7 @@ from credits.models import CreditTransaction
 from credits.operations._add_credits import give
 from credits.operations._answers import transaction_of
 from credits.operations._arguments import Arguments
-from credits.operations._ledger import Answer, Page, opened, said
+from credits.operations._ledger import Alongside, Answer, Page, opened, said
 from credits.operations._requests import Request, ask
 from credits.operations._whole import whole
 from credits.settling import tidy
@@ -51,7 +51,7 @@ def refund_usage(
     actor: User | UUID | None = None,
     idempotency_key: str | None = None,
     at: datetime | None = None,
-    alongside: dict[str, Any] | None = None,
+    alongside: Alongside | None = None,
 ) -> CreditTransaction:
     """Give back what a usage took: ``amount`` whole credits, or all that was not refunded yet.
 
@@ -104,7 +104,7 @@ def reverse_purchase(
     actor: User | UUID | None = None,
     idempotency_key: str | None = None,
     at: datetime | None = None,
-    alongside: dict[str, Any] | None = None,
+    alongside: Alongside | None = None,
 ) -> CreditTransaction:
     """Take back what a purchase gave, as after a chargeback: ``amount`` whole credits, or all not yet reversed.
 
@@ -153,7 +153,7 @@ def void_grant(
     actor: User | UUID | None = None,
     idempotency_key: str | None = None,
     at: datetime | None = None,
-    alongside: dict[str, Any] | None = None,
+    alongside: Alongside | None = None,
 ) -> Voided:
     """Take what the grant has remaining, for good; pinned credits leave when their hold ends, unless it is captured.
 
@@ -169,7 +169,7 @@ def void_grant(
 
     def plan(page: Page, grant: Grant) -> Answer:
         if grant.voided_at is not None:
-            return page.repeat(request, transaction_id=None, alongside=alongside or {})
+            return page.repeat(request, transaction_id=None, alongside=alongside)
         if grant.expired(page.at) or grant.remaining + grant.held == 0:
             raise errors.GrantNotVoidableError()
         recorded = None
@@ -191,7 +191,7 @@ def extend_grant(
     actor: User | UUID | None = None,
     idempotency_key: str | None = None,
     at: datetime | None = None,
-    alongside: dict[str, Any] | None = None,
+    alongside: Alongside | None = None,
 ) -> CreditTransaction:
     """Let what the grant has remaining last until ``expires_at``: it moves to a copy with the new expiry, amount 0.
 
@@ -231,7 +231,7 @@ def adjust_credits(
     actor: User | UUID | None = None,
     idempotency_key: str | None = None,
     at: datetime | None = None,
-    alongside: dict[str, Any] | None = None,
+    alongside: Alongside | None = None,
 ) -> CreditTransaction:
     """Put a balance right by hand: ``amount`` whole credits up, as a new grant, or down, in burn order, never to debt.
 
@@ -257,7 +257,7 @@ def _adjust(
     request: Request,
     at: datetime | None,
     *,
-    alongside: dict[str, Any] | None,
+    alongside: Alongside | None,
 ) -> Answer:
     with opened(owner, at=at, requests=[request]) as page:
         replayed = page.replay(request)

@@ -1,4 +1,5 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,8 +13,8 @@ from credits.limits import refusing
 from credits.models import CreditTransaction
 from credits.operations._answers import transaction_of, transactions_of
 from credits.operations._arguments import Arguments, canonical_json, id_of, instant
-from credits.operations._coalescing import Together
-from credits.operations._ledger import Answer, Page, lock, opened, said
+from credits.operations._coalescing import Gather, Together
+from credits.operations._ledger import Alongside, Answer, Page, Pages, lock, lock_free, opened_locked, said
 from credits.operations._refusals import Refused, count_refused
 from credits.operations._requests import Request, ask
 from credits.operations._whole import whole
@@ -26,7 +27,8 @@ from fluxori.kernel.errors import DomainError
 class Deduction:
     """What is to be taken, and for what: ``amount`` whole credits with a description, or ``quantity`` of a feature.
 
-    ``member`` is the person it is for where a pool pays; ``alongside`` are facts kept with the answer, for its replay.
+    ``member`` is the person it is for where a pool pays; ``alongside`` are facts kept with the answer, for its replay,
+    or a function that tells them of the balances whose ids it is given.
     """
 
     amount: int | None = None
@@ -38,7 +40,7 @@ class Deduction:
     reference_id: str = ""
     metadata: dict[str, Any] | None = None
     idempotency_key: str | None = None
-    alongside: dict[str, Any] | None = None
+    alongside: Alongside | None = None
 
     def check(self) -> None:
         """:raises InvalidArgumentError: naming every field that could never be right"""
@@ -97,7 +99,7 @@ def deduct_credits(
     metadata: dict[str, Any] | None = None,
     idempotency_key: str | None = None,
     at: datetime | None = None,
-    alongside: dict[str, Any] | None = None,
+    alongside: Alongside | None = None,
 ) -> CreditTransaction:
     """Take credits from the balance, in burn order, all or nothing, and return the transaction with its entries.
 
@@ -105,7 +107,7 @@ def deduct_credits(
     In a pool ``member`` is the person it was for. Repeating a call with the same key returns the first transaction.
     ``at`` is when the usage happened: only credits that could be spent then may pay for it.
 
-    Deductions of one balance that come at the same time share a transaction, unless they are in one of the caller's.
+    Deductions that come at the same time share a transaction, unless they are in one of the caller's.
 
     :raises InvalidArgumentError: for arguments that could never be right
     :raises BusyError: if too many wait for the balance, or it has waited too long; nothing is taken
@@ -161,7 +163,7 @@ def deduct_many(
     whose = Owner.of(owner)
     try:
         when = instant(at)
-        outcomes = _deduct(whose, lambda: (asked, when), atomic=atomic)
+        outcomes = _deduct(whose, asked, when, atomic=atomic)
     except DomainError as refusal:
         # Of the balance itself, so of every deduction that was not refused before anybody looked for it.
         return [plan if isinstance(plan, DomainError) else refusal for plan in asked]
@@ -225,28 +227,59 @@ def _asked(deduction: Deduction | DomainError) -> "Spending | DomainError":
         return refusal
 
 
-def _spend(
-    owner: Owner,
-    gather: "Callable[[], tuple[Sequence[Spending | DomainError], datetime]]",
-    *,
-    atomic: bool = False,
+@whole
+def _deduct(
+    owner: Owner, asked: "Sequence[Spending | DomainError]", at: datetime, *, atomic: bool
 ) -> list[Answer | DomainError]:
-    """Plan and write what ``gather`` returns, which is called once the balance is locked."""
+    """Plan and write what one balance is asked."""
     lock(owner)
-    asked, at = gather()
     # Only what passed its checks may reach the database: one faulty deduction must not fail the others.
     plans = [plan for plan in asked if isinstance(plan, Spending)]
-    requests = [plan.request for plan in plans]
-    features = {plan.deduction.feature for plan in plans if plan.deduction.feature is not None}
-    members = {id_of(plan.deduction.member) for plan in plans}
-    with opened(owner, at=at, requests=requests, features=features, member_ids=members, locked=True) as page:
+    with _opened([owner.id], plans, at) as pages:
+        page = pages.of(owner)
         answers = iter([page.answer(plan.request, plan) for plan in plans])
         outcomes = [plan if isinstance(plan, DomainError) else next(answers) for plan in asked]
         return _together(page, outcomes) if atomic else outcomes
 
 
-_deduct = whole(_spend)
+def _spend(awaited: Owner | None, gather: "Gather[Owner, Spending]") -> "list[Answer | DomainError | None]":
+    """Plan and write what ``gather`` returns, as :class:`Together` asks for it."""
+    if awaited is not None:
+        lock(awaited)
+        asked, at = gather()
+        locked = {awaited.id}
+    else:
+        asked, at = gather()
+        locked = lock_free({owner.id for owner, _ in asked})
+    plans = [plan for owner, plan in asked if owner.id in locked]
+    with _opened(locked, plans, at) as pages:
+        return [_answer(pages, owner, plan) if owner.id in locked else None for owner, plan in asked]
+
+
 TOGETHER: "Together[Owner, Spending, Answer | DomainError]" = Together(_spend)
+
+
+@contextmanager
+def _opened(balance_ids: Collection[UUID], plans: "Sequence[Spending]", at: datetime) -> Iterator[Pages]:
+    with opened_locked(
+        balance_ids,
+        at=at,
+        requests=[plan.request for plan in plans],
+        features={plan.deduction.feature for plan in plans if plan.deduction.feature is not None},
+        member_ids={id_of(plan.deduction.member) for plan in plans},
+    ) as pages:
+        for tell in {plan.deduction.alongside for plan in plans if callable(plan.deduction.alongside)}:
+            for balance_id, facts in tell(pages.keys()).items():
+                pages[balance_id].told[tell] = facts
+        yield pages
+
+
+def _answer(pages: Pages, owner: Owner, plan: "Spending") -> Answer | DomainError:
+    try:
+        page = pages.of(owner)
+    except DomainError as refusal:
+        return refusal
+    return page.answer(plan.request, plan)
 
 
 def _together(page: Page, outcomes: list[Answer | DomainError]) -> list[Answer | DomainError]:

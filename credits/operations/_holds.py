@@ -12,7 +12,7 @@ from credits.models import CreditHold, CreditTransaction
 from credits.operations._answers import hold_of, transaction_of
 from credits.operations._arguments import Arguments, canonical_json, id_of
 from credits.operations._deduct_credits import Deduction, afford, price
-from credits.operations._ledger import Answer, Page, opened, said
+from credits.operations._ledger import Alongside, Answer, Page, opened, said
 from credits.operations._refusals import SPENDING, Refused, count_refused
 from credits.operations._requests import Request, ask
 from credits.operations._whole import whole
@@ -45,7 +45,7 @@ def place_hold(
     metadata: dict[str, Any] | None = None,
     idempotency_key: str | None = None,
     at: datetime | None = None,
-    alongside: dict[str, Any] | None = None,
+    alongside: Alongside | None = None,
 ) -> CreditHold:
     """Set credits aside for work under way, and return the open hold with its pins.
 
@@ -101,7 +101,7 @@ def capture_hold(
     actor: User | UUID | None = None,
     idempotency_key: str | None = None,
     at: datetime | None = None,
-    alongside: dict[str, Any] | None = None,
+    alongside: Alongside | None = None,
 ) -> Captured:
     """Spend what the hold has set aside: all of it, or ``amount`` whole credits; 0 releases it.
 
@@ -144,7 +144,7 @@ def release_hold(
     actor: User | UUID | None = None,
     idempotency_key: str | None = None,
     at: datetime | None = None,
-    alongside: dict[str, Any] | None = None,
+    alongside: Alongside | None = None,
 ) -> CreditHold:
     """Give back what the hold has set aside; what may no longer be spent leaves at once.
 
@@ -163,7 +163,7 @@ def extend_hold(
     actor: User | UUID | None = None,
     idempotency_key: str | None = None,
     at: datetime | None = None,
-    alongside: dict[str, Any] | None = None,
+    alongside: Alongside | None = None,
 ) -> CreditHold:
     """Let the open hold last until ``expires_in_seconds`` from now, at most 24 hours; never shorter than it would.
 
@@ -237,14 +237,14 @@ def _on_hold(hold_id: UUID, request: Request, at: datetime | None, plan: Callabl
         return plan(page, hold)
 
 
-def released(page: Page, hold: Hold, request: Request, alongside: dict[str, Any] | None) -> Answer:
+def released(page: Page, hold: Hold, request: Request, alongside: Alongside | None) -> Answer:
     """Plan the release of an open hold on its page."""
     page.book.close_hold(hold, "released", page.at)
     tidy(page.book, page.at)
     return page.record(request, hold=hold, alongside=alongside)
 
 
-def captured(page: Page, hold: Hold, amount: int, request: Request, alongside: dict[str, Any] | None) -> Answer:
+def captured(page: Page, hold: Hold, amount: int, request: Request, alongside: Alongside | None) -> Answer:
     """Plan the capture of ``amount`` of an open hold on its page. Refuses an excess as :func:`capture_hold` does."""
     book = page.book
     excess = max(amount - hold.amount, 0)

@@ -5,7 +5,7 @@ balance: the lock, the read of all that depends on it, the write.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,7 +30,13 @@ from fluxori.kernel.ids import uuid7
 
 _WRITE = (Path(__file__).parent.parent / "sql" / "write.sql").read_text(encoding="utf-8")
 _LOCK = "SELECT id FROM credits_creditbalance WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+_LOCK_FREE = f"{_LOCK} SKIP LOCKED"
 _PART = re.compile(r"^\), (\w+) AS \(\n.*?\n(?=\))", re.MULTILINE | re.DOTALL)
+
+
+Teller = Callable[[Collection[UUID]], Mapping[UUID, dict[str, Any]]]
+# Facts that an answer keeps beside the balance, for its replay; or who tells them of some balances, all at once.
+Alongside = dict[str, Any] | Teller
 
 
 @dataclass(slots=True)
@@ -57,6 +63,7 @@ class Page:
     known: dict[tuple[UUID | None, str], Remembered] = field(default_factory=dict)
     requests: list[dict[str, Any]] = field(default_factory=list)
     prices: dict[str, Price] = field(default_factory=dict)
+    told: dict[Teller, dict[str, Any]] = field(default_factory=dict)
     recorded: int = 0
 
     def replay(self, request: Request) -> Answer | None:
@@ -87,7 +94,7 @@ class Page:
         transaction: Transaction | None = None,
         transaction_id: UUID | None = None,
         hold: Hold | None = None,
-        alongside: dict[str, Any] | None = None,
+        alongside: Alongside | None = None,
     ) -> Answer:
         """Count the change, and remember its answer under the request's key.
 
@@ -97,7 +104,7 @@ class Page:
         answer = Answer(
             self.book.id,
             self.book.snapshot(),
-            alongside or {},
+            self._facts(alongside),
             transaction,
             hold,
             transaction.id if transaction else transaction_id,
@@ -107,11 +114,18 @@ class Page:
             self._remember(request, answer)
         return answer
 
-    def repeat(self, request: Request, *, transaction_id: UUID | None, alongside: dict[str, Any]) -> Answer:
+    def repeat(self, request: Request, *, transaction_id: UUID | None, alongside: Alongside | None) -> Answer:
         """Answer with an earlier transaction: nothing is written but the request's key, where it has one."""
         if request.key is not None:
             return self.record(request, transaction_id=transaction_id, alongside=alongside)
-        return Answer(self.book.id, self.book.snapshot(), alongside, transaction_id=transaction_id)
+        return Answer(self.book.id, self.book.snapshot(), self._facts(alongside), transaction_id=transaction_id)
+
+    def _facts(self, alongside: Alongside | None) -> dict[str, Any]:
+        if not callable(alongside):
+            return alongside or {}
+        if alongside not in self.told:
+            self.told[alongside] = alongside([self.book.id])[self.book.id]
+        return self.told[alongside]
 
     def _remember(self, request: Request, answer: Answer) -> None:
         assert request.key is not None
@@ -145,6 +159,17 @@ class Page:
         self.recorded = 0
 
 
+class Pages(dict[UUID, Page]):
+    """Open pages by the balance's id."""
+
+    def of(self, owner: Owner) -> Page:
+        """:raises BalanceNotFoundError: if nobody opened such a balance"""
+        page = self.get(owner.id)
+        if page is None or (page.book.user_id if owner.kind == "user" else page.book.organization_id) != owner.id:
+            raise errors.BalanceNotFoundError()
+        return page
+
+
 def said(request: Request, **particulars: Any) -> Particulars:
     """Return a transaction's particulars: those given, and who asked."""
     return Particulars(
@@ -166,13 +191,11 @@ def opened(
     hold_ids: Iterable[UUID] = (),
     grant_ids: Iterable[UUID] = (),
     member_ids: Iterable[UUID | None] = (),
-    locked: bool = False,
 ) -> Iterator[Page]:
     """Open one owner's balance for planning, and write what was recorded when the block ends.
 
     With ``create``, a balance nobody opened yet is opened. Without an ``at`` the clock is read. ``member_ids`` are
-    those for whom credits are used or come back, so that their limits count it. ``locked`` says that the caller has
-    taken the :func:`lock` in this transaction already, to learn only then what is asked.
+    those for whom credits are used or come back, so that their limits count it.
 
     :raises InvalidArgumentError: ``wrong_type`` if ``at`` has no time zone
     :raises UserNotFoundError: with ``create``, if there is no such user to open it for
@@ -180,33 +203,27 @@ def opened(
     :raises BalanceNotFoundError: if nobody opened such a balance
     """
     at = instant(at)
-    if not locked and not lock(owner) and create:
+    if not lock(owner) and create:
         _open_balance(owner, at)
         lock(owner)
-    keys = {request.key for request in requests if request.key is not None}
-    callers = {request.caller for request in requests if request.key is not None}
-    with _pages(
+    with opened_locked(
         [owner.id],
         at=at,
-        keys=keys,
-        caller_ids=callers,
+        requests=requests,
         features=features,
         hold_ids=hold_ids,
         grant_ids=grant_ids,
         member_ids=member_ids,
     ) as pages:
-        page = pages.get(owner.id)
-        if page is None or (page.book.user_id if owner.kind == "user" else page.book.organization_id) != owner.id:
-            raise errors.BalanceNotFoundError()
-        yield page
+        yield pages.of(owner)
 
 
 @contextmanager
-def opened_many(balance_ids: Iterable[UUID], *, at: datetime) -> Iterator[dict[UUID, Page]]:
+def opened_many(balance_ids: Iterable[UUID], *, at: datetime) -> Iterator[Pages]:
     """Open many balances for planning, locked in order of id, and write all that was recorded in one statement."""
     ids = sorted(balance_ids)
     _lock(ids)
-    with _pages(ids, at=at) as pages:
+    with opened_locked(ids, at=at) as pages:
         yield pages
 
 
@@ -220,20 +237,29 @@ def _open_balance(owner: Owner, at: datetime) -> None:
 
 def lock(owner: Owner) -> bool:
     """Lock one owner's balance and return whether there is one."""
-    return _lock([owner.id])
+    return bool(_lock([owner.id]))
 
 
-def _lock(ids: list[UUID]) -> bool:
-    """Lock the balances and return whether there were any."""
+def lock_free(balance_ids: Iterable[UUID]) -> set[UUID]:
+    """Lock those of the balances that nobody else has locked, without waiting, and return which."""
+    return _lock(balance_ids, _LOCK_FREE)
+
+
+def _lock(ids: Iterable[UUID], sql: str = _LOCK) -> set[UUID]:
     # The one row that every writer of a balance takes first. What depends on it is read in later statements, because
     # under READ COMMITTED a statement that waited sees only the locked row itself afresh.
-    return bool(fixed.fetch(_LOCK, [fixed.array(ids)]))
+    return {key for (key,) in fixed.fetch(sql, [fixed.array(ids)])}
 
 
 @contextmanager
-def _pages(ids: list[UUID], *, at: datetime, **named: Any) -> Iterator[dict[UUID, Page]]:
-    pages = {}
-    for book, remembered, prices in queries.load(ids, at=at, **named):
+def opened_locked(
+    ids: Iterable[UUID], *, at: datetime, requests: Sequence[Request] = (), **named: Any
+) -> Iterator[Pages]:
+    """Open balances whose locks this transaction has taken already, as :func:`opened` does; ``named`` are its names."""
+    keys = {request.key for request in requests if request.key is not None}
+    callers = {request.caller for request in requests if request.key is not None}
+    pages = Pages()
+    for book, remembered, prices in queries.load(ids, at=at, keys=keys, caller_ids=callers, **named):
         page = Page(book, max(at, book.last_at), remembered, prices=prices)
         settle(book, page.at)
         pages[book.id] = page

@@ -55,6 +55,12 @@ def get(model: type[M], key: Any) -> M | None:
     return model.from_db(DEFAULT_DB_ALIAS, names, rows[0]) if rows else None
 
 
+def get_all(model: type[M], keys: Iterable[UUID]) -> list[M]:
+    """Return the rows with these primary keys, in no order, those that there are."""
+    sql, names = _by_keys(model)
+    return [model.from_db(DEFAULT_DB_ALIAS, names, row) for row in fetch(sql, [array(keys)])]
+
+
 def array(values: Iterable[UUID | str | None]) -> str:
     """Return the values the way PostgreSQL spells an array, for a parameter whose type stands beside it; no None.
 
@@ -66,10 +72,21 @@ def array(values: Iterable[UUID | str | None]) -> str:
 
 @cache
 def _by_key(model: type[Model]) -> tuple[str, tuple[str, ...]]:
+    columns, key, names = _columns(model)
+    return f"{columns} WHERE {key} = %s", names
+
+
+@cache
+def _by_keys(model: type[Model]) -> tuple[str, tuple[str, ...]]:
+    columns, key, names = _columns(model)
+    return f"{columns} WHERE {key} = ANY(%s::uuid[])", names
+
+
+def _columns(model: type[Model]) -> tuple[str, str, tuple[str, ...]]:
     meta = model._meta  # noqa: SLF001 - Django documents it
     names = tuple(field.attname for field in meta.concrete_fields)
     [key] = meta.pk_fields
-    return f"SELECT {', '.join(names)} FROM {meta.db_table} WHERE {key.attname} = %s", names  # noqa: S608 - our own names
+    return f"SELECT {', '.join(names)} FROM {meta.db_table}", key.attname, names  # noqa: S608 - our own names
 
 
 class _Prepared(psycopg.Cursor[Any]):

@@ -1,4 +1,4 @@
-"""Deductions of one balance that come together. Each test lets them line up behind a lock, in order, then lets go."""
+"""Deductions that come together: of one balance, lined up in order behind its lock; and of several balances."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -101,6 +101,50 @@ def commits(balance: CreditBalance) -> int:
     return int(number)
 
 
+class Queued:
+    """Runs acts while somebody else is at work, so that they wait in everybody's line, in order.
+
+    Called with acts it returns their outcomes; ``meanwhile`` is run whenever whoever leads has heard what is asked.
+    ``served`` are the numbers of deductions that were asked at once.
+    """
+
+    def __init__(self) -> None:
+        self.served: list[int] = []
+
+    def __call__(self, acts: Sequence[Act], meanwhile: Callable[[list[Any]], Any] = lambda asked: None) -> list[Any]:
+        at_work, working, go = funded(), Event(), Event()
+
+        def operation(awaited, gather):
+            def gathered():
+                asked, at = gather()
+                if any(owner == at_work.owner for owner, _ in asked):
+                    working.set()
+                    go.wait(20)
+                else:
+                    self.served.append(len(asked))
+                    meanwhile([plan.deduction for _, plan in asked])
+                return asked, at
+
+            return _deduct_credits._spend(awaited, gathered)
+
+        with pytest.MonkeyPatch.context() as patched, ThreadPoolExecutor(len(acts) + 1) as pool:
+            patched.setattr(_deduct_credits, "TOGETHER", Together(operation))
+            first = pool.submit(outcome_of, paying(at_work))
+            assert working.wait(20)
+            asked = []
+            for place, act in enumerate(acts, 1):
+                asked.append(pool.submit(outcome_of, act))
+                until(partial(in_line, place))
+            go.set()
+            assert told([first.result(timeout=30)]) == [1]
+            return [one.result(timeout=30) for one in asked]
+
+
+@pytest.fixture
+def queued():
+    return Queued()
+
+
 def told(outcomes: Sequence[Any]) -> list[Any]:
     return [
         outcome.code
@@ -129,7 +173,9 @@ def sound(balance: CreditBalance) -> None:
 
 @pytest.fixture
 def spending(monkeypatch):
-    """Return a function that lets things happen in the way of deductions: what it is given is called in its time.
+    """Return a function that lets things happen in the way of deductions that have waited for their balance's lock.
+
+    What it is given is called in its time:
 
     ``started`` before the lock, ``boarded`` with the deductions that are served once it is known which, ``written``
     when all is written but not committed.
@@ -141,14 +187,17 @@ def spending(monkeypatch):
         boarded: Callable[[list[Any]], Any] = lambda deductions: None,
         written: Act = lambda: None,
     ) -> None:
-        def operation(owner, gather):
+        def operation(awaited, gather):
+            if awaited is None:
+                return _deduct_credits._spend(None, gather)
+
             def gathered():
-                plans, at = gather()
-                boarded([plan.deduction for plan in plans])
-                return plans, at
+                asked, at = gather()
+                boarded([plan.deduction for _, plan in asked])
+                return asked, at
 
             started()
-            outcomes = _deduct_credits._spend(owner, gathered)
+            outcomes = _deduct_credits._spend(awaited, gathered)
             written()
             return outcomes
 
@@ -377,6 +426,114 @@ class TestDeductionsThatComeTogether:
         sound(balance)
 
 
+class TestDeductionsOfSeveralBalances:
+    def test_share_one_transaction_and_its_statements(self, queued):
+        balances = [funded(grants=[(100, None)]) for _ in range(3)]
+        ran: list[list[str]] = []
+
+        def pay(place):
+            with statements() as run:
+                paid = deduct(balances[place % 3], place + 1, idempotency_key="k" if place < 3 else f"k{place}")
+            ran.append(run)
+            return paid
+
+        paid = queued([partial(pay, place) for place in range(6)])
+
+        assert [said.balance_after for said in paid] == [99, 98, 97, 95, 93, 91]
+        assert queued.served == [6]
+        assert sorted(len(run) for run in ran)[:5] == [0] * 5
+        assert 1 <= sum(len(run) for run in ran) <= 4
+        assert len({said.pk for said in paid}) == 6
+        for balance in balances:
+            sound(balance)
+
+    def test_are_refused_alone(self, queued):
+        one, other, nobody = funded(grants=[(10, None)]), funded(), CreditBalance(user=somebody())
+        acts = [paying(one, 7), paying(nobody), paying(one, 4), paying(other, 5), paying(one, 3)]
+
+        outcomes = queued(acts)
+
+        assert told(outcomes) == [7, "balance_not_found", "insufficient_credits", 5, 3]
+        assert outcomes[2].facts == {"required": 4, "available": 3, "held": 0, "shortfall": 1}
+        assert queued.served[0] == 5
+        sound(one)
+        sound(other)
+
+    def test_wait_for_no_balance_but_their_own(self, queued):
+        busy, free = funded(), funded()
+        paid_meanwhile: list[int] = []
+
+        def look(asked):
+            if len(asked) == 2:
+                # Those of the busy balance, who have waited for its lock by themselves.
+                paid_meanwhile.append(CreditBalance.objects.get(pk=free.pk).balance)
+
+        with ThreadPoolExecutor(1) as pool:
+            with locked_elsewhere(busy):
+                going = pool.submit(queued, [paying(busy, 1), paying(free, 2), paying(busy, 3), paying(free, 4)], look)
+                until(lambda: CreditBalance.objects.get(pk=free.pk).balance == 94)
+                until(lambda: waiting_for_locks() == 1 and in_line(1))
+                assert not going.done()
+            outcomes = going.result(timeout=30)
+
+        assert told(outcomes) == [1, 2, 3, 4]
+        assert queued.served == [4, 2]
+        assert paid_meanwhile == [94]
+        assert (commits(busy), commits(free)) == (1, 1)
+        sound(busy)
+        sound(free)
+
+    def test_pass_by_those_who_wait_for_a_lock(self):
+        busy, free = funded(), funded()
+
+        with lined_up([paying(busy)] * 2, busy) as outcomes:
+            assert deduct(free, 1).balance_after == 99
+            assert in_line(1)
+
+        assert told(outcomes) == [1, 1]
+        sound(free)
+
+    def test_fall_to_a_fault_of_one_alone(self, queued):
+        one, other = funded(), funded()
+
+        def stumble(asked):
+            if any(deduction.amount == 13 for deduction in asked):
+                raise RuntimeError("13 is an unlucky number")
+
+        outcomes = queued([paying(one, 1), paying(other, 13), paying(other, 2)], stumble)
+
+        assert told(outcomes) == [1, RuntimeError, 2]
+        assert queued.served == [3, 1, 1, 1]
+        sound(one)
+        sound(other)
+
+    def test_are_told_what_stands_beside_them_all_at_once(self, queued):
+        balances, asked = [funded() for _ in range(3)], []
+
+        def tell(ids):
+            asked.append(sorted(ids))
+            return {key: {"tier": str(key)} for key in ids}
+
+        paid = queued([paying(balance, alongside=tell) for balance in balances])
+
+        assert [said.alongside for said in paid] == [{"tier": str(balance.pk)} for balance in balances]
+        assert asked == [sorted(balance.pk for balance in balances)]
+
+    def test_never_lose_a_credit_among_many_threads(self):
+        balances = [funded(grants=[(30, None)]) for _ in range(4)]
+
+        def spend(place):
+            return [outcome_of(paying(balances[(place + turn) % 4], 1)) for turn in range(20)]
+
+        with ThreadPoolExecutor(8) as pool:
+            outcomes = [outcome for found in pool.map(spend, range(8)) for outcome in found]
+
+        assert sorted(map(str, told(outcomes))) == ["1"] * 120 + ["insufficient_credits"] * 40
+        for balance in balances:
+            sound(balance)
+            assert balance.balance == 0
+
+
 class TestFaultsAmongDeductionsThatComeTogether:
     @pytest.mark.parametrize("kind", [psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected])
     def test_are_tried_again_all_together(self, spending, kind):
@@ -551,15 +708,15 @@ class TestWaitingInLine:
 
     def test_ends_before_anybody_can_take_it_along(self, settings):
         settings.LOCK_TIMEOUT_MS = 1
-        desk = Together[str, str, str](lambda _key, gather: gather()[0])
-        leader, late = (_coalescing._Rider[str, str](said, NOON) for said in ("leader", "late"))
+        desk = Together[str, str, str](lambda _key, gather: [said for _, said in gather()[0]])
+        leader, late = (_coalescing._Rider[str, str, str]("balance", said, NOON) for said in ("leader", "late"))
         assert desk._joined_as_leader("balance", leader)
         assert not desk._joined_as_leader("balance", late)
 
         with pytest.raises(operations.BusyError):
             desk._waited_to_lead("balance", late)
 
-        assert desk._board("balance", _coalescing._Group(leader)) == (["leader"], NOON)
+        assert desk._board("balance", _coalescing._Group(leader)) == ([("balance", "leader")], NOON)
         assert desk._waiting == 0
 
     def test_goes_on_for_whoever_was_taken_along(self, settings, spending):

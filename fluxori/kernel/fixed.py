@@ -12,7 +12,7 @@ from uuid import UUID
 
 import psycopg
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
 from django.db.backends.utils import CursorDebugWrapper
 from django.db.models import Model
 
@@ -25,24 +25,26 @@ def fetch(sql: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[tuple
     There, as the first of a request, it also finds out whether the connection kept from the last one still works, which
     Django would ask PostgreSQL before it: if not, it runs on a new one.
     """
-    state: Any = connection  # the type stubs leave out how Django keeps account of this
-    kept = state.connection is not None and state.health_check_enabled and not state.health_check_done
-    if state.in_atomic_block or not kept:
-        return _run(sql, parameters)
-    state.health_check_done = True
+    # This thread's own, found once: Django's ``connection`` looks for it at every touch. Of its health the type stubs
+    # leave out how Django keeps account.
+    opened: Any = connections[DEFAULT_DB_ALIAS]
+    kept = opened.connection is not None and opened.health_check_enabled and not opened.health_check_done
+    if opened.in_atomic_block or not kept:
+        return _run(opened, sql, parameters)
+    opened.health_check_done = True
     try:
-        return _run(sql, parameters)
+        return _run(opened, sql, parameters)
     except (OperationalError, InterfaceError):
-        if connection.is_usable():
+        if opened.is_usable():
             raise
-        connection.close()
-        return _run(sql, parameters)
+        opened.close()
+        return _run(opened, sql, parameters)
 
 
-def _run(sql: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[tuple[Any, ...]]:
-    connection.ensure_connection()
-    prepared: Any = _Prepared(connection.connection)
-    with _Logged(prepared, connection) if connection.queries_logged else connection.make_cursor(prepared) as cursor:
+def _run(opened: Any, sql: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[tuple[Any, ...]]:
+    opened.ensure_connection()
+    prepared = _Prepared(opened.connection)
+    with _Logged(prepared, opened) if opened.queries_logged else opened.make_cursor(prepared) as cursor:
         cursor.execute(sql, parameters)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows

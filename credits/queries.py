@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import orjson
 from django.db import connection
 from django.db.models import (
     BigIntegerField,
@@ -510,7 +509,7 @@ def _rows(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
 def _book(row: Sequence[Any], recorded_at: datetime) -> Book:
     key, user, organization, balance, held, debt, sequence, version, head_hash, last_at, *others = row
     suspended_at, suspension_actor, suspension_reason, *lists = others
-    grants, holds, limits, *_ = map(_list, lists)
+    grants, holds, limits, *_ = lists
     return Book(
         id=key,
         user_id=user,
@@ -533,7 +532,7 @@ def _book(row: Sequence[Any], recorded_at: datetime) -> Book:
 
 
 def _loaded(row: Sequence[Any], recorded_at: datetime) -> Loaded:
-    requests, prices = map(_list, row[-2:])
+    requests, prices = row[-2:]
     return Loaded(
         _book(row, recorded_at),
         {
@@ -542,10 +541,6 @@ def _loaded(row: Sequence[Any], recorded_at: datetime) -> Loaded:
         },
         {feature: Price(UUID(price), credits) for feature, price, credits in prices},
     )
-
-
-def _list(value: Any) -> Any:
-    return orjson.loads(value) if isinstance(value, str) else value
 
 
 def _grant(fields: list[Any]) -> Grant:

@@ -113,7 +113,7 @@ _session = (
     "-c jit=off -c plan_cache_mode=force_generic_plan"
     f" -c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}"
 )
-# Deductions of this process that wait for those before them on the same balance; whoever comes then is answered 503.
+# Deductions of this process that wait for those before them; whoever comes then is answered 503.
 MAX_WAITING = env.integer("MAX_WAITING", 256, minimum=1)
 DATABASES = {
     "default": {

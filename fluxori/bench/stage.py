@@ -70,10 +70,11 @@ QUICK = Sizes(
 
 @dataclass(slots=True)
 class Stage:
-    """One run of the bench, on its own database. The last of the ``people`` has the hot balance."""
+    """One run of the bench, on its own database; ``keep`` leaves whatever it makes. The hot balance is the last's."""
 
     sizes: Sizes
     figures: Figures
+    keep: bool = False
     people: list[User] = field(default_factory=list)
     _server: "Server | None" = None
     _closing: ExitStack = field(default_factory=ExitStack)

@@ -22,13 +22,15 @@ _PAGE = 50
 def measure(stage: Stage) -> None:
     found: dict[str, list[float]] = defaultdict(list)
     with ExitStack() as stack:
-        places = {size: stack.enter_context(databases.throw_away()) for size in stage.sizes.growth}
+        places = {size: stack.enter_context(databases.throw_away(keep=stage.keep)) for size in stage.sizes.growth}
         asked: dict[int, dict[str, Callable[[], int]]] = {}
         for size, name in places.items():
             with databases.using(name):
                 seeding.fill(size, number=3)
                 there = Stage(stage.sizes, stage.figures)
                 there.fill()
+                if stage.keep:
+                    stage.figures.note(f"growth: {name} with {size:,} transactions is kept.")
                 asked[size] = {DEDUCT: _deducting(there.many), PAGE: _turning()}
         for _ in range(stage.sizes.repeats):
             for size, name in places.items():

@@ -44,7 +44,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--growth", type=positive_argument, nargs="+", metavar="N", help="Transactions in the ledgers compared."
         )
-        parser.add_argument("--keep", action="store_true", help="Leave the database there, and say its name.")
+        parser.add_argument("--keep", action="store_true", help="Leave the databases there, and say their names.")
         parser.add_argument("--json", action="store_true", help="One JSON object on stdout; progress on stderr.")
 
     def handle(self, *, sections: list[str], quick: bool, keep: bool, json: bool, **options: Any) -> None:
@@ -58,7 +58,7 @@ class Command(BaseCommand):
         figures = Figures(self._say)
         databases.drop_left_overs()
         try:
-            with databases.throw_away(keep=keep) as name, Stage(sizes, figures) as stage:
+            with databases.throw_away(keep=keep) as name, Stage(sizes, figures, keep) as stage:
                 stage.fill()
                 for section in sections or SECTIONS:
                     self._say(f"\n{section}")

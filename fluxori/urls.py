@@ -8,6 +8,7 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from fluxori.api import health, problems
 from fluxori.api.schema import schema_view
+from fluxori.console.filter_pages import forget_view, keep_view
 from fluxori.console.find import find_view
 
 urlpatterns = [
@@ -21,6 +22,8 @@ urlpatterns = [
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("admin/find/", admin.site.admin_view(find_view), name="find"),
+    path("admin/filters/<uuid:key>/delete/", admin.site.admin_view(forget_view), name="forget_filter"),
+    path("admin/filters/<slug:app>/<slug:model>/", admin.site.admin_view(keep_view), name="keep_filter"),
     # Django's short cut from a row to its page on the site: no row has one.
     re_path(r"^admin/r/.*$", admin.site.admin_view(problems.page_not_found)),
     path("admin/", admin.site.urls),

@@ -65,3 +65,32 @@ class RequestDecidedError(Conflict):
     @property
     def detail(self) -> str:
         return f"This request was {self.facts['status']} by {self.facts['by']} already."
+
+
+class FilterTooLongError(Conflict):
+    code = "filter_too_long"
+    title = "This filter is too long to be saved"
+
+
+class FilterNameTakenError(Conflict):
+    code = "filter_name_taken"
+    title = "Another of your filters of this list has that name"
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(name=name)
+
+    @property
+    def detail(self) -> str:
+        return f"Another of your filters of this list is called \u201c{self.facts['name']}\u201d."
+
+
+class TooManyFiltersError(Conflict):
+    code = "too_many_filters"
+    title = "You have saved as many filters as one person may"
+
+    def __init__(self, *, most: int) -> None:
+        super().__init__(most=most)
+
+    @property
+    def detail(self) -> str:
+        return f"You have {self.facts['most']} saved filters, as many as one person may. Delete one first."

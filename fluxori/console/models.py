@@ -285,3 +285,28 @@ class Standing(models.Model):
 
     def __str__(self) -> str:
         return f"As of {self.taken_at:%Y-%m-%d %H:%M}"
+
+
+class SavedFilter(models.Model):
+    """A filter of one list under a name, kept by a member of staff for themselves or for everybody who sees the list.
+
+    ``query`` is what follows the ``?`` in the list's address, and nothing that says where. It goes with its owner.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    owner = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
+    of_list = models.CharField(max_length=100, help_text="Whose list: like credits.creditgrant.")
+    name = models.CharField(max_length=bounds.MAX_FILTER_NAME)
+    query = models.CharField(max_length=bounds.MAX_FILTER)
+    shared = models.BooleanField(default=False)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(name="console_filter_named_once", fields=["owner", "of_list", "name"]),
+            models.CheckConstraint(name="console_filter_says_something", condition=~Q(name="") & ~Q(query="")),
+        ]
+        indexes = [models.Index(name="console_filter_of_list", fields=["of_list"])]
+
+    def __str__(self) -> str:
+        return self.name

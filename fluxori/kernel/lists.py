@@ -5,10 +5,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import structlog
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
@@ -45,6 +47,12 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]
         found: dict[str, Any] = super().get_filters_params(params)
         self.after = (found.pop(AFTER, None) or [None])[-1]
         return found
+
+    @property
+    def chosen(self) -> str:
+        """The filter of this list as a query string, always spelled the same: without where its page begins."""
+        told = [(name, value) for name, values in self.get_filters_params().items() for value in values if value]
+        return urlencode(sorted([*told, (SEARCH_VAR, self.query)] if self.query else told))
 
     def get_results(self, request: HttpRequest) -> None:
         self.paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)

@@ -7,6 +7,7 @@ from typing import Any
 from django import template
 
 from fluxori.console import links
+from fluxori.console.filters import Kept, filters_of
 from fluxori.kernel.spelling import credits_said, id_shown, instant_shown
 
 register = template.Library()
@@ -53,3 +54,9 @@ def money(amount: Decimal) -> str:
     """Spell an amount of rand, like R1,250.00."""
     minus = "\u2212" if amount < 0 else ""
     return f"{minus}R{abs(amount):,.2f}"
+
+
+@register.simple_tag(takes_context=True)
+def kept_filters(context: Any, of_list: str) -> list[Kept]:
+    """Return the saved filters of a list, like ``credits.creditgrant``, that the reader sees."""
+    return filters_of(of_list, staff=context["request"].user)

@@ -109,6 +109,9 @@ ALSO = {
     "console_whom": (ACT_OF["add"], 200),
     "auth_user_password_change": (ROOT, 200),
     "find": (DESK, 200),
+    # Sent from the list of transactions; whose filters one may delete, test_filters says.
+    "keep_filter": (set(), 403),
+    "forget_filter": (set(), 403),
 }
 
 
@@ -173,6 +176,9 @@ def addresses(role: str):
             yield from lists_of_apps(role)
         elif name in ALSO:
             yield name, "get", *also(role, name)
+            if name == "keep_filter":
+                # It changes no row of the ledger: whoever sees a list may keep a filter of it, auditors too.
+                yield name, "post", also(role, name)[0] + "?type__exact=usage", expected(role, DESK, 302)
         else:
             place = model_page(name)
             assert place is not None, f"{name} is new: say here who may see it"
@@ -194,9 +200,12 @@ def also(role: str, name: str) -> tuple[str, int]:
     known: dict[str, list[Any]] = {
         "view_on_site": [kind.pk, someone.pk],
         "auth_user_password_change": [someone.pk],
+        "keep_filter": ["credits", "credittransaction"],
+        "forget_filter": [someone.pk],
     }
     wanted = 200 if name == "login" and role not in DESK else expected(role, allowed, status)
-    return reverse("find" if name == "find" else f"admin:{name}", args=known.get(name, [])), wanted
+    outside = name in {"find", "keep_filter", "forget_filter"}
+    return reverse(name if outside else f"admin:{name}", args=known.get(name, [])), wanted
 
 
 def pages_of(role: str, name: str, app: str, model: str, page: str):

@@ -39,6 +39,11 @@
     if (document.activeElement === document.body) document.querySelector("#content [autofocus]")?.focus();
   }));
 
+  // Whoever opens what has a form in it wants to fill it in. The event does not bubble.
+  document.addEventListener("toggle", (event) => {
+    if (event.target.open) event.target.querySelector("form input:not([type=hidden])")?.focus();
+  }, { capture: true });
+
   document.addEventListener("focusout", (event) => {
     const find = event.target.closest?.("[data-find]");
     if (find && !find.contains(event.relatedTarget)) {

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from unfold.admin import TabularInline
 
 from credits.admin.owners import OwnedAdmin, name_of
-from credits.admin.read_only import identifier, instant, link_to, listing
+from credits.admin.read_only import counted, identifier, instant, link_to, listing, named
 from credits.models import (
     CreditBalance,
     CreditEntry,
@@ -19,6 +19,7 @@ from credits.models import (
     CreditTransaction,
 )
 from fluxori.kernel.lists import DateRangeFilter
+from fluxori.kernel.spelling import name_shown
 
 
 class ReadOnlyInline(TabularInline):  # type: ignore[misc]
@@ -60,7 +61,11 @@ class StateFilter(admin.SimpleListFilter):
 class CreditBalanceAdmin(OwnedAdmin):
     owner_paths = ("pk",)
     exported = {"owner": name_of}
-    list_display = ["owner", "kind", "balance", "held", "debt", "changed", "suspended"]
+    list_display = ["owner", "kind", "whole", "set_aside", "owed", "changed", "suspended"]
+    whole = counted("balance")
+    set_aside = counted("held")
+    owed = counted("debt")
+    when_empty = "A balance opens with the first credits that somebody is given."
     list_filter = [StateFilter]
     saved = [("Suspended", "state=suspended"), ("In debt", "state=debt")]
     list_select_related = ["user", "organization"]
@@ -81,7 +86,7 @@ class CreditBalanceAdmin(OwnedAdmin):
 
     @admin.display(description="owner")
     def owner(self, row: Any) -> str:
-        return name_of(row)
+        return name_shown(name_of(row))
 
     @admin.display(description="kind")
     def kind(self, row: CreditBalance) -> str:
@@ -95,7 +100,11 @@ class CreditBalanceAdmin(OwnedAdmin):
 @admin.register(CreditGrant)
 class CreditGrantAdmin(OwnedAdmin):
     ordering = ("-effective_at", "-pk")
-    list_display = ["source", "owner", "amount", "remaining", "held", "effective", "expires", "voided"]
+    list_display = ["source", "owner", "given", "left", "set_aside", "effective", "expires", "voided"]
+    given = counted("amount")
+    left = counted("remaining")
+    set_aside = counted("held")
+    when_empty = "What is allocated, bought or given will stand here, with what is left of it."
     list_filter = ["source", "live", ("effective_at", DateRangeFilter)]
     saved = [
         ("Purchases", "source__exact=purchase"),
@@ -151,12 +160,17 @@ class CreditTransactionAdmin(OwnedAdmin):
         "when",
         "owner",
         "type",
-        "amount",
-        "balance_after",
+        "moved",
+        "afterwards",
         "description",
-        "reference_id",
-        "actor",
+        "reference",
+        "by",
     ]
+    reference = named("reference_id", "reference")
+    by = named("actor")
+    moved = counted("amount")
+    afterwards = counted("balance_after")
+    when_empty = "The first allocation, purchase or usage will stand here."
     list_display_links = ["when", "type"]
     list_filter = ["type", ("timestamp", DateRangeFilter)]
     saved = [
@@ -223,7 +237,10 @@ class PinsInline(ReadOnlyInline):
 @admin.register(CreditHold)
 class CreditHoldAdmin(OwnedAdmin):
     ordering = ("-created_at", "-pk")
-    list_display = ["created", "owner", "status", "amount", "captured", "expires", "closed"]
+    list_display = ["created", "owner", "status", "set_aside", "spent", "expires", "closed"]
+    set_aside = counted("amount")
+    spent = counted("captured")
+    when_empty = "Work that sets credits aside before it begins will stand here."
     list_filter = ["status", ("created_at", DateRangeFilter)]
     saved = [("Open", "status__exact=open"), ("Lapsed", "status__exact=lapsed")]
     created = instant("created_at", "placed")
@@ -257,7 +274,9 @@ class CreditPinAdmin(OwnedAdmin):
 
 @admin.register(CreditRequest)
 class CreditRequestAdmin(OwnedAdmin):
-    list_display = ["key", "owner", "operation", "caller", "transaction", "created"]
+    list_display = ["key", "owner", "verb", "by", "transaction", "created"]
+    verb = named("operation")
+    by = named("caller")
     created = instant("created_at", "when")
     list_select_related = ["balance__user", "balance__organization", "caller", "transaction"]
     also_by = ["key"]

@@ -12,6 +12,7 @@ from credits.admin.read_only import NOTHING, ReadOnlyAdmin, link
 from credits.models import CreditBalance
 from fluxori.identity import queries as people
 from fluxori.identity.models import Organization, User
+from fluxori.kernel.spelling import name_shown
 
 _ENOUGH = 100
 
@@ -78,7 +79,7 @@ class OwnedAdmin(ReadOnlyAdmin):
 
     @admin.display(description="owner")
     def owner(self, row: Any) -> str:
-        return link("credits.creditbalance", row.balance_id, name_of(row.balance))
+        return link("credits.creditbalance", row.balance_id, name_shown(name_of(row.balance)))
 
 
 def _any(conditions: Iterable[tuple[str, Any]]) -> Q:

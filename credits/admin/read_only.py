@@ -12,7 +12,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 
 from fluxori.kernel.lists import ListAdmin
-from fluxori.kernel.spelling import NOTHING, credits_said, id_shown, instant_said, instant_shown
+from fluxori.kernel.spelling import NOTHING, credits_said, id_shown, instant_said, instant_shown, name_shown
 
 __all__ = ["NOTHING", "credits_said", "instant_said"]
 
@@ -57,6 +57,26 @@ def instant(field: str, description: str = "") -> Callable[[Any, Any], str]:
     @admin.display(description=description or field.removesuffix("_at").replace("_", " "))
     def shown(_admin: Any, row: Any) -> str:
         return instant_shown(getattr(row, field))
+
+    return shown
+
+
+def counted(field: str, description: str = "") -> Callable[[Any, Any], str]:
+    """Return a column, or a read-only field, that shows the count of credits in ``field``, like 20,000."""
+
+    @admin.display(description=description or field.replace("_", " "))
+    def shown(_admin: Any, row: Any) -> str:
+        return credits_said(getattr(row, field))
+
+    return shown
+
+
+def named(field: str, description: str = "") -> Callable[[Any, Any], str]:
+    """Return a column that shows the name in ``field``, or of the row that it refers to."""
+
+    @admin.display(description=description or field.replace("_", " "))
+    def shown(_admin: Any, row: Any) -> str:
+        return name_shown(getattr(row, field) or NOTHING)
 
     return shown
 

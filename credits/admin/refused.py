@@ -3,10 +3,14 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from credits.admin.owners import OwnedAdmin
 from credits.admin.read_only import NOTHING, credits_said, instant, link
 from credits.models import RefusedAttempt
+from fluxori.kernel.lists import DateRangeFilter
+from fluxori.kernel.spelling import name_shown
 
 _WORDS = {
     "insufficient_credits": "Not enough credits",
@@ -27,12 +31,29 @@ def numbers_of(attempt: RefusedAttempt) -> str:
     return ", ".join(told)
 
 
+class WhyFilter(admin.SimpleListFilter):
+    """One reason. They are known, where looking up which there are would read every row."""
+
+    title = "reason"
+    parameter_name = "code"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(_WORDS.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[RefusedAttempt]) -> QuerySet[RefusedAttempt]:
+        return queryset.filter(code=self.value()) if self.value() else queryset
+
+
 @admin.register(RefusedAttempt)
 class RefusedAttemptAdmin(OwnedAdmin):
+    """Newest hour first, by which a date counts too: it stays, where the last attempt of an hour moves."""
+
+    ordering = ("-hour", "-pk")
+    when_empty = "An attempt to spend that is refused will be counted here, with the numbers that led to it."
     list_display = ["last", "owner", "why", "tried", "numbers", "times", "who"]
     last = instant("last_at", "last at")
     hour_of = instant("hour", "hour")
-    list_filter = ["code"]
+    list_filter = [WhyFilter, ("hour", DateRangeFilter)]
     list_select_related = ["balance__user", "balance__organization", "actor", "member"]
     saved = [
         ("Not enough credits", "code=insufficient_credits"),
@@ -59,4 +80,4 @@ class RefusedAttemptAdmin(OwnedAdmin):
 
     @admin.display(description="last by")
     def who(self, row: RefusedAttempt) -> Any:
-        return row.member or row.actor or NOTHING
+        return name_shown(row.member or row.actor or NOTHING)

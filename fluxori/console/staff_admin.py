@@ -12,7 +12,7 @@ from unfold.decorators import display
 
 from credits.admin.dated import HistoryAdmin, ReasonedForm
 from credits.admin.owners import OwnedAdmin
-from credits.admin.read_only import credits_said, identifier, instant, lines, link, link_to
+from credits.admin.read_only import credits_said, identifier, instant, lines, link, link_to, named
 from fluxori.console import forms, operations
 from fluxori.console.act_pages import ActPage, FindOwner, landing
 from fluxori.console.acts import ACTS
@@ -20,6 +20,7 @@ from fluxori.console.models import ActRequest, ManualCreditCeiling, StaffAct
 from fluxori.kernel import clock
 from fluxori.kernel.errors import DomainError
 from fluxori.kernel.lists import DateRangeFilter
+from fluxori.kernel.spelling import name_shown
 
 APPROVE = "console.approve_requests"
 _COLOURS = {"pending": "warning", "approved": "success", "declined": "danger", "withdrawn": "default"}
@@ -55,8 +56,12 @@ class ApprovedFilter(admin.SimpleListFilter):
 @admin.register(StaffAct)
 class StaffActAdmin(OwnedAdmin):
     ordering = ("-created_at", "-pk")
-    list_display = ["when", "owner", "what", "reason", "ticket", "actor", "approver"]
+    when_empty = "An act begins at an account: find the customer, and choose what to do."
+    list_display = ["when", "owner", "what", "reason", "on_ticket", "by", "approved_by"]
     list_display_links = ["when"]
+    on_ticket = named("ticket")
+    by = named("actor")
+    approved_by = named("approver")
     when = instant("created_at", "when")
     list_filter = [ActFilter, "reason", ApprovedFilter, ("created_at", DateRangeFilter)]
     list_select_related = ["balance__user", "balance__organization", "actor", "approver"]
@@ -127,8 +132,11 @@ class StaffActAdmin(OwnedAdmin):
 @admin.register(ActRequest)
 class ActRequestAdmin(OwnedAdmin):
     ordering = ("-asked_at", "-pk")
-    list_display = ["when", "owner", "what", "gives", "reason", "asked_by", "state", "decided_by"]
+    when_empty = "An act above somebody's ceiling will wait here for a second person."
+    list_display = ["when", "owner", "what", "gives", "reason", "asks", "state", "decides"]
     list_display_links = ["when"]
+    asks = named("asked_by")
+    decides = named("decided_by")
     when = instant("asked_at", "asked")
     list_filter = ["status", ActFilter, "reason", ("asked_at", DateRangeFilter)]
     list_select_related = ["user", "organization", "asked_by", "decided_by"]
@@ -148,7 +156,7 @@ class ActRequestAdmin(OwnedAdmin):
 
     @admin.display(description="owner")
     def owner(self, row: ActRequest) -> str:
-        return link("credits.creditbalance", row.owner_id, str(row.whom))
+        return link("credits.creditbalance", row.owner_id, name_shown(row.whom))
 
     @admin.display(description="credits")
     def gives(self, row: ActRequest) -> str:

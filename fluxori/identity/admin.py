@@ -166,6 +166,7 @@ class MembershipAdmin(PeopleAdmin):
     """Every seat, to be searched; given and taken on the organization's page."""
 
     list_display = ("organization", "user", "role", "since")
+    when_empty = "Members are added on the page of their organization."
     list_filter = ("role",)
     list_select_related = ("organization", "user")
     search_help_text = "E-mail, organization or id"

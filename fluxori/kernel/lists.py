@@ -124,6 +124,7 @@ class ListAdmin(ModelAdmin):  # type: ignore[misc]
     It is never counted and only ordered as the admin says, for which there is an index: anything else would read
     millions of rows to show fifty. ``saved`` are filters that staff come for often: (words, query string) each.
     ``exported`` are the columns that a file of the list has after those of the table: names in the place of ids.
+    ``when_empty`` says how the first row comes about.
     """
 
     sortable_by: Any = ()
@@ -135,6 +136,7 @@ class ListAdmin(ModelAdmin):  # type: ignore[misc]
     paginator = Uncounted
     saved: Sequence[tuple[str, str]] = ()
     exported: Mapping[str, Callable[[Any], Any]] = {}
+    when_empty = ""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
         return KeysetChangeList

@@ -1,13 +1,15 @@
 """How credits, instants and ids are spelled for people who read pages."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from django.utils.formats import date_format
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.timezone import localtime
 
 NOTHING = "-"
+_BEHIND_A_MARK = re.compile("(?<=[@._])")
 
 
 def credits_said(amount: int | None) -> str:
@@ -28,6 +30,15 @@ def instant_shown(at: datetime | None) -> str:
     return format_html(
         '<time class="console-time" datetime="{}" title="{}">{}</time>', at.isoformat(), utc, instant_said(at)
     )
+
+
+def name_shown(name: Any) -> str:
+    """Return a name or an e-mail that breaks behind its marks where a column is narrow, before it breaks anywhere.
+
+    >>> name_shown("a@b.example")
+    'a@<wbr>b.<wbr>example<wbr>'
+    """
+    return format_html_join("", "{}<wbr>", ((part,) for part in _BEHIND_A_MARK.split(str(name))))
 
 
 def id_shown(key: Any) -> str:

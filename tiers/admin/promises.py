@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from credits.admin.owners import OwnedAdmin
-from credits.admin.read_only import ReadOnlyAdmin, instant, link_to, listing
+from credits.admin.read_only import ReadOnlyAdmin, counted, instant, link_to, listing
 from fluxori.kernel import clock
 from tiers.models import AllocationRun, MonthlyAllocation, Subscription
 
@@ -12,6 +12,7 @@ from tiers.models import AllocationRun, MonthlyAllocation, Subscription
 class SubscriptionAdmin(OwnedAdmin):
     list_display = ["owner", "tier", "status", "begun", "next_allocation", "scheduled_tier", "scheduled"]
     list_display_links = ["begun"]
+    when_empty = "A balance that is initialized with a tier will stand here."
     begun = instant("anchor", "anchor")
     next_allocation = instant("next_allocation_at", "next allocation")
     scheduled = instant("scheduled_at", "scheduled for")
@@ -33,7 +34,9 @@ class SubscriptionAdmin(OwnedAdmin):
 
 @admin.register(MonthlyAllocation)
 class MonthlyAllocationAdmin(OwnedAdmin):
-    list_display = ["period", "owner", "tier", "credits", "starts", "ends", "allocated", "granted_by"]
+    list_display = ["period", "owner", "tier", "given", "starts", "ends", "allocated", "granted_by"]
+    given = counted("credits")
+    when_empty = "The scheduler gives each month as it begins, and it will stand here."
     starts = instant("starts_at")
     ends = instant("ends_at")
     allocated = instant("allocated_at")
@@ -60,12 +63,18 @@ class AllocationRunAdmin(ReadOnlyAdmin):
         "standing",
         "started_by",
         "tier",
-        "due",
-        "subscriptions",
-        "allocated",
-        "refused",
-        "credits",
+        "waiting",
+        "looked_after",
+        "done",
+        "not_done",
+        "given",
     ]
+    waiting = counted("due")
+    looked_after = counted("subscriptions")
+    done = counted("allocated")
+    not_done = counted("refused")
+    given = counted("credits")
+    when_empty = "The scheduler runs it every five minutes. A dry run says what it would give now."
     list_filter = ["status"]
     list_select_related = ["tier"]
     search_fields = ["started_by"]

@@ -8,7 +8,7 @@ from django import template
 
 from fluxori.console import links
 from fluxori.console.filters import Kept, filters_of
-from fluxori.kernel.spelling import credits_said, id_shown, instant_shown
+from fluxori.kernel.spelling import credits_said, id_shown, instant_shown, name_shown
 
 register = template.Library()
 
@@ -29,6 +29,12 @@ def signed(amount: int) -> str:
 def shown_at(at: datetime | None) -> str:
     """Show an instant in the reader's zone, with UTC where the pointer rests."""
     return instant_shown(at)
+
+
+@register.filter
+def named(name: Any) -> str:
+    """Show a name or an e-mail that breaks behind its marks."""
+    return name_shown(name)
 
 
 @register.filter
@@ -60,3 +66,9 @@ def money(amount: Decimal) -> str:
 def kept_filters(context: Any, of_list: str) -> list[Kept]:
     """Return the saved filters of a list, like ``credits.creditgrant``, that the reader sees."""
     return filters_of(of_list, staff=context["request"].user)
+
+
+@register.filter
+def kept_in(chosen: str, kept: list[Kept]) -> bool:
+    """Whether the filter of this page is among the saved ones."""
+    return chosen in {one.query for one in kept}

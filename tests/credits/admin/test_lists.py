@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.urls import reverse
 from django.utils import timezone
 
+from credits import operations
 from credits.models import CreditBalance, CreditGrant, CreditTransaction
 from fluxori.kernel.lists import ListAdmin, cell
 from tests.credits.admin.staff import counted, staff_client, superuser_client, words
@@ -92,6 +93,8 @@ class TestPages:
             assert client.get(url).status_code == 200
 
         assert counted(asked) == []
+        # Nor read to see what there is to choose from.
+        assert [query["sql"] for query in asked.captured_queries if "DISTINCT" in query["sql"]] == []
 
 
 class TestDates:
@@ -106,6 +109,18 @@ class TestDates:
         answer = client.get(reverse(TRANSACTIONS), days)
 
         assert [-row.amount for row in answer.context["cl"].result_list] == [45, 22]
+
+    def test_narrow_what_was_refused_by_its_hour(self, django_capture_on_commit_callbacks):
+        balance = funded(grants=[(10, None)], at=NOON - 9 * DAY)
+        with django_capture_on_commit_callbacks(execute=True):
+            for at in (NOON - DAY, NOON, NOON + HOUR, NOON + DAY):
+                with pytest.raises(operations.InsufficientCreditsError):
+                    deduct(balance, 40, at=at)
+        days = {"hour_from": "2025-03-03", "hour_to": "2025-03-03", "code": "insufficient_credits"}
+
+        answer = superuser_client().get(reverse("admin:credits_refusedattempt_changelist"), days)
+
+        assert [row.hour for row in answer.context["cl"].result_list] == [NOON + HOUR, NOON]
 
     @pytest.mark.parametrize("said", ["yesterday", "2025-02-31", "03/04/2025"])
     def test_that_are_none_begin_again(self, said):
@@ -215,8 +230,6 @@ class TestSavedFilters:
             assert answer.status_code == 200, name
 
     def test_find_balances_that_want_a_look(self):
-        from credits import operations
-
         funded()
         halted = funded()
         operations.suspend_spending(owner=halted.owner, reason="Looked odd", at=NOON)

@@ -264,7 +264,7 @@ class TestASavedFilter:
             kept(in_role("support"), shared=True, name=str(number))
         client.get(TRANSACTIONS)
 
-        with django_assert_max_num_queries(9):
+        with django_assert_max_num_queries(8):
             assert client.get(TRANSACTIONS).status_code == 200
 
 

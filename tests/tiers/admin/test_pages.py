@@ -68,7 +68,7 @@ class TestEveryPage:
             operations.initialize_balance(owner=owner, tier="pro", at=clock.now() - timedelta(days=40))
             operations.add_monthly_allocation(owner=owner)
 
-        with django_assert_max_num_queries(5):
+        with django_assert_max_num_queries(6):
             client.get(url(model, "changelist"))
 
 

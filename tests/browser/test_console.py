@@ -8,14 +8,18 @@ from django.urls import reverse
 
 from credits import operations, queries
 from credits.models import CreditTransaction, FeaturePrice
+from fluxori.console import operations as console
 from fluxori.console.models import StaffAct
 from fluxori.console.standing import take_standing
 from fluxori.identity.models import User
 from fluxori.kernel import clock
 from tests.browser.conftest import PASSWORD
-from tests.factories.credits import deduct, funded, somebody
+from tests.factories.credits import deduct, funded, hold, somebody
+from tests.factories.identity import MembershipFactory
 from tests.factories.tiers import many_subscribed, subscribed
+from tests.fluxori.console.staff import in_role, order
 from tests.times import DAY, HOUR
+from tiers import operations as tiers
 from tiers.models import AllocationRun, Tier
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -42,6 +46,22 @@ def customer():
         owner=owner, feature="ai-generated-report", description="Spring catalogue", reference_id="report-7", at=tuesday
     )
     return owner.credit_balance
+
+
+def fill_lists(customer):
+    """Put a row into every list, with e-mails as long as they come."""
+    now = clock.now()
+    tiers.initialize_balance(owner=customer.owner, tier="growth", at=now)
+    tiers.add_monthly_allocation(owner=customer.owner, at=now)
+    tiers.start_run(at=now, started_at=now, started_by="allocate_monthly_credits", due=1)
+    hold(customer, 10, at=now)
+    with pytest.raises(operations.InsufficientCreditsError):
+        operations.deduct_credits(
+            owner=customer.owner, actor=somebody(), feature="realtime-ai-dashboard", quantity=90_000, at=now
+        )
+    console.perform(order("add", customer.user, in_role("support"), amount=50))
+    console.request_act(order("add", customer.user, in_role("support"), amount=900))
+    MembershipFactory()
 
 
 class TestTheConsole:
@@ -183,6 +203,40 @@ class TestTheConsole:
             [row] = csv.DictReader(file)
         assert (row["amount"], row["description"]) == ("-5", "'=1+1")
 
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_keeps_a_filter_under_a_name_from_the_keyboard(self, boss, customer, desk, scheme):
+        staff = desk(BOSS, color_scheme=scheme, viewport={"width": 390, "height": 844})
+        page, transactions = staff.page, reverse("admin:credits_credittransaction_changelist")
+
+        page.goto(transactions)
+        assert page.locator(".console-keep").count() == 0
+        page.get_by_role("button", name="Filters", exact=True).focus()
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#changelist-filter a:focus")
+        page.locator("#changelist-filter").get_by_role("link", name="Usage", exact=True).focus()
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+        page.locator(".console-keep summary").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#filter-name:focus")
+        page.keyboard.type("What they spent")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Space")
+        page.keyboard.press("Tab")
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+        assert "Saved as “What they spent”, for everybody." in page.inner_text("body")
+
+        page.goto(transactions)
+        with page.expect_navigation():
+            page.get_by_role("link", name="What they spent").click()
+        assert [row.inner_text() for row in page.locator("#result_list .field-type").all()] == ["Usage"]
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        with page.expect_navigation():
+            page.get_by_role("button", name="Delete the filter What they spent").click()
+        assert page.url.endswith("?type__exact=usage")
+        assert page.get_by_role("link", name="What they spent").count() == 0
+
     def test_tells_times_in_the_readers_zone(self, boss, desk):
         balance = subscribed(at=clock.now() - DAY)
         staff = desk(BOSS)
@@ -236,6 +290,24 @@ class TestEveryPage:
             assert answer.status == 200, path
             if staff.page.evaluate("document.documentElement.scrollWidth > window.innerWidth + 1"):
                 wide.append(path)
+
+        assert wide == []
+
+    def test_of_a_list_has_all_its_columns_in_sight(self, boss, customer, desk):
+        fill_lists(customer)
+        staff = desk(BOSS, viewport={"width": 1280, "height": 900})
+        beyond = """() => {
+            const table = document.querySelector("#result_list");
+            return table.scrollWidth - table.parentElement.clientWidth;
+        }"""
+        wide = []
+
+        for name in PAGES:
+            if name.endswith("_changelist"):
+                staff.page.goto(reverse(f"admin:{name}"))
+                assert staff.page.locator("#result_list tbody tr").count() > 0, name
+                if staff.page.evaluate(beyond) > 0:
+                    wide.append(name)
 
         assert wide == []
 

@@ -187,7 +187,9 @@ class TestSavingAFilter:
         assert "<img src=x" not in page
         assert "&lt;img src=x" in page
 
-    @pytest.mark.parametrize("of_list", ["credits.nothing", "nothing.at", "auth.group", "tiers.tier", "console.standing"])
+    @pytest.mark.parametrize(
+        "of_list", ["credits.nothing", "nothing.at", "auth.group", "tiers.tier", "console.standing"]
+    )
     def test_is_for_lists_that_are_there(self, of_list):
         assert save(client_of(in_role("support")), "q=x", of_list=of_list).status_code == 404
 
@@ -255,7 +257,9 @@ class TestASavedFilter:
         kept(staff)
 
         with pytest.raises(IntegrityError), transaction.atomic():
-            SavedFilter.objects.create(**{"owner": staff, "of_list": LIST, "name": "Late refunds", "query": "q=x", **wrong})
+            SavedFilter.objects.create(
+                **{"owner": staff, "of_list": LIST, "name": "Late refunds", "query": "q=x", **wrong}
+            )
 
     def test_costs_a_list_one_question(self, django_assert_max_num_queries):
         staff = in_role("auditor")

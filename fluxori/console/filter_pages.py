@@ -6,9 +6,8 @@ from uuid import UUID
 from django import forms
 from django.apps import apps
 from django.contrib import admin, messages
-from django.contrib.admin.exceptions import DisallowedModelAdminLookup
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup, NotRegistered
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.sites import NotRegistered
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -51,7 +50,7 @@ def keep_view(request: Any, app: str, model: str) -> HttpResponse:
         return _to(of_list)
     form = FilterForm(request.POST)
     if not form.is_valid():
-        messages.error(request, " ".join(fault for faults in form.errors.values() for fault in faults))
+        messages.error(request, " ".join(str(fault) for faults in form.errors.values() for fault in faults))
         return _to(of_list, chosen)
     try:
         kept = keep_filter(owner=request.user, of_list=of_list, query=chosen, **form.cleaned_data)

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('credits', '0006_desk'),
+        ('credits', '0007_long_histories'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -44,16 +44,9 @@ class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
         """Return in sentences whom a change touches; a subclass knows."""
         return []
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        row = self.get_object(request, object_id) if object_id else None
-        told = {"affected": self.affected(request, row)}
-        return super().changeform_view(request, object_id, form_url, {**told, **(extra_context or {})})
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **about: Any) -> Any:
+        told = {"affected": self.affected(request, about.get("obj"))}
+        return super().render_change_form(request, {**context, **told}, **about)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

@@ -211,7 +211,10 @@ class CreditTransactionAdmin(OwnedAdmin):
 
 @admin.register(CreditEntry)
 class CreditEntryAdmin(OwnedAdmin):
-    list_display = ["id", "owner", "transaction", "position", "amount", "fell_on", "remaining_after"]
+    when_empty = "What a transaction gave to each grant, or took from it, will stand here."
+    list_display = ["id", "owner", "transaction", "position", "moved", "fell_on", "left"]
+    moved = counted("amount")
+    left = counted("remaining_after")
     list_select_related = ["balance__user", "balance__organization", "transaction", "grant"]
     fields = ["id", "owner", "transaction", "position", "amount", "fell_on", "remaining_after"]
 
@@ -267,13 +270,16 @@ class CreditHoldAdmin(OwnedAdmin):
 
 @admin.register(CreditPin)
 class CreditPinAdmin(OwnedAdmin):
-    list_display = ["id", "owner", "hold", "grant", "position", "amount"]
+    when_empty = "The grants on which a hold is pinned will stand here."
+    list_display = ["id", "owner", "hold", "grant", "position", "set_aside"]
+    set_aside = counted("amount")
     list_select_related = ["balance__user", "balance__organization", "hold", "grant"]
     fields = ["id", "owner", "hold", "grant", "position", "amount"]
 
 
 @admin.register(CreditRequest)
 class CreditRequestAdmin(OwnedAdmin):
+    when_empty = "Requests that came with a key will stand here, so that none takes effect twice."
     list_display = ["key", "owner", "verb", "by", "transaction", "created"]
     verb = named("operation")
     by = named("caller")

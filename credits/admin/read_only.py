@@ -22,18 +22,10 @@ class ReadOnlyAdmin(ListAdmin):
 
     actions = None
     ordering: Any = ("-pk",)
-    has_history = False
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **about: Any) -> Any:
         # Rows that nobody edits have no history; the ledger is one.
-        extra_context = {"show_history": self.has_history, **(extra_context or {})}
-        return super().changeform_view(request, object_id, form_url, extra_context)
+        return super().render_change_form(request, {**context, "show_history": False}, **about)
 
     def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Any:
         # The log of one row, unlike the list of them all, is short enough to count.

@@ -1,10 +1,10 @@
 """What is asked of the figures: each a ratio of two that were measured in the same run."""
 
 from fluxori.bench.figures import Figures
-from fluxori.bench.sections import allocation, growth, http, in_process, latency, sql
+from fluxori.bench.sections import allocation, http, in_process, latency, sql
 
 
-def compare(figures: Figures, *, subscriptions: tuple[int, ...], sizes: tuple[int, ...]) -> None:
+def compare(figures: Figures, *, subscriptions: tuple[int, ...]) -> None:
     """Add every ratio for which both figures were measured, with what is asked of it."""
     over_http = (http.SECTION, http.MANY.format(16))
     figures.ratio(
@@ -42,14 +42,6 @@ def compare(figures: Figures, *, subscriptions: tuple[int, ...], sizes: tuple[in
         figures.ratio(f"allocation of {many:,} ÷ bare set-wise SQL, time", first, bare, ("at most", 1.5))
         figures.ratio(f"allocation of {many:,}, second run ÷ first", again, first, ("at most", 0.35))
         figures.ask((allocation.SECTION, allocation.MEMORY.format(many)), ("at most", 300))
-    small, large = min(sizes), max(sizes)
-    for words, name in (("deduct", growth.DEDUCT), ("page of history", growth.PAGE)):
-        figures.ratio(
-            f"{words} with {large:,} transactions ÷ with {small:,}",
-            (growth.SECTION, name.format(large)),
-            (growth.SECTION, name.format(small)),
-            ("at least", 0.9),
-        )
     figures.ratio(
         "p99 of deduct while allocating ÷ alone, 16 connections",
         (latency.SECTION, latency.P99_ALLOCATING),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from secrets import token_hex
 from typing import Any, Self
 from uuid import UUID
 
@@ -70,11 +71,14 @@ QUICK = Sizes(
 
 @dataclass(slots=True)
 class Stage:
-    """One run of the bench, on its own database; ``keep`` leaves whatever it makes. The hot balance is the last's."""
+    """One run of the bench, on its own database. The last of the ``people`` has the hot balance.
+
+    ``ledgers`` are databases that were filled before, to be compared with each other.
+    """
 
     sizes: Sizes
     figures: Figures
-    keep: bool = False
+    ledgers: tuple[str, ...] = ()
     people: list[User] = field(default_factory=list)
     _server: "Server | None" = None
     _closing: ExitStack = field(default_factory=ExitStack)
@@ -99,7 +103,7 @@ class Stage:
     def fill(self) -> None:
         """Open the balances that are spent from, each with a subscription and plenty of credits."""
         self.people = [
-            User(email=f"bench-{number}@bench.fluxori.example", password=UNUSABLE_PASSWORD_PREFIX)
+            User(email=f"bench-{token_hex(4)}-{number}@bench.fluxori.example", password=UNUSABLE_PASSWORD_PREFIX)
             for number in range(self.sizes.balances + 1)
         ]
         User.objects.bulk_create(self.people)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import count, cycle
 
+from django.db.models import Sum
+
 from credits import operations, queries
 from credits.models import CreditBalance
 from fluxori.bench import databases, seeding
@@ -22,15 +24,14 @@ _PAGE = 50
 def measure(stage: Stage) -> None:
     found: dict[str, list[float]] = defaultdict(list)
     with ExitStack() as stack:
-        places = {size: stack.enter_context(databases.throw_away(keep=stage.keep)) for size in stage.sizes.growth}
+        places = {size: name for name in stage.ledgers for size in [_size(name)]}
+        if not places:
+            places = {size: _filled(size, stack) for size in stage.sizes.growth}
         asked: dict[int, dict[str, Callable[[], int]]] = {}
         for size, name in places.items():
             with databases.using(name):
-                seeding.fill(size, number=3)
                 there = Stage(stage.sizes, stage.figures)
                 there.fill()
-                if stage.keep:
-                    stage.figures.note(f"growth: {name} with {size:,} transactions is kept.")
                 asked[size] = {DEDUCT: _deducting(there.many), PAGE: _turning()}
         for _ in range(stage.sizes.repeats):
             for size, name in places.items():
@@ -39,6 +40,28 @@ def measure(stage: Stage) -> None:
                         found[words.format(size)].append(rate(way, stage.sizes.seconds))
     for words, rates in found.items():
         stage.figures.add(SECTION, words, "/s", rates)
+    small, large = min(places), max(places)
+    for words, name in (("deduct", DEDUCT), ("page of history", PAGE)):
+        stage.figures.ratio(
+            f"{words} with {large:,} transactions ÷ with {small:,}",
+            (SECTION, name.format(large)),
+            (SECTION, name.format(small)),
+            ("at least", 0.9),
+        )
+
+
+def _filled(size: int, stack: ExitStack) -> str:
+    name = stack.enter_context(databases.throw_away())
+    with databases.using(name):
+        seeding.fill(size, number=3)
+    return name
+
+
+def _size(name: str) -> int:
+    """Return how many transactions there are in a ledger that was filled before."""
+    with databases.using(name):
+        size: int = CreditBalance.objects.aggregate(size=Sum("sequence"))["size"] or 0
+        return size
 
 
 def _deducting(people: list[User]) -> Callable[[], int]:

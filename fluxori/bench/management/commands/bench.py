@@ -44,10 +44,19 @@ class Command(BaseCommand):
         parser.add_argument(
             "--growth", type=positive_argument, nargs="+", metavar="N", help="Transactions in the ledgers compared."
         )
-        parser.add_argument("--keep", action="store_true", help="Leave the databases there, and say their names.")
+        parser.add_argument(
+            "--ledgers",
+            nargs="+",
+            default=[],
+            metavar="DATABASE",
+            help="Databases of the same server to compare for growth, filled by seed_ledger, instead of making some.",
+        )
+        parser.add_argument("--keep", action="store_true", help="Leave the database there, and say its name.")
         parser.add_argument("--json", action="store_true", help="One JSON object on stdout; progress on stderr.")
 
-    def handle(self, *, sections: list[str], quick: bool, keep: bool, json: bool, **options: Any) -> None:
+    def handle(
+        self, *, sections: list[str], quick: bool, ledgers: list[str], keep: bool, json: bool, **options: Any
+    ) -> None:
         if settings.PRODUCTION:
             raise CommandError("Nothing is measured where ENVIRONMENT=production.", returncode=FAULT)
         if "DATABASE_URL" not in os.environ:
@@ -58,7 +67,7 @@ class Command(BaseCommand):
         figures = Figures(self._say)
         databases.drop_left_overs()
         try:
-            with databases.throw_away(keep=keep) as name, Stage(sizes, figures, keep) as stage:
+            with databases.throw_away(keep=keep) as name, Stage(sizes, figures, tuple(ledgers)) as stage:
                 stage.fill()
                 for section in sections or SECTIONS:
                     self._say(f"\n{section}")
@@ -68,7 +77,7 @@ class Command(BaseCommand):
             raise CommandError("Stopped.", returncode=FAULT) from None
         except (databases.NotDurable, NoServer, Unanswered, WrongAnswer) as fault:
             raise CommandError(f"{type(fault).__name__}: {fault}", returncode=FAULT) from fault
-        compare(figures, subscriptions=sizes.subscriptions, sizes=sizes.growth)
+        compare(figures, subscriptions=sizes.subscriptions)
         if keep:
             self._say(f"\nKept: {name}")
         self._tell(figures, facts, as_json=json)

@@ -65,5 +65,5 @@ SELECT b.id, b.user_id, b.organization_id,
              FROM holds h
             WHERE h.expires_at <= %(at)s
        ), '[]'),
-       '[]'
+       '[]'::json
   FROM b

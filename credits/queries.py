@@ -47,7 +47,7 @@ from fluxori.identity.owner import Owner, OwnerLike
 from fluxori.kernel import clock, fixed
 
 _SQL = Path(__file__).parent / "sql"
-_BOOKS = (_SQL / "books.sql").read_text(encoding="utf-8")
+BOOKS = (_SQL / "books.sql").read_text(encoding="utf-8")
 _BOOK_AT = (_SQL / "book_at.sql").read_text(encoding="utf-8")
 _CHUNK = 500
 _USED_SINCE = (_SQL / "used_since.sql").read_text(encoding="utf-8")
@@ -78,7 +78,7 @@ def settled(owner: Owner, *, at: datetime) -> Book:
 
     :raises BalanceNotFoundError: if nobody opened such a balance
     """
-    return _settled(owner, _first(fixed.fetch(_BOOKS, _of([owner.id], at=at))), at=at)
+    return _settled(owner, _first(fixed.fetch(BOOKS, _of([owner.id], at=at))), at=at)
 
 
 def books(balance_ids: Iterable[UUID], *, at: datetime, member_ids: Iterable[UUID | None] = ()) -> dict[UUID, Book]:
@@ -99,21 +99,26 @@ class Remembered(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A book, what is remembered by (caller, key) of the requests named, and the price of each feature that has one."""
+    """A book, what is remembered by (caller, key) of the requests named, and the price of each feature that has one.
+
+    ``whole`` is false where the balance's row is newer than the rest.
+    """
 
     book: Book
     remembered: dict[tuple[UUID | None, str], Remembered]
     prices: dict[str, Price]
+    whole: bool
 
 
-def load(balance_ids: Iterable[UUID], *, at: datetime, **named: Any) -> list[Loaded]:
+def load(balance_ids: Iterable[UUID], *, at: datetime, sql: str = BOOKS, **named: Any) -> list[Loaded]:
     """Return these books as :func:`books` does, and what else is needed to plan their changes.
 
     Open holds that are wanted too are named, so are grants that may be empty. What is remembered under the ``keys`` is
     found for each of these callers, and for nobody. Prices are those at ``at`` or, if it is later, at the last change.
+    ``sql`` is :data:`BOOKS`, or that with a lock.
     """
     recorded_at = clock.now()
-    return [_loaded(row, recorded_at) for row in fixed.fetch(_BOOKS, _of(balance_ids, at=at, **named))]
+    return [_loaded(row, recorded_at) for row in fixed.fetch(sql, _of(balance_ids, at=at, **named))]
 
 
 def _of(
@@ -290,7 +295,7 @@ def check_spending(
     if feature is not None:
         cost = cost_of(feature, quantity, prices([feature], at=at).get(feature))
     whose = Owner.of(owner)
-    row = _first(fixed.fetch(_BOOKS, _of([whose.id], at=at, member_ids=[member])))
+    row = _first(fixed.fetch(BOOKS, _of([whose.id], at=at, member_ids=[member])))
     try:
         book = _settled(whose, row, at=at)
     except errors.BalanceNotFoundError as missing:
@@ -532,14 +537,16 @@ def _book(row: Sequence[Any], recorded_at: datetime) -> Book:
 
 
 def _loaded(row: Sequence[Any], recorded_at: datetime) -> Loaded:
-    requests, prices = row[-2:]
+    requests, prices, seen = row[-3:]
+    book = _book(row, recorded_at)
     return Loaded(
-        _book(row, recorded_at),
+        book,
         {
             (_uuid(caller), key): Remembered(bytes.fromhex(fingerprint), answer, _uuid(transaction), _uuid(hold))
             for caller, key, fingerprint, answer, transaction, hold in requests
         },
         {feature: Price(UUID(price), credits) for feature, price, credits in prices},
+        book.version == seen,
     )
 
 

@@ -1,5 +1,5 @@
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from credits.models import CreditTransaction
 from credits.operations._answers import transaction_of, transactions_of
 from credits.operations._arguments import Arguments, canonical_json, id_of, instant
 from credits.operations._coalescing import Gather, Together
-from credits.operations._ledger import Alongside, Answer, Page, Pages, lock, lock_free, opened_locked, said
+from credits.operations._ledger import Alongside, Answer, Page, Pages, lock, opened_free, opened_locked, said
 from credits.operations._refusals import Refused, count_refused
 from credits.operations._requests import Request, ask
 from credits.operations._whole import whole
@@ -246,22 +246,25 @@ def _spend(awaited: Owner | None, gather: "Gather[Owner, Spending]") -> "list[An
     """Plan and write what ``gather`` returns, as :class:`Together` asks for it."""
     if awaited is not None:
         lock(awaited)
-        asked, at = gather()
-        locked = {awaited.id}
-    else:
-        asked, at = gather()
-        locked = lock_free({owner.id for owner, _ in asked})
-    plans = [plan for owner, plan in asked if owner.id in locked]
-    with _opened(locked, plans, at) as pages:
-        return [_answer(pages, owner, plan) if owner.id in locked else None for owner, plan in asked]
+    asked, at = gather()
+    open_ = opened_free if awaited is None else opened_locked
+    with _opened({owner.id for owner, _ in asked}, [plan for _, plan in asked], at, open_) as pages:
+        return [
+            None if awaited is None and owner.id not in pages else _answer(pages, owner, plan) for owner, plan in asked
+        ]
 
 
 TOGETHER: "Together[Owner, Spending, Answer | DomainError]" = Together(_spend)
 
 
 @contextmanager
-def _opened(balance_ids: Collection[UUID], plans: "Sequence[Spending]", at: datetime) -> Iterator[Pages]:
-    with opened_locked(
+def _opened(
+    balance_ids: Collection[UUID],
+    plans: "Sequence[Spending]",
+    at: datetime,
+    open_: Callable[..., AbstractContextManager[Pages]] = opened_locked,
+) -> Iterator[Pages]:
+    with open_(
         balance_ids,
         at=at,
         requests=[plan.request for plan in plans],

@@ -1,7 +1,7 @@
 """Opening balances to change them: lock, read, settle, let the caller plan, and write everything at once.
 
-The only SQL that writes the ledger is run here. Three statements serve one request or five hundred for the same
-balance: the lock, the read of all that depends on it, the write.
+The only SQL that writes the ledger is run here. Three statements serve one request or five hundred: the lock, the read
+of all that depends on it, the write. Who would not wait for the lock takes it with the read.
 """
 
 import re
@@ -20,7 +20,7 @@ from credits.models import CreditBalance
 from credits.operations import _rows as rows
 from credits.operations._arguments import instant
 from credits.operations._requests import Request, read_answer, spell_answer
-from credits.queries import Remembered
+from credits.queries import Loaded, Remembered
 from credits.settling import settle
 from fluxori.identity import queries as identity
 from fluxori.identity.owner import Owner
@@ -30,7 +30,7 @@ from fluxori.kernel.ids import uuid7
 
 _WRITE = (Path(__file__).parent.parent / "sql" / "write.sql").read_text(encoding="utf-8")
 _LOCK = "SELECT id FROM credits_creditbalance WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE"
-_LOCK_FREE = f"{_LOCK} SKIP LOCKED"
+_BOOKS_IF_FREE = f"{queries.BOOKS} FOR NO KEY UPDATE OF b SKIP LOCKED"
 _PART = re.compile(r"^\), (\w+) AS \(\n.*?\n(?=\))", re.MULTILINE | re.DOTALL)
 
 
@@ -237,32 +237,53 @@ def _open_balance(owner: Owner, at: datetime) -> None:
 
 def lock(owner: Owner) -> bool:
     """Lock one owner's balance and return whether there is one."""
-    return bool(_lock([owner.id]))
+    return _lock([owner.id])
 
 
-def lock_free(balance_ids: Iterable[UUID]) -> set[UUID]:
-    """Lock those of the balances that nobody else has locked, without waiting, and return which."""
-    return _lock(balance_ids, _LOCK_FREE)
-
-
-def _lock(ids: Iterable[UUID], sql: str = _LOCK) -> set[UUID]:
+def _lock(ids: Iterable[UUID]) -> bool:
+    """Lock the balances and return whether there were any."""
     # The one row that every writer of a balance takes first. What depends on it is read in later statements, because
     # under READ COMMITTED a statement that waited sees only the locked row itself afresh.
-    return {key for (key,) in fixed.fetch(sql, [fixed.array(ids)])}
+    return bool(fixed.fetch(_LOCK, [fixed.array(ids)]))
 
 
 @contextmanager
 def opened_locked(
-    ids: Iterable[UUID], *, at: datetime, requests: Sequence[Request] = (), **named: Any
+    balance_ids: Iterable[UUID], *, at: datetime, requests: Sequence[Request] = (), **named: Any
 ) -> Iterator[Pages]:
     """Open balances whose locks this transaction has taken already, as :func:`opened` does; ``named`` are its names."""
-    keys = {request.key for request in requests if request.key is not None}
-    callers = {request.caller for request in requests if request.key is not None}
+    with _pages(queries.load(balance_ids, at=at, **_named(requests), **named), at) as pages:
+        yield pages
+
+
+@contextmanager
+def opened_free(
+    balance_ids: Iterable[UUID], *, at: datetime, requests: Sequence[Request] = (), **named: Any
+) -> Iterator[Pages]:
+    """Lock those of the balances that nobody else has locked, without waiting, and open them."""
+    named |= _named(requests)
+    found = queries.load(balance_ids, at=at, sql=_BOOKS_IF_FREE, **named)
+    # Lock and read in one statement: the lock takes the newest row, all else is as it was when the statement began.
+    # Where somebody has committed between the two, it is read again, now that nobody can any more.
+    torn = [loaded.book.id for loaded in found if not loaded.whole]
+    if torn:
+        found = [loaded for loaded in found if loaded.whole] + queries.load(torn, at=at, **named)
+    with _pages(found, at) as pages:
+        yield pages
+
+
+def _named(requests: Sequence[Request]) -> dict[str, Any]:
+    keyed = [request for request in requests if request.key is not None]
+    return {"keys": {request.key for request in keyed}, "caller_ids": {request.caller for request in keyed}}
+
+
+@contextmanager
+def _pages(found: Iterable[Loaded], at: datetime) -> Iterator[Pages]:
     pages = Pages()
-    for book, remembered, prices in queries.load(ids, at=at, keys=keys, caller_ids=callers, **named):
-        page = Page(book, max(at, book.last_at), remembered, prices=prices)
-        settle(book, page.at)
-        pages[book.id] = page
+    for loaded in found:
+        page = Page(loaded.book, max(at, loaded.book.last_at), loaded.remembered, prices=loaded.prices)
+        settle(page.book, page.at)
+        pages[page.book.id] = page
     yield pages
     written = [page for page in pages.values() if page.recorded]
     if written:

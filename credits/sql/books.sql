@@ -1,5 +1,6 @@
 -- Balances with their live grants, the holds and limits that matter, what is remembered of the requests named, and the
--- prices of the features named: one statement, so one snapshot.
+-- prices of the features named: one statement, so one snapshot. Where a lock is taken at the same time, the row itself
+-- may be newer than that; the last column says which version everything else belongs to.
 SELECT b.id, b.user_id, b.organization_id, b.balance, b.held, b.debt, b.sequence, b.version, b.head_hash, b.last_at,
        b.suspended_at, b.suspension_actor_id, b.suspension_reason,
        coalesce((
@@ -57,7 +58,8 @@ SELECT b.id, b.user_id, b.organization_id, b.balance, b.held, b.debt, b.sequence
                    WHERE feature_id = f.code AND effective_from <= greatest(%(at)s, b.last_at)
                    ORDER BY effective_from DESC
                    LIMIT 1) AS p
-       ), '[]') AS prices
+       ), '[]') AS prices,
+       (SELECT s.version FROM credits_creditbalance s WHERE s.id = b.id) AS seen
   FROM credits_creditbalance b
  WHERE b.id = ANY(%(balances)s::uuid[])
  ORDER BY b.id

@@ -15,7 +15,7 @@ from django.db import DatabaseError, OperationalError, connection, transaction
 
 from credits import operations
 from credits.models import CreditBalance, RefusedAttempt
-from credits.operations import _coalescing, _deduct_credits
+from credits.operations import _coalescing, _deduct_credits, _ledger
 from credits.operations._coalescing import Together
 from credits.verification import verify_balance
 from fluxori.api import problems
@@ -45,6 +45,17 @@ def waiting_for_locks() -> int:
         cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        [number] = cursor.fetchone()
+    return int(number)
+
+
+def asleep() -> int:
+    """Return how many statements are at the place where a test holds them up."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
         )
         [number] = cursor.fetchone()
     return int(number)
@@ -482,6 +493,25 @@ class TestDeductionsOfSeveralBalances:
         assert (commits(busy), commits(free)) == (1, 1)
         sound(busy)
         sound(free)
+
+    def test_read_again_what_changed_while_they_took_the_lock(self, monkeypatch):
+        one = funded(grants=[(5, DAY), (95, None)])
+        slowly = _ledger._BOOKS_IF_FREE.replace(
+            "WHERE b.id = ANY", "WHERE (SELECT pg_sleep(1)) IS NOT NULL AND b.id = ANY"
+        )
+        monkeypatch.setattr(_ledger, "_BOOKS_IF_FREE", slowly)
+
+        with ThreadPoolExecutor(1) as pool:
+            late = pool.submit(outcome_of, paying(one, 3, idempotency_key="k"))
+            until(lambda: asleep() == 1)
+            # In a transaction of its own caller's it goes alone, and waits for nobody.
+            with transaction.atomic():
+                deduct(one, 4, idempotency_key="k0")
+            paid = late.result(timeout=30)
+
+        assert (paid.sequence, paid.balance_after) == (4, 93)
+        assert [(entry.amount, entry.remaining_after) for entry in paid.entries.all()] == [(-1, 0), (-2, 93)]
+        sound(one)
 
     def test_pass_by_those_who_wait_for_a_lock(self):
         busy, free = funded(), funded()

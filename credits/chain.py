@@ -7,7 +7,7 @@ The exact fields, their encoding and a test vector stand in ``docs/ledger-hash.m
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -68,7 +68,7 @@ def preimage(transaction: Transaction) -> bytes:
     fields.append(len(transaction.opened))
     for grant in sorted(transaction.opened, key=lambda grant: grant.id):
         fields += _grant(grant)
-    return b"".join(map(_encode, fields))
+    return b"".join(_encoded(fields))
 
 
 def _entry(entry: Entry) -> list[Value]:
@@ -91,12 +91,15 @@ def _grant(grant: Grant) -> list[Value]:
     ]
 
 
-def _encode(value: Value) -> bytes:
-    if value is None:
-        return _NULL
-    spell = _SPELLED.get(type(value))
-    raw = str(value).encode() if spell is None else spell(value)
-    return len(raw).to_bytes(4, "big") + raw
+def _encoded(values: Iterable[Value]) -> Iterator[bytes]:
+    for value in values:
+        if value is None:
+            yield _NULL
+            continue
+        spell = _SPELLED.get(type(value))
+        raw = str(value).encode() if spell is None else spell(value)
+        yield len(raw).to_bytes(4, "big")
+        yield raw
 
 
 def _uuid(value: UUID) -> bytes:

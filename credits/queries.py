@@ -514,7 +514,8 @@ def _rows(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
 def _book(row: Sequence[Any], recorded_at: datetime) -> Book:
     key, user, organization, balance, held, debt, sequence, version, head_hash, last_at, *others = row
     suspended_at, suspension_actor, suspension_reason, *lists = others
-    grants, holds, limits, *_ = lists
+    # A list without elements is null.
+    grants, holds, limits = (found or () for found in lists[:3])
     return Book(
         id=key,
         user_id=user,
@@ -543,9 +544,9 @@ def _loaded(row: Sequence[Any], recorded_at: datetime) -> Loaded:
         book,
         {
             (_uuid(caller), key): Remembered(bytes.fromhex(fingerprint), answer, _uuid(transaction), _uuid(hold))
-            for caller, key, fingerprint, answer, transaction, hold in requests
+            for caller, key, fingerprint, answer, transaction, hold in requests or ()
         },
-        {feature: Price(UUID(price), credits) for feature, price, credits in prices},
+        {feature: Price(UUID(price), credits) for feature, price, credits in prices or ()},
         book.version == seen,
     )
 

@@ -16,7 +16,8 @@ def period_start(anchor: datetime, period: int) -> datetime:
     """
     anchor = anchor.astimezone(UTC)
     year, month = divmod(anchor.year * 12 + anchor.month - 1 + period, 12)
-    day = min(anchor.day, calendar.monthrange(year, month + 1)[1])
+    # Every month has 28 days.
+    day = anchor.day if anchor.day <= 28 else min(anchor.day, calendar.monthrange(year, month + 1)[1])
     return anchor.replace(year=year, month=month + 1, day=day)
 
 

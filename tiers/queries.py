@@ -12,7 +12,7 @@ from django.db.models import Case, Count, F, Min, Q, QuerySet, When
 
 from fluxori.identity.owner import Owner, OwnerLike
 from fluxori.kernel import clock, fixed
-from tiers.models import MonthlyAllocation, Subscription, Tier, TierChange
+from tiers.models import Subscription, Tier, TierChange
 from tiers.periods import period_at
 from tiers.tenure import Promise, Tenure, brought_up
 
@@ -20,6 +20,12 @@ RULES = tuple(
     path.read_text(encoding="utf-8") for path in sorted((Path(__file__).parent / "sql" / "verify").glob("*.sql"))
 )
 """What must hold of the tiers, for ``credits.verification`` to try: SQL that returns the rows that break it."""
+
+_DUE_AMONG = "balance_id = ANY(%s::uuid[]) AND status = 'active' AND next_allocation_at <= %s ORDER BY balance_id"
+_CHANGES = "balance_id = ANY(%s::uuid[]) AND period >= %s ORDER BY balance_id, number"
+_ALLOCATED = (
+    "SELECT balance_id, period FROM tiers_monthlyallocation WHERE balance_id = ANY(%s::uuid[]) AND period >= %s"
+)
 
 NO_TIER: dict[str, Any] = {"tier": None, "pending_tier": None, "next_allocation_at": None}
 
@@ -65,7 +71,7 @@ def _held(at: datetime) -> Case:
 def tier_changes(subscriptions: Collection[Subscription], *, period: int) -> dict[UUID, list[TierChange]]:
     """Return for each subscription its changes of tier from ``period`` on, in the order they were made."""
     found: dict[UUID, list[TierChange]] = {subscription.pk: [] for subscription in subscriptions}
-    for change in TierChange.objects.filter(balance__in=list(found), period__gte=period).order_by("balance", "number"):
+    for change in fixed.select(TierChange, _CHANGES, [fixed.array(found), period]):
         found[change.balance_id].append(change)
     return found
 
@@ -90,6 +96,11 @@ def due(*, at: datetime, tier: str | None = None, after: UUID | None = None) -> 
     return rows.filter(beyond, status="active", next_allocation_at__lte=at).order_by("pk")
 
 
+def due_among(balance_ids: Collection[UUID], *, at: datetime) -> list[Subscription]:
+    """Return those of :func:`due` that belong to these balances, in order of the balance's id."""
+    return fixed.select(Subscription, _DUE_AMONG, [fixed.array(balance_ids), at])
+
+
 def due_by_tier(*, at: datetime, tier: str | None = None) -> dict[str, int]:
     """Return how many subscriptions of each tier are due."""
     held = due(at=at, tier=tier).order_by().annotate(held_tier=_held(at)).values_list("held_tier")
@@ -101,9 +112,8 @@ def allocated_periods(subscriptions: Collection[Subscription]) -> set[tuple[UUID
     if not subscriptions:
         return set()
     earliest = min(subscription.next_period for subscription in subscriptions)
-    ids = [subscription.pk for subscription in subscriptions]
-    found = MonthlyAllocation.objects.filter(balance__in=ids, period__gte=earliest)
-    return set(found.values_list("balance", "period"))
+    ids = fixed.array(subscription.pk for subscription in subscriptions)
+    return {(balance, period) for balance, period in fixed.fetch(_ALLOCATED, [ids, earliest])}
 
 
 def tier_facts_of(balance_ids: Iterable[UUID], *, at: datetime | None = None) -> dict[UUID, dict[str, Any]]:
@@ -126,7 +136,8 @@ def tenures(subscriptions: Collection[Subscription], *, at: datetime) -> dict[UU
     """Return the tenure of each of these subscriptions, brought up to ``at``; read, and not written."""
     tiers = Tier.objects.in_bulk()
     earliest = min(
-        (min(each.next_period, period_at(each.anchor, at)) for each in subscriptions),
+        # Where one is due, its next period has begun.
+        (each.next_period if each.next_allocation_at <= at else period_at(each.anchor, at) for each in subscriptions),
         default=0,
     )
     changes = tier_changes(subscriptions, period=earliest)

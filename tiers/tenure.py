@@ -6,7 +6,7 @@ Nothing here reads or writes; ``tiers.queries`` makes a tenure of rows, and ``ti
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import count, takewhile
+from itertools import count
 from uuid import UUID
 
 from fluxori.kernel.ids import uuid7
@@ -185,4 +185,5 @@ class Tenure:
 
     def missing(self, known: Collection[tuple[UUID, int]], at: datetime) -> Iterator[Promise]:
         """Yield those of them that have begun by ``at``."""
-        return takewhile(lambda promise: promise.starts_at <= at, self.waiting(known))
+        begun = range(self.subscription.next_period, self.period_at(at) + 1)
+        return (self.promise(period) for period in begun if (self.subscription.pk, period) not in known)

@@ -295,7 +295,7 @@ def _write(pages: list[Page]) -> None:
     for page in pages:
         rows.add_book(document, page.book)
         document["requests"] += page.requests
-    parameters: dict[str, Any] = {part: rows.to_json(found) for part, found in document.items() if found}
+    parameters: dict[str, Any] = {part: fixed.to_json(found) for part, found in document.items() if found}
     sql = _statement(tuple(parameters))
     for part in rows.CHANGED & parameters.keys():
         parameters[f"{part}_ids"] = fixed.array(row["id"] for row in document[part])

@@ -14,8 +14,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from credits.operations import _rows as rows
-from fluxori.kernel import clock
+from fluxori.kernel import clock, fixed
 from fluxori.kernel.errors import DomainError, Forbidden, Unfunded
 from fluxori.kernel.ids import uuid7
 
@@ -60,7 +59,7 @@ def count_refused(balance_id: UUID, refused: Iterable[Refused], at: datetime | N
             "facts": attempt.refusal.facts,
         }
     if counted:
-        document = rows.to_json(list(counted.values()))
+        document = fixed.to_json(list(counted.values()))
 
         def write() -> None:
             with connection.cursor() as cursor:

@@ -1,11 +1,8 @@
 """From a book to the rows of the ledger's tables, by column name."""
 
 from dataclasses import fields
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
-
-import orjson
 
 from credits.book import Book, Entry, Grant, Hold, Transaction
 from credits.limits import Limit
@@ -151,16 +148,3 @@ def limit(book: Book, changed: Limit) -> Row:
 def _columns(opened: Grant | Hold | Limit, names: tuple[str, ...]) -> Row:
     # Not asdict, which copies every value deeply: in a long run that was a fifth of the time.
     return {name: getattr(opened, name) for name in names}
-
-
-def to_json(found: list[Row]) -> str:
-    """Return rows as the JSON that PostgreSQL reads rows of a table from."""
-    return orjson.dumps(found, default=_spell).decode()
-
-
-def _spell(value: Any) -> str:
-    if isinstance(value, bytes):
-        return "\\x" + value.hex()
-    if isinstance(value, Decimal):
-        return str(value)
-    raise TypeError(type(value).__name__)

@@ -44,7 +44,7 @@ SELECT b.id, b.user_id, b.organization_id,
        coalesce((SELECT hash FROM head), decode(repeat('00', 32), 'hex')),
        coalesce((SELECT at FROM touched), %(at)s),
        CASE WHEN b.suspended_at <= %(at)s THEN b.suspended_at END, b.suspension_actor_id, b.suspension_reason,
-       coalesce((
+       (
            SELECT json_agg(json_build_array(
                       g.id, g.source, g.amount, e.amount - coalesce(p.amount, 0), coalesce(p.amount, 0), g.priority,
                       g.effective_at, g.expires_at, CASE WHEN g.voided_at <= %(at)s THEN g.voided_at END, g.roll_cap,
@@ -54,8 +54,8 @@ SELECT b.id, b.user_id, b.organization_id,
              JOIN credits_creditgrant g ON g.balance_id = b.id AND g.id = e.grant_id
              LEFT JOIN pinned p ON p.grant_id = g.id
             WHERE e.amount <> 0
-       ), '[]'),
-       coalesce((
+       ),
+       (
            SELECT json_agg(json_build_array(
                       h.id, h.amount, h.created_at, h.expires_at,
                       (SELECT json_agg(json_build_array(p.grant_id, p.amount) ORDER BY p.position)
@@ -64,6 +64,6 @@ SELECT b.id, b.user_id, b.organization_id,
                       h.member_id, h.request_id))
              FROM holds h
             WHERE h.expires_at <= %(at)s
-       ), '[]'),
-       '[]'::json
+       ),
+       NULL
   FROM b

@@ -3,7 +3,7 @@
 -- may be newer than that; the last column says which version everything else belongs to.
 SELECT b.id, b.user_id, b.organization_id, b.balance, b.held, b.debt, b.sequence, b.version, b.head_hash, b.last_at,
        b.suspended_at, b.suspension_actor_id, b.suspension_reason,
-       coalesce((
+       (
            SELECT json_agg(json_build_array(
                       g.id, g.source, g.amount, g.remaining, g.held, g.priority, g.effective_at, g.expires_at,
                       g.voided_at, g.roll_cap, g.roll_until, g.feature_id,
@@ -12,8 +12,8 @@ SELECT b.id, b.user_id, b.organization_id, b.balance, b.held, b.debt, b.sequence
                    UNION ALL
                    SELECT * FROM credits_creditgrant
                     WHERE balance_id = b.id AND id = ANY(%(grants)s::uuid[]) AND NOT live) AS g
-       ), '[]') AS grants,
-       coalesce((
+       ) AS grants,
+       (
            SELECT json_agg(json_build_array(
                       h.id, h.amount, h.created_at, h.expires_at,
                       (SELECT json_agg(json_build_array(p.grant_id, p.amount) ORDER BY p.position)
@@ -24,8 +24,8 @@ SELECT b.id, b.user_id, b.organization_id, b.balance, b.held, b.debt, b.sequence
              FROM credits_credithold h
             WHERE h.balance_id = b.id AND h.status = 'open'
               AND (h.expires_at <= %(at)s OR h.id = ANY(%(holds)s::uuid[]))
-       ), '[]') AS holds,
-       coalesce((
+       ) AS holds,
+       (
            -- Of the whole balance, of the members acting, and of those whose holds may end.
            SELECT json_agg(json_build_array(
                       l.id, l.member_id, l.period, l.amount, l.window_starts_at, l.used, l.set_by_id, l.set_at))
@@ -38,8 +38,8 @@ SELECT b.id, b.user_id, b.organization_id, b.balance, b.held, b.debt, b.sequence
                             FROM credits_credithold h
                            WHERE h.balance_id = b.id AND h.status = 'open'
                              AND (h.expires_at <= %(at)s OR h.id = ANY(%(holds)s::uuid[])))))
-       ), '[]') AS limits,
-       coalesce((
+       ) AS limits,
+       (
            -- Two halves, because an index finds nobody's requests only by asking for nobody.
            SELECT json_agg(json_build_array(
                       r.caller_id, r.key, encode(r.fingerprint, 'hex'), r.answer, r.transaction_id, r.hold_id))
@@ -48,8 +48,8 @@ SELECT b.id, b.user_id, b.organization_id, b.balance, b.held, b.debt, b.sequence
                    UNION ALL
                    SELECT * FROM credits_creditrequest
                     WHERE balance_id = b.id AND key = ANY(%(keys)s::text[]) AND caller_id IS NULL) AS r
-       ), '[]') AS requests,
-       coalesce((
+       ) AS requests,
+       (
            SELECT json_agg(json_build_array(p.feature_id, p.id, p.credits))
              FROM unnest(%(features)s::text[]) AS f(code)
             CROSS JOIN LATERAL (
@@ -58,7 +58,7 @@ SELECT b.id, b.user_id, b.organization_id, b.balance, b.held, b.debt, b.sequence
                    WHERE feature_id = f.code AND effective_from <= greatest(%(at)s, b.last_at)
                    ORDER BY effective_from DESC
                    LIMIT 1) AS p
-       ), '[]') AS prices,
+       ) AS prices,
        (SELECT s.version FROM credits_creditbalance s WHERE s.id = b.id) AS seen
   FROM credits_creditbalance b
  WHERE b.id = ANY(%(balances)s::uuid[])

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
+from typing import Any
 from uuid import UUID
 
 from credits import operations as ledger
 from credits.book import Particulars, Transaction
 from credits.settling import settle
 from tiers import operations as tiers
-from tiers.models import MonthlyAllocation, Subscription, Tier
+from tiers.models import Subscription, Tier
 from tiers.periods import period_start
 from tiers.queries import facts
 from tiers.tenure import Promise
@@ -60,12 +61,12 @@ class Life:
     def over(self) -> bool:
         return self.written >= self.movements
 
-    def go_on(self, page: ledger.Page, most: int) -> list[MonthlyAllocation]:
+    def go_on(self, page: ledger.Page, most: int) -> list[dict[str, Any]]:
         """Live on until ``most`` further transactions are planned, and return the months that were given meanwhile."""
         book = page.book
         wanted = min(most, self.movements - self.written)
         pace = (self.until - self.subscription.anchor).total_seconds() / self.movements
-        months: list[MonthlyAllocation] = []
+        months: list[dict[str, Any]] = []
         while len(book.transactions) < wanted:
             months += self._months(page)
             self._arrive(page, self.now)
@@ -85,7 +86,7 @@ class Life:
         page.at = page.book.recorded_at = max(at, page.book.last_at)
         settle(page.book, page.at)
 
-    def _months(self, page: ledger.Page) -> list[MonthlyAllocation]:
+    def _months(self, page: ledger.Page) -> list[dict[str, Any]]:
         """Give every month that has begun, each at its first instant."""
         given = []
         subscription = self.subscription

@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
@@ -23,7 +24,7 @@ from credits.models import CreditBalance
 from fluxori.bench import workers
 from fluxori.bench.lives import FEATURES, Life
 from fluxori.identity.models import Membership, Organization, User
-from fluxori.kernel import clock
+from fluxori.kernel import clock, fixed
 from tiers.models import MonthlyAllocation, Subscription, Tier
 from tiers.periods import period_start
 
@@ -139,7 +140,7 @@ def write(part: Part) -> Iterator[Written]:
 
 def _live(lives: Sequence[Life], prices: dict[str, Price]) -> Written:
     done = Written()
-    months: list[MonthlyAllocation] = []
+    months: list[dict[str, Any]] = []
     by_id = {life.subscription.pk: life for life in lives}
     with ledger.opened_many(by_id, at=min(life.subscription.anchor for life in lives)) as pages:
         for key, page in pages.items():
@@ -150,7 +151,7 @@ def _live(lives: Sequence[Life], prices: dict[str, Price]) -> Written:
             done.grants += len(page.book.opened_grants)
             done.holds += len(page.book.opened_holds)
             done.requests += len(page.requests)
-    MonthlyAllocation.objects.bulk_create(months)
+    fixed.insert(MonthlyAllocation, months)
     Subscription.objects.bulk_update(
         [life.subscription for life in lives], ["next_period", "next_allocation_at"], batch_size=500
     )

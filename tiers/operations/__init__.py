@@ -3,7 +3,6 @@
 from tiers.errors import NoScheduledChangeError, NoSubscriptionError, TierNotFoundError
 from tiers.operations._add_monthly_allocation import add_monthly_allocation
 from tiers.operations._allocate_due import (
-    LOCK_NOT_AVAILABLE,
     Totals,
     allocate_due,
     count_due,
@@ -26,7 +25,6 @@ from tiers.operations._update_subscription_tier import (
 
 __all__ = [
     "EFFECTIVE",
-    "LOCK_NOT_AVAILABLE",
     "PRORATION",
     "NoScheduledChangeError",
     "NoSubscriptionError",

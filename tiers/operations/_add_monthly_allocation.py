@@ -6,6 +6,7 @@ from credits import operations as ledger
 from credits.operations import Arguments
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
+from fluxori.kernel import fixed
 from tiers import errors, queries
 from tiers.models import MonthlyAllocation, Subscription
 from tiers.operations._promise import Result, allocation_row, describe, keep, result_of
@@ -58,7 +59,7 @@ def _add(owner: Owner, reason: str, request: ledger.Request, at: datetime | None
             if promise.credits
             else None
         )
-        allocation_row(page, promise, recorded, None).save(force_insert=True)
+        fixed.insert(MonthlyAllocation, [allocation_row(page, promise, recorded, None)])
         if subscription.next_period == promise.period:
             subscription.next_period += 1
             subscription.next_allocation_at = period_start(subscription.anchor, subscription.next_period)

@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
 
 from credits import operations as ledger
-from fluxori.kernel import clock
+from fluxori.kernel import clock, fixed
+from fluxori.kernel.chunks import is_busy
 from tiers import queries
 from tiers.models import AllocationRun, MonthlyAllocation, Subscription
 from tiers.operations._promise import allocation_row, describe, keep
@@ -18,7 +20,6 @@ from tiers.periods import period_start
 from tiers.tenure import Promise, Tenure
 
 _KEPT_REFUSALS = 100
-LOCK_NOT_AVAILABLE = "55P03"
 
 
 @dataclass(slots=True)
@@ -50,15 +51,16 @@ def allocate_due(*, balance_ids: Collection[UUID], at: datetime, run: UUID | Non
     totals = Totals()
     with ledger.opened_many(balance_ids, at=at) as pages:
         # Read after the locks: a twin run may have looked after some of them while we waited.
-        subscriptions = list(queries.due(at=at).filter(pk__in=balance_ids))
+        subscriptions = queries.due_among(balance_ids, at=at)
         known = queries.allocated_periods(subscriptions)
         found = queries.tenures(subscriptions, at=at)
-        rows: list[MonthlyAllocation] = []
+        rows: list[dict[str, Any]] = []
         for key, tenure in found.items():
             rows += _allocate(pages[key], tenure, known=known, at=at, run=run, totals=totals)
         totals.subscriptions = len(subscriptions)
-        MonthlyAllocation.objects.bulk_create(rows)
-        write(found.values())
+        if found:
+            fixed.insert(MonthlyAllocation, rows)
+            write(found.values())
     return totals
 
 
@@ -124,7 +126,7 @@ def _try(balance: UUID, at: datetime, run: UUID) -> Totals:
                 cursor.execute("SET LOCAL lock_timeout = '200ms'")
             return allocate_due(balance_ids=[balance], at=at, run=run)
     except OperationalError as fault:
-        if getattr(fault.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+        if not is_busy(fault):
             raise
         return Totals(subscriptions=1, refused=[(balance, "busy")])
 
@@ -137,7 +139,7 @@ def _allocate(
     at: datetime,
     run: UUID | None,
     totals: Totals,
-) -> list[MonthlyAllocation]:
+) -> list[dict[str, Any]]:
     request = ledger.ask("allocate_monthly_credits", actor=None, key=None)
     rows = []
     for promise in tenure.missing(known, at):

@@ -9,7 +9,7 @@ from credits.book import Snapshot, Transaction
 from credits.models import CreditTransaction
 from fluxori.kernel.ids import uuid7
 from tiers import errors
-from tiers.models import MonthlyAllocation, Tier
+from tiers.models import Tier
 from tiers.tenure import Promise
 
 
@@ -59,20 +59,20 @@ def keep(page: ledger.Page, request: ledger.Request, promise: Promise, *, amount
 
 def allocation_row(
     page: ledger.Page, promise: Promise, transaction: Transaction | None, run: UUID | None
-) -> MonthlyAllocation:
-    """Return the record that the period was looked after."""
-    return MonthlyAllocation(
-        id=uuid7(),
-        balance_id=page.book.id,
-        period=promise.period,
-        tier=promise.tier,
-        credits=transaction.amount if transaction else 0,
-        transaction_id=transaction.id if transaction else None,
-        run_id=run,
-        starts_at=promise.starts_at,
-        ends_at=promise.ends_at,
-        allocated_at=page.at,
-    )
+) -> dict[str, Any]:
+    """Return the columns of the record that the period was looked after; see ``tiers.models.MonthlyAllocation``."""
+    return {
+        "id": uuid7(),
+        "balance_id": page.book.id,
+        "period": promise.period,
+        "tier_id": promise.tier.code,
+        "credits": transaction.amount if transaction else 0,
+        "transaction_id": transaction.id if transaction else None,
+        "run_id": run,
+        "starts_at": promise.starts_at,
+        "ends_at": promise.ends_at,
+        "allocated_at": page.at,
+    }
 
 
 def describe(promise: Promise) -> str:

@@ -1,9 +1,28 @@
 from collections.abc import Collection
 
-from django.db import connection
-
+from fluxori.kernel import fixed
 from tiers.models import TierChange
 from tiers.tenure import Tenure
+
+_CHANGED = (
+    "balance_id",
+    "tier_id",
+    "scheduled_tier_id",
+    "scheduled_at",
+    "changes",
+    "next_period",
+    "next_allocation_at",
+)
+_WRITE = """
+WITH written AS (
+    UPDATE tiers_subscription AS s
+       SET tier_id = r.tier_id, scheduled_tier_id = r.scheduled_tier_id, scheduled_at = r.scheduled_at,
+           changes = r.changes, next_period = r.next_period, next_allocation_at = r.next_allocation_at
+      FROM json_populate_recordset(NULL::tiers_subscription, %(rows)s::json) AS r
+     WHERE s.balance_id = r.balance_id AND s.balance_id = ANY(%(ids)s::uuid[])
+)
+SELECT
+"""
 
 
 def write(changed: Collection[Tenure]) -> None:
@@ -11,25 +30,5 @@ def write(changed: Collection[Tenure]) -> None:
     unwritten = [change for tenure in changed for change in tenure.unwritten]
     if unwritten:
         TierChange.objects.bulk_create(unwritten)
-    rows = [tenure.subscription for tenure in changed]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE tiers_subscription AS s
-               SET tier_id = v.tier_id, scheduled_tier_id = v.scheduled_tier_id, scheduled_at = v.scheduled_at,
-                   changes = v.changes, next_period = v.next_period, next_allocation_at = v.next_allocation_at
-              FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::int[], %s::int[],
-                          %s::timestamptz[])
-                   AS v (id, tier_id, scheduled_tier_id, scheduled_at, changes, next_period, next_allocation_at)
-             WHERE s.balance_id = v.id
-            """,
-            [
-                [row.pk for row in rows],
-                [row.tier_id for row in rows],
-                [row.scheduled_tier_id for row in rows],
-                [row.scheduled_at for row in rows],
-                [row.changes for row in rows],
-                [row.next_period for row in rows],
-                [row.next_allocation_at for row in rows],
-            ],
-        )
+    rows = [{name: getattr(tenure.subscription, name) for name in _CHANGED} for tenure in changed]
+    fixed.fetch(_WRITE, {"rows": fixed.to_json(rows), "ids": fixed.array(row["balance_id"] for row in rows)})

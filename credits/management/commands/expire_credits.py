@@ -1,18 +1,17 @@
 import json
 from argparse import ArgumentParser
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError
 
 from credits import operations, queries
 from fluxori.kernel import clock
+from fluxori.kernel.chunks import JOBS, Done, work_through
 from fluxori.kernel.commands import REFUSED, Progress, instant_argument, positive_argument, refuse_future
-
-_LOCK_NOT_AVAILABLE = "55P03"
 
 
 class Command(BaseCommand):
@@ -28,34 +27,32 @@ class Command(BaseCommand):
         )
         parser.add_argument("--dry-run", action="store_true", help="Say what would be written; write nothing.")
         parser.add_argument("--chunk", type=positive_argument, default=500, metavar="N", help="Balances in a commit.")
+        parser.add_argument(
+            "--jobs", type=positive_argument, default=JOBS, metavar="N", help=f"Chunks at a time; default {JOBS}."
+        )
         parser.add_argument("--json", action="store_true", help="One JSON object on stdout.")
 
-    def handle(self, *, at: datetime | None, dry_run: bool, chunk: int, json: bool, **_: Any) -> None:
+    def handle(self, *, at: datetime | None, dry_run: bool, chunk: int, jobs: int, json: bool, **_: Any) -> None:
         at = at or clock.now()
         refuse_future(at, dry_run=dry_run)
-        done: Counter[str] = Counter(balances=0, transactions=0, credits=0, refused=0)
-        after: UUID | None = None
-        with Progress("balances", stream=self.stderr) as progress:
-            while ids := queries.due_balances(at=at, after=after, limit=chunk):
-                done.update(self._each(ids, at, dry_run))
-                after = ids[-1]
-                progress.advance(len(ids))
-        self._answer(done, at, dry_run, json)
-        if done["refused"]:
-            raise CommandError(f"{done['refused']} balances were busy; the next run takes them", returncode=REFUSED)
+        totals: Counter[str] = Counter(balances=0, transactions=0, credits=0, refused=0)
 
-    def _each(self, ids: list[UUID], at: datetime, dry_run: bool) -> dict[str, int]:
-        try:
+        def work(ids: list[UUID]) -> dict[str, int]:
             return operations.expire_credits(balance_ids=ids, at=at, dry_run=dry_run)
-        except OperationalError as fault:
-            if getattr(fault.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
-                raise
-            if len(ids) == 1:
-                self.stderr.write(f"balance {ids[0]}: busy")
-                return {"refused": 1}
-        # Somebody holds one of them: halve until the others are through.
-        middle = len(ids) // 2
-        return Counter(self._each(ids[:middle], at, dry_run)) + Counter(self._each(ids[middle:], at, dry_run))
+
+        def tell(done: Done[dict[str, int]]) -> None:
+            for part in done.results:
+                totals.update(part)
+            totals["refused"] += len(done.busy)
+            for balance in done.busy:
+                self.stderr.write(f"balance {balance}: busy")
+            progress.advance(done.count)
+
+        with Progress("balances", stream=self.stderr) as progress:
+            work_through(_chunks(at, chunk), work, tell, jobs=jobs)
+        self._answer(totals, at, dry_run, json)
+        if totals["refused"]:
+            raise CommandError(f"{totals['refused']} balances were busy; the next run takes them", returncode=REFUSED)
 
     def _answer(self, done: Counter[str], at: datetime, dry_run: bool, as_json: bool) -> None:
         if as_json:
@@ -66,3 +63,11 @@ class Command(BaseCommand):
             f"Due by {at.isoformat()}: {done['credits']:,} credits {verb}, {done['balances']:,} balances,"
             f" {done['transactions']:,} transactions"
         )
+
+
+def _chunks(at: datetime, size: int) -> Iterator[list[UUID]]:
+    """Yield what is due in ranges of the key, so that no position is lost when a chunk changes what is due."""
+    after: UUID | None = None
+    while ids := queries.due_balances(at=at, after=after, limit=size):
+        yield ids
+        after = ids[-1]

@@ -9,9 +9,9 @@ from django.db import OperationalError
 
 from credits import operations, usage
 from fluxori.kernel import clock
+from fluxori.kernel.chunks import is_busy
 from fluxori.kernel.commands import REFUSED, Progress, positive_argument
 
-_LOCK_NOT_AVAILABLE = "55P03"
 _PAGE = 500
 
 
@@ -57,7 +57,7 @@ class Command(BaseCommand):
                 if count < chunk:
                     break
         except OperationalError as fault:
-            if getattr(fault.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            if not is_busy(fault):
                 raise
             # The chunks before this one are committed; the rest is left to whoever has the lock, or to the next run.
             done["busy"] = len(ids)

@@ -8,12 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError
 
 from fluxori.kernel import clock
+from fluxori.kernel.chunks import JOBS, Done, work_through
 from fluxori.kernel.commands import REFUSED, Progress, instant_argument, positive_argument, refuse_future
 from tiers import operations, queries
-from tiers.models import AllocationRun, Subscription
+from tiers.models import AllocationRun
 from tiers.operations import Totals
 
 
@@ -31,9 +31,14 @@ class Command(BaseCommand):
         parser.add_argument(
             "--chunk", type=positive_argument, default=1000, metavar="N", help="Subscriptions a commit."
         )
+        parser.add_argument(
+            "--jobs", type=positive_argument, default=JOBS, metavar="N", help=f"Chunks at a time; default {JOBS}."
+        )
         parser.add_argument("--json", action="store_true", help="Print the totals as one line of JSON.")
 
-    def handle(self, *, at: datetime | None, dry_run: bool, tier: str | None, chunk: int, json: bool, **_: Any) -> None:
+    def handle(
+        self, *, at: datetime | None, dry_run: bool, tier: str | None, chunk: int, jobs: int, json: bool, **_: Any
+    ) -> None:
         started_at = clock.now()
         at = at or started_at
         refuse_future(at, dry_run=dry_run)
@@ -42,31 +47,38 @@ class Command(BaseCommand):
         due = queries.due_by_tier(at=at, tier=tier)
         totals = Totals()
         if due and dry_run:
-            totals = self._walk(at, tier, chunk, None, expected=sum(due.values()))
+            totals = self._walk(at, tier, chunk, jobs, None, expected=sum(due.values()))
         elif due:
             started_by = "allocate_monthly_credits"
             expected = sum(due.values())
             run = operations.start_run(at=at, started_at=started_at, started_by=started_by, due=expected, tier=tier)
-            totals = self._walk(at, tier, chunk, run, expected=expected)
+            totals = self._walk(at, tier, chunk, jobs, run, expected=expected)
         self._tell(totals, at, dry_run=dry_run, as_json=json)
         if totals.refused:
             raise CommandError(f"{len(totals.refused)} subscriptions were refused; see above.", returncode=REFUSED)
 
-    def _walk(self, at: datetime, tier: str | None, chunk: int, run: AllocationRun | None, *, expected: int) -> Totals:
+    def _walk(
+        self, at: datetime, tier: str | None, chunk: int, jobs: int, run: AllocationRun | None, *, expected: int
+    ) -> Totals:
         totals = Totals()
         status = AllocationRun.Status.STOPPED
+
+        def work(ids: list[UUID]) -> Totals:
+            if run is None:
+                return operations.count_due(subscriptions=queries.due_among(ids, at=at), at=at)
+            return operations.allocate_due(balance_ids=ids, at=at, run=run.pk)
+
+        def tell(done: Done[Totals]) -> None:
+            for part in done.results:
+                totals.add(part)
+            totals.add(Totals(subscriptions=len(done.busy), refused=[(balance, "busy") for balance in done.busy]))
+            if run is not None:
+                operations.note_run(run=run, totals=totals, seen_at=clock.now())
+            progress.advance(done.count)
+
         try:
             with Progress("subscriptions", stream=self.stderr, total=expected) as progress:
-                for subscriptions in _chunks(at, tier, chunk):
-                    if run is None:
-                        done = operations.count_due(subscriptions=subscriptions, at=at)
-                    else:
-                        ids = [subscription.pk for subscription in subscriptions]
-                        done = _give(ids, at, run.pk)
-                    totals.add(done)
-                    if run is not None:
-                        operations.note_run(run=run, totals=totals, seen_at=clock.now())
-                    progress.advance(len(subscriptions))
+                work_through(_chunks(at, tier, chunk), work, tell, jobs=jobs)
             status = AllocationRun.Status.DONE
         finally:
             if run is not None:
@@ -106,24 +118,9 @@ class Command(BaseCommand):
         )
 
 
-def _give(ids: list[UUID], at: datetime, run: UUID) -> Totals:
-    try:
-        return operations.allocate_due(balance_ids=ids, at=at, run=run)
-    except OperationalError as fault:
-        if getattr(fault.__cause__, "sqlstate", None) != operations.LOCK_NOT_AVAILABLE:
-            raise
-        if len(ids) == 1:
-            return Totals(subscriptions=1, refused=[(ids[0], "busy")])
-    # Somebody holds one of them: halve until the others are through.
-    middle = len(ids) // 2
-    totals = _give(ids[:middle], at, run)
-    totals.add(_give(ids[middle:], at, run))
-    return totals
-
-
-def _chunks(at: datetime, tier: str | None, size: int) -> Iterator[list[Subscription]]:
+def _chunks(at: datetime, tier: str | None, size: int) -> Iterator[list[UUID]]:
     """Yield what is due in ranges of the key, so that no position is lost when a chunk changes what is due."""
     after: UUID | None = None
-    while found := list(queries.due(at=at, tier=tier, after=after)[:size]):
-        yield found
-        after = found[-1].pk
+    while ids := list(queries.due(at=at, tier=tier, after=after).values_list("pk", flat=True)[:size]):
+        yield ids
+        after = ids[-1]

@@ -7,7 +7,7 @@ The exact fields, their encoding and a test vector stand in ``docs/ledger-hash.m
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -91,15 +91,17 @@ def _grant(grant: Grant) -> list[Value]:
     ]
 
 
-def _encoded(values: Iterable[Value]) -> Iterator[bytes]:
+def _encoded(values: list[Value]) -> list[bytes]:
+    parts = []
     for value in values:
         if value is None:
-            yield _NULL
+            parts.append(_NULL)
             continue
         spell = _SPELLED.get(type(value))
         raw = str(value).encode() if spell is None else spell(value)
-        yield len(raw).to_bytes(4, "big")
-        yield raw
+        parts.append(len(raw).to_bytes(4, "big"))
+        parts.append(raw)
+    return parts
 
 
 def _uuid(value: UUID) -> bytes:

@@ -25,6 +25,7 @@ from fluxori.bench import workers
 from fluxori.bench.lives import FEATURES, Life
 from fluxori.identity.models import Membership, Organization, User
 from fluxori.kernel import clock, fixed
+from fluxori.kernel.chunks import much_passes
 from tiers.models import MonthlyAllocation, Subscription, Tier
 from tiers.periods import period_start
 
@@ -120,6 +121,11 @@ def already_there(seed: int) -> bool:
 
 def write(part: Part) -> Iterator[Written]:
     """Write one part, and yield after each commit what it has written."""
+    with much_passes():
+        yield from _write(part)
+
+
+def _write(part: Part) -> Iterator[Written]:
     chance = Random(f"{part.seed}/{part.number}")  # noqa: S311 - believable, and the same every time
     people = _People(part, chance)
     lives = people.lives()
@@ -152,8 +158,11 @@ def _live(lives: Sequence[Life], prices: dict[str, Price]) -> Written:
             done.holds += len(page.book.opened_holds)
             done.requests += len(page.requests)
     fixed.insert(MonthlyAllocation, months)
-    Subscription.objects.bulk_update(
-        [life.subscription for life in lives], ["next_period", "next_allocation_at"], batch_size=500
+    Subscription.objects.bulk_create(
+        [life.subscription for life in lives],
+        update_conflicts=True,
+        unique_fields=["balance"],
+        update_fields=["next_period", "next_allocation_at"],
     )
     return done
 
@@ -219,7 +228,7 @@ class _People:
         return Life(subscription, tier, members, part.until, movements, chance)
 
     def arrive(self, lives: Sequence[Life]) -> Written:
-        """Write these lives' people, their open balances, and their subscriptions."""
+        """Write these lives' people and their open balances."""
         found = [self._rows.pop(life.subscription.pk) for life in lives]
         users = [owner for owner, _, _ in found if isinstance(owner, User)]
         organizations = [owner for owner, _, _ in found if isinstance(owner, Organization)]
@@ -236,7 +245,6 @@ class _People:
             )
             for owner, _, subscription in found
         )
-        Subscription.objects.bulk_create([subscription for _, _, subscription in found])
         return Written(users=len(users), organizations=len(organizations), balances=len(found))
 
     def _id(self, at: datetime) -> UUID:

@@ -44,7 +44,7 @@ def work_through(
     told here. When one fails, or we are interrupted, the others end the chunk that they are at, and it is told too.
     Within a transaction of the caller's, which no other connection could see, there is one job: the caller's thread.
     """
-    with _much_passes():
+    with much_passes():
         if jobs == 1 or connection.in_atomic_block:
             for ids in chunks:
                 tell(_past_busy(ids, work))
@@ -101,7 +101,7 @@ def _past_busy(ids: list[UUID], work: Callable[[list[UUID]], R]) -> Done[R]:
 
 
 @contextmanager
-def _much_passes() -> Iterator[None]:
+def much_passes() -> Iterator[None]:
     """Let the search for objects that refer to one another leave out those that are there already.
 
     A chunk makes some hundred thousand objects and leaves none of them. Each time the search goes through all modules

@@ -54,9 +54,10 @@ def allocate_due(*, balance_ids: Collection[UUID], at: datetime, run: UUID | Non
         subscriptions = queries.due_among(balance_ids, at=at)
         known = queries.allocated_periods(subscriptions)
         found = queries.tenures(subscriptions, at=at)
+        request = ledger.ask("allocate_monthly_credits", actor=None, key=None)
         rows: list[dict[str, Any]] = []
         for key, tenure in found.items():
-            rows += _allocate(pages[key], tenure, known=known, at=at, run=run, totals=totals)
+            rows += _allocate(pages[key], request, tenure, known=known, at=at, run=run, totals=totals)
         totals.subscriptions = len(subscriptions)
         if found:
             fixed.insert(MonthlyAllocation, rows)
@@ -133,6 +134,7 @@ def _try(balance: UUID, at: datetime, run: UUID) -> Totals:
 
 def _allocate(
     page: ledger.Page,
+    request: ledger.Request,
     tenure: Tenure,
     *,
     known: set[tuple[UUID, int]],
@@ -140,7 +142,6 @@ def _allocate(
     run: UUID | None,
     totals: Totals,
 ) -> list[dict[str, Any]]:
-    request = ledger.ask("allocate_monthly_credits", actor=None, key=None)
     rows = []
     for promise in tenure.missing(known, at):
         amount = promise.due(page.at)

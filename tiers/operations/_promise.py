@@ -1,6 +1,8 @@
 """What a tier promises for one period, and how the grant that keeps it is written."""
 
 from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -77,4 +79,10 @@ def allocation_row(
 
 def describe(promise: Promise) -> str:
     """Return what the customer reads in the history."""
-    return f"{promise.tier.name}: {promise.starts_at:%-d %B %Y} to {promise.ends_at:%-d %B %Y}"
+    return f"{promise.tier.name}: {_day(promise.starts_at.date())} to {_day(promise.ends_at.date())}"
+
+
+@lru_cache(maxsize=1000)
+def _day(day: date) -> str:
+    # Of very many subscriptions most begin on the same few days.
+    return f"{day:%-d %B %Y}"

@@ -123,7 +123,7 @@ class TestExpireCreditsUnderContention:
                 with connection.cursor() as cursor:
                     cursor.execute("SET lock_timeout = '50ms'")
                 with pytest.raises(CommandError) as fault:
-                    expire("--at", AT)
+                    expire("--at", AT, "--jobs", "1")
                 return fault
             finally:
                 connection.close()

@@ -99,7 +99,7 @@ class TestTheRefused:
             with connection.cursor() as cursor:
                 cursor.execute("SET lock_timeout = 50")
             with pytest.raises(CommandError):
-                call_command("allocate_monthly_credits", verbosity=0)
+                call_command("allocate_monthly_credits", jobs=1, verbosity=0)
 
         with locked(balances[0]):
             at_once([hurried])

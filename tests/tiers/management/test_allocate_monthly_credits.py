@@ -164,6 +164,7 @@ class TestAllocateMonthlyCreditsRefuses:
             ["--chunk", "0"],
             ["--chunk", "-5"],
             ["--chunk", "many"],
+            ["--jobs", "0"],
         ],
     )
     def test_what_it_cannot_understand(self, flags):
@@ -196,7 +197,7 @@ class TestAllocateMonthlyCreditsBesideSomebodyAtWork:
             with connection.cursor() as cursor:
                 cursor.execute("SET lock_timeout = 50")
             with pytest.raises(CommandError) as stop:
-                run(at=month(1))
+                run("--jobs", "1", at=month(1))
             return stop.value.returncode
 
         with locked(balances[2]):

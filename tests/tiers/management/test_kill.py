@@ -29,8 +29,8 @@ class TestAllocateMonthlyCreditsKilled:
     def test_is_finished_by_the_next_run_with_every_month_given_once(self):
         balances = sorted(many_subscribed(200), key=lambda balance: balance.pk)
 
-        # It comes to a stand in the middle of the eleventh chunk, its transaction open, and dies there.
-        with locked(balances[105]):
+        # It comes to a stand in the middle of the eleventh and twelfth chunk, their transactions open, and dies there.
+        with locked(balances[105]), locked(balances[115]):
             killed = start()
             wait_for(2 * 100)
             killed.send_signal(signal.SIGKILL)

@@ -33,10 +33,10 @@ def cut(ids: list[UUID], size: int) -> Iterator[list[UUID]]:
     return (ids[first : first + size] for first in range(0, len(ids), size))
 
 
-def go(work: Callable[[list[UUID]], Any], *, jobs: int = 2, size: int = 2, told: Any = None) -> Told:
-    told = told or Told()
-    work_through(cut(IDS, size), work, told, jobs=jobs)
-    return told
+def go(work: Callable[[list[UUID]], Any], *, jobs: int = 2, size: int = 2, told: Any = None) -> Any:
+    tell = told or Told()
+    work_through(cut(IDS, size), work, tell, jobs=jobs)
+    return tell
 
 
 def pid() -> int:
@@ -177,7 +177,11 @@ class TestWorkThrough:
     def test_keeps_what_is_there_already_out_of_the_search_for_garbage(self):
         frozen = []
 
-        go(lambda ids: frozen.append(gc.get_freeze_count()) or ids, jobs=1, size=10)
+        def work(ids):
+            frozen.append(gc.get_freeze_count())
+            return ids
+
+        go(work, jobs=1, size=10)
 
         assert frozen[0] > 1000
         assert gc.get_freeze_count() == 0

@@ -1,8 +1,9 @@
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import psycopg
 import pytest
-from django.db import DataError, OperationalError, connection, transaction
+from django.db import DataError, IntegrityError, OperationalError, connection, transaction
 from django.forms import model_to_dict
 from django.test.utils import CaptureQueriesContext
 
@@ -94,6 +95,58 @@ class TestGet:
 
     def test_returns_nothing_where_there_is_none(self):
         assert fixed.get(User, uuid4()) is None
+
+
+@pytest.mark.django_db
+class TestSelect:
+    def test_returns_the_rows_as_django_would_in_the_order_asked_for(self):
+        ann, bob, eve = (UserFactory.create(email=f"{name}@example.com") for name in ("ann", "bob", "eve"))
+
+        found = fixed.select(User, "email <> %s ORDER BY email DESC", [bob.email])
+
+        assert found == [eve, ann]
+        assert model_to_dict(found[0]) == model_to_dict(User.objects.get(pk=eve.pk))
+
+
+@pytest.mark.django_db
+class TestInsert:
+    def row(self, **columns):
+        row = {field.column: getattr(UserFactory.build(), field.attname) for field in User._meta.concrete_fields}
+        return {**row, **columns}
+
+    def test_writes_rows_as_django_would(self):
+        rows = [self.row(email=f"{name}@example.com") for name in ("ann", "bob\\ \"'%s")]
+
+        fixed.insert(User, rows)
+
+        written = User.objects.order_by("email").values(*rows[0])
+        assert list(written) == rows
+
+    def test_writes_nothing_where_there_are_none(self, django_assert_num_queries):
+        with django_assert_num_queries(0):
+            fixed.insert(User, [])
+
+    def test_is_refused_as_djangos_own_statements_are(self):
+        row = self.row()
+        fixed.insert(User, [row])
+
+        with pytest.raises(IntegrityError), transaction.atomic():
+            fixed.insert(User, [row])
+
+
+@pytest.mark.django_db
+class TestInstants:
+    @pytest.mark.parametrize(
+        "said", ["2025-03-03 12:00:00.000001+00", "2025-03-03T14:30:00+02:30", "0001-01-01 00:00:00+00"]
+    )
+    def test_are_read_in_utc_to_the_microsecond(self, said):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT %s::timestamptz", [said])
+            [(by_django,)] = cursor.fetchall()
+
+        assert fixed.fetch("SELECT %s::timestamptz", [said]) == [(by_django,)]
+        assert by_django == datetime.fromisoformat(said)
+        assert by_django.tzinfo is UTC
 
 
 @pytest.mark.django_db

@@ -1,6 +1,7 @@
 """How long the console's pages take to open, on the data there are."""
 
 import json as jsonlib
+import logging
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ class Command(BaseCommand):
         staff = User.objects.filter(email=email.lower(), is_superuser=True, is_active=True).first()
         if staff is None:
             raise CommandError(f"There is no superuser {email!r}.")
+        # Each request would be told in a line of its own, between the lines that were asked for.
+        logging.getLogger("django_structlog").setLevel(logging.WARNING)
         client = Client(SERVER_NAME="localhost", HTTP_X_FORWARDED_PROTO="https")
         client.force_login(staff)
         taken = {name: self._open(client, url) for name, url in pages()}

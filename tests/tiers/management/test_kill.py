@@ -17,9 +17,9 @@ def start():
 
 
 def wait_for(given):
-    """Wait until so many months have been committed."""
+    """Wait until so many months have been committed, and the run has noted those it gave."""
     patience = time.monotonic() + PATIENCE
-    while MonthlyAllocation.objects.count() < given:
+    while MonthlyAllocation.objects.count() < given or not AllocationRun.objects.filter(allocated=given).exists():
         assert time.monotonic() < patience
         time.sleep(0.02)
 

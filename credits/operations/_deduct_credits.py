@@ -110,7 +110,7 @@ def deduct_credits(
     Deductions that come at the same time share a transaction, unless they are in one of the caller's.
 
     :raises InvalidArgumentError: for arguments that could never be right
-    :raises BusyError: if too many wait for the balance, or it has waited too long; nothing is taken
+    :raises BusyError: if too many wait already, or it has waited too long; nothing is taken
     :raises BalanceNotFoundError: if nobody opened such a balance
     :raises IdempotencyKeyReusedError: if the key already names a different request
     :raises FeatureNotFoundError: if there is no such feature, or it has no price at that instant

@@ -41,22 +41,18 @@ def until(so: Callable[[], bool]) -> None:
 
 
 def waiting_for_locks() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_stat_clear_snapshot()")
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        [number] = cursor.fetchone()
-    return int(number)
+    return sessions("wait_event_type = 'Lock'")
 
 
 def asleep() -> int:
     """Return how many statements are at the place where a test holds them up."""
+    return sessions("wait_event = 'PgSleep'")
+
+
+def sessions(where: str) -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_clear_snapshot()")
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
-        )
+        cursor.execute(f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {where}")
         [number] = cursor.fetchone()
     return int(number)
 

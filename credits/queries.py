@@ -86,7 +86,8 @@ def books(balance_ids: Iterable[UUID], *, at: datetime, member_ids: Iterable[UUI
 
     Members whose limits matter are named; those of members whose holds are in the book come of themselves.
     """
-    return {loaded.book.id: loaded.book for loaded in load(balance_ids, at=at, member_ids=member_ids)}
+    found = fixed.ask(loading(balance_ids, at=at, member_ids=member_ids))
+    return {loaded.book.id: loaded.book for loaded in found}
 
 
 class Remembered(NamedTuple):
@@ -110,15 +111,22 @@ class Loaded(NamedTuple):
     whole: bool
 
 
-def load(balance_ids: Iterable[UUID], *, at: datetime, sql: str = BOOKS, **named: Any) -> list[Loaded]:
-    """Return these books as :func:`books` does, and what else is needed to plan their changes.
+def loading(
+    balance_ids: Iterable[UUID], *, at: datetime, sql: str = BOOKS, **named: Any
+) -> fixed.Question[list[Loaded]]:
+    """Ask for these books as :func:`books` does, and for what else is needed to plan their changes.
 
     Open holds that are wanted too are named, so are grants that may be empty. What is remembered under the ``keys`` is
     found for each of these callers, and for nobody. Prices are those at ``at`` or, if it is later, at the last change.
     ``sql`` is :data:`BOOKS`, or that with a lock.
     """
+    return fixed.Question(sql, _of(balance_ids, at=at, **named), _all_loaded)
+
+
+def _all_loaded(rows: fixed.Rows) -> list[Loaded]:
+    # Read after the answer has come, and so after any wait for a lock: what is recorded is recorded now.
     recorded_at = clock.now()
-    return [_loaded(row, recorded_at) for row in fixed.fetch(sql, _of(balance_ids, at=at, **named))]
+    return [_loaded(row, recorded_at) for row in rows]
 
 
 def _of(

@@ -103,7 +103,7 @@ TEMPLATES = [
 # Without DATABASE_URL, manage.py starts a database of its own and sets it; what needs no database runs without.
 _database = env.database(
     "DATABASE_URL",
-    None if PRODUCTION else {"ENGINE": "django.db.backends.postgresql", "NAME": "fluxori", "OPTIONS": {}},
+    None if PRODUCTION else {"ENGINE": "fluxori.kernel.postgresql", "NAME": "fluxori", "OPTIONS": {}},
 )
 LOCK_TIMEOUT_MS = env.integer("LOCK_TIMEOUT_MS", 5_000, minimum=1)
 STATEMENT_TIMEOUT_MS = env.integer("STATEMENT_TIMEOUT_MS", 30_000, minimum=1)

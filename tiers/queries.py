@@ -118,9 +118,20 @@ def allocated_periods(subscriptions: Collection[Subscription]) -> set[tuple[UUID
 
 def tier_facts_of(balance_ids: Iterable[UUID], *, at: datetime | None = None) -> dict[UUID, dict[str, Any]]:
     """Return the tier facts of many balances at ``at``, read at once. Without an ``at`` the clock is read."""
+    return fixed.ask(asking_tier_facts(balance_ids, at=at))
+
+
+def asking_tier_facts(
+    balance_ids: Iterable[UUID], *, at: datetime | None = None
+) -> fixed.Question[dict[UUID, dict[str, Any]]]:
+    """Ask for what :func:`tier_facts_of` returns."""
     ids, at = list(balance_ids), at or clock.now()
-    found = {row.pk: facts(brought_up(row, at)) for row in fixed.get_all(Subscription, ids)}
-    return {key: found.get(key, NO_TIER) for key in ids}
+
+    def told(found: list[Subscription]) -> dict[UUID, dict[str, Any]]:
+        known = {row.pk: facts(brought_up(row, at)) for row in found}
+        return {key: known.get(key, NO_TIER) for key in ids}
+
+    return fixed.all_of(Subscription, ids).then(told)
 
 
 def value_per_credit(price: Decimal, monthly_credits: int) -> Decimal:

@@ -18,7 +18,7 @@ from fluxori.api.idempotency import answer, key_of
 from fluxori.api.permissions import IsAdmin
 from fluxori.identity.owner import Owner
 from fluxori.kernel import clock
-from tiers.queries import tier_facts, tier_facts_of
+from tiers.queries import asking_tier_facts, tier_facts, tier_facts_of
 
 KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -74,7 +74,7 @@ class BalanceViewSet(viewsets.ViewSet):
             actor=caller_of(request),
             idempotency_key=key_of(request),
             at=clock.now(),
-            alongside=tier_facts_of,
+            alongside=asking_tier_facts,
             **serializers.terms(asked),
         )
 

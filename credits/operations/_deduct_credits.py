@@ -1,5 +1,4 @@
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +13,7 @@ from credits.models import CreditTransaction
 from credits.operations._answers import transaction_of, transactions_of
 from credits.operations._arguments import Arguments, canonical_json, id_of, instant
 from credits.operations._coalescing import Gather, Together
-from credits.operations._ledger import Alongside, Answer, Page, Pages, lock, opened_free, opened_locked, said
+from credits.operations._ledger import Alongside, Answer, Page, Pages, Reading, lock, said, written
 from credits.operations._refusals import Refused, count_refused
 from credits.operations._requests import Request, ask
 from credits.operations._whole import whole
@@ -28,7 +27,7 @@ class Deduction:
     """What is to be taken, and for what: ``amount`` whole credits with a description, or ``quantity`` of a feature.
 
     ``member`` is the person it is for where a pool pays; ``alongside`` are facts kept with the answer, for its replay,
-    or a function that tells them of the balances whose ids it is given.
+    or a function that asks for those of the balances whose ids it is given.
     """
 
     amount: int | None = None
@@ -232,10 +231,9 @@ def _deduct(
     owner: Owner, asked: "Sequence[Spending | DomainError]", at: datetime, *, atomic: bool
 ) -> list[Answer | DomainError]:
     """Plan and write what one balance is asked."""
-    lock(owner)
     # Only what passed its checks may reach the database: one faulty deduction must not fail the others.
     plans = [plan for plan in asked if isinstance(plan, Spending)]
-    with _opened([owner.id], plans, at) as pages:
+    with written(_reading([owner.id], plans, at).locked()) as pages:
         page = pages.of(owner)
         answers = iter([page.answer(plan.request, plan) for plan in plans])
         outcomes = [plan if isinstance(plan, DomainError) else next(answers) for plan in asked]
@@ -247,8 +245,8 @@ def _spend(awaited: Owner | None, gather: "Gather[Owner, Spending]") -> "list[An
     if awaited is not None:
         lock(awaited)
     asked, at = gather()
-    open_ = opened_free if awaited is None else opened_locked
-    with _opened({owner.id for owner, _ in asked}, [plan for _, plan in asked], at, open_) as pages:
+    reading = _reading({owner.id for owner, _ in asked}, [plan for _, plan in asked], at)
+    with written(reading.free() if awaited is None else reading.opened()) as pages:
         return [
             None if awaited is None and owner.id not in pages else _answer(pages, owner, plan) for owner, plan in asked
         ]
@@ -257,24 +255,15 @@ def _spend(awaited: Owner | None, gather: "Gather[Owner, Spending]") -> "list[An
 TOGETHER: "Together[Owner, Spending, Answer | DomainError]" = Together(_spend)
 
 
-@contextmanager
-def _opened(
-    balance_ids: Collection[UUID],
-    plans: "Sequence[Spending]",
-    at: datetime,
-    open_: Callable[..., AbstractContextManager[Pages]] = opened_locked,
-) -> Iterator[Pages]:
-    with open_(
+def _reading(balance_ids: Collection[UUID], plans: "Sequence[Spending]", at: datetime) -> Reading:
+    return Reading(
         balance_ids,
-        at=at,
+        at,
         requests=[plan.request for plan in plans],
+        tellers={plan.deduction.alongside for plan in plans if callable(plan.deduction.alongside)},
         features={plan.deduction.feature for plan in plans if plan.deduction.feature is not None},
         member_ids={id_of(plan.deduction.member) for plan in plans},
-    ) as pages:
-        for tell in {plan.deduction.alongside for plan in plans if callable(plan.deduction.alongside)}:
-            for balance_id, facts in tell(pages.keys()).items():
-                pages[balance_id].told[tell] = facts
-        yield pages
+    )
 
 
 def _answer(pages: Pages, owner: Owner, plan: "Spending") -> Answer | DomainError:

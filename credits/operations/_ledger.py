@@ -1,7 +1,8 @@
 """Opening balances to change them: lock, read, settle, let the caller plan, and write everything at once.
 
 The only SQL that writes the ledger is run here. Three statements serve one request or five hundred: the lock, the read
-of all that depends on it, the write. Who would not wait for the lock takes it with the read.
+of all that depends on it, the write. The first two go together, the last goes with the commit. Who would not wait for
+the lock takes it with the read.
 """
 
 import re
@@ -34,8 +35,8 @@ _BOOKS_IF_FREE = f"{queries.BOOKS} FOR NO KEY UPDATE OF b SKIP LOCKED"
 _PART = re.compile(r"^\), (\w+) AS \(\n.*?\n(?=\))", re.MULTILINE | re.DOTALL)
 
 
-Teller = Callable[[Collection[UUID]], Mapping[UUID, dict[str, Any]]]
-# Facts that an answer keeps beside the balance, for its replay; or who tells them of some balances, all at once.
+Teller = Callable[[Collection[UUID]], fixed.Question[Mapping[UUID, dict[str, Any]]]]
+# Facts that an answer keeps beside the balance, for its replay; or who asks for those of some balances, all at once.
 Alongside = dict[str, Any] | Teller
 
 
@@ -124,7 +125,7 @@ class Page:
         if not callable(alongside):
             return alongside or {}
         if alongside not in self.told:
-            self.told[alongside] = alongside([self.book.id])[self.book.id]
+            self.told[alongside] = fixed.ask(alongside([self.book.id]))[self.book.id]
         return self.told[alongside]
 
     def _remember(self, request: Request, answer: Answer) -> None:
@@ -203,27 +204,27 @@ def opened(
     :raises BalanceNotFoundError: if nobody opened such a balance
     """
     at = instant(at)
-    if not lock(owner) and create:
-        _open_balance(owner, at)
-        lock(owner)
-    with opened_locked(
+    reading = Reading(
         [owner.id],
-        at=at,
+        at,
         requests=requests,
         features=features,
         hold_ids=hold_ids,
         grant_ids=grant_ids,
         member_ids=member_ids,
-    ) as pages:
+    )
+    pages = reading.locked()
+    if create and owner.id not in pages:
+        _open_balance(owner, at)
+        pages = reading.locked()
+    with written(pages):
         yield pages.of(owner)
 
 
 @contextmanager
 def opened_many(balance_ids: Iterable[UUID], *, at: datetime) -> Iterator[Pages]:
     """Open many balances for planning, locked in order of id, and write all that was recorded in one statement."""
-    ids = sorted(balance_ids)
-    _lock(ids)
-    with opened_locked(ids, at=at) as pages:
+    with written(Reading(list(balance_ids), at).locked()) as pages:
         yield pages
 
 
@@ -235,59 +236,85 @@ def _open_balance(owner: Owner, at: datetime) -> None:
     CreditBalance.objects.bulk_create([row], ignore_conflicts=True)
 
 
-def lock(owner: Owner) -> bool:
-    """Lock one owner's balance and return whether there is one."""
-    return _lock([owner.id])
+def lock(owner: Owner) -> None:
+    """Lock one owner's balance, if there is one."""
+    fixed.ask(_locking([owner.id]))
 
 
-def _lock(ids: Iterable[UUID]) -> bool:
-    """Lock the balances and return whether there were any."""
+def _locking(ids: Iterable[UUID]) -> fixed.Question[None]:
     # The one row that every writer of a balance takes first. What depends on it is read in later statements, because
     # under READ COMMITTED a statement that waited sees only the locked row itself afresh.
-    return bool(fixed.fetch(_LOCK, [fixed.array(ids)]))
+    return fixed.Question(_LOCK, [fixed.array(ids)], lambda _: None)
+
+
+class Reading:
+    """Balances to be opened, and all that is asked of the database for planning on them.
+
+    ``named`` are the names that :func:`opened` takes. ``tellers`` are asked for their facts along with it.
+    """
+
+    def __init__(
+        self,
+        balance_ids: Collection[UUID],
+        at: datetime,
+        *,
+        requests: Sequence[Request] = (),
+        tellers: Collection[Teller] = (),
+        **named: Any,
+    ) -> None:
+        self._ids = balance_ids
+        self._at = at
+        self._tellers = tellers
+        keyed = [request for request in requests if request.key is not None]
+        self._named = named | {
+            "keys": {request.key for request in keyed},
+            "caller_ids": {request.caller for request in keyed},
+        }
+
+    def locked(self) -> Pages:
+        """Lock the balances, in order of id, and open those that there are."""
+        _, found, *facts = fixed.ask_all([_locking(self._ids), self._loading(self._ids), *self._facts()])
+        return self._pages(found, facts)
+
+    def opened(self) -> Pages:
+        """Open balances whose locks this transaction has taken already."""
+        found, *facts = fixed.ask_all([self._loading(self._ids), *self._facts()])
+        return self._pages(found, facts)
+
+    def free(self) -> Pages:
+        """Lock those of the balances that nobody else has locked, without waiting, and open them."""
+        found, *facts = fixed.ask_all([self._loading(self._ids, sql=_BOOKS_IF_FREE), *self._facts()])
+        # Lock and read in one statement: the lock takes the newest row, all else is as it was when the statement began.
+        # Where somebody has committed between the two, it is read again, now that nobody can any more.
+        torn = [loaded.book.id for loaded in found if not loaded.whole]
+        if torn:
+            found = [loaded for loaded in found if loaded.whole] + fixed.ask(self._loading(torn))
+        return self._pages(found, facts)
+
+    def _loading(self, balance_ids: Iterable[UUID], **how: Any) -> fixed.Question[list[Loaded]]:
+        return queries.loading(balance_ids, at=self._at, **how, **self._named)
+
+    def _facts(self) -> list[fixed.Question[Mapping[UUID, dict[str, Any]]]]:
+        return [tell(self._ids) for tell in self._tellers]
+
+    def _pages(self, found: Iterable[Loaded], facts: Sequence[Mapping[UUID, dict[str, Any]]]) -> Pages:
+        pages = Pages()
+        for loaded in found:
+            book = loaded.book
+            told = {tell: of_all[book.id] for tell, of_all in zip(self._tellers, facts, strict=True)}
+            page = Page(book, max(self._at, book.last_at), loaded.remembered, prices=loaded.prices, told=told)
+            settle(book, page.at)
+            pages[book.id] = page
+        return pages
 
 
 @contextmanager
-def opened_locked(
-    balance_ids: Iterable[UUID], *, at: datetime, requests: Sequence[Request] = (), **named: Any
-) -> Iterator[Pages]:
-    """Open balances whose locks this transaction has taken already, as :func:`opened` does; ``named`` are its names."""
-    with _pages(queries.load(balance_ids, at=at, **_named(requests), **named), at) as pages:
-        yield pages
-
-
-@contextmanager
-def opened_free(
-    balance_ids: Iterable[UUID], *, at: datetime, requests: Sequence[Request] = (), **named: Any
-) -> Iterator[Pages]:
-    """Lock those of the balances that nobody else has locked, without waiting, and open them."""
-    named |= _named(requests)
-    found = queries.load(balance_ids, at=at, sql=_BOOKS_IF_FREE, **named)
-    # Lock and read in one statement: the lock takes the newest row, all else is as it was when the statement began.
-    # Where somebody has committed between the two, it is read again, now that nobody can any more.
-    torn = [loaded.book.id for loaded in found if not loaded.whole]
-    if torn:
-        found = [loaded for loaded in found if loaded.whole] + queries.load(torn, at=at, **named)
-    with _pages(found, at) as pages:
-        yield pages
-
-
-def _named(requests: Sequence[Request]) -> dict[str, Any]:
-    keyed = [request for request in requests if request.key is not None]
-    return {"keys": {request.key for request in keyed}, "caller_ids": {request.caller for request in keyed}}
-
-
-@contextmanager
-def _pages(found: Iterable[Loaded], at: datetime) -> Iterator[Pages]:
-    pages = Pages()
-    for loaded in found:
-        page = Page(loaded.book, max(at, loaded.book.last_at), loaded.remembered, prices=loaded.prices)
-        settle(page.book, page.at)
-        pages[page.book.id] = page
+def written(pages: Pages) -> Iterator[Pages]:
+    """Write what was recorded on the pages when the block ends."""
     yield pages
-    written = [page for page in pages.values() if page.recorded]
-    if written:
-        _write(written)
+    recorded = [page for page in pages.values() if page.recorded]
+    if recorded:
+        _write(recorded)
 
 
 def _write(pages: list[Page]) -> None:
@@ -299,7 +326,7 @@ def _write(pages: list[Page]) -> None:
     sql = _statement(tuple(parameters))
     for part in rows.CHANGED & parameters.keys():
         parameters[f"{part}_ids"] = fixed.array(row["id"] for row in document[part])
-    fixed.fetch(sql, parameters)
+    fixed.send(sql, parameters)
 
 
 @cache

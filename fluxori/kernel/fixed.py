@@ -5,26 +5,28 @@ takes longer than to run it. Here the values go beside the text. Errors, the log
 Django's own.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import orjson
-import psycopg
 import psycopg.types.json
-from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
 from django.db.backends.signals import connection_created
-from django.db.backends.utils import CursorDebugWrapper
 from django.db.models import Model
 from django.dispatch import receiver
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 
+from fluxori.kernel.postgresql.pipeline import Parameters, Rows
+
 M = TypeVar("M", bound=Model)
+T = TypeVar("T")
+U = TypeVar("U")
 
 # Of what psycopg reads, only this SQL has columns of json: Django reads its own as text.
 psycopg.types.json.set_json_loads(orjson.loads)
@@ -34,35 +36,69 @@ _INSERT = (
 )
 
 
-def fetch(sql: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Run one statement that answers with rows, and return them. Outside a transaction it must only read.
+@dataclass(frozen=True, slots=True)
+class Question(Generic[T]):
+    """One statement that reads, and what its rows say."""
 
-    There, as the first of a request, it also finds out whether the connection kept from the last one still works, which
-    Django would ask PostgreSQL before it: if not, it runs on a new one.
+    sql: str
+    parameters: Parameters
+    read: Callable[[Rows], T]
+
+    def then(self, told: Callable[[T], U]) -> "Question[U]":
+        """Return the same question, whose answer is what ``told`` makes of this one's."""
+        return Question(self.sql, self.parameters, lambda rows: told(self.read(rows)))
+
+
+def ask(question: Question[T]) -> T:
+    """Return what the question's rows say. Outside a transaction it must only read."""
+    [answer] = ask_all([question])
+    answered: T = answer
+    return answered
+
+
+def ask_all(questions: Sequence[Question[Any]]) -> list[Any]:
+    """Return what each question's rows say. They are sent together, and run one after another.
+
+    Outside a transaction they must only read. There, as the first of a request, they also find out whether the
+    connection kept from the last one still works, which Django would ask PostgreSQL before them: if not, they run on a
+    new one.
     """
     # This thread's own, found once: Django's ``connection`` looks for it at every touch. Of its health the type stubs
     # leave out how Django keeps account.
     opened: Any = connections[DEFAULT_DB_ALIAS]
     kept = opened.connection is not None and opened.health_check_enabled and not opened.health_check_done
     if opened.in_atomic_block or not kept:
-        return _run(opened, sql, parameters)
+        return _answered(opened, questions)
     opened.health_check_done = True
     try:
-        return _run(opened, sql, parameters)
+        return _answered(opened, questions)
     except (OperationalError, InterfaceError):
         if opened.is_usable():
             raise
         opened.close()
-        return _run(opened, sql, parameters)
+        return _answered(opened, questions)
 
 
-def _run(opened: Any, sql: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[tuple[Any, ...]]:
-    opened.ensure_connection()
-    prepared = _Prepared(opened.connection)
-    with _Logged(prepared, opened) if opened.queries_logged else opened.make_cursor(prepared) as cursor:
-        cursor.execute(sql, parameters)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return rows
+def _answered(opened: Any, questions: Sequence[Question[Any]]) -> list[Any]:
+    cursors = [opened.send(question.sql, question.parameters) for question in questions]
+    opened.arrive()
+    return [question.read(cursor.fetchall()) for question, cursor in zip(questions, cursors, strict=True)]
+
+
+def fetch(sql: str, parameters: Parameters) -> Rows:
+    """Run one statement and return its rows, as :func:`ask` does."""
+    return ask(Question(sql, parameters, lambda rows: rows))
+
+
+def send(sql: str, parameters: Parameters) -> None:
+    """Send one statement that writes, and do not wait for it, inside a transaction only.
+
+    It is run before anything that is asked later. What it fails with is raised by whatever comes next on the
+    connection, at the latest by the end of the transaction, or of the savepoint.
+    """
+    opened: Any = connections[DEFAULT_DB_ALIAS]
+    assert opened.in_atomic_block
+    opened.send(sql, parameters)
 
 
 def get(model: type[M], key: Any) -> M | None:
@@ -70,22 +106,28 @@ def get(model: type[M], key: Any) -> M | None:
     return next(iter(select(model, f"{_key(model)} = %s", [key])), None)
 
 
-def get_all(model: type[M], keys: Iterable[UUID]) -> list[M]:
-    """Return the rows with these primary keys, in no order, those that there are."""
-    return select(model, f"{_key(model)} = ANY(%s::uuid[])", [array(keys)])
+def all_of(model: type[M], keys: Iterable[UUID]) -> Question[list[M]]:
+    """Ask for the rows with these primary keys, in no order, those that there are."""
+    return _selecting(model, f"{_key(model)} = ANY(%s::uuid[])", [array(keys)])
 
 
-def select(model: type[M], where: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[M]:
+def select(model: type[M], where: str, parameters: Parameters) -> list[M]:
     """Return the rows of which ``where`` holds, which may end with an order."""
+    return ask(_selecting(model, where, parameters))
+
+
+def _selecting(model: type[M], where: str, parameters: Parameters) -> Question[list[M]]:
     sql, names = _select(model)
-    return [model.from_db(DEFAULT_DB_ALIAS, names, row) for row in fetch(f"{sql} WHERE {where}", parameters)]
+    return Question(
+        f"{sql} WHERE {where}", parameters, lambda rows: [model.from_db(DEFAULT_DB_ALIAS, names, row) for row in rows]
+    )
 
 
 def insert(model: type[Model], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write the rows, given by column name, every column of each."""
+    """Write the rows, given by column name, every column of each, as :func:`send` does."""
     if rows:
         table = model._meta.db_table  # noqa: SLF001 - Django documents it
-        fetch(_INSERT.format(table=table), [to_json(rows)])
+        send(_INSERT.format(table=table), [to_json(rows)])
 
 
 def to_json(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -142,23 +184,3 @@ class _Instant(Loader):
 @receiver(connection_created)
 def _read_instants(*, connection: Any, **_: Any) -> None:
     connection.connection.adapters.register_loader("timestamptz", _Instant)
-
-
-class _Prepared(psycopg.Cursor[Any]):
-    def execute(self, query: Any, params: Any = None, **_: Any) -> Self:
-        if not settings.PREPARED_STATEMENTS:
-            return super().execute(query, params)
-        # For this statement only: while there is a threshold, psycopg remembers the text of every other one too, with
-        # all the values that Django has written into it.
-        self.connection.prepare_threshold = 0
-        try:
-            return super().execute(query, params, prepare=True)
-        finally:
-            self.connection.prepare_threshold = None
-
-
-class _Logged(CursorDebugWrapper):
-    def execute(self, sql: Any, params: Any = None) -> Any:
-        # Django would ask psycopg what it ran last, and of what it has prepared psycopg cannot tell.
-        with self.debug_sql(self.db.ops.compose_sql(sql, params)):
-            return super(CursorDebugWrapper, self).execute(sql, params)

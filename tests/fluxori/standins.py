@@ -34,7 +34,7 @@ ROOT_URLCONF = "fluxori.urls"
 ALLOWED_HOSTS = ["*"]
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.staticfiles"]
 STATIC_URL = "static/"
-WITHOUT = {"ENGINE": "django.db.backends.postgresql", "NAME": "fluxori"}
+WITHOUT = {"ENGINE": "fluxori.kernel.postgresql", "NAME": "fluxori"}
 DATABASES = {"default": Reader(os.environ).database("DATABASE_URL", WITHOUT)}
 USE_TZ = True
 """

@@ -1,0 +1,1 @@
+"""The database backend, as ``ENGINE`` names it."""

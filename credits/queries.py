@@ -123,7 +123,7 @@ def loading(
     return fixed.Question(sql, _of(balance_ids, at=at, **named), _all_loaded)
 
 
-def _all_loaded(rows: fixed.Rows) -> list[Loaded]:
+def _all_loaded(rows: list[tuple[Any, ...]]) -> list[Loaded]:
     # Read after the answer has come, and so after any wait for a lock: what is recorded is recorded now.
     recorded_at = clock.now()
     return [_loaded(row, recorded_at) for row in rows]

@@ -36,6 +36,8 @@ APART = timedelta(seconds=1)
 
 # Time-outs, and conflicts that outlived their retries. To let each try again alone would make it worse.
 _BUSY = {"55P03", "57014", "40001", "40P01"}
+# A connection that was lost, or a server that goes down: nobody can say how far the commit had come.
+_LOST = ("08", "57P")
 
 
 class _Rider(Generic[K, A, R]):
@@ -158,7 +160,7 @@ class Together(Generic[K, A, R]):
             outcomes = self._serve(key, group)
         except BaseException as fault:
             others = group.riders[1:]
-            shared = group.committing or _state(fault) in _BUSY
+            shared = (group.committing and _is_unknown(fault)) or _state(fault) in _BUSY
             for rider in others:
                 rider.fault = _own(fault) if shared else None
                 rider.woken.set()
@@ -175,7 +177,7 @@ class Together(Generic[K, A, R]):
     def _serve(self, key: K | None, group: _Group[K, A, R]) -> Sequence[R | None]:
         group.committing = False
         outcomes = self._operation(key, lambda: self._board(key, group))
-        # What goes wrong from here on may have happened all the same.
+        # From here on PostgreSQL must say that it has not happened; otherwise it may have.
         group.committing = True
         return outcomes
 
@@ -210,6 +212,12 @@ class Together(Generic[K, A, R]):
 
 def _state(fault: BaseException) -> str | None:
     return getattr(fault.__cause__, "sqlstate", None)
+
+
+def _is_unknown(fault: BaseException) -> bool:
+    """Return whether PostgreSQL has not said that it did nothing."""
+    state = _state(fault)
+    return state is None or state.startswith(_LOST)
 
 
 def _own(fault: BaseException) -> DatabaseFault:

@@ -13,13 +13,16 @@ from credits.models import CreditTransaction
 from credits.operations._answers import transaction_of, transactions_of
 from credits.operations._arguments import Arguments, canonical_json, id_of, instant
 from credits.operations._coalescing import Gather, Together
-from credits.operations._ledger import Alongside, Answer, Page, Pages, Reading, lock, said, written
+from credits.operations._ledger import Alongside, Answer, Page, Pages, Reading, lock, said, write_ahead, written
 from credits.operations._refusals import Refused, count_refused
 from credits.operations._requests import Request, ask
 from credits.operations._whole import whole
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from fluxori.kernel.errors import DomainError
+
+# So many are planned in the time that PostgreSQL takes to write as many.
+AHEAD = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,9 +238,17 @@ def _deduct(
     plans = [plan for plan in asked if isinstance(plan, Spending)]
     with written(_reading([owner.id], plans, at).locked()) as pages:
         page = pages.of(owner)
-        answers = iter([page.answer(plan.request, plan) for plan in plans])
+        answers = iter([_answered(page, plan, ahead=not atomic) for plan in plans])
         outcomes = [plan if isinstance(plan, DomainError) else next(answers) for plan in asked]
         return _together(page, outcomes) if atomic else outcomes
+
+
+def _answered(page: Page, plan: "Spending", *, ahead: bool) -> Answer | DomainError:
+    """Return the plan's answer on the page; ``ahead``, enough of them are written while the others are planned."""
+    answer = page.answer(plan.request, plan)
+    if ahead and len(page.book.transactions) >= AHEAD:
+        write_ahead(page)
+    return answer
 
 
 def _spend(awaited: Owner | None, gather: "Gather[Owner, Spending]") -> "list[Answer | DomainError | None]":

@@ -35,7 +35,7 @@ _BOOKS_IF_FREE = f"{queries.BOOKS} FOR NO KEY UPDATE OF b SKIP LOCKED"
 _PART = re.compile(r"^\), (\w+) AS \(\n.*?\n(?=\))", re.MULTILINE | re.DOTALL)
 
 
-Teller = Callable[[Collection[UUID]], fixed.Question[Mapping[UUID, dict[str, Any]]]]
+Teller = Callable[[Collection[UUID]], fixed.Question[dict[UUID, dict[str, Any]]]]
 # Facts that an answer keeps beside the balance, for its replay; or who asks for those of some balances, all at once.
 Alongside = dict[str, Any] | Teller
 
@@ -294,7 +294,7 @@ class Reading:
     def _loading(self, balance_ids: Iterable[UUID], **how: Any) -> fixed.Question[list[Loaded]]:
         return queries.loading(balance_ids, at=self._at, **how, **self._named)
 
-    def _facts(self) -> list[fixed.Question[Mapping[UUID, dict[str, Any]]]]:
+    def _facts(self) -> list[fixed.Question[dict[UUID, dict[str, Any]]]]:
         return [tell(self._ids) for tell in self._tellers]
 
     def _pages(self, found: Iterable[Loaded], facts: Sequence[Mapping[UUID, dict[str, Any]]]) -> Pages:
@@ -312,21 +312,46 @@ class Reading:
 def written(pages: Pages) -> Iterator[Pages]:
     """Write what was recorded on the pages when the block ends."""
     yield pages
-    recorded = [page for page in pages.values() if page.recorded]
-    if recorded:
-        _write(recorded)
+    document = _document()
+    for page in pages.values():
+        if page.recorded:
+            _add_history(document, page)
+            rows.add_changed(document, page.book)
+    if document["balances"]:
+        fixed.send(*_writing(document))
 
 
-def _write(pages: list[Page]) -> None:
-    document: dict[str, list[dict[str, Any]]] = {part: [] for part in rows.PARTS}
-    for page in pages:
-        rows.add_book(document, page.book)
-        document["requests"] += page.requests
+def write_ahead(page: Page) -> None:
+    """Let PostgreSQL write the history recorded on the page so far, while more is planned; what it changed comes later.
+
+    From here on the page must be written.
+    """
+    document = _document()
+    _add_history(document, page)
+    fixed.send(*_writing(document), now=True)
+    for moved in (page.book.transactions, page.book.opened_grants, page.book.opened_holds, page.requests):
+        moved.clear()
+
+
+_Document = dict[str, list[dict[str, Any]]]
+
+
+def _document() -> _Document:
+    return {part: [] for part in rows.PARTS}
+
+
+def _add_history(document: _Document, page: Page) -> None:
+    rows.add_new(document, page.book)
+    document["requests"] += page.requests
+
+
+def _writing(document: _Document) -> tuple[str, dict[str, Any]]:
+    """Return the statement that writes these rows, and its parameters."""
     parameters: dict[str, Any] = {part: fixed.to_json(found) for part, found in document.items() if found}
     sql = _statement(tuple(parameters))
     for part in rows.CHANGED & parameters.keys():
         parameters[f"{part}_ids"] = fixed.array(row["id"] for row in document[part])
-    fixed.send(sql, parameters)
+    return sql, parameters
 
 
 @cache

@@ -29,19 +29,23 @@ _HOLD = tuple(column.name for column in fields(Hold) if column.name != "pins")
 _LIMIT = tuple(column.name for column in fields(Limit))
 
 
-def add_book(document: dict[str, list[Row]], book: Book) -> None:
-    """Add to ``document`` what has changed in ``book`` since it was loaded."""
-    document["balances"].append(balance(book))
+def add_new(document: dict[str, list[Row]], book: Book) -> None:
+    """Add to ``document`` the history that was recorded in ``book`` since it was loaded, or last moved from there."""
     for recorded in book.transactions:
         document["transactions"].append(transaction(recorded))
         document["entries"] += [entry(recorded, part) for part in recorded.entries]
-    new = {grant.id for grant in book.opened_grants}
     document["grants"] += [grant(book, opened) for opened in book.opened_grants]
-    document["changed_grants"] += [grant_counts(book, book.grants[key]) for key in book.changed_grants - new]
-    opened_now = {hold.id for hold in book.opened_holds}
     for opened in book.opened_holds:
         document["holds"].append(hold(book.id, opened))
         document["pins"] += pins(book.id, opened)
+
+
+def add_changed(document: dict[str, list[Row]], book: Book) -> None:
+    """Add to ``document`` what stands otherwise in ``book`` than it is written, or in :func:`add_new`."""
+    document["balances"].append(balance(book))
+    new = {grant.id for grant in book.opened_grants}
+    document["changed_grants"] += [grant_counts(book, book.grants[key]) for key in book.changed_grants - new]
+    opened_now = {hold.id for hold in book.opened_holds}
     document["changed_holds"] += [
         hold(book.id, changed) for changed in book.changed_holds.values() if changed.id not in opened_now
     ]

@@ -2,7 +2,9 @@
 -- column; the keys of the ledger are checked when the statement ends, so the order of the parts is free. A part that
 -- there are no rows for is left out before the statement is sent. PostgreSQL takes each list of rows to be a hundred
 -- long, whatever it holds; the ids beside it keep it from reading a whole table for that many.
-WITH balances AS (
+WITH anything AS (
+    SELECT
+), balances AS (
     UPDATE credits_creditbalance AS b
        SET balance = r.balance, held = r.held, debt = r.debt, sequence = r.sequence, version = r.version,
            head_hash = r.head_hash, last_at = r.last_at, suspended_at = r.suspended_at,

@@ -90,15 +90,18 @@ def fetch(sql: str, parameters: Parameters) -> Rows:
     return ask(Question(sql, parameters, lambda rows: rows))
 
 
-def send(sql: str, parameters: Parameters) -> None:
+def send(sql: str, parameters: Parameters, *, now: bool = False) -> None:
     """Send one statement that writes, and do not wait for it, inside a transaction only.
 
-    It is run before anything that is asked later. What it fails with is raised by whatever comes next on the
-    connection, at the latest by the end of the transaction, or of the savepoint.
+    It goes along with what is asked next, or with the commit, and is run before that; ``now``, it is run meanwhile.
+    What it fails with is raised by whatever comes next on the connection, at the latest by the end of the transaction,
+    or of the savepoint.
     """
     opened: Any = connections[DEFAULT_DB_ALIAS]
     assert opened.in_atomic_block
     opened.send(sql, parameters)
+    if now:
+        opened.push()
 
 
 def get(model: type[M], key: Any) -> M | None:

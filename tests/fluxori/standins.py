@@ -36,6 +36,7 @@ INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.staticfiles"]
 STATIC_URL = "static/"
 WITHOUT = {"ENGINE": "fluxori.kernel.postgresql", "NAME": "fluxori"}
 DATABASES = {"default": Reader(os.environ).database("DATABASE_URL", WITHOUT)}
+PREPARED_STATEMENTS = True
 USE_TZ = True
 """
 
@@ -137,12 +138,10 @@ def write_project(folder: Path) -> None:
     for name in ("manage.py", "fluxori/bootstrap.py", "fluxori/env.py", "fluxori/pytest_plugin.py"):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(REAL / name, folder / name)
-    shutil.copytree(
-        REAL / "fluxori/embedded_postgres",
-        folder / "fluxori/embedded_postgres",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
-    (folder / "fluxori/__init__.py").touch()
+    for name in ("fluxori/embedded_postgres", "fluxori/kernel/postgresql"):
+        shutil.copytree(REAL / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("fluxori", "fluxori/kernel"):
+        (folder / name / "__init__.py").touch()
     (folder / "fluxori/settings.py").write_text(SETTINGS)
     (folder / "fluxori/urls.py").write_text(URLS)
     (folder / "requirements.lock").touch()

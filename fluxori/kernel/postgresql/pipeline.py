@@ -1,7 +1,7 @@
 """Statements sent over a connection without waiting, by libpq's pipeline mode.
 
-psycopg has a pipeline of its own. It asks the operating system several times for each statement whether it may send, and
-each time gives the interpreter away; here that happens once, for the answer to all of them.
+psycopg has a pipeline of its own. It asks the operating system several times for each statement whether it may send,
+and each time gives the interpreter away; here that happens once, for the answer to all of them.
 """
 
 import re
@@ -89,8 +89,8 @@ class Pipeline:
 
 def _answers(libpq: PGconn, count: int) -> PQGen[list[list[PGresult]]]:
     yield from generators.send(libpq)
-    answers = []
-    for _ in range(count):
+    answers: list[list[PGresult]] = []
+    while len(answers) < count:
         answers.append((yield from generators.fetch_many(libpq)))
     return answers
 

@@ -43,6 +43,18 @@ def unchanged() -> Iterator[None]:
 
 
 @contextmanager
+def thirteen_refused() -> Iterator[None]:
+    """Let PostgreSQL itself refuse whoever takes 13 credits."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE credits_credittransaction ADD CONSTRAINT unlucky CHECK (amount <> -13)")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE credits_credittransaction DROP CONSTRAINT unlucky")
+
+
+@contextmanager
 def statements() -> Iterator[list[str]]:
     """Collect the statements run inside the block, those that frame a transaction left out."""
     run: list[str] = []

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 
 from credits import operations
 from credits.models import CreditBalance, RefusedAttempt
@@ -19,9 +19,9 @@ from credits.operations import _coalescing, _deduct_credits, _ledger
 from credits.operations._coalescing import Together
 from credits.verification import verify_balance
 from fluxori.api import problems
-from fluxori.kernel import context
+from fluxori.kernel import context, fixed
 from fluxori.kernel.errors import DomainError
-from tests.credits.operations.ledger import check_sums, statements, unchanged
+from tests.credits.operations.ledger import check_sums, statements, thirteen_refused, unchanged
 from tests.factories.credits import deduct, funded, somebody
 from tests.factories.identity import MembershipFactory, OrganizationFactory
 from tests.tiers.threads import elsewhere, locked, locked_elsewhere
@@ -538,7 +538,7 @@ class TestDeductionsOfSeveralBalances:
 
         def tell(ids):
             asked.append(sorted(ids))
-            return {key: {"tier": str(key)} for key in ids}
+            return fixed.Question("SELECT 1", [], lambda _: {key: {"tier": str(key)} for key in ids})
 
         paid = queued([paying(balance, alongside=tell) for balance in balances])
 
@@ -624,6 +624,17 @@ class TestFaultsAmongDeductionsThatComeTogether:
 
         assert told([outcomes[0], outcomes[2]]) == [1, 2]
         assert isinstance(outcomes[1], DatabaseError)
+        sound(balance)
+
+    def test_of_one_that_the_database_finds_at_the_commit_are_its_own(self, spending):
+        balance, tries = funded(), []
+
+        spending(boarded=lambda deductions: tries.append(len(deductions)))
+        with thirteen_refused():
+            outcomes = together([paying(balance, amount) for amount in (1, 13, 2)], balance)
+
+        assert told(outcomes) == [1, IntegrityError, 2]
+        assert tries == [3, 1, 1, 1]
         sound(balance)
 
     @pytest.mark.parametrize("when", ["boarded", "written"])

@@ -2,15 +2,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import IntegrityError, OperationalError, connection
 
 from credits import operations
+from credits.models import CreditBalance
 from credits.operations import Deduction
+from credits.operations._deduct_credits import AHEAD
 from credits.verification import verify_balance
-from tests.credits.operations.ledger import check_sums, statements, unchanged
+from tests.credits.operations.ledger import check_sums, statements, thirteen_refused, unchanged
 from tests.factories.credits import deduct, funded, somebody
+from tests.factories.tiers import capped, month
 from tests.tiers.threads import locked_elsewhere
-from tests.times import DAY, NOON
+from tests.times import DAY, HOUR, NOON
+from tiers import operations as tiers
 
 pytestmark = pytest.mark.django_db
 
@@ -29,6 +33,12 @@ def together(balance, *deductions, at=NOON):
 
 def batch(*items, atomic=False):
     return operations.deduct_batch(items=items, atomic=atomic, at=NOON)
+
+
+def subscribed(tier):
+    user = somebody()
+    tiers.initialize_balance(owner=user, tier=tier, at=NOON)
+    return CreditBalance.objects.get(pk=user.pk)
 
 
 @contextmanager
@@ -151,14 +161,17 @@ class TestDeductMany:
 
         assert [(said.pk, said.after) for said in again] == [(said.pk, said.after) for said in first]
 
-    def test_asks_the_database_no_more_for_fifty_than_for_one(self):
+    def test_asks_the_database_no_more_for_fifty_than_for_one_and_writes_while_it_plans(self):
         balance = funded(grants=[(1, DAY)] * 20 + [(1000, None)])
         batch = [Deduction(feature="simple-ai-insight", idempotency_key=f"k{n}") for n in range(50)]
 
         with statements() as run:
             outcomes = deduct_all(balance, *batch)
 
-        assert len(run) == 3
+        lock, read, *writes = run
+        assert "FOR NO KEY UPDATE" in lock
+        assert "FROM credits_creditbalance" in read
+        assert [sql.count("UPDATE credits_creditbalance") for sql in writes] == [0] * (50 // AHEAD) + [1]
         assert sum(said.amount for said in outcomes) == -450
         check_sums(balance)
 
@@ -324,3 +337,53 @@ class TestDeductBatchWhereABalanceIsBusy:
         assert (again, paid.amount, refused.code) == (fault, -2, "invalid")
         check_sums(busy)
         assert (busy.balance, busy.sequence) == (100, 1)
+
+
+class TestDeductManyOfMoreThanAreWrittenAtOnce:
+    MANY = 3 * AHEAD + 5
+
+    def spent(self, **said):
+        return [spend(1, idempotency_key=f"k{n}", **said) for n in range(self.MANY)]
+
+    def test_says_and_leaves_what_one_after_another_would(self):
+        # That the first month's credits roll over is written with the first of them.
+        capped(cap=80)
+        balance, other = (subscribed("capped") for _ in range(2))
+        later = month(1) + HOUR
+
+        together_ = deduct_all(balance, *self.spent(), at=later)
+        apart = [deduct(other, 1, later, idempotency_key=f"k{n}") for n in range(self.MANY)]
+
+        assert [said.balance_after for said in together_] == [said.balance_after for said in apart]
+        assert [said.sequence for said in together_] == [said.sequence for said in apart]
+        assert verify_balance(balance.pk).differences == ()
+        check_sums(balance)
+
+    def test_refuses_and_replays_among_them(self):
+        balance = funded(grants=[(2 * AHEAD, None)])
+        again = spend(1, idempotency_key="k0")
+
+        outcomes = deduct_all(balance, *self.spent(), again)
+
+        assert [getattr(said, "code", "paid") for said in outcomes[: self.MANY]] == ["paid"] * 2 * AHEAD + [
+            "insufficient_credits"
+        ] * (AHEAD + 5)
+        assert outcomes[-1].replayed
+        assert outcomes[-1].pk == outcomes[0].pk
+        assert verify_balance(balance.pk).differences == ()
+        check_sums(balance)
+
+    @pytest.mark.django_db(transaction=True)
+    def test_leaves_nothing_where_the_database_refuses_the_last(self):
+        balance = funded()
+
+        with thirteen_refused(), unchanged(), pytest.raises(IntegrityError):
+            deduct_all(balance, *self.spent(), spend(13))
+
+    def test_writes_nothing_of_them_before_all_are_known_where_they_are_together(self):
+        balance = funded()
+
+        with unchanged():
+            outcomes = together(balance, *self.spent(), spend(1000))
+
+        assert {said.code for said in outcomes} == {"batch_aborted", "insufficient_credits"}

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import connection
 
 from credits.models import CreditBalance, CreditTransaction
+from credits.operations._deduct_credits import AHEAD
 from tests.credits.operations.ledger import check_sums, statements
 from tests.factories.credits import funded
 from tests.factories.identity import MembershipFactory, OrganizationFactory, ServiceFactory, UserFactory
@@ -156,8 +157,8 @@ class TestOwners:
         with statements() as run:
             send(client, *items * 100)
 
-        # The caller, both seats, the tiers; the operation's lock, book and write.
-        assert len(run) == 1 + 2 + 1 + 3
+        # The caller, both seats, the tiers; the operation's lock, book and writes.
+        assert len(run) == 1 + 2 + 1 + 3 + 100 // AHEAD
 
     def test_need_a_balance(self, api):
         answer = send(api(UserFactory.create()), amount(1), amount(0))
@@ -358,7 +359,7 @@ class TestEnvelope:
 
 @pytest.mark.django_db
 class TestFiveHundred:
-    def test_on_one_balance_cost_the_database_what_one_does(self, api):
+    def test_on_one_balance_are_read_at_once_and_written_in_few_statements(self, api):
         ann = UserFactory.create()
         balance = funded(ann, [(1, DAY)] * 20 + [(10_000, None)])
         items = [{**INSIGHT, "idempotencyKey": f"k{place}"} for place in range(500)]
@@ -369,14 +370,14 @@ class TestFiveHundred:
         with statements() as run_again:
             again = send(client, *items)
 
-        # The caller, the tier, the three of the operation; a replay reads transactions and entries and writes nothing.
-        assert (len(run), len(run_again)) == (2 + 3, 2 + 2 + 2)
+        # The caller, the tier, lock, book and writes; a replay reads transactions and entries and writes nothing.
+        assert (len(run), len(run_again)) == (2 + 3 + 500 // AHEAD, 2 + 2 + 2)
         assert told(answer) == [(200, -9)] * 500
         assert (again.content, again["Idempotency-Replayed"]) == (answer.content, "true")
         check_sums(balance)
         assert (balance.balance, balance.sequence) == (10_020 - 4_500, 21 + 500)
 
-    def test_on_several_balances_cost_what_one_costs_on_each(self, api):
+    def test_on_several_balances_cost_what_they_cost_on_each(self, api):
         people = UserFactory.create_batch(5)
         balances = [funded(person, [(1_000, None)]) for person in people]
         items = [
@@ -387,8 +388,8 @@ class TestFiveHundred:
         with statements() as run:
             answer = send(client, *items)
 
-        # The caller, whether each user exists, the tiers of all, and the three of each operation.
-        assert len(run) == 1 + 5 + 1 + 5 * 3
+        # The caller, whether each user exists, the tiers of all, and the statements of each operation.
+        assert len(run) == 1 + 5 + 1 + 5 * (3 + 100 // AHEAD)
         assert told(answer) == [(200, -9)] * 500
         for balance in balances:
             check_sums(balance)

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from threading import Event, Lock
 from typing import Generic, TypeVar
 
+import psycopg
 from django.conf import settings
 from django.db import Error as DatabaseFault
 from django.db import OperationalError, connection
@@ -36,8 +37,8 @@ APART = timedelta(seconds=1)
 
 # Time-outs, and conflicts that outlived their retries. To let each try again alone would make it worse.
 _BUSY = {"55P03", "57014", "40001", "40P01"}
-# A connection that was lost, or a server that goes down: nobody can say how far the commit had come.
-_LOST = ("08", "57P")
+# A connection that was lost, a server that goes down, or a disk that is full: nobody can say how far a commit had come.
+_LOST = ("08", "53", "57P", "58", "XX")
 
 
 class _Rider(Generic[K, A, R]):
@@ -216,8 +217,10 @@ def _state(fault: BaseException) -> str | None:
 
 def _is_unknown(fault: BaseException) -> bool:
     """Return whether PostgreSQL has not said that it did nothing."""
-    state = _state(fault)
-    return state is None or state.startswith(_LOST)
+    cause = fault.__cause__
+    if not isinstance(cause, psycopg.Error) or cause.sqlstate is None:
+        return True
+    return cause.sqlstate.startswith(_LOST) or cause.diag.severity_nonlocalized in ("FATAL", "PANIC")
 
 
 def _own(fault: BaseException) -> DatabaseFault:

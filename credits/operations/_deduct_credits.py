@@ -246,7 +246,8 @@ def _deduct(
 def _answered(page: Page, plan: "Spending", *, ahead: bool) -> Answer | DomainError:
     """Return the plan's answer on the page; ``ahead``, enough of them are written while the others are planned."""
     answer = page.answer(plan.request, plan)
-    if ahead and len(page.book.transactions) >= AHEAD:
+    # What only settling has found is written if something is recorded, and only then.
+    if ahead and page.recorded and len(page.book.transactions) >= AHEAD:
         write_ahead(page)
     return answer
 

@@ -324,8 +324,9 @@ def written(pages: Pages) -> Iterator[Pages]:
 def write_ahead(page: Page) -> None:
     """Let PostgreSQL write the history recorded on the page so far, while more is planned; what it changed comes later.
 
-    From here on the page must be written.
+    Something must have been recorded, so that the page will be written.
     """
+    assert page.recorded
     document = _document()
     _add_history(document, page)
     fixed.send(*_writing(document), now=True)

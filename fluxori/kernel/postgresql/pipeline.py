@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -16,20 +17,29 @@ from psycopg import generators
 from psycopg.abc import PQGen
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
-from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 Parameters = Mapping[str, Any] | Sequence[Any]
 Rows = list[tuple[Any, ...]]
 
 _PLACE = re.compile(r"%(?:\((\w+)\)s|s|%)")
+_DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
+_NO_SUCH_STATEMENT = "26000"
+
+# Of the whole process: a session may outlast what we know of it, where a pool keeps it.
+_numbers = count()
 
 
 class Pipeline:
-    """One connection's statements that were not answered yet, and those that it has prepared."""
+    """One connection's statements that were not answered yet, and those that it has prepared.
 
-    def __init__(self, connection: "psycopg.Connection[Any]") -> None:
+    ``wait`` is the connection's own way to wait for what a generator of psycopg's asks for.
+    """
+
+    def __init__(self, connection: "psycopg.Connection[Any]", wait: Callable[[PQGen[Any]], Any]) -> None:
         self._connection = connection
+        self._wait = wait
         self._libpq = connection.pgconn
         self._adapt = Transformer(connection)
         self._prepared: dict[bytes, bytes] = {}
@@ -48,11 +58,15 @@ class Pipeline:
         else:
             name = self._prepared.get(sql)
             if name is None:
-                name = self._prepared[sql] = b"fixed_%d" % len(self._prepared)
+                name = self._prepared[sql] = b"fixed_%d" % next(_numbers)
                 self._libpq.send_prepare(name, sql)
-                self._awaited.append(Statement(self, failed=lambda: self._prepared.pop(sql, None)))
+                self._awaited.append(Statement(self, failed=lambda _: self.forget(sql)))
             self._libpq.send_query_prepared(name, values)
         self._awaited.append(statement)
+
+    def forget(self, sql: bytes) -> None:
+        """Prepare a statement anew the next time."""
+        self._prepared.pop(sql, None)
 
     def push(self) -> None:
         """Hand what stands in line to PostgreSQL, as far as it goes without waiting."""
@@ -61,23 +75,27 @@ class Pipeline:
     def wait(self) -> None:
         """Return when all have been answered.
 
+        Whoever is interrupted in it loses the connection: what was sent may have happened.
+
         :raises psycopg.Error: the first failure; those after it were not run
         """
         awaited, self._awaited = self._awaited, []
-        self._libpq.pipeline_sync()
         try:
-            answers = self._connection.wait(_answers(self._libpq, len(awaited) + 1))
-        finally:
-            if self._libpq.status != ConnStatus.BAD:
-                self._libpq.exit_pipeline_mode()
+            self._libpq.pipeline_sync()
+            answers = self._wait(_answers(self._libpq))
+            self._libpq.exit_pipeline_mode()
+        except BaseException:
+            self._libpq.finish()
+            raise
         failure = None
-        for statement, [answer, *_] in zip(awaited, answers, strict=False):
-            if answer.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+        # One answer more is what was found out at their end, like a key that was to be checked last.
+        for statement, answer in zip([*awaited, Statement(self)], answers, strict=False):
+            if answer.status in _DONE:
                 statement.answer = answer
                 continue
-            statement.failed()
-            if failure is None:
-                failure = error_from_result(answer, encoding=self._connection.info.encoding)
+            fault = error_from_result(answer, encoding=self._connection.info.encoding)
+            statement.failed(fault)
+            failure = failure or fault
         if failure is not None:
             raise failure
 
@@ -87,32 +105,45 @@ class Pipeline:
         return rows
 
 
-def _answers(libpq: PGconn, count: int) -> PQGen[list[list[PGresult]]]:
+def _answers(libpq: PGconn) -> PQGen[list[PGresult]]:
     yield from generators.send(libpq)
-    answers: list[list[PGresult]] = []
-    while len(answers) < count:
-        answers.append((yield from generators.fetch_many(libpq)))
-    return answers
+    answers: list[PGresult] = []
+    while True:
+        found = yield from generators.fetch_many(libpq)
+        if not found:
+            raise psycopg.OperationalError("The connection was lost.")
+        if found[0].status == ExecStatus.PIPELINE_SYNC:
+            return answers
+        answers.append(found[0])
 
 
-def _nothing() -> None:
+def _nothing(_: psycopg.Error) -> None:
     pass
 
 
 class Statement:
     """A statement in a pipeline, with as much of a cursor as Django's wrappers of cursors need."""
 
-    def __init__(self, pipeline: Pipeline, *, prepare: bool = False, failed: Callable[[], Any] = _nothing) -> None:
+    def __init__(
+        self, pipeline: Pipeline, *, prepare: bool = False, failed: Callable[[psycopg.Error], None] = _nothing
+    ) -> None:
         self._pipeline = pipeline
         self._prepare = prepare
-        self.failed = failed
+        self._failed = failed
+        self._text = b""
         self.answer: PGresult | None = None
 
     def execute(self, sql: str, parameters: Parameters | None = None) -> None:
-        text, names = numbered(sql)
+        self._text, names = numbered(sql)
         given = parameters or ()
         values = [given[name] for name in names] if isinstance(given, Mapping) else given
-        self._pipeline.send(text, [_spelled(value) for value in values], self, prepare=self._prepare)
+        self._pipeline.send(self._text, [_spelled(value) for value in values], self, prepare=self._prepare)
+
+    def failed(self, fault: psycopg.Error) -> None:
+        """Take note that it failed, or was not run because of one before it."""
+        if fault.sqlstate == _NO_SUCH_STATEMENT:
+            self._pipeline.forget(self._text)
+        self._failed(fault)
 
     def fetchall(self) -> Rows:
         """Return the rows of its answer, once that has come."""

@@ -359,6 +359,18 @@ class TestDeductManyOfMoreThanAreWrittenAtOnce:
         assert verify_balance(balance.pk).differences == ()
         check_sums(balance)
 
+    def test_leaves_what_has_only_expired_to_whoever_moves_something(self):
+        balance = funded(grants=[(1, DAY)] * (AHEAD + 4))
+
+        [refused] = deduct_all(balance, spend(1), at=NOON + DAY)
+
+        assert refused.code == "insufficient_credits"
+        assert verify_balance(balance.pk).differences == ()
+        operations.add_credits(owner=balance.owner, amount=5, type="promotion", at=NOON + DAY)
+        assert verify_balance(balance.pk).differences == ()
+        balance.refresh_from_db()
+        assert (balance.balance, balance.sequence) == (5, 2 * (AHEAD + 4) + 1)
+
     def test_refuses_and_replays_among_them(self):
         balance = funded(grants=[(2 * AHEAD, None)])
         again = spend(1, idempotency_key="k0")

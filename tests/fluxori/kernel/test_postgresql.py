@@ -1,12 +1,23 @@
 """What the connection sends, and when: transactions, and statements that nobody waits for."""
 
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from uuid import uuid4
 
 import psycopg
 import pytest
-from django.db import DataError, IntegrityError, OperationalError, ProgrammingError, connection, transaction
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
 
 from fluxori.identity.models import User
 from fluxori.kernel import fixed
@@ -89,6 +100,35 @@ class TestBegin:
 
         assert email(user) == "own@example.test"
 
+    def test_goes_before_what_a_cursor_runs_that_is_older_than_the_transaction(self, user):
+        with connection.cursor() as cursor, transaction.atomic():
+            cursor.execute(RENAME, ["new@example.test", user.pk])
+            transaction.set_rollback(True)
+
+        assert email(user) == user.email
+
+    def test_says_how_far_transactions_are_to_be_kept_apart_where_somebody_has(self, user):
+        connection.connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+
+        with transaction.atomic():
+            assert fixed.fetch("SHOW transaction_isolation", []) == [("repeatable read",)]
+
+        connection.close()
+
+    def test_goes_before_what_is_asked_where_autocommit_is_off(self, user):
+        transaction.set_autocommit(False)
+        try:
+            fixed.fetch("SELECT 1", [])
+            assert state() == "idle in transaction"
+            transaction.rollback()
+            with transaction.atomic(savepoint=False):
+                fixed.send(RENAME, ["new@example.test", user.pk])
+            transaction.rollback()
+        finally:
+            transaction.set_autocommit(True)
+
+        assert email(user) == user.email
+
     def test_is_never_sent_where_nothing_is_asked(self, trips, user):
         with transaction.atomic():
             pass
@@ -120,6 +160,21 @@ class TestSend:
             assert fixed.fetch("SELECT email FROM identity_user WHERE id = %s", [user.pk]) == [("new@example.test",)]
             fixed.send(RENAME, ["newer@example.test", user.pk])
             assert User.objects.get(pk=user.pk).email == "newer@example.test"
+
+    def test_is_run_before_what_an_older_cursor_asks(self, user):
+        with transaction.atomic(), connection.cursor() as cursor:
+            fixed.send(RENAME, ["new@example.test", user.pk])
+            cursor.execute("SELECT email FROM identity_user WHERE id = %s", [user.pk])
+            assert cursor.fetchall() == [("new@example.test",)]
+
+    def test_works_while_rows_are_read_piece_by_piece(self, user):
+        others = [somebody() for _ in range(3)]
+
+        with transaction.atomic():
+            for each in User.objects.order_by("pk").iterator(chunk_size=1):
+                fixed.send(RENAME, [f"{each.pk}@example.test", each.pk])
+
+        assert {email(each) for each in [user, *others]} == {f"{each.pk}@example.test" for each in [user, *others]}
 
     def test_is_not_for_outside_of_a_transaction(self, user):
         with pytest.raises(AssertionError):
@@ -183,6 +238,70 @@ class TestAFailureOfWhatWasSent:
                 stumble()
             fixed.send(RENAME, ["new@example.test", user.pk])
 
+        assert email(user) == "new@example.test"
+
+    def test_that_somebody_took_for_that_of_a_block_within_leaves_nothing_to_commit(self, user):
+        told: list[str] = []
+
+        def write() -> None:
+            with transaction.atomic():
+                transaction.on_commit(lambda: told.append("committed"))
+                fixed.send(RENAME, ["new@example.test", user.pk])
+                fixed.send(NOTHING, [0])
+                with suppress(DatabaseError), transaction.atomic():
+                    User.objects.count()
+
+        with pytest.raises(InternalError, match="has failed"):
+            write()
+
+        assert (email(user), told) == (user.email, [])
+        assert User.objects.count() == 1
+
+    def test_before_a_question_is_understood_leaves_nothing_to_be_run_later(self, trips, user):
+        with pytest.raises(TypeError):
+            fixed.ask_all([fixed.Question("SELECT 1", [], list), fixed.Question("SELECT %s", [[]], list)])
+        trips.clear()
+
+        assert fixed.fetch("SELECT 2", []) == [(2,)]
+        assert trips == [2]
+
+    def test_found_at_the_end_of_all_is_raised(self, user):
+        fixed.fetch("CREATE TEMP TABLE once (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)", [])
+
+        with pytest.raises(IntegrityError):
+            fixed.fetch("INSERT INTO once VALUES (1), (1)", [])
+
+        assert fixed.fetch("SELECT count(*) FROM once", []) == [(0,)]
+
+    def test_of_a_statement_that_somebody_has_thrown_away_has_it_prepared_anew(self, user):
+        asked = "SELECT %s::int + 23"
+        fixed.fetch(asked, [1])
+        with connection.cursor() as cursor:
+            cursor.execute("DEALLOCATE ALL")
+
+        with pytest.raises(ProgrammingError):
+            fixed.fetch(asked, [1])
+
+        assert fixed.fetch(asked, [1]) == [(24,)]
+
+    def test_to_wait_for_the_commit_is_what_interrupted_it(self, user):
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        def write() -> None:
+            with transaction.atomic():
+                fixed.send("SELECT pg_sleep(20)", [])
+                signal.setitimer(signal.ITIMER_REAL, 0.2)
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                write()
+        finally:
+            signal.signal(signal.SIGALRM, before)
+
+        with transaction.atomic():
+            fixed.send(RENAME, ["new@example.test", user.pk])
         assert email(user) == "new@example.test"
 
     def test_leaves_what_was_to_be_prepared_behind_it_to_the_next_time(self, user):

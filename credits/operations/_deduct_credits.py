@@ -254,11 +254,11 @@ def _answered(page: Page, plan: "Spending", *, ahead: bool) -> Answer | DomainEr
 
 def _spend(awaited: Owner | None, gather: "Gather[Owner, Spending]") -> "list[Answer | DomainError | None]":
     """Plan and write what ``gather`` returns, as :class:`Together` asks for it."""
-    if awaited is not None:
-        lock(awaited)
+    there = awaited is not None and lock(awaited)
     asked, at = gather()
     reading = _reading({owner.id for owner, _ in asked}, [plan for _, plan in asked], at)
-    with written(reading.free() if awaited is None else reading.opened()) as pages:
+    pages = reading.free() if awaited is None else reading.opened() if there else Pages()
+    with written(pages):
         return [
             None if awaited is None and owner.id not in pages else _answer(pages, owner, plan) for owner, plan in asked
         ]

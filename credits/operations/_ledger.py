@@ -236,15 +236,16 @@ def _open_balance(owner: Owner, at: datetime) -> None:
     CreditBalance.objects.bulk_create([row], ignore_conflicts=True)
 
 
-def lock(owner: Owner) -> None:
-    """Lock one owner's balance, if there is one."""
-    fixed.ask(_locking([owner.id]))
+def lock(owner: Owner) -> bool:
+    """Lock one owner's balance and return whether there is one."""
+    return bool(fixed.ask(_locking([owner.id])))
 
 
-def _locking(ids: Iterable[UUID]) -> fixed.Question[None]:
+def _locking(ids: Iterable[UUID]) -> fixed.Question[set[UUID]]:
+    """Ask for the locks of the balances that there are, and for their ids."""
     # The one row that every writer of a balance takes first. What depends on it is read in later statements, because
     # under READ COMMITTED a statement that waited sees only the locked row itself afresh.
-    return fixed.Question(_LOCK, [fixed.array(ids)], lambda _: None)
+    return fixed.Question(_LOCK, [fixed.array(ids)], lambda rows: {key for (key,) in rows})
 
 
 class Reading:
@@ -273,8 +274,9 @@ class Reading:
 
     def locked(self) -> Pages:
         """Lock the balances, in order of id, and open those that there are."""
-        _, found, *facts = fixed.ask_all([_locking(self._ids), self._loading(self._ids), *self._facts()])
-        return self._pages(found, facts)
+        locked, found, *facts = fixed.ask_all([_locking(self._ids), self._loading(self._ids), *self._facts()])
+        # One that somebody opened between the two was read, but is not ours to change.
+        return self._pages((loaded for loaded in found if loaded.book.id in locked), facts)
 
     def opened(self) -> Pages:
         """Open balances whose locks this transaction has taken already."""

@@ -782,3 +782,41 @@ class TestWaitingInLine:
         assert code_of(fault) == "database_unavailable"
         assert deduct(balance, 2, idempotency_key="k").replayed is True
         sound(balance)
+
+
+class TestABalanceThatIsOpenedMeanwhile:
+    """Between a statement that finds nothing to lock, and the one that reads."""
+
+    @pytest.fixture
+    def slow_lock(self, monkeypatch):
+        slowly = _ledger._LOCK.replace("WHERE id", "WHERE (SELECT pg_sleep(1)) IS NOT NULL AND id")
+        monkeypatch.setattr(_ledger, "_LOCK", slowly)
+
+    def test_is_not_changed_without_its_lock(self, slow_lock, monkeypatch):
+        user = somebody()
+
+        def locked_pages():
+            with transaction.atomic():
+                return list(_ledger.Reading([user.pk], NOON).locked())
+
+        with ThreadPoolExecutor(1) as pool:
+            found = pool.submit(elsewhere, locked_pages)
+            until(lambda: asleep() == 1)
+            monkeypatch.undo()
+            funded(user)
+
+            assert found.result(timeout=30) == []
+
+    def test_is_not_there_for_those_who_had_waited_for_it(self, slow_lock, monkeypatch):
+        user = somebody()
+
+        with ThreadPoolExecutor(1) as pool:
+            paid = pool.submit(outcome_of, paying(CreditBalance(pk=user.pk, user=user)))
+            until(lambda: asleep() == 1)
+            monkeypatch.undo()
+            balance = funded(user)
+
+            assert told([paid.result(timeout=30)]) == ["balance_not_found"]
+
+        assert commits(balance) == 0
+        sound(balance)

@@ -159,16 +159,14 @@ def numbered(sql: str) -> tuple[bytes, tuple[str, ...]]:
     (b'SELECT $1, $2, $1, 5 % 2', ('a', 'b'))
     """
     names: list[str] = []
-    count = 0
+    places = count(1)
 
     def number(place: re.Match[str]) -> str:
-        nonlocal count
         name = place[1]
         if place[0] == "%%":
             return "%"
         if name is None:
-            count += 1
-            return f"${count}"
+            return f"${next(places)}"
         if name not in names:
             names.append(name)
         return f"${names.index(name) + 1}"

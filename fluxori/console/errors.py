@@ -23,6 +23,20 @@ class NothingToDoError(Conflict):
         return f"{self.facts['why']} There is nothing to do."
 
 
+class StaffPermissionError(Forbidden):
+    """``permission`` is the permission that the member of staff lacks, like ``console.approve_requests``."""
+
+    code = "staff_permission_denied"
+    title = "This member of staff may not do this"
+
+    def __init__(self, *, staff: str, permission: str) -> None:
+        super().__init__(staff=staff, permission=permission)
+
+    @property
+    def detail(self) -> str:
+        return f"{self.facts['staff']} may not do this: the permission {self.facts['permission']} is missing."
+
+
 class CeilingExceededError(Forbidden):
     """All counts are whole credits: what the act gives, the most one act may give, what is left of the day."""
 

@@ -223,9 +223,25 @@ class LimitForm(ActForm):
     )
 
 
-class DecisionForm(RefusableForm):
-    """What whoever decides on a request has to say."""
+class DecisionField(forms.ChoiceField):
+    """One decision. A request that names several, the same one twice included, is refused."""
 
+    widget = forms.MultipleHiddenInput
+
+    def to_python(self, value: list[str] | None) -> str:
+        if len(value or []) > 1:
+            raise forms.ValidationError("Send exactly one decision.", code="several")
+        decision: str = super().to_python(value[0] if value else None)
+        return decision
+
+
+class DecisionForm(RefusableForm):
+    """The decision on a request, named by the button that was pressed, and a note."""
+
+    decision = DecisionField(
+        choices=[(name, name) for name in ("approve", "decline", "withdraw")],
+        error_messages={"required": "Choose to approve, to decline or to withdraw."},
+    )
     note = forms.CharField(
         required=False,
         max_length=bounds.MAX_NOTE,

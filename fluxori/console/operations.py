@@ -27,6 +27,8 @@ from fluxori.identity.owner import Owner
 from fluxori.kernel import context
 from tiers import queries as promises
 
+APPROVE_REQUESTS = "console.approve_requests"
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -71,11 +73,13 @@ class _Carried:
 def perform(order: Order) -> Done:
     """Carry out an act of staff and record it, both or neither. Sent again under the same key, it acts once.
 
+    :raises StaffPermissionError: if the actor may not do this act
     :raises FormReusedError: if the key already names another act of this person on this balance
     :raises DomainError: whatever the act's own operation refuses
     :raises NothingToDoError: if it is so already
     :raises CeilingExceededError: if it gives more than this person may give by hand, in one act or in the rest of a day
     """
+    _check_permission(order.actor, order.act.permission)
     _lock_staff(order.actor)
     earlier = StaffAct.objects.filter(
         balance=order.whom.pk, actor=order.actor, idempotency_key=order.key, on_request=None
@@ -93,8 +97,10 @@ def perform(order: Order) -> Done:
 def preview(order: Order, *, authority: User | None = None) -> Preview:
     """Return what :func:`perform` would do now, for the ceiling of ``authority`` or of whoever asks. Nothing is kept.
 
+    :raises StaffPermissionError: if the actor of the order may not do this act
     :raises DomainError: whatever the act's own operation refuses
     """
+    _check_permission(order.actor, order.act.permission)
     with transaction.atomic():
         carried = _carry_out(order, only_look=True)
         transaction.set_rollback(True)
@@ -116,10 +122,12 @@ def preview(order: Order, *, authority: User | None = None) -> Preview:
 def request_act(order: Order) -> Asked:
     """Keep an act as a request that a second person decides on. Asked again under the same key, it is one request.
 
+    :raises StaffPermissionError: if the actor may not do this act
     :raises FormReusedError: if the key already names another request of this person
     :raises DomainError: whatever the act's own operation refuses now
     :raises NothingToDoError: if it is so already
     """
+    _check_permission(order.actor, order.act.permission)
     _lock_staff(order.actor)
     earlier = ActRequest.objects.filter(asked_by=order.actor, idempotency_key=order.key).first()
     if earlier is not None:
@@ -168,13 +176,18 @@ def order_of(request: ActRequest, *, at: datetime) -> Order:
 def approve(*, request_id: UUID, approver: User, note: str = "", at: datetime) -> Done:
     """Carry out what a request asks for, in the name of who asked, on the ceiling of ``approver``; exactly once.
 
+    The permissions of both people count as they are now: a request of a deactivated person is not carried out.
+
+    :raises StaffPermissionError: if the approver may not approve requests
     :raises InvalidArgumentError: for a note that is too long
     :raises OwnRequestError: if it is the approver's own
-    :raises RequestDecidedError: if somebody else decided, or it was withdrawn; the approver's own approval is repeated
+    :raises RequestDecidedError: if another person decided, or it was withdrawn; the approver's own approval is repeated
+    :raises StaffPermissionError: if the approver or the person who asked may not do this act
     :raises DomainError: whatever the act's own operation refuses now
     :raises NothingToDoError: if it is so already
     :raises CeilingExceededError: if it gives more than the approver may give by hand
     """
+    _check_permission(approver, APPROVE_REQUESTS)
     _check_note(note)
     row = _locked_request(request_id)
     if row.asked_by_id == approver.pk:
@@ -182,8 +195,10 @@ def approve(*, request_id: UUID, approver: User, note: str = "", at: datetime) -
     if row.status == ActRequest.Status.APPROVED and row.decided_by_id == approver.pk:
         return Done(StaffAct.objects.get(on_request=row), again=True)
     _still_pending(row)
-    _lock_staff(approver)
     order = order_of(row, at=at)
+    for staff in (approver, order.actor):
+        _check_permission(staff, order.act.permission)
+    _lock_staff(approver)
     carried = _carry_out(order)
     _within_ceiling(carried, approver, at)
     _decide(row, ActRequest.Status.APPROVED, approver, note, at)
@@ -194,10 +209,12 @@ def approve(*, request_id: UUID, approver: User, note: str = "", at: datetime) -
 def decline(*, request_id: UUID, decider: User, note: str, at: datetime) -> ActRequest:
     """Decline a request of somebody else, and say why.
 
+    :raises StaffPermissionError: if the decider may not decide on requests
     :raises InvalidArgumentError: if the note is empty or too long
     :raises OwnRequestError: if it is the decider's own
     :raises RequestDecidedError: if it is not pending any more
     """
+    _check_permission(decider, APPROVE_REQUESTS)
     _check_note(note, required=True)
     row = _locked_request(request_id)
     if row.asked_by_id == decider.pk:
@@ -220,6 +237,12 @@ def withdraw(*, request_id: UUID, actor: User, note: str = "", at: datetime) -> 
         raise errors.NotYourRequestError()
     _still_pending(row)
     return _decide(row, ActRequest.Status.WITHDRAWN, actor, note, at)
+
+
+def _check_permission(staff: User, permission: str) -> None:
+    # A deactivated user has no permissions.
+    if not staff.has_perm(permission):
+        raise errors.StaffPermissionError(staff=str(staff), permission=permission)
 
 
 def _lock_staff(staff: User) -> None:

@@ -13,7 +13,7 @@ from unfold.decorators import display
 from credits.admin.dated import HistoryAdmin, ReasonedForm
 from credits.admin.owners import OwnedAdmin
 from credits.admin.read_only import credits_said, identifier, instant, lines, link, link_to, named
-from fluxori.console import forms, operations
+from fluxori.console import errors, forms, operations
 from fluxori.console.act_pages import ActPage, FindOwner, landing
 from fluxori.console.acts import ACTS
 from fluxori.console.models import ActRequest, ManualCreditCeiling, StaffAct
@@ -22,7 +22,6 @@ from fluxori.kernel.errors import DomainError
 from fluxori.kernel.lists import DateRangeFilter
 from fluxori.kernel.spelling import name_shown
 
-APPROVE = "console.approve_requests"
 _COLOURS = {"pending": "warning", "approved": "success", "declined": "danger", "withdrawn": "default"}
 
 
@@ -180,24 +179,23 @@ class ActRequestAdmin(OwnedAdmin):
         return self.request_page(request, row, forms.DecisionForm())
 
     def decide(self, request: Any, row: ActRequest) -> HttpResponse:
-        withdrawing = "withdraw" in request.POST
-        if not withdrawing and not request.user.has_perm(APPROVE):
-            raise PermissionDenied
         form = forms.DecisionForm(request.POST)
         if not form.is_valid():
             return self.request_page(request, row, form)
-        note, at = form.cleaned_data["note"], clock.now()
+        decision, note, at = form.cleaned_data["decision"], form.cleaned_data["note"], clock.now()
         try:
-            if "approve" in request.POST:
+            if decision == "approve":
                 done = operations.approve(request_id=row.pk, approver=request.user, note=note, at=at)
                 messages.success(request, f"Approved. {done.row.said}")
                 return HttpResponseRedirect(landing(request, row.whom))
-            if withdrawing:
+            if decision == "withdraw":
                 operations.withdraw(request_id=row.pk, actor=request.user, note=note, at=at)
                 messages.info(request, "Withdrawn. Nothing happened.")
             else:
                 operations.decline(request_id=row.pk, decider=request.user, note=note, at=at)
                 messages.info(request, "Declined. Nothing happened.")
+        except errors.StaffPermissionError as refusal:
+            raise PermissionDenied(refusal.detail) from refusal
         except DomainError as refusal:
             form.refused(refusal)
             return self.request_page(request, self.get_object(request, str(row.pk)), form)
@@ -206,7 +204,7 @@ class ActRequestAdmin(OwnedAdmin):
     def request_page(self, request: Any, row: ActRequest, form: forms.DecisionForm) -> HttpResponse:
         own = row.asked_by_id == request.user.pk
         pending = row.status == ActRequest.Status.PENDING
-        may_decide = pending and not own and request.user.has_perm(APPROVE)
+        may_decide = pending and not own and request.user.has_perm(operations.APPROVE_REQUESTS)
         preview, refusal = None, ""
         if pending:
             try:
@@ -225,6 +223,7 @@ class ActRequestAdmin(OwnedAdmin):
             "own": own,
             "pending": pending,
             "may_decide": may_decide,
+            "may_approve": may_decide and request.user.has_perm(ACTS[row.act].permission),
             "preview": preview,
             "facts": [fact for fact in preview.facts if fact[0] not in dict(_asked_said(row))] if preview else [],
             "refusal": refusal,

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.db import IntegrityError, InternalError, ProgrammingError, transaction
 from django.urls import reverse
 
@@ -51,6 +52,12 @@ def ask(balance, staff, amount=900) -> ActRequest:
     return operations.request_act(order("add", balance.user, staff, amount=amount)).row
 
 
+def assert_pending(asked: ActRequest, balance: CreditBalance) -> None:
+    asked.refresh_from_db()
+    balance.refresh_from_db()
+    assert (asked.status, balance.balance, StaffAct.objects.count()) == ("pending", 120, 0)
+
+
 class TestTheCeiling:
     def test_lets_through_what_it_just_allows(self, balance, support):
         add(balance, support, 500)
@@ -88,6 +95,7 @@ class TestTheCeiling:
 
     def test_is_nothing_without_a_group(self, balance):
         alone = User.objects.create_user("alone@staff.test", is_staff=True)
+        alone.user_permissions.add(Permission.objects.get(codename="add_credits"))
 
         with pytest.raises(errors.CeilingExceededError):
             add(balance, alone, 1)
@@ -95,13 +103,13 @@ class TestTheCeiling:
     def test_does_not_bind_superusers(self, balance):
         assert add(balance, User.objects.create_superuser("root@staff.test"), 10**9).row.credits == 10**9
 
-    def test_does_not_count_what_is_taken_or_given_back(self, balance, support):
+    def test_does_not_count_what_is_taken_or_given_back(self, balance, lead):
         usage = deduct(balance, 100)
 
-        operations.perform(order("refund", balance.user, support, usage.pk, amount=100, expires_at=None))
-        operations.perform(order("adjust", balance.user, support, amount=-50))
+        operations.perform(order("refund", balance.user, lead, usage.pk, amount=100, expires_at=None))
+        operations.perform(order("adjust", balance.user, lead, amount=-50))
 
-        assert queries.ceiling_of(support, at=NOON).given_today == 0
+        assert queries.ceiling_of(lead, at=NOON).given_today == 0
 
     def test_counts_expired_credits_that_a_refund_revives(self, support):
         balance = funded(grants=[(600, HOUR)])
@@ -202,8 +210,8 @@ class TestApproving:
         asked = ask(balance, support)
         client, page = client_of(lead), reverse("admin:console_actrequest_change", args=[asked.pk])
 
-        answer = client.post(page, {"approve": "yes", "note": ""}, follow=True)
-        client.post(page, {"approve": "yes", "note": ""})
+        answer = client.post(page, {"decision": "approve", "note": ""}, follow=True)
+        client.post(page, {"decision": "approve", "note": ""})
 
         assert said(answer) == [f"Approved. Added 900 credits to {balance.user}. Balance 120 → 1,020."]
         assert StaffAct.objects.count() == 1
@@ -261,6 +269,76 @@ class TestApproving:
         assert asked.status == "pending"
 
 
+class TestPermissions:
+    """Every decision checks the permission for that decision, in the operation, whatever else the request contains."""
+
+    @pytest.mark.parametrize("role", ["auditor", "support"])
+    @pytest.mark.parametrize("decision", ["approve", "decline"])
+    @pytest.mark.parametrize("others", [{}, {"withdraw": "1"}, {"approve": "1"}, {"withdraw": "1", "approve": "1"}])
+    def test_page_refuses_a_decision_without_permission(self, balance, support, role, decision, others):
+        asked = ask(balance, support)
+        page = reverse("admin:console_actrequest_change", args=[asked.pk])
+
+        response = client_of(in_role(role)).post(page, {"decision": decision, "note": "Note", **others})
+
+        assert response.status_code == 403
+        assert_pending(asked, balance)
+
+    @pytest.mark.parametrize("decisions", [[], ["withdraw", "approve"], ["approve", "approve"], ["cancel"]])
+    def test_page_refuses_anything_but_exactly_one_decision(self, balance, support, lead, decisions):
+        asked = ask(balance, support)
+        page = reverse("admin:console_actrequest_change", args=[asked.pk])
+
+        response = client_of(lead).post(page, {"decision": decisions, "note": "", "withdraw": "1", "approve": "1"})
+
+        assert response.context["form"].errors["decision"]
+        assert_pending(asked, balance)
+
+    def test_operations_refuse_a_decision_without_permission(self, balance, support):
+        asked, auditor = ask(balance, support), in_role("auditor")
+
+        with pytest.raises(errors.StaffPermissionError):
+            operations.approve(request_id=asked.pk, approver=auditor, at=NOON)
+        with pytest.raises(errors.StaffPermissionError):
+            operations.decline(request_id=asked.pk, decider=auditor, note="Note", at=NOON)
+
+        assert_pending(asked, balance)
+
+    def test_operations_refuse_an_action_without_permission(self, balance):
+        forbidden = order("add", balance.user, in_role("auditor"), amount=5)
+
+        for operation in (operations.perform, operations.preview, operations.request_act):
+            with pytest.raises(errors.StaffPermissionError):
+                operation(forbidden)
+
+        balance.refresh_from_db()
+        assert (balance.balance, StaffAct.objects.count(), ActRequest.objects.count()) == (120, 0, 0)
+
+    def test_approval_refuses_an_approver_who_may_not_do_the_action(self, balance, lead):
+        asked = operations.request_act(order("limit", balance.user, lead, amount=5, period="day", member="")).row
+        finance = in_role("finance")
+
+        with pytest.raises(errors.StaffPermissionError):
+            operations.approve(request_id=asked.pk, approver=finance, at=NOON)
+
+        assert_pending(asked, balance)
+        page = words(client_of(finance).get(reverse("admin:console_actrequest_change", args=[asked.pk])))
+        assert 'value="approve"' not in page
+        assert 'value="decline"' in page
+
+    @pytest.mark.parametrize("change", [{"is_active": False}, {"groups": []}])
+    def test_approval_refuses_a_request_of_a_person_who_may_not_act_any_more(self, balance, support, lead, change):
+        asked = ask(balance, support)
+        support.is_active = change.get("is_active", True)
+        support.save()
+        support.groups.set(change.get("groups", support.groups.all()))
+
+        with pytest.raises(errors.StaffPermissionError):
+            operations.approve(request_id=asked.pk, approver=lead, at=NOON)
+
+        assert_pending(asked, balance)
+
+
 class TestDeclining:
     def test_needs_a_note_and_does_nothing(self, balance, support, lead):
         asked = ask(balance, support)
@@ -276,7 +354,7 @@ class TestDeclining:
     def test_says_on_the_page_what_is_missing(self, balance, support, lead):
         page = reverse("admin:console_actrequest_change", args=[ask(balance, support).pk])
 
-        answer = client_of(lead).post(page, {"decline": "yes", "note": ""})
+        answer = client_of(lead).post(page, {"decision": "decline", "note": ""})
 
         assert answer.context["form"].errors["note"] == ["It must say something."]
 
@@ -288,7 +366,7 @@ class TestWithdrawing:
         with pytest.raises(errors.NotYourRequestError):
             operations.withdraw(request_id=asked.pk, actor=lead, at=NOON)
         client_of(support).post(
-            reverse("admin:console_actrequest_change", args=[asked.pk]), {"withdraw": "yes", "note": ""}
+            reverse("admin:console_actrequest_change", args=[asked.pk]), {"decision": "withdraw", "note": ""}
         )
 
         asked.refresh_from_db()

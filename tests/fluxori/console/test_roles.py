@@ -278,7 +278,7 @@ class TestEveryAddress:
         client, asked = person(role), ActRequest.objects.get()
         page = reverse("admin:console_actrequest_change", args=[asked.pk])
 
-        answer = client.post(page, {"decline": "yes", "note": "No"})
+        answer = client.post(page, {"decision": "decline", "note": "No"})
 
         assert answer.status_code == (302 if role in APPROVES else expected(role, set()))
         asked.refresh_from_db()

@@ -7,7 +7,7 @@ import pytest
 from django.test import TransactionTestCase
 from pytest_django import DjangoDbBlocker
 
-from tests.database import keep_as_migrated, restore_as_migrated
+from tests.support.database import keep_as_migrated, restore_as_migrated
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -34,14 +34,14 @@ def main() -> int:
             "Install a newer one and name it, like: python3.11 manage.py demo\n"
         )
         return 1
-    from fluxori.bootstrap import ensure_environment  # noqa: PLC0415 (needs Python 3.11)
+    from fluxori.devtools.bootstrap import ensure_environment  # noqa: PLC0415 (needs Python 3.11)
 
     ensure_environment()
     name, arguments = (sys.argv[1:2] or ["help"])[0], sys.argv[2:]
     if name == "test":
         run_tests(arguments)
     if name == "postgres":
-        from fluxori.embedded_postgres.cli import run  # noqa: PLC0415
+        from fluxori.devtools.embedded_postgres.cli import run  # noqa: PLC0415
 
         return run(arguments)
     run_django(name, arguments)
@@ -81,7 +81,7 @@ def needs_database(name: str, arguments: "list[str]") -> bool:
 
 
 def provide_database() -> None:
-    from fluxori.embedded_postgres import EmbeddedPostgresError, provide, wanted  # noqa: PLC0415
+    from fluxori.devtools.embedded_postgres import EmbeddedPostgresError, provide, wanted  # noqa: PLC0415
 
     try:
         if wanted():

@@ -68,7 +68,7 @@ class Reader:
         ``?host=/folder`` names a Unix socket and is moved into ``HOST``; other options are handed to libpq.
         """
         return self._read(
-            name, default, _database, {"ENGINE": "fluxori.kernel.postgresql"}, "a postgres:// or postgresql:// URL"
+            name, default, _database, {"ENGINE": "django.db.backends.postgresql"}, "a postgres:// or postgresql:// URL"
         )
 
     def refuse(self, reason: str) -> None:
@@ -102,7 +102,7 @@ def _database(raw: str) -> dict[str, object]:
         raise ValueError
     options = dict(parse_qsl(url.query, strict_parsing=True)) if url.query else {}
     return {
-        "ENGINE": "fluxori.kernel.postgresql",
+        "ENGINE": "django.db.backends.postgresql",
         "NAME": name,
         "USER": unquote(url.username or options.pop("user", "")),
         "PASSWORD": unquote(url.password or options.pop("password", "")),

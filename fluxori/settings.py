@@ -8,9 +8,9 @@ import django_stubs_ext
 from corsheaders.defaults import default_headers
 from django.templatetags.static import static
 
+from fluxori.console.sidebar import NAVIGATION
+from fluxori.core import log_config
 from fluxori.env import Reader
-from fluxori.kernel import logs
-from fluxori.sidebar import NAVIGATION
 
 # Lets ModelAdmin[Any] and the like be written where Django's classes take no parameters at run time.
 django_stubs_ext.monkeypatch()
@@ -60,8 +60,8 @@ INSTALLED_APPS = [
     "credits",
     "tiers",
     "fluxori.console",
-    "fluxori.bench",
-    "fluxori.demo",
+    "fluxori.devtools.bench",
+    "fluxori.devtools.demo",
 ]
 
 MIDDLEWARE = [
@@ -78,7 +78,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
-    "fluxori.console.zone.ZoneMiddleware",
+    "fluxori.console.timezone_middleware.ZoneMiddleware",
 ]
 
 ROOT_URLCONF = "fluxori.urls"
@@ -103,29 +103,35 @@ TEMPLATES = [
 # Without DATABASE_URL, manage.py starts a database of its own and sets it; what needs no database runs without.
 _database = env.database(
     "DATABASE_URL",
-    None if PRODUCTION else {"ENGINE": "fluxori.kernel.postgresql", "NAME": "fluxori", "OPTIONS": {}},
+    None if PRODUCTION else {"ENGINE": "django.db.backends.postgresql", "NAME": "fluxori", "OPTIONS": {}},
 )
 LOCK_TIMEOUT_MS = env.integer("LOCK_TIMEOUT_MS", 5_000, minimum=1)
 STATEMENT_TIMEOUT_MS = env.integer("STATEMENT_TIMEOUT_MS", 30_000, minimum=1)
 # Compiling a statement pays where it runs for seconds; ours run for milliseconds, and would wait for the compiler.
-# Only what ``fluxori.kernel.fixed`` runs has parameters; it is written so that one plan is right for all of them.
+# Only what ``fluxori.db.statements`` runs has parameters; it is written so that one plan is right for all of them.
 _session = (
     "-c jit=off -c plan_cache_mode=force_generic_plan"
     f" -c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}"
 )
 # Deductions of this process that wait for those before them; whoever comes then is answered 503.
-MAX_WAITING = env.integer("MAX_WAITING", 256, minimum=1)
+DEDUCTION_QUEUE_LIMIT = env.integer("DEDUCTION_QUEUE_LIMIT", 256, minimum=1)
+# Turn off behind a connection pooler that does not follow prepared statements, such as PgBouncer before 1.21.
+PREPARED_STATEMENTS = env.flag("PREPARED_STATEMENTS", True)
 DATABASES = {
     "default": {
         **_database,
         "ATOMIC_REQUESTS": False,
         "CONN_MAX_AGE": env.integer("CONN_MAX_AGE", 60),
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"options": _session, "connect_timeout": 10, **_database.get("OPTIONS", {})},  # type: ignore[dict-item]
+        "OPTIONS": {
+            "options": _session,
+            "connect_timeout": 10,
+            # Django sets psycopg's threshold to None, which turns prepared statements off altogether.
+            "prepare_threshold": 5 if PREPARED_STATEMENTS else None,
+            **_database.get("OPTIONS", {}),  # type: ignore[dict-item]
+        },
     }
 }
-# Off behind a proxy that hands one connection to several of ours and does not know of them (PgBouncer before 1.21).
-PREPARED_STATEMENTS = env.flag("PREPARED_STATEMENTS", True)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 _cache = env.text("CACHE_URL", "memory:")
@@ -207,13 +213,13 @@ SIMPLE_JWT = {
 
 # Another issuer whose tokens are accepted too: all three, or none.
 _foreign = {
-    "jwks_url": env.text("FOREIGN_JWKS_URL", ""),
-    "issuer": env.text("FOREIGN_ISSUER", ""),
-    "audience": env.text("FOREIGN_AUDIENCE", ""),
+    "jwks_url": env.text("OIDC_JWKS_URL", ""),
+    "issuer": env.text("OIDC_ISSUER", ""),
+    "audience": env.text("OIDC_AUDIENCE", ""),
 }
 if any(_foreign.values()) and not all(_foreign.values()):
-    env.refuse("FOREIGN_JWKS_URL, FOREIGN_ISSUER and FOREIGN_AUDIENCE belong together: set all of them, or none")
-FOREIGN_ISSUER = _foreign if all(_foreign.values()) else None
+    env.refuse("OIDC_JWKS_URL, OIDC_ISSUER and OIDC_AUDIENCE belong together: set all of them, or none")
+OIDC_ISSUER = _foreign if all(_foreign.values()) else None
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Fluxori Credits",
@@ -235,16 +241,16 @@ UNFOLD = {
     "SITE_HEADER": "Fluxori Credits",
     "SITE_SYMBOL": "toll",
     "SITE_URL": None,
-    "LOGIN": {"form": "fluxori.console.login.LoginForm"},
+    "LOGIN": {"form": "fluxori.console.login.throttle.LoginForm"},
     "ENVIRONMENT": lambda _request: ["Production", "danger"] if PRODUCTION else ["Development", "info"],
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("console/icon.svg")}],
-    "DASHBOARD_CALLBACK": "fluxori.console.dashboard.dashboard",
+    "DASHBOARD_CALLBACK": "fluxori.console.dashboard.page.dashboard",
     "SIDEBAR": {"show_search": True, "navigation": NAVIGATION},
     "STYLES": [lambda _request: static("console/console.css")],
     "SCRIPTS": [lambda _request: static("console/console.js")],
 }
 
-LOGGING = logs.configured(
+LOGGING = log_config.configured(
     as_json=env.choice("LOG_FORMAT", ("console", "json"), "json" if PRODUCTION else "console") == "json",
     level=env.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
 )

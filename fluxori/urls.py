@@ -8,8 +8,8 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from fluxori.api import health, problems
 from fluxori.api.schema import schema_view
-from fluxori.console.filter_pages import forget_view, keep_view
-from fluxori.console.find import find_view
+from fluxori.console.saved_filters.pages import forget_view, keep_view
+from fluxori.console.search.pages import find_view
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs")),

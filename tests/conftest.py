@@ -4,10 +4,10 @@ import pytest
 from django.core.cache import cache
 from rest_framework.test import APIClient
 
+from fluxori.core import clock
 from fluxori.identity import tokens
 from fluxori.identity.models import User
-from fluxori.kernel import clock
-from tests.times import NOON
+from tests.support.times import NOON
 
 
 def pytest_configure(config: pytest.Config) -> None:

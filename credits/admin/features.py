@@ -8,11 +8,11 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from unfold.admin import TabularInline
 
-from credits import usage
-from credits.admin.dated import DatedAdmin, DatedForm, HistoryAdmin, ReasonedForm
-from credits.admin.read_only import credits_said, instant
 from credits.models import Feature, FeaturePrice
-from fluxori.kernel import clock
+from credits.queries import usage
+from fluxori.adminkit.dated_rows import DatedAdmin, DatedForm, HistoryAdmin, ReasonedForm
+from fluxori.adminkit.read_only import format_credits, instant
+from fluxori.core import clock
 
 
 class FeatureForm(ReasonedForm):
@@ -69,7 +69,7 @@ class FeatureAdmin(HistoryAdmin):
 
     @admin.display(description="credits now")
     def price_now(self, feature: Any) -> str:
-        return credits_said(feature.now)
+        return format_credits(feature.now)
 
 
 def used_of(feature: Feature, *, at: datetime) -> str:
@@ -77,7 +77,7 @@ def used_of(feature: Feature, *, at: datetime) -> str:
     today = at.astimezone(UTC).date()
     told = usage.totals(from_=today - timedelta(days=29), to=today + timedelta(days=1))
     spent = [row for row in told.rows if row.type == "usage" and row.feature_id == feature.pk]
-    times, amount = sum(row.count for row in spent), sum(row.went for row in spent)
+    times, amount = sum(row.count for row in spent), sum(row.credits_out for row in spent)
     if not times:
         return f"{feature} was not used in the last 30 days."
     return (

@@ -8,7 +8,6 @@ from django.http import HttpRequest, HttpResponse
 from unfold.admin import TabularInline
 
 from credits.admin.owners import OwnedAdmin, name_of
-from credits.admin.read_only import counted, identifier, instant, link_to, listing, named
 from credits.models import (
     CreditBalance,
     CreditEntry,
@@ -18,8 +17,9 @@ from credits.models import (
     CreditRequest,
     CreditTransaction,
 )
-from fluxori.kernel.lists import DateRangeFilter
-from fluxori.kernel.spelling import name_shown
+from fluxori.adminkit.changelist import DateRangeFilter
+from fluxori.adminkit.formatting import name_html
+from fluxori.adminkit.read_only import counted, identifier, instant, link_to, listing, named
 
 
 class ReadOnlyInline(TabularInline):  # type: ignore[misc]
@@ -86,7 +86,7 @@ class CreditBalanceAdmin(OwnedAdmin):
 
     @admin.display(description="owner")
     def owner(self, row: Any) -> str:
-        return name_shown(name_of(row))
+        return name_html(name_of(row))
 
     @admin.display(description="kind")
     def kind(self, row: CreditBalance) -> str:
@@ -124,14 +124,14 @@ class CreditGrantAdmin(OwnedAdmin):
         ("expires", "voided"),
         ("priority", "unit_price"),
         ("roll_cap", "roll_until"),
-        "given_by",
+        "grants_from",
         "parent",
         "feature",
         "history",
     ]
 
     @admin.display(description="given by")
-    def given_by(self, row: CreditGrant) -> str:
+    def grants_from(self, row: CreditGrant) -> str:
         return link_to(row.transaction)
 
     @admin.display(description="what became of it")

@@ -8,11 +8,11 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest
 
-from credits.admin.read_only import NOTHING, ReadOnlyAdmin, link
 from credits.models import CreditBalance
+from fluxori.adminkit.formatting import name_html
+from fluxori.adminkit.read_only import NOTHING, ReadOnlyAdmin, link
 from fluxori.identity import queries as people
 from fluxori.identity.models import Organization, User
-from fluxori.kernel.spelling import name_shown
 
 _ENOUGH = 100
 
@@ -79,7 +79,7 @@ class OwnedAdmin(ReadOnlyAdmin):
 
     @admin.display(description="owner")
     def owner(self, row: Any) -> str:
-        return link("credits.creditbalance", row.balance_id, name_shown(name_of(row.balance)))
+        return link("credits.creditbalance", row.balance_id, name_html(name_of(row.balance)))
 
 
 def _any(conditions: Iterable[tuple[str, Any]]) -> Q:

@@ -7,10 +7,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from credits.admin.owners import OwnedAdmin
-from credits.admin.read_only import NOTHING, credits_said, instant, link
-from credits.models import RefusedAttempt
-from fluxori.kernel.lists import DateRangeFilter
-from fluxori.kernel.spelling import name_shown
+from credits.models import RejectedAttempt
+from fluxori.adminkit.changelist import DateRangeFilter
+from fluxori.adminkit.formatting import name_html
+from fluxori.adminkit.read_only import NOTHING, format_credits, instant, link
 
 _WORDS = {
     "insufficient_credits": "Not enough credits",
@@ -20,12 +20,12 @@ _WORDS = {
 _NUMBERS = ("required", "available", "held", "limit", "used")
 
 
-def words_of(attempt: RefusedAttempt) -> str:
+def words_of(attempt: RejectedAttempt) -> str:
     """Return why spending was refused."""
     return _WORDS.get(attempt.code, attempt.code)
 
 
-def numbers_of(attempt: RefusedAttempt) -> str:
+def numbers_of(attempt: RejectedAttempt) -> str:
     """Return the numbers that led to the last refusal, as far as they are credits."""
     told = (f"{value:,} {name}" for name, value in attempt.facts.items() if value and name in _NUMBERS)
     return ", ".join(told)
@@ -40,11 +40,11 @@ class WhyFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return list(_WORDS.items())
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[RefusedAttempt]) -> QuerySet[RefusedAttempt]:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[RejectedAttempt]) -> QuerySet[RejectedAttempt]:
         return queryset.filter(code=self.value()) if self.value() else queryset
 
 
-@admin.register(RefusedAttempt)
+@admin.register(RejectedAttempt)
 class RefusedAttemptAdmin(OwnedAdmin):
     """Newest hour first, by which a date counts too: it stays, where the last attempt of an hour moves."""
 
@@ -63,21 +63,21 @@ class RefusedAttemptAdmin(OwnedAdmin):
     fields = ["owner", ("why", "tried"), "numbers", ("times", "who"), ("hour_of", "last"), "facts"]
 
     @admin.display(description="reason")
-    def why(self, row: RefusedAttempt) -> str:
+    def why(self, row: RejectedAttempt) -> str:
         return words_of(row)
 
     @admin.display(description="of the last attempt")
-    def numbers(self, row: RefusedAttempt) -> str:
+    def numbers(self, row: RejectedAttempt) -> str:
         return numbers_of(row) or NOTHING
 
     @admin.display(description="for")
-    def tried(self, row: RefusedAttempt) -> str:
+    def tried(self, row: RejectedAttempt) -> str:
         return link("credits.feature", row.feature, row.feature) if row.feature else "An amount"
 
     @admin.display(description="times")
-    def times(self, row: RefusedAttempt) -> str:
-        return credits_said(row.count)
+    def times(self, row: RejectedAttempt) -> str:
+        return format_credits(row.count)
 
     @admin.display(description="last by")
-    def who(self, row: RefusedAttempt) -> Any:
-        return name_shown(row.member or row.actor or NOTHING)
+    def who(self, row: RejectedAttempt) -> Any:
+        return name_html(row.member or row.actor or NOTHING)

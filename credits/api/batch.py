@@ -14,14 +14,14 @@ from credits import operations
 from credits.api import serializers
 from credits.api.views import KEY
 from credits.models import CreditTransaction
-from fluxori.api.caller import Acting, caller_of, meant, spending
+from fluxori.api.access import BalanceAccess, caller_of, meant, spending
 from fluxori.api.idempotency import answer, key_of
 from fluxori.api.names import camel
 from fluxori.api.parsing import MAX_BATCH_BODY
-from fluxori.api.problems import Problem, told_of
+from fluxori.api.problems import Problem, to_problem
+from fluxori.core import clock
+from fluxori.core.errors import DomainError
 from fluxori.identity.owner import Owner
-from fluxori.kernel import clock
-from fluxori.kernel.errors import DomainError
 from tiers.queries import tier_facts_of
 
 P = ParamSpec("P")
@@ -97,7 +97,7 @@ def _items(request: Request, written: list[Any]) -> list[tuple[Owner | None, ope
     told = tier_facts_of({owner.id for owner in owners if owner is not None})
 
     @cache
-    def acting(organization_id: UUID | None, user_id: UUID | None) -> Acting | DomainError:
+    def acting(organization_id: UUID | None, user_id: UUID | None) -> BalanceAccess | DomainError:
         return _or_refusal(spending, request, {"organization_id": organization_id, "user_id": user_id})
 
     def deduction(place: int, item: Any) -> operations.Deduction | DomainError:
@@ -135,7 +135,7 @@ def _or_refusal(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | D
 def _results(request: Request, outcomes: Iterable[Any]) -> list[dict[str, Any]]:
     @cache
     def problem(refusal: Exception) -> Problem:  # one fault may be the result of many items, and is logged once
-        return told_of(refusal, request)
+        return to_problem(refusal, request)
 
     return [
         {"status": 200, "body": serializers.MovedOut.of(outcome)}

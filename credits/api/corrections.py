@@ -11,11 +11,11 @@ from rest_framework.response import Response
 from credits import operations, queries
 from credits.api import serializers
 from credits.api.views import KEY
-from fluxori.api.caller import caller_of, named_owner, require_admin_for
+from fluxori.api.access import caller_of, named_owner, require_admin_for
 from fluxori.api.idempotency import answer, key_of
 from fluxori.api.permissions import IsAdmin, IsAdminOrService
+from fluxori.core import clock
 from fluxori.identity.owner import Owner
-from fluxori.kernel import clock
 from tiers.queries import tier_facts
 
 
@@ -29,7 +29,7 @@ class RefundViewSet(viewsets.ViewSet):
         """Refund a usage, whole or in part, to the grants that paid for it."""
         asked = serializers.RefundIn.read(request.data)
         require_admin_for(request, asked, "expires_at")
-        owner, *_ = queries.place_of_transaction(transaction_id=transaction_id)
+        owner, *_ = queries.locate_transaction(transaction_id=transaction_id)
 
         recorded = operations.refund_usage(transaction_id=transaction_id, **_caller(request, owner), **asked)
 
@@ -45,7 +45,7 @@ class CorrectionViewSet(viewsets.ViewSet):
     def reverse(self, request: Request, transaction_id: UUID) -> Response:
         """Take a purchase back, as after a chargeback; what was spent already becomes debt."""
         asked = serializers.ReverseIn.read(request.data)
-        owner, *_ = queries.place_of_transaction(transaction_id=transaction_id)
+        owner, *_ = queries.locate_transaction(transaction_id=transaction_id)
 
         recorded = operations.reverse_purchase(transaction_id=transaction_id, **_caller(request, owner), **asked)
 

@@ -5,13 +5,14 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import QueryDict
 
-from credits import bounds, queries
+from credits import queries
 from credits.api.serializers import MAX_CODE, OWNER, STATUSES, OwnerQuery
+from credits.domain import constants
 from credits.models import CreditHold, CreditTransaction
 from fluxori.api.fields import Choice, Id, Text, Timestamp, WholeNumber
-from fluxori.api.filters import Filters, Wire
+from fluxori.api.filters import Filters, QueryFilter
 from fluxori.api.names import camel
-from fluxori.kernel import clock
+from fluxori.core import clock
 from tiers.queries import on_tier
 
 _OWNER = {camel(name) for name in OWNER}
@@ -20,8 +21,8 @@ _OWNER = {camel(name) for name in OWNER}
 class OfOneOwner(Filters):
     """The owner stands in the same query; the door has found the owner's rows before the rest narrows them."""
 
-    user_id = Wire(Id(), method="pass_by")
-    organization_id = Wire(Id(), method="pass_by")
+    user_id = QueryFilter(Id(), method="pass_by")
+    organization_id = QueryFilter(Id(), method="pass_by")
 
     def pass_by(self, queryset: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:  # noqa: ARG002 - their signature
         return queryset
@@ -40,25 +41,25 @@ def owner_in(params: QueryDict) -> dict[str, Any]:
 
 
 class HistoryFilters(OfOneOwner):
-    type = Wire(Choice(CreditTransaction.Type.choices))
-    feature = Wire(Text(max_length=MAX_CODE))
-    from_ = Wire(Timestamp(), field_name="timestamp", lookup_expr="gte")
-    to = Wire(Timestamp(), field_name="timestamp", lookup_expr="lt")
-    reference_id = Wire(Text(max_length=bounds.MAX_REFERENCE_ID))
-    member_id = Wire(Id(), field_name="member")
+    type = QueryFilter(Choice(CreditTransaction.Type.choices))
+    feature = QueryFilter(Text(max_length=MAX_CODE))
+    from_ = QueryFilter(Timestamp(), field_name="timestamp", lookup_expr="gte")
+    to = QueryFilter(Timestamp(), field_name="timestamp", lookup_expr="lt")
+    reference_id = QueryFilter(Text(max_length=constants.MAX_REFERENCE_ID))
+    member_id = QueryFilter(Id(), field_name="member")
 
 
 class GrantFilters(OfOneOwner):
-    status = Wire(Choice(STATUSES))
+    status = QueryFilter(Choice(STATUSES))
 
 
 class HoldFilters(OfOneOwner):
-    status = Wire(Choice(CreditHold.Status.choices), field_name="standing")
+    status = QueryFilter(Choice(CreditHold.Status.choices), field_name="standing")
 
 
 class BalanceFilters(Filters):
-    tier = Wire(Text(max_length=MAX_CODE), method="on_tier")
-    max_available = Wire(WholeNumber(min_value=0, max_value=bounds.MAX_CREDITS), method="having_at_most")
+    tier = QueryFilter(Text(max_length=MAX_CODE), method="on_tier")
+    max_available = QueryFilter(WholeNumber(min_value=0, max_value=constants.MAX_CREDITS), method="having_at_most")
 
     def on_tier(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:  # noqa: ARG002 - their signature
         return queryset.filter(pk__in=on_tier(value, at=clock.now()).values("pk"))

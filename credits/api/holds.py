@@ -13,9 +13,9 @@ from credits.api import serializers
 from credits.api.filters import HoldFilters, owner_in
 from credits.api.views import KEY, within
 from credits.models import CreditHold
-from fluxori.api.caller import caller_of, reading, require_placer, spending, visible_balances
+from fluxori.api.access import caller_of, reading, require_placer, spending, visible_balances
 from fluxori.api.idempotency import answer, key_of
-from fluxori.kernel import clock
+from fluxori.core import clock
 from tiers.queries import tier_facts
 
 

@@ -12,9 +12,9 @@ from credits.api import serializers
 from credits.api.filters import OfOneOwner, owner_in
 from credits.api.views import KEY, within
 from credits.models import SpendingLimit
-from fluxori.api.caller import caller_of, managing, reading, visible_balances
+from fluxori.api.access import caller_of, managing, reading, visible_balances
 from fluxori.api.idempotency import answer, key_of
-from fluxori.kernel import clock
+from fluxori.core import clock
 
 
 class LimitViewSet(viewsets.GenericViewSet[SpendingLimit]):
@@ -28,7 +28,7 @@ class LimitViewSet(viewsets.GenericViewSet[SpendingLimit]):
         """One balance's limits, newest first, with what is used of each now; none where no balance was opened."""
         owner = managing(request, owner_in(request.query_params))
         page = self.paginate_queryset(self.filter_queryset(queries.get_limits(owner=owner)))
-        told = queries.standings(page or [], at=clock.now())
+        told = queries.limit_statuses(page or [], at=clock.now())
         return self.get_paginated_response([serializers.LimitOut.of(standing) for standing in told])
 
     @extend_schema(

@@ -9,18 +9,18 @@ from uuid import UUID
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework.serializers import ListField, SerializerMethodField
 
-from credits import bounds
-from credits.book import Snapshot
-from credits.limits import PERIODS
+from credits.domain import constants
+from credits.domain.balance_state import BalanceSnapshot
+from credits.domain.limits import PERIODS
 from credits.models import CreditBalance, CreditEntry, CreditGrant, CreditHold, CreditTransaction
-from credits.usage import GROUPS, Forecast
-from fluxori.api.errors import BadInput
+from credits.queries.usage import GROUPS, Forecast
+from fluxori.api.errors import InvalidInputError
 from fluxori.api.fields import Choice, Flag, Id, Metadata, Rand, Text, Timestamp, WholeNumber, refuse
 from fluxori.api.idempotency import Key
 from fluxori.api.schema import ProblemOut
 from fluxori.api.serializers import In, Out, Query
+from fluxori.core.errors import FieldError
 from fluxori.identity.models import User
-from fluxori.kernel.errors import FieldError
 
 ADDED = ("allocation", "purchase", "promotion")
 STATUSES = ("active", "spent", "expired", "voided")
@@ -40,7 +40,7 @@ class Count(WholeNumber):
     """Whole credits, or units of something, from 1 up to the most one movement may carry."""
 
     def __init__(self, *, min_value: int = 1, **options: Any) -> None:
-        super().__init__(min_value=min_value, max_value=bounds.MAX_CREDITS, **options)
+        super().__init__(min_value=min_value, max_value=constants.MAX_CREDITS, **options)
 
 
 class Words(Text):
@@ -90,15 +90,15 @@ class BalanceQuery(OwnerQuery):
 class AddIn(OwnerIn):
     amount = Count()
     type = Choice(ADDED)
-    description = Text(max_length=bounds.MAX_DESCRIPTION)
-    reference_id = Words(max_length=bounds.MAX_REFERENCE_ID)
+    description = Text(max_length=constants.MAX_DESCRIPTION)
+    reference_id = Words(max_length=constants.MAX_REFERENCE_ID)
     expires_at = Timestamp(required=False, help_text="The first instant at which the credits are gone.")
     priority = WholeNumber(
-        min_value=0, max_value=bounds.MAX_PRIORITY, required=False, help_text="Its place in the burn order, 0 first."
+        min_value=0, max_value=constants.MAX_PRIORITY, required=False, help_text="Its place in the burn order, 0 first."
     )
     unit_price = Rand(
-        max_digits=bounds.UNIT_PRICE_DIGITS,
-        decimal_places=bounds.UNIT_PRICE_PLACES,
+        max_digits=constants.UNIT_PRICE_DIGITS,
+        decimal_places=constants.UNIT_PRICE_PLACES,
         required=False,
         help_text="What one credit was sold for, in rand.",
     )
@@ -111,8 +111,8 @@ class DeductIn(OwnerIn):
     amount = Count(required=False)
     feature = Text(max_length=MAX_CODE, required=False)
     quantity = Count(required=False)
-    description = Words(max_length=bounds.MAX_DESCRIPTION)
-    reference_id = Words(max_length=bounds.MAX_REFERENCE_ID)
+    description = Words(max_length=constants.MAX_DESCRIPTION)
+    reference_id = Words(max_length=constants.MAX_REFERENCE_ID)
     metadata = Metadata(required=False)
 
 
@@ -128,13 +128,13 @@ class Items(ListField):
     child = BatchItemIn()
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(min_length=1, max_length=bounds.MAX_BATCH, **options)
+        super().__init__(min_length=1, max_length=constants.MAX_BATCH, **options)
 
     def to_internal_value(self, data: Any) -> list[Any]:
         if type(data) is not list:
             refuse("wrong_type", "This must be a list.")
-        if not 1 <= len(data) <= bounds.MAX_BATCH:
-            refuse("out_of_range", f"From 1 to {bounds.MAX_BATCH} items.")
+        if not 1 <= len(data) <= constants.MAX_BATCH:
+            refuse("out_of_range", f"From 1 to {constants.MAX_BATCH} items.")
         return data
 
 
@@ -147,7 +147,7 @@ class BatchIn(In):
 
 class LastingIn(In):
     expires_in_seconds = WholeNumber(
-        min_value=1, max_value=bounds.MAX_HOLD_SECONDS, help_text="From now; at most 24 hours."
+        min_value=1, max_value=constants.MAX_HOLD_SECONDS, help_text="From now; at most 24 hours."
     )
 
 
@@ -155,7 +155,7 @@ class HoldIn(DeductIn):
     """A deduction whose credits are set aside first."""
 
     expires_in_seconds = WholeNumber(
-        min_value=1, max_value=bounds.MAX_HOLD_SECONDS, required=False, help_text="15 minutes unless told."
+        min_value=1, max_value=constants.MAX_HOLD_SECONDS, required=False, help_text="15 minutes unless told."
     )
 
 
@@ -171,7 +171,7 @@ class Reason(Text):
     """Why staff did it; it stays on the transaction."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(max_length=bounds.MAX_REASON, **options)
+        super().__init__(max_length=constants.MAX_REASON, **options)
 
 
 class VoidIn(In):
@@ -191,7 +191,7 @@ class ExtendIn(VoidIn):
 
 
 class AdjustIn(OwnerIn):
-    amount = WholeNumber(min_value=-bounds.MAX_CREDITS, max_value=bounds.MAX_CREDITS, help_text="Not 0.")
+    amount = WholeNumber(min_value=-constants.MAX_CREDITS, max_value=constants.MAX_CREDITS, help_text="Not 0.")
     reason = Reason()
 
 
@@ -211,9 +211,9 @@ class CheckQuery(OwnerQuery):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("amount" in attrs) == ("feature" in attrs):
             code = "invalid_choice" if "amount" in attrs else "required"
-            raise BadInput([FieldError("amount", code, "Exactly one of amount and feature is needed.")])
+            raise InvalidInputError([FieldError("amount", code, "Exactly one of amount and feature is needed.")])
         if "amount" in attrs and attrs.get("quantity", 1) != 1:
-            raise BadInput([FieldError("quantity", "invalid_choice", "A quantity goes with a feature.")])
+            raise InvalidInputError([FieldError("quantity", "invalid_choice", "A quantity goes with a feature.")])
         return attrs
 
 
@@ -230,7 +230,7 @@ class PendingTierOut(Out):
 class Standing(NamedTuple):
     """A balance and what its tier says beside it, as an operation answers; made where a balance is only read."""
 
-    after: Snapshot
+    after: BalanceSnapshot
     alongside: dict[str, Any]
 
 
@@ -279,7 +279,7 @@ class BalanceAtOut(BalanceOut):
     at = Timestamp(required=False, help_text="Only where it was asked for.")
 
     @classmethod
-    def of_past(cls, past: Snapshot, at: datetime) -> dict[str, Any]:
+    def of_past(cls, past: BalanceSnapshot, at: datetime) -> dict[str, Any]:
         counts = {name: getattr(past, name) for name in ("balance", "held", "available", "debt")}
         return {**dict.fromkeys(cls.bound().fields), **counts, "at": at}
 
@@ -321,7 +321,7 @@ class TransactionOut(Out):
         return None if told.metadata is None else json.loads(told.metadata)
 
 
-def _owner(told: CreditTransaction) -> Snapshot | CreditBalance:
+def _owner(told: CreditTransaction) -> BalanceSnapshot | CreditBalance:
     """Return what names the owner: the balance an operation answers with, else the row read beside the transaction."""
     return getattr(told, "after", None) or told.balance
 

@@ -15,7 +15,7 @@ urlpatterns = [
     path("credits/features", views.FeatureViewSet.as_view({"get": "list"})),
     path("credits/usage", usage.UsageViewSet.as_view({"get": "retrieve"})),
     path("credits/forecast", usage.UsageViewSet.as_view({"get": "forecast"})),
-    path("credits/balances", views.BalancesViewSet.as_view({"get": "list"})),
+    path("credits/balances", views.BalanceListViewSet.as_view({"get": "list"})),
     path("credits/holds", holds.HoldViewSet.as_view({"get": "list", "post": "place"})),
     path("credits/holds/<uuid:hold_id>", holds.HoldViewSet.as_view({"get": "retrieve"})),
     path("credits/holds/<uuid:hold_id>/capture", holds.HoldViewSet.as_view({"post": "capture"})),
@@ -34,5 +34,5 @@ urlpatterns = [
     path("credits/grants/<uuid:grant_id>/void", corrections.CorrectionViewSet.as_view({"post": "void"})),
     path("credits/grants/<uuid:grant_id>/extend", corrections.CorrectionViewSet.as_view({"post": "extend"})),
     path("credits/adjust", corrections.CorrectionViewSet.as_view({"post": "adjust"})),
-    path("credits/add", views.GivingViewSet.as_view({"post": "add"})),
+    path("credits/add", views.AddCreditsViewSet.as_view({"post": "add"})),
 ]

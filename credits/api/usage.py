@@ -5,11 +5,11 @@ from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from credits import usage
 from credits.api import serializers
-from fluxori.api.caller import reading
-from fluxori.kernel import clock
-from tiers.queries import coming_allocations
+from credits.queries import usage
+from fluxori.api.access import reading
+from fluxori.core import clock
+from tiers.queries import upcoming_allocations
 
 
 class UsageViewSet(viewsets.ViewSet):
@@ -32,7 +32,7 @@ class UsageViewSet(viewsets.ViewSet):
         owner, at = reading(request, asked).owner, clock.now()
 
         told = usage.forecast(
-            owner=owner, at=at, coming=coming_allocations(owner=owner, at=at, until=at + usage.HORIZON)
+            owner=owner, at=at, coming=upcoming_allocations(owner=owner, at=at, until=at + usage.HORIZON)
         )
 
         return Response(serializers.ForecastOut.of(told))

@@ -13,12 +13,12 @@ from credits import operations, queries
 from credits.api import serializers
 from credits.api.filters import BalanceFilters, GrantFilters, HistoryFilters, owner_in
 from credits.models import CreditBalance, CreditGrant, CreditTransaction, Feature
-from fluxori.api.caller import caller_of, named_owner, reading, spending, visible_balances
+from fluxori.api.access import caller_of, named_owner, reading, spending, visible_balances
 from fluxori.api.idempotency import answer, key_of
 from fluxori.api.permissions import IsAdmin
+from fluxori.core import clock
 from fluxori.identity.owner import Owner
-from fluxori.kernel import clock
-from tiers.queries import asking_tier_facts, tier_facts, tier_facts_of
+from tiers.queries import tier_facts, tier_facts_of
 
 KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -74,7 +74,7 @@ class BalanceViewSet(viewsets.ViewSet):
             actor=caller_of(request),
             idempotency_key=key_of(request),
             at=clock.now(),
-            alongside=asking_tier_facts,
+            alongside=tier_facts_of,
             **serializers.terms(asked),
         )
 
@@ -146,7 +146,7 @@ class FeatureViewSet(viewsets.GenericViewSet[Feature]):
         return self.get_paginated_response([serializers.FeatureOut.of(row) for row in page or []])
 
 
-class BalancesViewSet(viewsets.GenericViewSet[CreditBalance]):
+class BalanceListViewSet(viewsets.GenericViewSet[CreditBalance]):
     """Every balance there is."""
 
     permission_classes = (IsAdmin,)
@@ -164,7 +164,7 @@ class BalancesViewSet(viewsets.GenericViewSet[CreditBalance]):
         )
 
 
-class GivingViewSet(viewsets.ViewSet):
+class AddCreditsViewSet(viewsets.ViewSet):
     """Credits given by staff."""
 
     permission_classes = (IsAdmin,)

@@ -5,15 +5,15 @@ from credits.models.feature import Feature, FeaturePrice
 from credits.models.grant import CreditGrant
 from credits.models.hold import CreditHold, CreditPin
 from credits.models.limit import SpendingLimit
-from credits.models.refusal import RefusedAttempt
+from credits.models.rejected_attempt import RejectedAttempt
 from credits.models.request import CreditRequest
 from credits.models.transaction import CreditEntry, CreditTransaction
-from credits.models.usage import CreditFold, CreditRollup, CreditTotal, FoldRun
+from credits.models.usage import AggregationRun, CreditRollup, CreditTotal, UsageWatermark
 
 __all__ = [
+    "AggregationRun",
     "CreditBalance",
     "CreditEntry",
-    "CreditFold",
     "CreditGrant",
     "CreditHold",
     "CreditPin",
@@ -23,7 +23,7 @@ __all__ = [
     "CreditTransaction",
     "Feature",
     "FeaturePrice",
-    "FoldRun",
-    "RefusedAttempt",
+    "RejectedAttempt",
     "SpendingLimit",
+    "UsageWatermark",
 ]

@@ -3,15 +3,15 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
-from credits import bounds, chain
-from credits.models.fences import never, only_changes, outside
+from credits.domain import constants, hash_chain
+from credits.models.constraints import never, only_changes, outside
 from fluxori.identity.models import Organization, User
 from fluxori.identity.owner import Owner
 
 
 def genesis() -> bytes:
     """Return what the first transaction of a balance is chained to."""
-    return chain.GENESIS
+    return hash_chain.GENESIS
 
 
 class CreditBalance(models.Model):
@@ -34,7 +34,7 @@ class CreditBalance(models.Model):
     suspended_at = models.DateTimeField(null=True, blank=True, help_text="Since when spending is suspended.")
     suspension_actor = outside(User, editable=False)
     suspension_reason = models.CharField(
-        max_length=bounds.MAX_REASON, blank=True, help_text="Why spending was last suspended or resumed."
+        max_length=constants.MAX_REASON, blank=True, help_text="Why spending was last suspended or resumed."
     )
     created_at = models.DateTimeField()
 
@@ -117,4 +117,4 @@ class CreditBalance(models.Model):
         return Owner.user(self.pk) if self.user_id else Owner.organization(self.pk)
 
 
-CREDITS = Q(amount__gte=1, amount__lte=bounds.MAX_CREDITS)
+CREDITS = Q(amount__gte=1, amount__lte=constants.MAX_CREDITS)

@@ -6,8 +6,8 @@ from django.db import models
 from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
-from credits import bounds
-from fluxori.kernel.ids import uuid7
+from credits.domain import constants
+from fluxori.core.ids import uuid7
 
 
 class Feature(models.Model):
@@ -36,7 +36,7 @@ class FeaturePrice(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     feature = models.ForeignKey(Feature, on_delete=models.PROTECT, related_name="prices")
     credits = models.BigIntegerField(
-        validators=[MinValueValidator(1), MaxValueValidator(bounds.MAX_CREDITS)],
+        validators=[MinValueValidator(1), MaxValueValidator(constants.MAX_CREDITS)],
         help_text="Whole credits for one unit.",
     )
     effective_from = models.DateTimeField(help_text="The first instant at which this price holds.")
@@ -47,7 +47,7 @@ class FeaturePrice(models.Model):
         constraints = [
             models.UniqueConstraint(name="credits_featureprice_one_per_instant", fields=["feature", "effective_from"]),
             models.CheckConstraint(
-                name="credits_featureprice_positive", condition=Q(credits__gte=1, credits__lte=bounds.MAX_CREDITS)
+                name="credits_featureprice_positive", condition=Q(credits__gte=1, credits__lte=constants.MAX_CREDITS)
             ),
         ]
         triggers = [

@@ -2,10 +2,10 @@ import pgtrigger
 from django.db import models
 from django.db.models import F, Q
 
-from credits import bounds
+from credits.domain import constants
 from credits.models.balance import CREDITS, CreditBalance
-from credits.models.fences import inside, never, only_changes
-from fluxori.kernel.ids import uuid7
+from credits.models.constraints import inside, never, only_changes
+from fluxori.core.ids import uuid7
 
 
 class CreditGrant(models.Model):
@@ -34,12 +34,12 @@ class CreditGrant(models.Model):
     remaining = models.BigIntegerField()
     held = models.BigIntegerField(default=0)
     live = models.BooleanField()
-    priority = models.SmallIntegerField(default=bounds.DEFAULT_PRIORITY)
+    priority = models.SmallIntegerField(default=constants.DEFAULT_PRIORITY)
     effective_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True)
     voided_at = models.DateTimeField(null=True)
     unit_price = models.DecimalField(
-        max_digits=bounds.UNIT_PRICE_DIGITS, decimal_places=bounds.UNIT_PRICE_PLACES, null=True
+        max_digits=constants.UNIT_PRICE_DIGITS, decimal_places=constants.UNIT_PRICE_PLACES, null=True
     )
     roll_cap = models.BigIntegerField(null=True)
     roll_until = models.DateTimeField(null=True)
@@ -66,7 +66,7 @@ class CreditGrant(models.Model):
             ),
             models.CheckConstraint(
                 name="credits_grant_priority_in_bounds",
-                condition=Q(priority__gte=0, priority__lte=bounds.MAX_PRIORITY),
+                condition=Q(priority__gte=0, priority__lte=constants.MAX_PRIORITY),
             ),
             models.CheckConstraint(
                 name="credits_grant_expires_after_it_begins",

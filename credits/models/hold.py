@@ -4,14 +4,14 @@ import pgtrigger
 from django.db import models
 from django.db.models import F, Q
 
-from credits import bounds
+from credits.domain import constants
 from credits.models.balance import CREDITS, CreditBalance
-from credits.models.fences import append_only, inside, never, only_changes, outside
+from credits.models.constraints import append_only, inside, never, only_changes, outside
+from fluxori.core.ids import uuid7
 from fluxori.identity.models import User
-from fluxori.kernel.ids import uuid7
 
 if TYPE_CHECKING:
-    from credits.book import Snapshot
+    from credits.domain.balance_state import BalanceSnapshot
 
 
 class CreditHold(models.Model):
@@ -19,7 +19,7 @@ class CreditHold(models.Model):
 
     class Status(models.TextChoices):
         OPEN = "open", "Open"
-        CAPTURED = "captured", "Captured"
+        CAPTURED = "captured", "CaptureResult"
         RELEASED = "released", "Released"
         LAPSED = "lapsed", "Lapsed"
 
@@ -34,15 +34,15 @@ class CreditHold(models.Model):
     feature = outside("credits.Feature")
     price = outside("credits.FeaturePrice")
     quantity = models.BigIntegerField(null=True)
-    description = models.CharField(max_length=bounds.MAX_DESCRIPTION, blank=True)
-    reference_id = models.CharField(max_length=bounds.MAX_REFERENCE_ID, blank=True)
+    description = models.CharField(max_length=constants.MAX_DESCRIPTION, blank=True)
+    reference_id = models.CharField(max_length=constants.MAX_REFERENCE_ID, blank=True)
     metadata = models.TextField(null=True)
     actor = outside(User)
     member = outside(User)
     request_id = models.CharField(max_length=128, blank=True)
 
     # Set by the operation that answers with this row, and by its replay; not columns.
-    after: "Snapshot"
+    after: "BalanceSnapshot"
     alongside: dict[str, Any]
     replayed: bool
 

@@ -2,11 +2,11 @@ import pgtrigger
 from django.db import models
 from django.db.models import Q
 
-from credits import bounds
+from credits.domain import constants
 from credits.models.balance import CreditBalance
-from credits.models.fences import never, only_changes, outside
+from credits.models.constraints import never, only_changes, outside
+from fluxori.core.ids import uuid7
 from fluxori.identity.models import User
-from fluxori.kernel.ids import uuid7
 
 
 class SpendingLimit(models.Model):
@@ -43,7 +43,7 @@ class SpendingLimit(models.Model):
             ),
             models.CheckConstraint(name="credits_limit_period_known", condition=Q(period__in=["day", "month"])),
             models.CheckConstraint(
-                name="credits_limit_amount_in_bounds", condition=Q(amount__gte=0, amount__lte=bounds.MAX_CREDITS)
+                name="credits_limit_amount_in_bounds", condition=Q(amount__gte=0, amount__lte=constants.MAX_CREDITS)
             ),
             models.CheckConstraint(name="credits_limit_used_not_negative", condition=Q(used__gte=0)),
         ]

@@ -1,11 +1,11 @@
 from django.db import models
 from django.db.models import Q
 
-from credits import bounds
+from credits.domain import constants
 from credits.models.balance import CreditBalance
-from credits.models.fences import append_only, inside, outside
+from credits.models.constraints import append_only, inside, outside
+from fluxori.core.ids import uuid7
 from fluxori.identity.models import User
-from fluxori.kernel.ids import uuid7
 
 
 class CreditRequest(models.Model):
@@ -17,7 +17,7 @@ class CreditRequest(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     balance = models.ForeignKey(CreditBalance, on_delete=models.PROTECT, related_name="requests", db_index=False)
     caller = outside(User, blank=True)
-    key = models.CharField(max_length=bounds.MAX_IDEMPOTENCY_KEY)
+    key = models.CharField(max_length=constants.MAX_IDEMPOTENCY_KEY)
     operation = models.CharField(max_length=64)
     fingerprint = models.BinaryField()
     answer = models.TextField(help_text="Canonical JSON.")

@@ -3,14 +3,14 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 from django.db.models import Q
 
-from credits import bounds
+from credits.domain import constants
 from credits.models.balance import CreditBalance
-from credits.models.fences import append_only, inside, outside
+from credits.models.constraints import append_only, inside, outside
+from fluxori.core.ids import uuid7
 from fluxori.identity.models import User
-from fluxori.kernel.ids import uuid7
 
 if TYPE_CHECKING:
-    from credits.book import Snapshot
+    from credits.domain.balance_state import BalanceSnapshot
 
 
 class CreditTransaction(models.Model):
@@ -39,8 +39,8 @@ class CreditTransaction(models.Model):
     balance_after = models.BigIntegerField()
     timestamp = models.DateTimeField(help_text="When it took effect.")
     recorded_at = models.DateTimeField(help_text="When it was written down.")
-    description = models.CharField(max_length=bounds.MAX_DESCRIPTION, blank=True)
-    reference_id = models.CharField(max_length=bounds.MAX_REFERENCE_ID, blank=True)
+    description = models.CharField(max_length=constants.MAX_DESCRIPTION, blank=True)
+    reference_id = models.CharField(max_length=constants.MAX_REFERENCE_ID, blank=True)
     feature = outside("credits.Feature")
     price = outside("credits.FeaturePrice")
     quantity = models.BigIntegerField(null=True)
@@ -48,8 +48,8 @@ class CreditTransaction(models.Model):
     member = outside(User)
     hold = inside("credits.CreditHold", "transactions", null=True)
     reverses = inside("self", "reversed_by", null=True)
-    idempotency_key = models.CharField(max_length=bounds.MAX_IDEMPOTENCY_KEY, null=True)
-    reason = models.CharField(max_length=bounds.MAX_REASON, blank=True)
+    idempotency_key = models.CharField(max_length=constants.MAX_IDEMPOTENCY_KEY, null=True)
+    reason = models.CharField(max_length=constants.MAX_REASON, blank=True)
     request_id = models.CharField(max_length=128, blank=True)
     metadata = models.TextField(null=True, help_text="The caller's own facts, as canonical JSON.")
     previous_hash = models.BinaryField()
@@ -57,7 +57,7 @@ class CreditTransaction(models.Model):
     hash_version = models.SmallIntegerField()
 
     # Set by the operation that answers with this row, and by its replay; not columns.
-    after: "Snapshot"
+    after: "BalanceSnapshot"
     alongside: dict[str, Any]
     replayed: bool
 

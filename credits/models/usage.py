@@ -4,13 +4,13 @@ from django.db import models
 from django.db.models import Q
 
 from credits.models.balance import CreditBalance
-from credits.models.fences import outside
+from credits.models.constraints import outside
+from fluxori.core.ids import uuid7
 from fluxori.identity.models import User
-from fluxori.kernel.ids import uuid7
 
 
 class _Sums(models.Model):
-    """Sums over transactions: ``came`` and ``went`` in whole credits, and how many transactions there were.
+    """Sums over transactions: ``credits_in`` and ``credits_out`` in whole credits, and how many transactions there were.
 
     ``value`` is what the entries' credits were sold for, in rand, and ``unpriced`` the credits of entries without a
     price, debt included; both signed like entries: negative where credits left.
@@ -19,8 +19,8 @@ class _Sums(models.Model):
     day = models.DateField(help_text="In UTC.")
     type = models.CharField(max_length=16)
     feature = outside("credits.Feature")
-    came = models.BigIntegerField()
-    went = models.BigIntegerField()
+    credits_in = models.BigIntegerField()
+    credits_out = models.BigIntegerField()
     count = models.BigIntegerField()
     value = models.DecimalField(max_digits=38, decimal_places=6)
     unpriced = models.BigIntegerField()
@@ -30,7 +30,7 @@ class _Sums(models.Model):
 
 
 def _counted(name: str) -> models.CheckConstraint:
-    return models.CheckConstraint(name=name, condition=Q(came__gte=0, went__gte=0, count__gte=1))
+    return models.CheckConstraint(name=name, condition=Q(credits_in__gte=0, credits_out__gte=0, count__gte=1))
 
 
 class CreditRollup(_Sums):
@@ -59,7 +59,7 @@ class CreditRollup(_Sums):
         return f"{self.count} of type {self.type} on {self.day}"
 
 
-class CreditFold(models.Model):
+class UsageWatermark(models.Model):
     """The watermark of one balance: its transactions up to ``sequence`` are in the roll-ups, those beyond are not."""
 
     balance = models.OneToOneField(CreditBalance, on_delete=models.PROTECT, primary_key=True, related_name="fold")
@@ -89,7 +89,7 @@ class CreditTotal(_Sums):
         return f"{self.count} of type {self.type} on {self.day}"
 
 
-class FoldRun(models.Model):
+class AggregationRun(models.Model):
     """One run of the fold that came to its end: how much it folded, and how many balances were busy."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -100,7 +100,7 @@ class FoldRun(models.Model):
 
     class Meta:
         ordering = ["-started_at"]
-        indexes = [models.Index(name="credits_foldrun_complete", fields=["-started_at"], condition=Q(busy=0))]
+        indexes = [models.Index(name="credits_aggregation_complete", fields=["-started_at"], condition=Q(busy=0))]
 
     def __str__(self) -> str:
         return f"Fold of {self.started_at:%Y-%m-%d %H:%M}"

@@ -4,11 +4,11 @@ Every verb takes ``owner`` (a User, an Organization, or ``Owner.user(id)``, ``Ow
 instant of the request; left out, the clock is read. Writing verbs also take ``actor``, who asks, and
 ``idempotency_key``, the caller's name for the request: the same request with the same key takes effect once.
 
-``give``, ``Spending``, ``placed``, ``captured``, ``released`` and ``refunded`` plan one movement on a page that
-``opened`` or ``opened_many`` has opened, for whoever plans many of them at once.
+``plan_grant``, ``DeductionPlan``, ``placed``, ``captured``, ``released`` and ``refunded`` plan one movement on a page that
+``opened`` or ``lock_balances`` has opened, for whoever plans many of them at once.
 """
 
-from credits.errors import (
+from credits.domain.errors import (
     BalanceExistsError,
     BalanceNotFoundError,
     BatchAbortedError,
@@ -31,12 +31,15 @@ from credits.errors import (
     SpendingSuspendedError,
     TransactionNotFoundError,
 )
-from credits.operations._add_credits import add_credits, give, give_rolled
-from credits.operations._answers import transaction_of
-from credits.operations._arguments import Arguments, canonical_json
-from credits.operations._charge import Charge, charge
-from credits.operations._corrections import (
-    Voided,
+from credits.engine.idempotency import Request, ask
+from credits.engine.locked_balance import Answer, Page, lock_balances, opened, said
+from credits.engine.results import transaction_of
+from credits.engine.validation import Arguments, canonical_json
+from credits.operations.add_credits import add_credits, plan_expired_period_grant, plan_grant
+from credits.operations.aggregate_usage import aggregate_usage, finish_aggregation
+from credits.operations.charge import Charge, charge
+from credits.operations.corrections import (
+    VoidResult,
     adjust_credits,
     extend_grant,
     refund_usage,
@@ -44,11 +47,10 @@ from credits.operations._corrections import (
     reverse_purchase,
     void_grant,
 )
-from credits.operations._deduct_credits import Deduction, Spending, deduct_batch, deduct_credits, deduct_many
-from credits.operations._expire_credits import expire_credits
-from credits.operations._fold_usage import finish_fold, fold_usage
-from credits.operations._holds import (
-    Captured,
+from credits.operations.deduct_credits import Deduction, DeductionPlan, deduct_batch, deduct_credits, deduct_many
+from credits.operations.expire_credits import expire_credits
+from credits.operations.holds import (
+    CaptureResult,
     capture_hold,
     captured,
     extend_hold,
@@ -57,11 +59,9 @@ from credits.operations._holds import (
     release_hold,
     released,
 )
-from credits.operations._ledger import Answer, Page, opened, opened_many, said
-from credits.operations._limits import Limited, remove_limit, set_limit
-from credits.operations._requests import Request, ask
-from credits.operations._suspend_spending import resume_spending, suspend_spending
-from credits.operations._whole import whole
+from credits.operations.limits import LimitResult, remove_limit, set_limit
+from credits.operations.suspend_spending import resume_spending, suspend_spending
+from fluxori.db.transactions import whole
 from fluxori.identity.owner import Owner
 
 __all__ = [
@@ -71,9 +71,10 @@ __all__ = [
     "BalanceNotFoundError",
     "BatchAbortedError",
     "BusyError",
-    "Captured",
+    "CaptureResult",
     "Charge",
     "Deduction",
+    "DeductionPlan",
     "FeatureNotFoundError",
     "GrantNotExtendableError",
     "GrantNotFoundError",
@@ -84,7 +85,7 @@ __all__ = [
     "InsufficientCreditsError",
     "InvalidArgumentError",
     "LimitNotFoundError",
-    "Limited",
+    "LimitResult",
     "NotRefundableError",
     "NotReversibleError",
     "Owner",
@@ -92,13 +93,13 @@ __all__ = [
     "RefundExceedsUsageError",
     "Request",
     "ReversalExceedsPurchaseError",
-    "Spending",
     "SpendingLimitReachedError",
     "SpendingSuspendedError",
     "TransactionNotFoundError",
-    "Voided",
+    "VoidResult",
     "add_credits",
     "adjust_credits",
+    "aggregate_usage",
     "ask",
     "canonical_json",
     "capture_hold",
@@ -110,14 +111,13 @@ __all__ = [
     "expire_credits",
     "extend_grant",
     "extend_hold",
-    "finish_fold",
-    "fold_usage",
-    "give",
-    "give_rolled",
+    "finish_aggregation",
+    "lock_balances",
     "opened",
-    "opened_many",
     "place_hold",
     "placed",
+    "plan_expired_period_grant",
+    "plan_grant",
     "refund_usage",
     "refunded",
     "release_hold",

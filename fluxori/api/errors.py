@@ -5,20 +5,20 @@ from typing import Any
 
 from rest_framework.exceptions import APIException
 
-from fluxori.kernel.errors import DomainError, FieldError, Invalid
+from fluxori.core.errors import DomainError, FieldError, InvalidRequestError
 
 MOST_ERRORS = 50
 LONGEST_NAME = 100
 
 
-class BadInput(Invalid):
+class InvalidInputError(InvalidRequestError):
     """What the caller wrote cannot be understood. Fields are named as the caller wrote them, on the wire."""
 
     def __init__(self, errors: Iterable[FieldError]) -> None:
         super().__init__([FieldError(e.field[:LONGEST_NAME], e.code, e.detail) for e in errors][:MOST_ERRORS])
 
 
-class Malformed(DomainError):
+class MalformedRequestError(DomainError):
     """The body is not one JSON document that everybody reads alike."""
 
     code = "malformed"

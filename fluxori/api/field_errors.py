@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from fluxori.api.errors import BadInput
+from fluxori.api.errors import InvalidInputError
 from fluxori.api.names import camel
-from fluxori.kernel.errors import FieldError, Invalid
+from fluxori.core.errors import FieldError, InvalidRequestError
 
 CODES = {
     "required",
@@ -42,9 +42,9 @@ def field_errors(details: Any, path: str = "") -> list[FieldError]:
     return list(_flat(details, path))
 
 
-def wire_errors(refusal: Invalid) -> list[dict[str, str]]:
+def wire_errors(refusal: InvalidRequestError) -> list[dict[str, str]]:
     """Return ``errors`` as they are told: an operation's argument under the name that the caller knows it by."""
-    as_written = isinstance(refusal, BadInput)
+    as_written = isinstance(refusal, InvalidInputError)
     return [
         {"field": error.field if as_written else camel(error.field), "code": error.code, "detail": error.detail}
         for error in refusal.errors

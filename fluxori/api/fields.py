@@ -12,7 +12,7 @@ from django.core.validators import validate_email
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from fluxori.kernel.instants import from_rfc3339
+from fluxori.core.timestamps import from_rfc3339
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DECIMAL = re.compile(r"([0-9]+)(?:\.([0-9]+))?")

@@ -20,10 +20,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from fluxori.api.errors import BadInput
+from fluxori.api.errors import InvalidInputError
 from fluxori.api.field_errors import wire_code
 from fluxori.api.names import camel
-from fluxori.kernel.errors import FieldError
+from fluxori.core.errors import FieldError
 
 M = TypeVar("M", bound=Model)
 
@@ -48,7 +48,7 @@ class _WireField(forms.Field):
             raise FormError(told[0]["message"], code=told[0]["code"]) from None
 
 
-class Wire(django_filters.Filter):  # type: ignore[misc] # django-filter has no types
+class QueryFilter(django_filters.Filter):  # type: ignore[misc] # django-filter has no types
     """A filter whose value is read by one of the fields of ``fluxori.api.fields``."""
 
     field_class = _WireField
@@ -73,7 +73,7 @@ class Filters(django_filters.FilterSet):  # type: ignore[misc]
         """
         filterset = cls(data=cls._known(params), queryset=queryset)
         if not filterset.is_valid():
-            raise BadInput(
+            raise InvalidInputError(
                 FieldError(name, wire_code(fault.code or ""), "".join(fault.messages))
                 for name, faults in filterset.errors.as_data().items()
                 for fault in faults
@@ -94,7 +94,7 @@ class Filters(django_filters.FilterSet):  # type: ignore[misc]
                 faults.append(FieldError(written, "wrong_type", "This stands twice in the query; give it once."))
             known[name] = texts[-1]
         if faults:
-            raise BadInput(faults)
+            raise InvalidInputError(faults)
         return known
 
 

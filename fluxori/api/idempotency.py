@@ -5,9 +5,9 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from fluxori.api.errors import BadInput
+from fluxori.api.errors import InvalidInputError
 from fluxori.api.fields import Text, refuse
-from fluxori.kernel.errors import FieldError
+from fluxori.core.errors import FieldError
 
 HEADER = "Idempotency-Key"
 MAX_KEY = 255
@@ -21,7 +21,7 @@ def key_of(request: Request) -> str | None:
     key: str = request.META.get("HTTP_IDEMPOTENCY_KEY", "")
     fault = _fault(key)
     if fault is not None:
-        raise BadInput([FieldError(HEADER, *fault)])
+        raise InvalidInputError([FieldError(HEADER, *fault)])
     return key or None
 
 

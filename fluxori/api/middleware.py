@@ -7,7 +7,7 @@ from uuid import uuid4
 from django.http import HttpRequest, HttpResponse
 from django_structlog.middlewares import RequestMiddleware
 
-from fluxori.kernel import context
+from fluxori.core import request_context
 
 HEADER = "X-Request-Id"
 
@@ -34,7 +34,7 @@ class RequestIdMiddleware:
         request_id = asked if _SANE.fullmatch(asked) else str(uuid4())
         request.META["HTTP_X_REQUEST_ID"] = request_id  # where the logs find it
         setattr(request, "request_id", request_id)  # noqa: B010 - Django's class does not declare it
-        context.request_id.set(request_id)  # where the ledger finds it
+        request_context.request_id.set(request_id)  # where the ledger finds it
         response = self._get_response(request)
         response[HEADER] = request_id
         return response

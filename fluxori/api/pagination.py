@@ -17,9 +17,9 @@ from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from fluxori.api.errors import BadInput
+from fluxori.api.errors import InvalidInputError
 from fluxori.api.fields import WholeNumber
-from fluxori.kernel.errors import FieldError
+from fluxori.core.errors import FieldError
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -52,7 +52,7 @@ class KeysetPagination(BasePagination):
         upwards = newer != getattr(view, "ascending", False)
         ordered = queryset.order_by(*(name if upwards else f"-{name}" for name in self._keyset))
         if self._cursor is not None:
-            ordered = ordered.filter(beyond(self._keyset, self._cursor.values, "gt" if upwards else "lt"))
+            ordered = ordered.filter(after_key(self._keyset, self._cursor.values, "gt" if upwards else "lt"))
         rows = list(ordered[: self._limit + 1])
         self._more = len(rows) > self._limit
         del rows[self._limit :]
@@ -100,7 +100,7 @@ class KeysetPagination(BasePagination):
                 column: Any = model._meta.get_field(name)  # noqa: SLF001 - Django documents it
                 column.to_python(value)
         except (signing.BadSignature, ValueError, ValidationError):
-            raise BadInput(
+            raise InvalidInputError(
                 [FieldError("cursor", "invalid_cursor", "This cursor belongs to no page of this list.")]
             ) from None
         return Cursor(direction, tuple(values))
@@ -124,7 +124,7 @@ def _signer(path: str, params: Mapping[str, str]) -> signing.Signer:
     return signing.Signer(salt=f"fluxori.page:{path}?{urlencode(kept)}")
 
 
-def beyond(keyset: Sequence[str], values: Sequence[Any], lookup: Literal["gt", "lt"]) -> Q:
+def after_key(keyset: Sequence[str], values: Sequence[Any], lookup: Literal["gt", "lt"]) -> Q:
     """Return the condition for rows past ``values`` in the order of ``keyset``.
 
     The outer bound on the first column is implied by the rest; it is what lets PostgreSQL enter the index there.
@@ -133,7 +133,7 @@ def beyond(keyset: Sequence[str], values: Sequence[Any], lookup: Literal["gt", "
     here = Q(**{f"{first}__{lookup}": values[0]})
     if not rest:
         return here
-    tied = Q(**{first: values[0]}) & beyond(rest, values[1:], lookup)
+    tied = Q(**{first: values[0]}) & after_key(rest, values[1:], lookup)
     return Q(**{f"{first}__{lookup}e": values[0]}) & (here | tied)
 
 
@@ -145,10 +145,12 @@ def _limit(request: Request) -> int:
     if not texts:
         return DEFAULT_LIMIT
     if len(texts) > 1:
-        raise BadInput([FieldError("limit", "wrong_type", "This stands twice in the query; give it once.")])
+        raise InvalidInputError([FieldError("limit", "wrong_type", "This stands twice in the query; give it once.")])
     value = _LIMIT.from_text(texts[0])
     if type(value) is not int or not 1 <= value <= MAX_LIMIT:
-        raise BadInput([FieldError("limit", "out_of_range", f"This must be a whole number from 1 to {MAX_LIMIT}.")])
+        raise InvalidInputError(
+            [FieldError("limit", "out_of_range", f"This must be a whole number from 1 to {MAX_LIMIT}.")]
+        )
     return value
 
 

@@ -7,8 +7,8 @@ from typing import IO, Any
 
 from rest_framework.parsers import BaseParser
 
-from fluxori.api.errors import BadInput, Malformed, PayloadTooLarge
-from fluxori.kernel.errors import FieldError
+from fluxori.api.errors import InvalidInputError, MalformedRequestError, PayloadTooLarge
+from fluxori.core.errors import FieldError
 
 KIB = 1024
 MAX_BODY = 64 * KIB
@@ -41,7 +41,7 @@ class JSONParser(BaseParser):
         body = _read(stream, limit, declared=_declared_length(context))
         parsed = parse_json(body)
         if not isinstance(parsed, dict):
-            raise BadInput([FieldError("", "wrong_type", "The body must be a JSON object.")])
+            raise InvalidInputError([FieldError("", "wrong_type", "The body must be a JSON object.")])
         return parsed
 
 
@@ -51,14 +51,14 @@ def parse_json(body: bytes) -> Any:
         text = body.decode("utf-8")
         parsed = _decoder.decode(text)
     except UnicodeDecodeError:
-        raise Malformed("The body is not UTF-8.") from None
+        raise MalformedRequestError("The body is not UTF-8.") from None
     except RecursionError:
-        raise Malformed(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
+        raise MalformedRequestError(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
     except ValueError as fault:
-        raise Malformed(f"The body is not JSON: {fault}") from None
+        raise MalformedRequestError(f"The body is not JSON: {fault}") from None
     # Only a body with that many brackets can be too deep, and hardly any has.
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth_exceeds(parsed, MAX_DEPTH):
-        raise Malformed(f"The body is nested deeper than {MAX_DEPTH} levels.")
+        raise MalformedRequestError(f"The body is nested deeper than {MAX_DEPTH} levels.")
     return parsed
 
 

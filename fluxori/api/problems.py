@@ -22,27 +22,27 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from fluxori.api.errors import Malformed
+from fluxori.api.errors import MalformedRequestError
 from fluxori.api.field_errors import field_errors, wire_errors
 from fluxori.api.names import camel
 from fluxori.api.rendering import to_json
+from fluxori.core import errors
 from fluxori.identity.errors import Unauthenticated
-from fluxori.kernel import errors
 
 CONTENT_TYPE = "application/problem+json"
 
 # The one table that turns kinds of refusal into HTTP.
 STATUS_OF_KIND: Mapping[type[errors.DomainError], int] = {
-    errors.Invalid: 400,
-    Malformed: 400,
+    errors.InvalidRequestError: 400,
+    MalformedRequestError: 400,
     Unauthenticated: 401,
-    errors.Unfunded: 402,
-    errors.Forbidden: 403,
-    errors.NotFound: 404,
-    errors.Conflict: 409,
-    errors.KeyReused: 422,
-    errors.Aborted: 424,
-    errors.Unavailable: 503,
+    errors.PaymentRequiredError: 402,
+    errors.ForbiddenError: 403,
+    errors.NotFoundError: 404,
+    errors.ConflictError: 409,
+    errors.KeyReusedError: 422,
+    errors.AbortedError: 424,
+    errors.UnavailableError: 503,
 }
 
 # What the framework refuses, in our codes; a subclass of these may bring a code of its own.
@@ -102,12 +102,12 @@ class Problem:
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
     """Answer for whatever a view raised. Any open transaction is marked for rollback first."""
     set_rollback()
-    told = told_of(exc, context["request"])
+    told = to_problem(exc, context["request"])
     body = told.body(context["request"])
     return Response(body, status=told.status, headers=told.headers_to_send(), content_type=CONTENT_TYPE)
 
 
-def told_of(exc: Exception, request: Request) -> Problem:
+def to_problem(exc: Exception, request: Request) -> Problem:
     """Return how ``exc`` is told to the caller; a fault of ours is logged."""
     known = problem_of(exc)
     if known is None:
@@ -125,7 +125,7 @@ def problem_of(exc: Exception) -> Problem | None:
         case errors.DomainError():
             return _of_refusal(exc)
         case exceptions.ValidationError():
-            refusal = errors.Invalid(field_errors(exc.get_full_details()))
+            refusal = errors.InvalidRequestError(field_errors(exc.get_full_details()))
             return _of_refusal(refusal)
         case APIException():
             return _of_framework(exc)
@@ -152,7 +152,7 @@ def internal_error() -> Problem:
 
 def _of_refusal(refusal: errors.DomainError) -> Problem:
     facts: dict[str, Any] = {camel(name): value for name, value in refusal.facts.items() if name != "errors"}
-    if isinstance(refusal, errors.Invalid):
+    if isinstance(refusal, errors.InvalidRequestError):
         facts["errors"] = wire_errors(refusal)
     return Problem(status_of(refusal), refusal.code, refusal.title, refusal.detail, facts)
 

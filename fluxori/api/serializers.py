@@ -14,10 +14,10 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.fields import Field, SkipField, empty
 
-from fluxori.api.errors import BadInput
+from fluxori.api.errors import InvalidInputError
 from fluxori.api.field_errors import field_errors
 from fluxori.api.names import camel
-from fluxori.kernel.errors import FieldError, Invalid
+from fluxori.core.errors import FieldError, InvalidRequestError
 
 AnyField = Field[Any, Any, Any, Any]
 
@@ -46,7 +46,7 @@ class In(_Named):
     """A body. Unknown fields are refused by name, everything wrong is told at once.
 
     ``read`` returns the understood values under their declared names; a field left out and without default is absent.
-    ``validate`` may check fields together: it gets those values, and raises ``BadInput``.
+    ``validate`` may check fields together: it gets those values, and raises ``InvalidInputError``.
 
     :raises BadInput: naming each field as the caller wrote it
     """
@@ -63,7 +63,7 @@ class In(_Named):
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if not isinstance(data, Mapping):
-            raise BadInput([FieldError("", "wrong_type", "This must be a JSON object.")])
+            raise InvalidInputError([FieldError("", "wrong_type", "This must be a JSON object.")])
         given, faults = self._sorted_out(data)
         values: dict[str, Any] = {}
         for name, field in self.bound().fields.items():
@@ -74,10 +74,10 @@ class In(_Named):
                 pass
             except ValidationError as refusal:
                 faults += field_errors(refusal.get_full_details(), written)
-            except Invalid as refusal:
+            except InvalidRequestError as refusal:
                 faults += [FieldError(f"{written}.{e.field}".rstrip("."), e.code, e.detail) for e in refusal.errors]
         if faults:
-            raise BadInput(faults)
+            raise InvalidInputError(faults)
         return values
 
     def _sorted_out(self, data: Mapping[str, Any]) -> tuple[dict[str, tuple[str, Any]], list[FieldError]]:
@@ -124,7 +124,7 @@ class Query(In):
 def _from_text(field: Any, texts: Iterable[Any], written: str) -> Any:
     text, *more = texts
     if more:
-        raise BadInput([FieldError(written, "wrong_type", "This stands twice in the query; give it once.")])
+        raise InvalidInputError([FieldError(written, "wrong_type", "This stands twice in the query; give it once.")])
     return field.from_text(text)
 
 

@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from fluxori.core import clock
 from fluxori.identity.models import User
-from fluxori.kernel import clock
 
 WINDOW = 60
 

@@ -1,5 +1,6 @@
-"""The console's own pages."""
+"""Register the admin classes of the console."""
 
-from fluxori.console import pages, staff_admin
+from fluxori.console import admin_registry
+from fluxori.console.approvals import admin
 
-__all__ = ["pages", "staff_admin"]
+__all__ = ["admin", "admin_registry"]

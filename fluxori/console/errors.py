@@ -3,15 +3,15 @@
 from datetime import datetime
 from typing import Any
 
-from fluxori.kernel.errors import Conflict, Forbidden, KeyReused
+from fluxori.core.errors import ConflictError, ForbiddenError, KeyReusedError
 
 
-class FormReusedError(KeyReused):
+class FormReusedError(KeyReusedError):
     code = "form_reused"
     title = "This form was sent before with other words in it. Begin again"
 
 
-class NothingToDoError(Conflict):
+class NothingToDoError(ConflictError):
     code = "nothing_to_do"
     title = "There is nothing to do"
 
@@ -23,7 +23,7 @@ class NothingToDoError(Conflict):
         return f"{self.facts['why']} There is nothing to do."
 
 
-class StaffPermissionError(Forbidden):
+class StaffPermissionError(ForbiddenError):
     """``permission`` is the permission that the member of staff lacks, like ``console.approve_requests``."""
 
     code = "staff_permission_denied"
@@ -37,7 +37,7 @@ class StaffPermissionError(Forbidden):
         return f"{self.facts['staff']} may not do this: the permission {self.facts['permission']} is missing."
 
 
-class CeilingExceededError(Forbidden):
+class CeilingExceededError(ForbiddenError):
     """All counts are whole credits: what the act gives, the most one act may give, what is left of the day."""
 
     code = "ceiling_exceeded"
@@ -57,17 +57,17 @@ class CeilingExceededError(Forbidden):
         )
 
 
-class OwnRequestError(Forbidden):
+class OwnRequestError(ForbiddenError):
     code = "own_request"
     title = "Nobody decides on a request of their own"
 
 
-class NotYourRequestError(Forbidden):
+class NotYourRequestError(ForbiddenError):
     code = "not_your_request"
     title = "Only who asked may withdraw a request"
 
 
-class RequestDecidedError(Conflict):
+class RequestDecidedError(ConflictError):
     """``status`` is approved, declined or withdrawn."""
 
     code = "request_decided"
@@ -81,12 +81,12 @@ class RequestDecidedError(Conflict):
         return f"This request was {self.facts['status']} by {self.facts['by']} already."
 
 
-class FilterTooLongError(Conflict):
+class FilterTooLongError(ConflictError):
     code = "filter_too_long"
     title = "This filter is too long to be saved"
 
 
-class FilterNameTakenError(Conflict):
+class FilterNameTakenError(ConflictError):
     code = "filter_name_taken"
     title = "Another of your filters of this list has that name"
 
@@ -98,7 +98,7 @@ class FilterNameTakenError(Conflict):
         return f"Another of your filters of this list is called \u201c{self.facts['name']}\u201d."
 
 
-class TooManyFiltersError(Conflict):
+class TooManyFiltersError(ConflictError):
     code = "too_many_filters"
     title = "You have saved as many filters as one person may"
 

@@ -1,6 +1,6 @@
 """What staff did and asked for, and how much they may give: shape and constraints only.
 
-Only ``fluxori.console.operations`` writes acts and requests; ceilings are edited in the admin, with their history.
+Only ``fluxori.console.actions.operations`` writes acts and requests; ceilings are edited in the admin, with their history.
 """
 
 from typing import Any
@@ -13,14 +13,14 @@ from django.db import models
 from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
-from credits import bounds as ledger
+from credits.domain import constants as ledger
 from credits.models import CreditBalance, CreditTransaction
-from credits.models.fences import append_only, inside, never, only_changes
-from fluxori.console import bounds
+from credits.models.constraints import append_only, inside, never, only_changes
+from fluxori.console.actions import constants
+from fluxori.core.ids import uuid7
 from fluxori.identity.models import Organization, User
-from fluxori.kernel.ids import uuid7
 
-# What each act needs, as a permission on ``StaffAct``; its page, its button and its request stand behind it.
+# What each act needs, as a permission on ``StaffAction``; its page, its button and its request stand behind it.
 ACT_PERMISSIONS = [
     ("add_credits", "Can add credits to a balance"),
     ("adjust_credits", "Can adjust a balance up or down"),
@@ -93,7 +93,7 @@ class ManualCreditCeiling(models.Model):
         return f"{self.group}: {self.per_act:,} an act, {self.per_day:,} a day"
 
 
-class ActRequest(models.Model):
+class ApprovalRequest(models.Model):
     """An act above the ceiling of whoever asks for it, kept as data until a second person decides."""
 
     class Status(models.TextChoices):
@@ -111,15 +111,15 @@ class ActRequest(models.Model):
     arguments = models.JSONField(help_text="What the act was asked to do.")
     credits = models.BigIntegerField(help_text="What it would have given when it was asked for.")
     reason = models.CharField(max_length=16, choices=Reason.choices)
-    note = models.TextField(max_length=bounds.MAX_NOTE)
-    ticket = models.CharField(max_length=bounds.MAX_TICKET)
+    note = models.TextField(max_length=constants.MAX_NOTE)
+    ticket = models.CharField(max_length=constants.MAX_TICKET)
     idempotency_key = models.CharField(max_length=ledger.MAX_IDEMPOTENCY_KEY)
     asked_by = person()
     asked_at = models.DateTimeField()
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.PENDING)
     decided_by = person(null=True)
     decided_at = models.DateTimeField(null=True)
-    decision_note = models.TextField(max_length=bounds.MAX_NOTE, default="")
+    decision_note = models.TextField(max_length=constants.MAX_NOTE, default="")
 
     class Meta:
         ordering = ["-id"]
@@ -195,7 +195,7 @@ class ActRequest(models.Model):
         return key
 
 
-class StaffAct(models.Model):
+class StaffAction(models.Model):
     """One thing a member of staff did to one balance: written once, in the database transaction of what was done.
 
     ``credits`` are those newly given by hand, and ``authority`` is whose ceiling they count against: the approver's
@@ -213,8 +213,8 @@ class StaffAct(models.Model):
     of_limit = subject("credits.SpendingLimit")
     arguments = models.JSONField()
     reason = models.CharField(max_length=16, choices=Reason.choices)
-    note = models.TextField(max_length=bounds.MAX_NOTE)
-    ticket = models.CharField(max_length=bounds.MAX_TICKET)
+    note = models.TextField(max_length=constants.MAX_NOTE)
+    ticket = models.CharField(max_length=constants.MAX_TICKET)
     said = models.CharField(max_length=500, help_text="What was done, in a sentence.")
     before = models.JSONField(help_text="The balance before the act: counts in whole credits, tier and suspension.")
     after = models.JSONField()
@@ -222,7 +222,7 @@ class StaffAct(models.Model):
     credits = models.BigIntegerField(default=0)
     authority = person()
     approver = person(null=True)
-    on_request = models.OneToOneField(ActRequest, on_delete=models.PROTECT, related_name="done", null=True)
+    on_request = models.OneToOneField(ApprovalRequest, on_delete=models.PROTECT, related_name="done", null=True)
     idempotency_key = models.CharField(max_length=ledger.MAX_IDEMPOTENCY_KEY)
     request_id = models.CharField(max_length=128)
 
@@ -267,7 +267,7 @@ class LoginFailures(models.Model):
         return f"{self.failures} until {self.last_at:%Y-%m-%d %H:%M}"
 
 
-class Standing(models.Model):
+class DashboardSnapshot(models.Model):
     """How all balances stood when somebody last looked at them all, so that the first page need not.
 
     There is one row; ``refresh_dashboard`` writes it anew.
@@ -281,7 +281,7 @@ class Standing(models.Model):
 
     class Meta:
         default_permissions = ()
-        constraints = [models.CheckConstraint(name="console_standing_only_one", condition=Q(id=1))]
+        constraints = [models.CheckConstraint(name="console_dashboardsnapshot_only_one", condition=Q(id=1))]
 
     def __str__(self) -> str:
         return f"As of {self.taken_at:%Y-%m-%d %H:%M}"
@@ -296,8 +296,8 @@ class SavedFilter(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     owner = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
     of_list = models.CharField(max_length=100, help_text="Whose list: like credits.creditgrant.")
-    name = models.CharField(max_length=bounds.MAX_FILTER_NAME)
-    query = models.CharField(max_length=bounds.MAX_FILTER)
+    name = models.CharField(max_length=constants.MAX_FILTER_NAME)
+    query = models.CharField(max_length=constants.MAX_FILTER)
     shared = models.BooleanField(default=False)
 
     class Meta:

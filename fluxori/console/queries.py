@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db.models import Max, Q, QuerySet, Sum
 
-from fluxori.console.models import ActRequest, ManualCreditCeiling, StaffAct
+from fluxori.console.models import ApprovalRequest, ManualCreditCeiling, StaffAction
 from fluxori.identity.models import User
 
 
@@ -30,23 +30,23 @@ class Ceiling:
 def ceiling_of(staff: User, *, at: datetime) -> Ceiling:
     """Return the highest ceiling of the groups of ``staff``, and what counted against it on the day of ``at``, UTC."""
     since = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    acts = StaffAct.objects.filter(authority=staff, credits__gt=0, created_at__gte=since)
+    acts = StaffAction.objects.filter(authority=staff, credits__gt=0, created_at__gte=since)
     given: int = acts.aggregate(given=Sum("credits"))["given"] or 0
     ceilings = ManualCreditCeiling.objects.filter(group__user=staff)
     highest = ceilings.aggregate(per_act=Max("per_act"), per_day=Max("per_day"))
     return Ceiling(highest["per_act"] or 0, highest["per_day"] or 0, given, unlimited=staff.is_superuser)
 
 
-def pending_requests() -> QuerySet[ActRequest]:
+def pending_requests() -> QuerySet[ApprovalRequest]:
     """Return the requests that wait for a second person, the oldest first."""
-    return ActRequest.objects.filter(status=ActRequest.Status.PENDING).order_by("id")
+    return ApprovalRequest.objects.filter(status=ApprovalRequest.Status.PENDING).order_by("id")
 
 
-def staff_acts_of(balance_id: UUID) -> QuerySet[StaffAct]:
+def staff_acts_of(balance_id: UUID) -> QuerySet[StaffAction]:
     """Return what staff did to a balance, newest first, with who did and who approved."""
-    return StaffAct.objects.filter(balance=balance_id).select_related("actor", "approver").order_by("-id")
+    return StaffAction.objects.filter(balance=balance_id).select_related("actor", "approver").order_by("-id")
 
 
-def pending_of(owner_id: UUID) -> list[ActRequest]:
+def pending_of(owner_id: UUID) -> list[ApprovalRequest]:
     """Return the requests about one owner that wait for a second person."""
     return list(pending_requests().filter(Q(user=owner_id) | Q(organization=owner_id)).select_related("asked_by"))

@@ -15,11 +15,11 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from fluxori.adminkit.changelist import ListAdmin
+from fluxori.adminkit.formatting import timestamp_html
 from fluxori.identity import queries
 from fluxori.identity.errors import LastOwnerError
 from fluxori.identity.models import Membership, Organization, User
-from fluxori.kernel.lists import ListAdmin
-from fluxori.kernel.spelling import instant_shown
 
 # Groups come back below in the site's own dress; what is kept of tokens is of no use to people.
 admin.site.unregister(Group)
@@ -57,7 +57,7 @@ class PeopleAdmin(ListAdmin):
 
     @admin.display(description="since")
     def since(self, row: Any) -> str:
-        return instant_shown(row.created_at)
+        return timestamp_html(row.created_at)
 
 
 class NewUserForm(UserCreationForm):  # type: ignore[misc]

@@ -1,6 +1,6 @@
 """Every reason identity has to refuse, each with its stable code."""
 
-from fluxori.kernel.errors import Conflict, DomainError, Forbidden, NotFound, Unavailable
+from fluxori.core.errors import ConflictError, DomainError, ForbiddenError, NotFoundError, UnavailableError
 
 
 class Unauthenticated(DomainError):
@@ -19,36 +19,36 @@ class TokenNotValidError(Unauthenticated):
     title = "The token is not valid"
 
 
-class PermissionDeniedError(Forbidden):
+class PermissionDeniedError(ForbiddenError):
     code = "permission_denied"
     title = "You may not do this"
 
 
-class UserNotFoundError(NotFound):
+class UserNotFoundError(NotFoundError):
     code = "user_not_found"
     title = "There is no such user"
 
 
-class OrganizationNotFoundError(NotFound):
+class OrganizationNotFoundError(NotFoundError):
     code = "organization_not_found"
     title = "There is no such organization"
 
 
-class EmailTakenError(Conflict):
+class EmailTakenError(ConflictError):
     code = "email_taken"
     title = "Another user has this e-mail address"
 
 
-class ExternalIdTakenError(Conflict):
+class ExternalIdTakenError(ConflictError):
     code = "external_id_taken"
     title = "This external id is already in use"
 
 
-class LastOwnerError(Conflict):
+class LastOwnerError(ConflictError):
     code = "last_owner"
     title = "An organization keeps at least one owner"
 
 
-class IssuerUnavailableError(Unavailable):
+class IssuerUnavailableError(UnavailableError):
     code = "busy"
     title = "The issuer of this token cannot be reached"

@@ -9,8 +9,8 @@ from django.contrib.postgres.search import SearchVector
 from django.db import models
 from django.db.models.functions import Lower
 
-from fluxori.kernel import clock
-from fluxori.kernel.ids import uuid7
+from fluxori.core import clock
+from fluxori.core.ids import uuid7
 
 if TYPE_CHECKING:
     EmailField = models.EmailField[str, str]

@@ -7,6 +7,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
+from fluxori.core.errors import DomainError, InvalidRequestError
 from fluxori.identity.errors import (
     EmailTakenError,
     ExternalIdTakenError,
@@ -15,7 +16,6 @@ from fluxori.identity.errors import (
     UserNotFoundError,
 )
 from fluxori.identity.models import Membership, Organization, User
-from fluxori.kernel.errors import DomainError, Invalid
 
 _TAKEN: dict[str, type[DomainError]] = {
     "identity_user_email_key": EmailTakenError,
@@ -139,4 +139,4 @@ def _check_password(password: str, user: User) -> None:
     try:
         validate_password(password, user)
     except ValidationError as weak:
-        raise Invalid.field("password", "out_of_range", " ".join(weak.messages)) from None
+        raise InvalidRequestError.field("password", "out_of_range", " ".join(weak.messages)) from None

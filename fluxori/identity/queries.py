@@ -12,13 +12,13 @@ from uuid import UUID
 from django.contrib.postgres.search import SearchQuery
 from django.db.models import Q, QuerySet
 
+from fluxori.db import statements
 from fluxori.identity.errors import OrganizationNotFoundError, UserNotFoundError
 from fluxori.identity.models import WORDS_OF_NAME, Membership, Organization, User
 from fluxori.identity.owner import Owner
-from fluxori.kernel import fixed
 
 
-class Seat(NamedTuple):
+class MembershipLookup(NamedTuple):
     """One person's place in an existing organization; ``role`` is None for somebody who is no member."""
 
     role: str | None
@@ -34,7 +34,7 @@ WHERE organization.id = %s
 
 
 def user_by_id(user_id: UUID) -> User | None:
-    return fixed.get(User, user_id)
+    return statements.get(User, user_id)
 
 
 def user_by_subject(subject: str) -> User | None:
@@ -50,10 +50,10 @@ def user_exists(user_id: UUID) -> bool:
     return User.objects.filter(pk=user_id).exists()
 
 
-def seat(*, organization_id: UUID, user_id: UUID) -> Seat | None:
+def seat(*, organization_id: UUID, user_id: UUID) -> MembershipLookup | None:
     """Return the user's seat in the organization, in one query; None if there is no such organization."""
-    rows = fixed.fetch(_SEAT, [user_id, organization_id])
-    return Seat(*rows[0]) if rows else None
+    rows = statements.fetch(_SEAT, [user_id, organization_id])
+    return MembershipLookup(rows[0]["role"]) if rows else None
 
 
 def organization_exists(organization_id: UUID) -> bool:

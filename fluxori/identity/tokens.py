@@ -17,7 +17,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 
-from fluxori.identity import foreign, queries
+from fluxori.identity import external_issuer, queries
 from fluxori.identity.errors import InvalidCredentialsError, TokenNotValidError
 from fluxori.identity.models import User
 
@@ -93,9 +93,9 @@ def user_of(access: str) -> User:
         deactivated
     :raises IssuerUnavailableError: another issuer's keys cannot be fetched
     """
-    issuer = foreign.configured()
-    if issuer is not None and _algorithm(access) == foreign.ALGORITHM:
-        return _active(queries.user_by_subject(foreign.subject_of(access, issuer)))
+    issuer = external_issuer.configured()
+    if issuer is not None and _algorithm(access) == external_issuer.ALGORITHM:
+        return _active(queries.user_by_subject(external_issuer.subject_of(access, issuer)))
     return _holder(_read(AccessToken, access))
 
 

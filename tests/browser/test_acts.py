@@ -4,10 +4,10 @@ import pytest
 from django.urls import reverse
 
 from credits import operations
-from fluxori.console.models import ActRequest, StaffAct
+from fluxori.console.models import ApprovalRequest, StaffAction
 from tests.browser.conftest import PASSWORD
-from tests.factories.credits import funded
-from tests.fluxori.console.staff import in_role, page_of
+from tests.support.factories.credits import funded
+from tests.support.staff import in_role, page_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,20 +48,20 @@ class TestActsOfStaff:
         assert asking.page.locator("button:has-text('Approve')").count() == 0
 
         deciding = desk(lead.email)
-        deciding.page.goto(reverse("admin:console_actrequest_changelist"))
+        deciding.page.goto(reverse("admin:console_approvalrequest_changelist"))
         with deciding.page.expect_navigation():
             deciding.page.locator("#result_list a").first.click()
         assert "Three failed reports" in deciding.text()
         press(deciding.page, f"Approve: {button}")
 
-        done = StaffAct.objects.get()
+        done = StaffAction.objects.get()
         assert (done.actor, done.approver, done.said) == (
             support,
             lead,
             f"Added 900 credits to {balance.user}. Balance 120 → 1,020.",
         )
         assert done.said in deciding.page.inner_text("body")
-        assert ActRequest.objects.get().status == "approved"
+        assert ApprovalRequest.objects.get().status == "approved"
 
     def test_give_back_what_a_usage_took(self, desk):
         balance = funded(grants=[(120, None)])
@@ -90,4 +90,4 @@ class TestActsOfStaff:
 
         balance.refresh_from_db()
         assert balance.balance == 170
-        assert StaffAct.objects.count() == 1
+        assert StaffAction.objects.count() == 1

@@ -8,17 +8,17 @@ from django.urls import reverse
 
 from credits import operations, queries
 from credits.models import CreditTransaction, FeaturePrice
-from fluxori.console import operations as console
-from fluxori.console.models import StaffAct
-from fluxori.console.standing import take_standing
+from fluxori.console.actions import operations as console
+from fluxori.console.dashboard.snapshot import take_standing
+from fluxori.console.models import StaffAction
+from fluxori.core import clock
 from fluxori.identity.models import User
-from fluxori.kernel import clock
 from tests.browser.conftest import PASSWORD
-from tests.factories.credits import deduct, funded, hold, somebody
-from tests.factories.identity import MembershipFactory
-from tests.factories.tiers import many_subscribed, subscribed
-from tests.fluxori.console.staff import in_role, order
-from tests.times import DAY, HOUR
+from tests.support.factories.credits import deduct, funded, hold, somebody
+from tests.support.factories.identity import MembershipFactory
+from tests.support.factories.tiers import many_subscribed, subscribed
+from tests.support.staff import in_role, order
+from tests.support.times import DAY, HOUR
 from tiers import operations as tiers
 from tiers.models import AllocationRun, Tier
 
@@ -98,7 +98,7 @@ class TestTheConsole:
 
         assert staff.counted == {"clicks": 4, "keys": len("/thandi@") + len(["Enter", "o"])}
         assert queries.get_balance(owner=customer.owner).available == 120
-        [act] = StaffAct.objects.all()
+        [act] = StaffAction.objects.all()
         assert (act.actor_id, act.note) == (boss.pk, "The report came out empty")
         assert "The report came out empty" in staff.text()
         assert "refund #3" in staff.text()
@@ -266,10 +266,10 @@ PAGES = [
     "tiers_allocationrun_dry_run",
     "tiers_tier_changelist",
     "credits_featureprice_add",
-    "console_staffact_changelist",
-    "console_actrequest_changelist",
+    "console_staffaction_changelist",
+    "console_approvalrequest_changelist",
     "console_manualcreditceiling_changelist",
-    "credits_refusedattempt_changelist",
+    "credits_rejectedattempt_changelist",
     "identity_user_changelist",
     "identity_organization_changelist",
     "identity_membership_changelist",

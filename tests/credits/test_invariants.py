@@ -18,8 +18,8 @@ from credits.models import (
     SpendingLimit,
 )
 from fluxori.identity.models import User
-from tests.factories.credits import capture, deduct, funded, hold
-from tests.times import DAY, NOON
+from tests.support.factories.credits import capture, deduct, funded, hold
+from tests.support.times import DAY, NOON
 
 LEDGER = [
     CreditBalance,

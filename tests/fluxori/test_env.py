@@ -43,7 +43,7 @@ class TestDatabase:
         read = Reader({"DATABASE_URL": "postgres://me:p%40ss@db.example:5433/credits?sslmode=require"})
 
         assert read.database("DATABASE_URL") == {
-            "ENGINE": "fluxori.kernel.postgresql",
+            "ENGINE": "django.db.backends.postgresql",
             "NAME": "credits",
             "USER": "me",
             "PASSWORD": "p@ss",

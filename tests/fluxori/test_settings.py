@@ -42,7 +42,7 @@ class TestSettings:
         [
             ({"SECRET_KEY": "short"}, "SECRET_KEY must have at least 50 characters"),
             ({"DEBUG": "on"}, "DEBUG must be off"),
-            ({"FOREIGN_ISSUER": "https://login.partner.example"}, "belong together"),
+            ({"OIDC_ISSUER": "https://login.partner.example"}, "belong together"),
         ],
     )
     def test_refuse_to_start_half_configured(self, wrong, told):

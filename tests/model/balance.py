@@ -727,7 +727,7 @@ class Balance:
             purchase, wanted = it.left_of(
                 transaction, amount, "purchase", "not_reversible", "reversal_exceeds_purchase", "reversible"
             )
-            taken = it.paying(wanted, first=it.given_by(purchase))
+            taken = it.paying(wanted, first=it.grants_from(purchase))
             parts = it.taken(taken)
             if len(taken) < wanted:
                 parts.append((None, len(taken) - wanted))
@@ -735,7 +735,7 @@ class Balance:
 
         return self.serve(request, at, plan)
 
-    def given_by(self, purchase: Transaction) -> set[int]:
+    def grants_from(self, purchase: Transaction) -> set[int]:
         """The grant of a purchase, and what its credits were moved to since."""
         # A gift opens one grant at its instant, and writes one share on it, unless debt took all.
         found = {self.opened_by(purchase.number)}

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from credits import operations, queries
-from credits.book import Snapshot
+from credits.domain.balance_state import BalanceSnapshot
 from credits.models import CreditHold, CreditTransaction
 from credits.verification import verify_balance
+from fluxori.core.errors import DomainError, Invalid
 from fluxori.identity.models import User
-from fluxori.kernel.errors import DomainError, Invalid
-from tests.factories.credits import somebody
-from tests.factories.identity import MembershipFactory, OrganizationFactory
 from tests.model import balance as model
 from tests.model import stored
-from tests.times import DAY, HOUR, MINUTE, SECOND
+from tests.support.factories.credits import somebody
+from tests.support.factories.identity import MembershipFactory, OrganizationFactory
+from tests.support.times import DAY, HOUR, MINUTE, SECOND
 
 # Four hours before a day, a month and a quarter end.
 START = datetime(2025, 3, 31, 20, tzinfo=UTC)
@@ -542,7 +542,8 @@ class LedgerMachine(RuleBasedStateMachine):
         same_reading(reading, queries.settled(self.owner, at=self.now).snapshot())
         limits = list(queries.get_limits(owner=self.owner)) if settled.in_force() else []
         assert [settled.limit_at(limit, self.now)[1:] for limit in settled.in_force()[::-1]] == [
-            (standing.amount, standing.used, standing.resets_at) for standing in queries.standings(limits, at=self.now)
+            (standing.amount, standing.used, standing.resets_at)
+            for standing in queries.limit_statuses(limits, at=self.now)
         ]
 
     def teardown(self) -> None:
@@ -552,7 +553,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert verify_balance(self.owner.id).differences == ()
 
 
-def same_reading(told: model.Reading, said: Snapshot) -> None:
+def same_reading(told: model.Reading, said: BalanceSnapshot) -> None:
     assert told == model.Reading(
         balance=said.balance,
         held=said.held,
@@ -588,19 +589,19 @@ def same_outcome(told: model.Answer | model.Refused, found: Any) -> None:
             hold.expires_at,
             hold.amount,
         )
-    if isinstance(found, operations.Limited):
+    if isinstance(found, operations.LimitResult):
         assert told.limit
         assert told.limit[1:] == (found.limit.amount, found.limit.used, found.limit.resets_at)
 
 
-def said_after(found: Any) -> tuple[Snapshot, bool | None]:
+def said_after(found: Any) -> tuple[BalanceSnapshot, bool | None]:
     """The balance right after a request, and whether that was remembered; a suspension does not say."""
     match found:
-        case Snapshot():
+        case BalanceSnapshot():
             return found, None
-        case operations.Voided():
+        case operations.VoidResult():
             return found.answer.after, found.answer.replayed
-        case operations.Captured():
+        case operations.CaptureResult():
             return found.hold.after, found.hold.replayed
         case _:
             return found.after, found.replayed

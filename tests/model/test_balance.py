@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 from tests.model import balance as model
-from tests.times import DAY, HOUR, NOON
+from tests.support.times import DAY, HOUR, NOON
 
 REQUEST = model.Request("any", {})
 LASTS = int((DAY - HOUR).total_seconds())
@@ -73,9 +73,12 @@ class TestModel:
         it = bought(held=60)
         it.reverse(REQUEST, NOON, transaction=1, amount=None)
         assert (last(it), columns(it)) == ([("reversal", -100, [(1, -40), (None, -60)])], (0, 60, 60, 0, 0))
-        freed = it.copy()
-        freed.release(REQUEST, NOON, hold=1)
-        assert (last(freed), columns(freed)) == ([("reversal", 0, [(1, -60), (None, 60)])], (0, 0, 0, 0, 0))
+        released_hold = it.copy()
+        released_hold.release(REQUEST, NOON, hold=1)
+        assert (last(released_hold), columns(released_hold)) == (
+            [("reversal", 0, [(1, -60), (None, 60)])],
+            (0, 0, 0, 0, 0),
+        )
         it.capture(REQUEST, NOON, hold=1, amount=None)
         assert columns(it) == (0, 0, 60, -60, 0)
         it.add(REQUEST, NOON, type="purchase", amount=100)

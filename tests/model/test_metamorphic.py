@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from credits import operations, queries
+from fluxori.core.errors import DomainError
 from fluxori.identity.models import User
 from fluxori.identity.owner import OwnerLike
-from fluxori.kernel.errors import DomainError
-from tests.factories.credits import somebody
-from tests.factories.tiers import many_subscribed, month, periods_of, run_over
 from tests.model import stored
 from tests.model.machine import allocate
-from tests.times import DAY, HOUR, NOON, SECOND
+from tests.support.factories.credits import somebody
+from tests.support.factories.tiers import many_subscribed, month, periods_of, run_over
+from tests.support.times import DAY, HOUR, NOON, SECOND
 
 pytestmark = pytest.mark.django_db
 
@@ -166,7 +166,7 @@ class TestHold:
             operations.release_hold(hold_id=work.pk, at=NOON)
         assert drawn(holding) == drawn(spending)
         assert (told(holding).free, told(holding).counts[:4]) == (told(spending).free, told(spending).counts[:4])
-        assert standings(holding) == standings(spending)
+        assert limit_statuses(holding) == limit_statuses(spending)
         sweep(spending, END)
         sweep(holding, END)
         assert told(holding).free == told(spending).free
@@ -182,7 +182,7 @@ class TestHold:
 
         assert told(holding).transactions == told(waiting).transactions
         assert told(holding).free == told(waiting).free
-        assert standings(holding) == [(100, 0)]
+        assert limit_statuses(holding) == [(100, 0)]
         then = NOON + after * HOUR
         assert available(holding, then) == available(waiting, then)
         sweep(waiting, END)
@@ -253,8 +253,8 @@ def outcome(attempt: Callable[[], Any]) -> str | None:
     return None
 
 
-def standings(owner: User) -> list[tuple[int, int]]:
-    found = queries.standings(queries.get_limits(owner=owner), at=NOON)
+def limit_statuses(owner: User) -> list[tuple[int, int]]:
+    found = queries.limit_statuses(queries.get_limits(owner=owner), at=NOON)
     return [(standing.amount, standing.used) for standing in found]
 
 

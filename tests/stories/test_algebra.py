@@ -10,9 +10,9 @@ import pytest
 from credits import operations, queries
 from credits.models import CreditBalance, CreditHold, CreditTransaction
 from credits.verification import verify_balance
-from tests.credits.operations.ledger import check_sums
-from tests.factories.credits import deduct, somebody
-from tests.times import DAY, HOUR, NOON
+from tests.support.factories.credits import deduct, somebody
+from tests.support.operations import check_sums
+from tests.support.times import DAY, HOUR, NOON
 
 LATER = NOON + HOUR
 EXPIRY = NOON + DAY

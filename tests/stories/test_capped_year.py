@@ -11,9 +11,9 @@ from django.core.management import call_command
 
 from credits import operations as ledger
 from credits import queries
-from tests.factories.credits import somebody
-from tests.factories.tiers import capped
-from tests.tiers.tables import check_ledger
+from tests.support.factories.credits import somebody
+from tests.support.factories.tiers import capped
+from tests.support.tier_tables import check_ledger
 from tiers import operations
 from tiers.queries import tier_facts
 

@@ -8,8 +8,8 @@ import pytest
 from credits import operations as ledger
 from credits import queries
 from credits.models import CreditBalance
-from tests.factories.identity import MembershipFactory, OrganizationFactory
-from tests.tiers.tables import check_ledger
+from tests.support.factories.identity import MembershipFactory, OrganizationFactory
+from tests.support.tier_tables import check_ledger
 from tiers import operations
 
 pytestmark = pytest.mark.django_db
@@ -52,7 +52,7 @@ class Agency:
 
     def used(self, at):
         """What is used of each limit, in the order in which they were set."""
-        found = queries.standings(queries.get_limits(owner=self.organization), at=at)
+        found = queries.limit_statuses(queries.get_limits(owner=self.organization), at=at)
         return [limit.used for limit in reversed(found)]
 
 

@@ -10,8 +10,8 @@ from django.core.management import call_command
 from credits import operations as ledger
 from credits import queries
 from credits.models import CreditBalance
-from tests.factories.credits import somebody
-from tests.tiers.tables import check_ledger
+from tests.support.factories.credits import somebody
+from tests.support.tier_tables import check_ledger
 from tiers import operations
 
 pytestmark = pytest.mark.django_db

@@ -4,10 +4,10 @@ import pytest
 
 from credits import operations, queries
 from credits.verification import verify_balance
-from fluxori.kernel import clock
-from tests.factories.credits import funded, somebody
-from tests.processes import WORKING, kill_in_the_middle, python
-from tests.times import MINUTE, NOON, SECOND
+from fluxori.core import clock
+from tests.support.factories.credits import funded, somebody
+from tests.support.processes import WORKING, kill_in_the_middle, python
+from tests.support.times import MINUTE, NOON, SECOND
 
 
 class ModelUnavailableError(Exception):

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credits import verification
-from tests.factories.tiers import capped, fleeting, left_of, month, periods_of, run_over, subscribed
-from tests.times import NOON
+from tests.support.factories.tiers import capped, fleeting, left_of, month, periods_of, run_over, subscribed
+from tests.support.times import NOON
 from tiers import operations, queries
+from tiers.domain.periods import period_at, period_start
 from tiers.models import Tier
-from tiers.periods import period_at, period_start
 
 pytestmark = pytest.mark.django_db
 

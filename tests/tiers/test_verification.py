@@ -8,8 +8,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from credits import verification
-from tests.factories.tiers import month, run_over, subscribed
-from tests.tiers.tables import check_ledger
+from tests.support.factories.tiers import month, run_over, subscribed
+from tests.support.tier_tables import check_ledger
 from tiers import operations, queries
 
 pytestmark = pytest.mark.django_db

@@ -1,5 +1,5 @@
 """Tiers and costs, which staff edit; subscriptions and allocations, which they read; allocating a month by hand."""
 
-from tiers.admin import offers, promises
+from tiers.admin import subscriptions, tiers
 
-__all__ = ["offers", "promises"]
+__all__ = ["subscriptions", "tiers"]

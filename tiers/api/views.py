@@ -7,10 +7,10 @@ from rest_framework.response import Response
 
 from credits.api.serializers import BalanceOut, OwnerIn, OwnerQuery, terms
 from credits.api.views import KEY
-from fluxori.api.caller import caller_of, named_owner
+from fluxori.api.access import caller_of, named_owner
 from fluxori.api.idempotency import answer, key_of
 from fluxori.api.permissions import IsAdmin
-from fluxori.kernel import clock
+from fluxori.core import clock
 from tiers import operations, queries
 from tiers.api import serializers
 from tiers.models import Tier

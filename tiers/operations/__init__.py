@@ -1,8 +1,8 @@
 """The only code that writes subscriptions and allocations; it enters the ledger through ``credits.operations``."""
 
-from tiers.errors import NoScheduledChangeError, NoSubscriptionError, TierNotFoundError
-from tiers.operations._add_monthly_allocation import add_monthly_allocation
-from tiers.operations._allocate_due import (
+from tiers.domain.errors import NoScheduledChangeError, NoSubscriptionError, TierNotFoundError
+from tiers.operations.add_monthly_allocation import add_monthly_allocation
+from tiers.operations.allocate_due import (
     Totals,
     allocate_due,
     count_due,
@@ -11,9 +11,9 @@ from tiers.operations._allocate_due import (
     rerun_refused,
     start_run,
 )
-from tiers.operations._initialize_balance import initialize_balance
-from tiers.operations._promise import Result, allocation_row, describe, keep
-from tiers.operations._update_subscription_tier import (
+from tiers.operations.entitlement import Result, allocation_row, describe, keep
+from tiers.operations.initialize_balance import initialize_balance
+from tiers.operations.update_subscription_tier import (
     EFFECTIVE,
     PRORATION,
     Preview,

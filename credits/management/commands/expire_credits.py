@@ -9,9 +9,9 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 
 from credits import operations, queries
-from fluxori.kernel import clock
-from fluxori.kernel.chunks import JOBS, Done, work_through
-from fluxori.kernel.commands import REFUSED, Progress, instant_argument, positive_argument, refuse_future
+from fluxori.core import clock
+from fluxori.core.command_line import REFUSED, Progress, instant_argument, positive_argument, refuse_future
+from fluxori.db.chunked_work import JOBS, Done, process_in_chunks
 
 
 class Command(BaseCommand):
@@ -49,7 +49,7 @@ class Command(BaseCommand):
             progress.advance(done.count)
 
         with Progress("balances", stream=self.stderr) as progress:
-            work_through(_chunks(at, chunk), work, tell, jobs=jobs)
+            process_in_chunks(_chunks(at, chunk), work, tell, jobs=jobs)
         self._answer(totals, at, dry_run, json)
         if totals["refused"]:
             raise CommandError(f"{totals['refused']} balances were busy; the next run takes them", returncode=REFUSED)

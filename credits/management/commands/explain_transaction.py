@@ -8,9 +8,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from credits import queries
 from credits.api.serializers import ExplainedOut
-from credits.errors import TransactionNotFoundError
+from credits.domain.errors import TransactionNotFoundError
 from fluxori.api.rendering import to_json
-from fluxori.kernel.commands import FAULT
+from fluxori.core.command_line import FAULT
 
 Facts = dict[str, Any]
 

@@ -7,10 +7,9 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from credits import verification
 from credits.models import CreditBalance
-from credits.verification import Difference, Findings
-from fluxori.kernel.commands import FAULT, Progress, positive_argument
+from credits.verification import Difference, Findings, run
+from fluxori.core.command_line import FAULT, Progress, positive_argument
 from tiers.queries import RULES
 
 
@@ -28,12 +27,12 @@ class Command(BaseCommand):
     def handle(self, *, balance: UUID | None, chunk: int, json: bool, **_: Any) -> None:
         began = time.monotonic()
         if balance is not None:
-            balances, transactions, found = self._walk([verification.verify_balance(balance, also=RULES)], 1, json)
+            balances, transactions, found = self._walk([run.verify_balance(balance, also=RULES)], 1, json)
             if not balances and not found:
                 raise CommandError(f"Nobody opened a balance {balance}.", returncode=FAULT)
         else:
             total = CreditBalance.objects.count()
-            balances, transactions, found = self._walk(verification.verify_all(chunk=chunk, also=RULES), total, json)
+            balances, transactions, found = self._walk(run.verify_all(chunk=chunk, also=RULES), total, json)
         seconds = time.monotonic() - began
         if json:
             self._answer(balances, transactions, found, seconds)

@@ -14,13 +14,13 @@ LEDGER = [
     "creditpin",
     "creditrequest",
     "spendinglimit",
-    "refusedattempt",
+    "rejectedattempt",
     "feature",
     "featureprice",
 ]
 PROMISES = ["tier", "subscription", "monthlyallocation", "allocationrun"]
 PEOPLE = ["user", "organization", "membership"]
-CONSOLE = ["staffact", "actrequest", "manualcreditceiling"]
+CONSOLE = ["staffaction", "approvalrequest", "manualcreditceiling"]
 
 SEEING = [
     *(f"credits.view_{model}" for model in LEDGER),
@@ -90,7 +90,7 @@ NAMES = {
     "view_value": "Can see rand",
     "approve_requests": "Can approve and decline requests of others",
 }
-OF_MODEL = {"approve_requests": "actrequest"}
+OF_MODEL = {"approve_requests": "approvalrequest"}
 OF_STAFF_ACT = {*NAMES} - {*OF_MODEL}
 
 
@@ -99,7 +99,7 @@ def model_of(app, codename):
     if codename in OF_MODEL:
         return OF_MODEL[codename]
     if app == "console" and (codename in OF_STAFF_ACT or codename == "change_tier"):
-        return "staffact"
+        return "staffaction"
     return codename.split("_", 1)[1]
 
 
@@ -133,9 +133,9 @@ def seed(apps, schema_editor):
 class Migration(migrations.Migration):
     dependencies = [
         ("console", "0001_initial"),
-        ("credits", "0006_desk"),
-        ("identity", "0002_words_of_names"),
-        ("tiers", "0003_rollover_and_changes"),
+        ("credits", "0001_initial"),
+        ("identity", "0001_initial"),
+        ("tiers", "0001_initial"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
     ]

@@ -6,9 +6,9 @@ from typing import Any
 
 from django import template
 
+from fluxori.adminkit.formatting import format_credits, id_html, name_html, timestamp_html
 from fluxori.console import links
-from fluxori.console.filters import Kept, filters_of
-from fluxori.kernel.spelling import credits_said, id_shown, instant_shown, name_shown
+from fluxori.console.saved_filters.operations import Kept, filters_of
 
 register = template.Library()
 
@@ -16,7 +16,7 @@ register = template.Library()
 @register.filter
 def credits_(amount: int | None) -> str:
     """Spell a count of credits, like 20,000."""
-    return credits_said(amount)
+    return format_credits(amount)
 
 
 @register.filter
@@ -28,19 +28,19 @@ def signed(amount: int) -> str:
 @register.filter
 def shown_at(at: datetime | None) -> str:
     """Show an instant in the reader's zone, with UTC where the pointer rests."""
-    return instant_shown(at)
+    return timestamp_html(at)
 
 
 @register.filter
 def named(name: Any) -> str:
     """Show a name or an e-mail that breaks behind its marks."""
-    return name_shown(name)
+    return name_html(name)
 
 
 @register.filter
 def copyable(key: Any) -> str:
     """Show an id with a button that copies it."""
-    return id_shown(key)
+    return id_html(key)
 
 
 @register.simple_tag

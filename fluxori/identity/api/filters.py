@@ -1,9 +1,9 @@
 """How lists of people are narrowed."""
 
 from fluxori.api.fields import Text
-from fluxori.api.filters import Filters, Wire
+from fluxori.api.filters import Filters, QueryFilter
 
 
 class UserFilters(Filters):
-    email = Wire(Text())
-    external_id = Wire(Text())
+    email = QueryFilter(Text())
+    external_id = QueryFilter(Text())

@@ -9,7 +9,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from fluxori.api.caller import caller_of, require_member, require_owner
+from fluxori.api.access import caller_of, require_member, require_owner
 from fluxori.api.permissions import IsAdmin
 from fluxori.api.throttling import CallerThrottle, LoginThrottle
 from fluxori.identity import operations, queries, tokens

@@ -5,10 +5,10 @@ from django.urls import reverse
 
 from credits import operations
 from credits.models import Feature, FeaturePrice
-from fluxori.kernel import clock
-from tests.credits.admin.staff import said, superuser_client, words
-from tests.factories.credits import funded
-from tests.times import DAY
+from fluxori.core import clock
+from tests.support.admin import said, superuser_client, words
+from tests.support.factories.credits import funded
+from tests.support.times import DAY
 
 CODE = "simple-ai-insight"
 PRICE = {"feature": CODE, "effective_from": "", "change_reason": "Dearer"}
@@ -52,7 +52,7 @@ class TestFeature:
         balance = funded(at=clock.now() - DAY)
         for _ in range(2):
             operations.deduct_credits(owner=balance.owner, feature=CODE)
-        operations.fold_usage(balance_ids=[balance.pk], most=100)
+        operations.aggregate_usage(balance_ids=[balance.pk], most=100)
 
         page = words(superuser_client().get(url("change", CODE, model="feature")))
 
@@ -132,7 +132,7 @@ class TestFeaturePrice:
 
     def test_says_in_words_when_it_began_while_it_was_being_withdrawn(self, monkeypatch):
         begun = price(clock.now() - DAY)
-        monkeypatch.setattr("credits.admin.dated.clock.now", lambda: begun.effective_from - DAY)
+        monkeypatch.setattr("fluxori.adminkit.dated_rows.clock.now", lambda: begun.effective_from - DAY)
 
         answer = superuser_client().post(url("delete", begun.pk), {"post": "yes"}, follow=True)
 

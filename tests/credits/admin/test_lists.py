@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from credits import operations
 from credits.models import CreditBalance, CreditGrant, CreditTransaction
-from fluxori.kernel.lists import ListAdmin, cell
-from tests.credits.admin.staff import counted, staff_client, superuser_client, words
-from tests.factories.credits import deduct, funded
-from tests.times import DAY, HOUR, NOON
+from fluxori.adminkit.changelist import ListAdmin, cell
+from tests.support.admin import counted, staff_client, superuser_client, words
+from tests.support.factories.credits import deduct, funded
+from tests.support.times import DAY, HOUR, NOON
 
 pytestmark = pytest.mark.django_db
 
@@ -118,7 +118,7 @@ class TestDates:
                     deduct(balance, 40, at=at)
         days = {"hour_from": "2025-03-03", "hour_to": "2025-03-03", "code": "insufficient_credits"}
 
-        answer = superuser_client().get(reverse("admin:credits_refusedattempt_changelist"), days)
+        answer = superuser_client().get(reverse("admin:credits_rejectedattempt_changelist"), days)
 
         assert [row.hour for row in answer.context["cl"].result_list] == [NOON + HOUR, NOON]
 
@@ -149,7 +149,7 @@ class TestDates:
 
 class TestCsv:
     def test_has_every_row_of_the_filtered_list(self, small_pages, monkeypatch):
-        monkeypatch.setattr("fluxori.kernel.lists._CHUNK", 2)
+        monkeypatch.setattr("fluxori.adminkit.changelist._CHUNK", 2)
         made = spread()
 
         rows = rows_of(superuser_client().get(reverse(EXPORT), {"type__exact": "usage"}))
@@ -201,8 +201,8 @@ class TestCsv:
         assert client.get(reverse(EXPORT)).status_code == 200
 
     def test_never_has_a_password(self):
+        from fluxori.adminkit.changelist import csv_of
         from fluxori.identity.models import User
-        from fluxori.kernel.lists import csv_of
 
         funded()
 

@@ -20,10 +20,10 @@ from credits.models import (
     Feature,
     FeaturePrice,
 )
+from fluxori.core import clock
 from fluxori.identity.models import Organization
-from fluxori.kernel import clock
-from tests.credits.admin.staff import counted, staff_client, superuser_client, words
-from tests.factories.credits import deduct, funded, hold, somebody
+from tests.support.admin import counted, staff_client, superuser_client, words
+from tests.support.factories.credits import deduct, funded, hold, somebody
 
 LEDGER = [CreditBalance, CreditGrant, CreditTransaction, CreditEntry, CreditHold, CreditPin, CreditRequest]
 

@@ -1,7 +1,7 @@
 import pytest
 
 from credits.models import CreditGrant, CreditTransaction
-from tests.factories.identity import AdminFactory, OrganizationFactory, UserFactory
+from tests.support.factories.identity import AdminFactory, OrganizationFactory, UserFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 

@@ -8,12 +8,12 @@ import jwt
 import pytest
 from django.conf import settings
 
+from fluxori.core import clock
 from fluxori.identity import tokens
-from fluxori.kernel import clock
-from tests.factories.credits import funded
-from tests.factories.identity import AdminFactory, MembershipFactory, OrganizationFactory, UserFactory
-from tests.ledger import stored
-from tests.times import HOUR
+from tests.support.factories.credits import funded
+from tests.support.factories.identity import AdminFactory, MembershipFactory, OrganizationFactory, UserFactory
+from tests.support.ledger import stored
+from tests.support.times import HOUR
 from tiers.operations import initialize_balance
 
 pytestmark = pytest.mark.django_db

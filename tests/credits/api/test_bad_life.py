@@ -6,10 +6,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from credits import operations
-from tests.factories.credits import deduct, funded, somebody
-from tests.factories.identity import AdminFactory
-from tests.ledger import stored
-from tests.times import DAY, HOUR, MINUTE, NOON
+from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.identity import AdminFactory
+from tests.support.ledger import stored
+from tests.support.times import DAY, HOUR, MINUTE, NOON
 
 pytestmark = pytest.mark.django_db
 

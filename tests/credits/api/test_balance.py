@@ -1,8 +1,8 @@
 import pytest
 
-from tests.factories.credits import deduct, funded, hold
-from tests.factories.identity import AdminFactory, MembershipFactory, UserFactory
-from tests.times import DAY, HOUR, MINUTE, NOON
+from tests.support.factories.credits import deduct, funded, hold
+from tests.support.factories.identity import AdminFactory, MembershipFactory, UserFactory
+from tests.support.times import DAY, HOUR, MINUTE, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 

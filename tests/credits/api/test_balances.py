@@ -1,9 +1,9 @@
 import pytest
 
-from tests.factories.credits import funded, hold, owe
-from tests.factories.identity import AdminFactory, OrganizationFactory, UserFactory
-from tests.factories.tiers import capped, month, subscribed
-from tests.times import DAY, HOUR, NOON
+from tests.support.factories.credits import funded, hold, owe
+from tests.support.factories.identity import AdminFactory, OrganizationFactory, UserFactory
+from tests.support.factories.tiers import capped, month, subscribed
+from tests.support.times import DAY, HOUR, NOON
 from tiers.operations import initialize_balance
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]

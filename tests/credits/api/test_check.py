@@ -3,10 +3,10 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from tests.factories.credits import funded
-from tests.factories.identity import MembershipFactory, UserFactory
-from tests.ledger import stored
-from tests.times import DAY, NOON
+from tests.support.factories.credits import funded
+from tests.support.factories.identity import MembershipFactory, UserFactory
+from tests.support.ledger import stored
+from tests.support.times import DAY, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 

@@ -4,9 +4,9 @@ import pytest
 
 from credits import operations
 from credits.models import CreditGrant, CreditTransaction
-from tests.factories.identity import AdminFactory, ServiceFactory, UserFactory
-from tests.ledger import stored
-from tests.times import DAY, NOON
+from tests.support.factories.identity import AdminFactory, ServiceFactory, UserFactory
+from tests.support.ledger import stored
+from tests.support.times import DAY, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 

@@ -1,10 +1,10 @@
 import pytest
 
 from credits.models import CreditGrant, CreditTransaction
-from tests.factories.credits import funded
-from tests.factories.identity import MembershipFactory, ServiceFactory, UserFactory
-from tests.ledger import stored
-from tests.times import DAY
+from tests.support.factories.credits import funded
+from tests.support.factories.identity import MembershipFactory, ServiceFactory, UserFactory
+from tests.support.ledger import stored
+from tests.support.times import DAY
 from tiers.operations import initialize_balance
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]

@@ -1,8 +1,8 @@
 import pytest
 
 from credits.models import Feature, FeaturePrice
-from tests.factories.identity import UserFactory
-from tests.times import HOUR, NOON
+from tests.support.factories.identity import UserFactory
+from tests.support.times import HOUR, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 

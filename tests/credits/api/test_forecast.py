@@ -3,11 +3,11 @@ from typing import Any
 import pytest
 
 from credits import operations
-from tests.factories.credits import deduct, funded, hold
-from tests.factories.identity import MembershipFactory, UserFactory
-from tests.factories.tiers import capped, fleeting, month, subscribed
-from tests.ledger import stored
-from tests.times import DAY, HOUR, NOON
+from tests.support.factories.credits import deduct, funded, hold
+from tests.support.factories.identity import MembershipFactory, UserFactory
+from tests.support.factories.tiers import capped, fleeting, month, subscribed
+from tests.support.ledger import stored
+from tests.support.times import DAY, HOUR, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 

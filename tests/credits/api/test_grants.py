@@ -3,10 +3,10 @@ from decimal import Decimal
 import pytest
 
 from credits import operations
-from tests.factories.credits import deduct, funded, hold, owe
-from tests.factories.identity import UserFactory
-from tests.factories.tiers import capped, month, subscribed
-from tests.times import DAY, HOUR, MINUTE, NOON
+from tests.support.factories.credits import deduct, funded, hold, owe
+from tests.support.factories.identity import UserFactory
+from tests.support.factories.tiers import capped, month, subscribed
+from tests.support.times import DAY, HOUR, MINUTE, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 

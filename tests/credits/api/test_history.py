@@ -1,9 +1,9 @@
 import pytest
 
 from credits import operations
-from tests.factories.credits import deduct, funded
-from tests.factories.identity import MembershipFactory, UserFactory
-from tests.times import HOUR, NOON
+from tests.support.factories.credits import deduct, funded
+from tests.support.factories.identity import MembershipFactory, UserFactory
+from tests.support.times import HOUR, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 

@@ -3,15 +3,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.factories.credits import funded
-from tests.factories.identity import (
-    AdminFactory,
-    MembershipFactory,
-    ServiceFactory,
-    UserFactory,
-)
-from tests.ledger import stored
-from tests.times import NOON
+from tests.support.factories.credits import funded
+from tests.support.factories.identity import AdminFactory, MembershipFactory, ServiceFactory, UserFactory
+from tests.support.ledger import stored
+from tests.support.times import NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 

@@ -3,10 +3,16 @@ from uuid import uuid4
 import pytest
 
 from credits import operations
-from tests.factories.credits import deduct, funded
-from tests.factories.identity import AdminFactory, MembershipFactory, OrganizationFactory, ServiceFactory, UserFactory
-from tests.ledger import stored
-from tests.times import DAY, NOON
+from tests.support.factories.credits import deduct, funded
+from tests.support.factories.identity import (
+    AdminFactory,
+    MembershipFactory,
+    OrganizationFactory,
+    ServiceFactory,
+    UserFactory,
+)
+from tests.support.ledger import stored
+from tests.support.times import DAY, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 

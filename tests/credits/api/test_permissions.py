@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from credits.models import CreditTransaction
-from tests.factories.credits import funded
-from tests.factories.identity import AdminFactory, MembershipFactory, ServiceFactory, UserFactory
-from tests.ledger import stored
+from tests.support.factories.credits import funded
+from tests.support.factories.identity import AdminFactory, MembershipFactory, ServiceFactory, UserFactory
+from tests.support.ledger import stored
 from tiers.operations import initialize_balance, update_subscription_tier
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]

@@ -7,10 +7,10 @@ import pytest
 from django.db import connection
 
 from credits.models import CreditBalance, CreditTransaction
-from tests.factories.credits import deduct, funded
-from tests.factories.identity import AdminFactory, MembershipFactory, UserFactory
-from tests.ledger import stored
-from tests.times import DAY, NOON
+from tests.support.factories.credits import deduct, funded
+from tests.support.factories.identity import AdminFactory, MembershipFactory, UserFactory
+from tests.support.ledger import stored
+from tests.support.times import DAY, NOON
 from tiers.operations import initialize_balance, update_subscription_tier
 
 SPENT = {"feature": "simple-ai-insight", "quantity": 2}

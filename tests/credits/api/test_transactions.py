@@ -2,9 +2,9 @@ import pytest
 
 from credits import operations
 from credits.models import CreditTransaction
-from tests.factories.credits import funded
-from tests.factories.identity import AdminFactory, MembershipFactory, UserFactory
-from tests.times import DAY, NOON
+from tests.support.factories.credits import funded
+from tests.support.factories.identity import AdminFactory, MembershipFactory, UserFactory
+from tests.support.times import DAY, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 

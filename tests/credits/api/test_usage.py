@@ -1,10 +1,10 @@
 import pytest
 
 from credits import operations
-from tests.factories.credits import deduct, funded
-from tests.factories.identity import AdminFactory, MembershipFactory, ServiceFactory, UserFactory
-from tests.ledger import stored
-from tests.times import DAY, HOUR, NOON
+from tests.support.factories.credits import deduct, funded
+from tests.support.factories.identity import AdminFactory, MembershipFactory, ServiceFactory, UserFactory
+from tests.support.ledger import stored
+from tests.support.times import DAY, HOUR, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 

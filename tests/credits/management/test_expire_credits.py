@@ -8,9 +8,9 @@ from django.db import connection, transaction
 
 from credits import operations, verification
 from credits.models import CreditBalance, CreditTransaction
-from fluxori.kernel import clock
-from tests.factories.credits import funded, hold
-from tests.times import DAY, HOUR, NOON
+from fluxori.core import clock
+from tests.support.factories.credits import funded, hold
+from tests.support.times import DAY, HOUR, NOON
 
 AT = (NOON + DAY).isoformat()
 

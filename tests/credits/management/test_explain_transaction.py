@@ -9,10 +9,10 @@ from django.core.management import CommandError, call_command
 
 from credits import operations
 from credits.models import CreditTransaction
-from tests.factories.credits import deduct, funded
-from tests.factories.identity import AdminFactory, MembershipFactory, UserFactory
-from tests.ledger import stored
-from tests.times import DAY, NOON
+from tests.support.factories.credits import deduct, funded
+from tests.support.factories.identity import AdminFactory, MembershipFactory, UserFactory
+from tests.support.ledger import stored
+from tests.support.times import DAY, NOON
 
 pytestmark = pytest.mark.django_db
 

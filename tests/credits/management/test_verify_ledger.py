@@ -6,7 +6,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from tests.factories.credits import deduct, funded
+from tests.support.factories.credits import deduct, funded
 
 
 def verify(*arguments):

@@ -6,13 +6,13 @@ from django.db import transaction
 
 from credits import operations, queries
 from credits.models import CreditBalance, CreditGrant
+from fluxori.core import clock
+from fluxori.core.ids import uuid7
 from fluxori.identity.errors import OrganizationNotFoundError, UserNotFoundError
 from fluxori.identity.models import Organization
-from fluxori.kernel import clock
-from fluxori.kernel.ids import uuid7
-from tests.credits.operations.ledger import check_sums, owe, statements, unchanged
-from tests.factories.credits import deduct, funded, hold, somebody
-from tests.times import DAY, HOUR, NOON
+from tests.support.factories.credits import deduct, funded, hold, somebody
+from tests.support.operations import captured_statements, check_sums, owe, unchanged
+from tests.support.times import DAY, HOUR, NOON
 
 MOST = 10**12
 
@@ -213,7 +213,7 @@ class TestAddCredits:
         owner = somebody()
         add(owner)
 
-        with statements() as run:
+        with captured_statements() as run:
             add(owner, idempotency_key="first")
 
         assert len(run) == 3

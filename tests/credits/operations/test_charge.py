@@ -7,13 +7,13 @@ from django.db import connection, transaction
 
 from credits import operations, queries
 from credits.verification import verify_balance
+from fluxori.core import clock
 from fluxori.identity.models import User
-from fluxori.kernel import clock
-from tests.credits.operations.ledger import check_sums, unchanged
-from tests.factories.credits import deduct, funded, somebody
-from tests.processes import WORKING, kill_in_the_middle, python
-from tests.tiers.threads import elsewhere, locked_elsewhere
-from tests.times import MINUTE, NOON, SECOND
+from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.operations import check_sums, unchanged
+from tests.support.processes import WORKING, kill_in_the_middle, python
+from tests.support.threads import elsewhere, locked_elsewhere
+from tests.support.times import MINUTE, NOON, SECOND
 
 pytestmark = pytest.mark.usefixtures("noon")
 

@@ -11,11 +11,11 @@ from django.db import connection
 from credits import operations
 from credits.models import CreditBalance
 from credits.verification import verify_balance
-from fluxori.kernel.errors import DomainError
-from tests.credits.operations.ledger import check_sums
-from tests.factories.credits import deduct, funded, somebody
-from tests.factories.identity import MembershipFactory, OrganizationFactory
-from tests.times import DAY, NOON
+from fluxori.core.errors import DomainError
+from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.identity import MembershipFactory, OrganizationFactory
+from tests.support.operations import check_sums
+from tests.support.times import DAY, NOON
 
 CALLERS = 8
 

@@ -6,10 +6,10 @@ import pytest
 from credits import operations, queries
 from credits.models import CreditGrant
 from credits.verification import verify_balance
-from fluxori.kernel.ids import uuid7
-from tests.credits.operations.ledger import check_sums, statements, unchanged
-from tests.factories.credits import deduct, funded, hold, somebody
-from tests.times import DAY, HOUR, MINUTE, NOON
+from fluxori.core.ids import uuid7
+from tests.support.factories.credits import deduct, funded, hold, somebody
+from tests.support.operations import captured_statements, check_sums, unchanged
+from tests.support.times import DAY, HOUR, MINUTE, NOON
 
 MOST = 10**12
 MICROSECOND = timedelta(microseconds=1)
@@ -662,7 +662,7 @@ class TestCorrections:
         for many in (1, 40):
             balance = funded(grants=[(1, None)] * many, type="purchase")
             usage = deduct(balance, many)
-            with statements() as run:
+            with captured_statements() as run:
                 refund(usage, idempotency_key="k")
                 reverse(first_of(balance), idempotency_key="r")
             counts.append(len(run))

@@ -6,9 +6,9 @@ import pytest
 
 from credits import operations, queries
 from credits.models import CreditBalance, CreditRequest, Feature, FeaturePrice
-from tests.credits.operations.ledger import check_sums, statements, unchanged
-from tests.factories.credits import deduct, funded, hold, somebody
-from tests.times import DAY, HOUR, NOON
+from tests.support.factories.credits import deduct, funded, hold, somebody
+from tests.support.operations import captured_statements, check_sums, unchanged
+from tests.support.times import DAY, HOUR, NOON
 
 MOST = 10**12
 MICROSECOND = timedelta(microseconds=1)
@@ -184,7 +184,7 @@ class TestDeductCredits:
         balance = funded(grants=[(1, DAY)] * 5 + [(100, None)])
         hold(balance, 2, expires_in=HOUR)
 
-        with statements() as run:
+        with captured_statements() as run:
             use(balance, idempotency_key=with_key, at=NOON + 2 * HOUR)
 
         assert len(run) == 3
@@ -193,7 +193,7 @@ class TestDeductCredits:
         balance = funded()
         use(balance, idempotency_key="k")
 
-        with statements() as run:
+        with captured_statements() as run:
             use(balance, idempotency_key="k")
 
         named = (str(balance.pk), balance.pk.hex)

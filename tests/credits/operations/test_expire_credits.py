@@ -1,9 +1,9 @@
 import pytest
 
 from credits import operations, queries
-from tests.credits.operations.ledger import check_sums, owe, statements, unchanged
-from tests.factories.credits import deduct, funded, hold
-from tests.times import DAY, HOUR, NOON
+from tests.support.factories.credits import deduct, funded, hold
+from tests.support.operations import captured_statements, check_sums, owe, unchanged
+from tests.support.times import DAY, HOUR, NOON
 
 pytestmark = pytest.mark.django_db
 
@@ -92,7 +92,7 @@ class TestExpireCredits:
     def test_asks_the_database_no_more_for_many_than_for_one(self):
         balances = [funded(grants=[(20, DAY)]) for _ in range(10)]
 
-        with statements() as run:
+        with captured_statements() as run:
             counted = expire(*balances, at=NOON + DAY)
 
         assert counted["balances"] == 10

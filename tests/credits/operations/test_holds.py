@@ -5,10 +5,10 @@ import pytest
 from credits import operations, queries
 from credits.models import CreditHold, CreditPin, CreditRequest, FeaturePrice
 from credits.verification import verify_balance
-from fluxori.kernel.ids import uuid7
-from tests.credits.operations.ledger import check_sums, statements, unchanged
-from tests.factories.credits import deduct, funded, somebody
-from tests.times import DAY, HOUR, MINUTE, NOON, SECOND
+from fluxori.core.ids import uuid7
+from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.operations import captured_statements, check_sums, unchanged
+from tests.support.times import DAY, HOUR, MINUTE, NOON, SECOND
 
 MOST = 10**12
 MICROSECOND = timedelta(microseconds=1)
@@ -196,7 +196,7 @@ class TestPlaceHold:
     def test_takes_three_statements(self):
         balance = funded()
 
-        with statements() as run:
+        with captured_statements() as run:
             place(balance, None, feature="simple-ai-insight", idempotency_key="k")
 
         assert len(run) == 3

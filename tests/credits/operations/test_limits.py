@@ -5,12 +5,12 @@ import pytest
 from credits import operations, queries
 from credits.models import SpendingLimit
 from credits.verification import verify_balance
+from fluxori.core.ids import uuid7
 from fluxori.identity.errors import UserNotFoundError
-from fluxori.kernel.ids import uuid7
-from tests.credits.operations.ledger import check_sums, statements, unchanged
-from tests.factories.credits import deduct, funded, somebody
-from tests.factories.identity import MembershipFactory, OrganizationFactory
-from tests.times import DAY, HOUR, MINUTE, NOON
+from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.identity import MembershipFactory, OrganizationFactory
+from tests.support.operations import captured_statements, check_sums, unchanged
+from tests.support.times import DAY, HOUR, MINUTE, NOON
 
 MOST = 10**12
 MICROSECOND = timedelta(microseconds=1)
@@ -57,7 +57,9 @@ def pool(count=2):
 
 def told(balance, at=NOON):
     """What each limit says is used, the oldest limit first."""
-    return [standing.used for standing in reversed(queries.standings(queries.get_limits(owner=balance.owner), at=at))]
+    return [
+        standing.used for standing in reversed(queries.limit_statuses(queries.get_limits(owner=balance.owner), at=at))
+    ]
 
 
 def stored(balance):
@@ -424,7 +426,7 @@ class TestDeductWithinALimit:
         cap(balance)
         cap(balance, member=ann)
 
-        with statements() as run:
+        with captured_statements() as run:
             operations.deduct_credits(
                 owner=balance.owner, feature="simple-ai-insight", member=ann, idempotency_key="k", at=NOON
             )
@@ -434,7 +436,7 @@ class TestDeductWithinALimit:
     def test_writes_no_limit_where_there_is_none(self):
         balance = rich()
 
-        with statements() as run:
+        with captured_statements() as run:
             deduct(balance, 1)
 
         assert not any("INSERT INTO credits_spendinglimit" in sql for sql in run)
@@ -691,19 +693,19 @@ class TestStandings:
         lift(cap(balance, period="month"))
         cap(balance, member=ann)
 
-        found = queries.standings(queries.get_limits(owner=balance.owner), at=NOON)
+        found = queries.limit_statuses(queries.get_limits(owner=balance.owner), at=NOON)
 
         assert [standing.member_id for standing in found] == [ann.pk, None]
 
     def test_of_a_balance_nobody_opened_are_none(self):
-        assert queries.standings(queries.get_limits(owner=somebody()), at=NOON) == []
+        assert queries.limit_statuses(queries.get_limits(owner=somebody()), at=NOON) == []
 
     def test_say_when_each_resets(self):
         balance = rich()
         cap(balance)
         cap(balance, period="month")
 
-        found = queries.standings(queries.get_limits(owner=balance.owner), at=MIDNIGHT)
+        found = queries.limit_statuses(queries.get_limits(owner=balance.owner), at=MIDNIGHT)
 
         assert [standing.resets_at for standing in found] == [APRIL, MIDNIGHT + DAY]
 
@@ -713,8 +715,8 @@ class TestStandings:
         for _ in range(5):
             cap(balance, member=MembershipFactory.create(organization=organization).user)
 
-        with statements() as run:
-            queries.standings(queries.get_limits(owner=balance.owner), at=NOON)
+        with captured_statements() as run:
+            queries.limit_statuses(queries.get_limits(owner=balance.owner), at=NOON)
 
         assert len(run) == 2
 

@@ -6,10 +6,10 @@ import pytest
 
 from credits import operations
 from credits.verification import verify_balance
-from tests.credits.operations.ledger import check_sums
-from tests.factories.credits import deduct, funded
-from tests.tiers.threads import at_once
-from tests.times import MINUTE, NOON
+from tests.support.factories.credits import deduct, funded
+from tests.support.operations import check_sums
+from tests.support.threads import at_once
+from tests.support.times import MINUTE, NOON
 
 CALLERS = 4
 ROUNDS = 6

@@ -2,9 +2,9 @@ import pytest
 
 from credits import operations
 from credits.verification import verify_balance
-from tests.credits.operations.ledger import check_sums, unchanged
-from tests.factories.credits import deduct, funded, somebody
-from tests.times import DAY, HOUR, NOON
+from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.operations import check_sums, unchanged
+from tests.support.times import DAY, HOUR, NOON
 
 pytestmark = pytest.mark.django_db
 

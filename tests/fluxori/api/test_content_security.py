@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from tests.credits.admin.staff import superuser_client
+from tests.support.admin import superuser_client
 
 POLICY = "Content-Security-Policy"
 

@@ -8,17 +8,17 @@ from rest_framework import viewsets
 from rest_framework.permissions import AllowAny
 
 from fluxori.api.fields import Text, WholeNumber
-from fluxori.api.filters import Filters, Wire
+from fluxori.api.filters import Filters, QueryFilter
 from fluxori.identity.models import User
-from tests.factories.identity import UserFactory
-from tests.fluxori.console.staff import ROLES
+from tests.support.factories.identity import UserFactory
+from tests.support.staff import ROLES
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.fluxori.api.test_pagination")]
 
 
 class GroupFilters(Filters):
-    name_starts = Wire(Text(), field_name="name", lookup_expr="startswith")
-    id_at_least = Wire(WholeNumber(min_value=1), field_name="id", lookup_expr="gte")
+    name_starts = QueryFilter(Text(), field_name="name", lookup_expr="startswith")
+    id_at_least = QueryFilter(WholeNumber(min_value=1), field_name="id", lookup_expr="gte")
 
 
 class GroupViewSet(viewsets.GenericViewSet[Group]):

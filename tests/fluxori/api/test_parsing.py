@@ -8,7 +8,7 @@ from django.test import RequestFactory
 from fluxori.api.errors import PayloadTooLarge
 from fluxori.api.parsing import JSONParser
 
-pytestmark = [pytest.mark.urls("tests.fluxori.api.doors")]
+pytestmark = [pytest.mark.urls("tests.support.api")]
 
 MEBIBYTE = 1024 * 1024
 

@@ -1,9 +1,9 @@
 import pytest
 
 from fluxori.api import problems
-from fluxori.kernel import errors
+from fluxori.core import errors
 
-pytestmark = [pytest.mark.urls("tests.fluxori.api.doors")]
+pytestmark = [pytest.mark.urls("tests.support.api")]
 
 
 def told(response):
@@ -96,7 +96,7 @@ class TestProblems:
             kind for kind in vars(errors).values() if isinstance(kind, type) and kind.__base__ is errors.DomainError
         ]
 
-        assert errors.Invalid in kinds
+        assert errors.InvalidRequestError in kinds
         assert set(kinds) <= set(problems.STATUS_OF_KIND)
 
     def test_leave_pages_for_people_alone(self, client):

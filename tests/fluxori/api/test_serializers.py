@@ -6,19 +6,19 @@ from uuid import UUID
 import pytest
 from rest_framework import serializers as framework
 
-from fluxori.api.errors import BadInput
+from fluxori.api.errors import InvalidInputError
 from fluxori.api.fields import Id, Rand, Text, WholeNumber
 from fluxori.api.rendering import to_json
 from fluxori.api.serializers import Out
-from tests.fluxori.api.doors import EverythingIn, EverythingQuery
+from tests.support.api import EverythingIn, EverythingQuery
 
-pytestmark = [pytest.mark.urls("tests.fluxori.api.doors")]
+pytestmark = [pytest.mark.urls("tests.support.api")]
 
 SOMEBODY = "0190a000-0000-7000-8000-000000000001"
 
 
 def faults(**body):
-    with pytest.raises(BadInput) as refusal:
+    with pytest.raises(InvalidInputError) as refusal:
         EverythingIn.read({"amount": 9, **body})
     return {error.field: error.code for error in refusal.value.errors}
 
@@ -64,7 +64,7 @@ class TestIn:
         )
 
     def test_tells_everything_that_is_wrong_at_once(self):
-        with pytest.raises(BadInput) as refusal:
+        with pytest.raises(InvalidInputError) as refusal:
             EverythingIn.read({"kind": "other", "inner": {"creditCount": "3", "more": 1}, "expires_at": "today"})
 
         assert {error.field: error.code for error in refusal.value.errors} == {

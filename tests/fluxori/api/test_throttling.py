@@ -4,7 +4,7 @@ import pytest
 from django.core.cache import cache
 
 from fluxori.api import throttling
-from tests.factories.identity import PASSWORD, AdminFactory, ServiceFactory, UserFactory
+from tests.support.factories.identity import PASSWORD, AdminFactory, ServiceFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 

@@ -13,16 +13,16 @@ from django.test import Client
 from django.urls import get_resolver, reverse
 
 from credits import operations as ledger
-from credits.models import CreditBalance, CreditHold, CreditTransaction, RefusedAttempt
-from fluxori.console import operations
-from fluxori.console.acts import ACTS
-from fluxori.console.models import ActRequest, ManualCreditCeiling, StaffAct
+from credits.models import CreditBalance, CreditHold, CreditTransaction, RejectedAttempt
+from fluxori.console.actions import operations
+from fluxori.console.actions.catalogue import ACTS
+from fluxori.console.models import ApprovalRequest, ManualCreditCeiling, StaffAction
+from fluxori.core import clock
 from fluxori.identity.models import User
-from fluxori.kernel import clock
-from tests.factories.credits import deduct, hold, somebody
-from tests.factories.identity import MembershipFactory
-from tests.fluxori.console.staff import client_of, in_role, order, page_of
-from tests.times import HOUR
+from tests.support.factories.credits import deduct, hold, somebody
+from tests.support.factories.identity import MembershipFactory
+from tests.support.staff import client_of, in_role, order, page_of
+from tests.support.times import HOUR
 from tiers import operations as tiers
 from tiers.models import RecoveryCost
 
@@ -44,7 +44,7 @@ SEES = {
             "credithold",
             "creditpin",
             "creditrequest",
-            "refusedattempt",
+            "rejectedattempt",
             "feature",
             "featureprice",
         ],
@@ -54,7 +54,7 @@ SEES = {
         **dict.fromkeys(["tier", "subscription", "monthlyallocation", "allocationrun"], DESK),
         "recoverycost": {"finance", "auditor", "superuser"},
     },
-    "console": dict.fromkeys(["staffact", "actrequest", "manualcreditceiling"], DESK),
+    "console": dict.fromkeys(["staffaction", "approvalrequest", "manualcreditceiling"], DESK),
 }
 ADDS = {
     "user": ROOT,
@@ -123,7 +123,7 @@ def desk(db):
     tiers.initialize_balance(owner=owner, tier="explorer", at=now - timedelta(days=40))
     balance = CreditBalance.objects.get(pk=owner.pk)
     deduct(balance, 30, idempotency_key="once", at=now)
-    RefusedAttempt.objects.create(balance=balance, hour=now, code="insufficient_credits", count=1, last_at=now)
+    RejectedAttempt.objects.create(balance=balance, hour=now, code="insufficient_credits", count=1, last_at=now)
     hold(balance, 10, at=now, expires_in=HOUR)
     tiers.add_monthly_allocation(owner=owner)
     tiers.start_run(at=now, started_at=now, started_by="a test")
@@ -221,7 +221,7 @@ def pages_of(role: str, name: str, app: str, model: str, page: str):
     address = reverse(f"admin:{name}", args=[row.pk]) if page != "simple_history" else ""
     if page in {"change", "history"}:
         yield name, "get", address, expected(role, sees)
-        if page == "change" and model != "actrequest":
+        if page == "change" and model != "approvalrequest":
             # Where rows are dated, sending a changed one is answered with how to add another.
             dated = model in {"featureprice", "recoverycost"}
             yield name, "post", address, 302 if dated else expected(role, CHANGES.get(model, set()))
@@ -272,11 +272,11 @@ class TestEveryAddress:
                 wrong.append(f"{code}: {got}, not {status}")
 
         assert not wrong
-        assert StaffAct.objects.count() == 1
+        assert StaffAction.objects.count() == 1
 
     def test_lets_each_role_decide_on_requests(self, desk, role):
-        client, asked = person(role), ActRequest.objects.get()
-        page = reverse("admin:console_actrequest_change", args=[asked.pk])
+        client, asked = person(role), ApprovalRequest.objects.get()
+        page = reverse("admin:console_approvalrequest_change", args=[asked.pk])
 
         answer = client.post(page, {"decision": "decline", "note": "No"})
 

@@ -6,8 +6,8 @@ from django.core.management.base import CommandError
 
 from credits.models import CreditTransaction
 from fluxori.identity.models import User
-from tests.factories.credits import deduct, funded
-from tests.ledger import stored
+from tests.support.factories.credits import deduct, funded
+from tests.support.ledger import stored
 
 pytestmark = pytest.mark.django_db
 

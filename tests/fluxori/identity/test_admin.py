@@ -2,7 +2,7 @@ import pytest
 from django.contrib.auth.models import Permission
 
 from fluxori.identity.models import Membership, Organization, User
-from tests.factories.identity import PASSWORD, MembershipFactory, OrganizationFactory, UserFactory
+from tests.support.factories.identity import PASSWORD, MembershipFactory, OrganizationFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 

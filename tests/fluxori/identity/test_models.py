@@ -3,7 +3,7 @@ from django.db import IntegrityError, connection, transaction
 
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner
-from tests.factories.identity import MembershipFactory, OrganizationFactory, UserFactory
+from tests.support.factories.identity import MembershipFactory, OrganizationFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 

@@ -7,7 +7,7 @@ from django.db import connection
 from fluxori.identity import operations
 from fluxori.identity.errors import EmailTakenError, LastOwnerError
 from fluxori.identity.models import User
-from tests.factories.identity import MembershipFactory, OrganizationFactory
+from tests.support.factories.identity import MembershipFactory, OrganizationFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -3,7 +3,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from fluxori.identity.models import Membership, Organization, User
-from tests.factories.identity import (
+from tests.support.factories.identity import (
     PASSWORD,
     AdminFactory,
     MembershipFactory,

@@ -9,7 +9,7 @@ from django.db import connection
 
 from fluxori.identity import tokens
 from fluxori.identity.errors import TokenNotValidError
-from tests.factories.identity import PASSWORD, AdminFactory, UserFactory
+from tests.support.factories.identity import PASSWORD, AdminFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 

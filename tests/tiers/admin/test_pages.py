@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from django.urls import reverse
 
-from fluxori.kernel import clock
-from tests.credits.admin.staff import said, superuser_client, words
-from tests.factories.credits import somebody
+from fluxori.core import clock
+from tests.support.admin import said, superuser_client, words
+from tests.support.factories.credits import somebody
 from tiers import operations
 from tiers.models import AllocationRun, MonthlyAllocation, RecoveryCost, Subscription, Tier
 
@@ -97,7 +97,7 @@ class TestTier:
         assert "R0.0800 to R0.1300" in words(superuser_client().get(url(Tier, "changelist")))
 
     def test_says_whom_a_change_affects(self):
-        from tests.factories.tiers import many_subscribed
+        from tests.support.factories.tiers import many_subscribed
 
         balances = many_subscribed(3, at=clock.now() - timedelta(days=1))
         operations.update_subscription_tier(owner=balances[0].owner, tier="growth", effective="nextPeriod")

@@ -1,11 +1,11 @@
 import pytest
 
 from credits.models import CreditGrant, CreditTransaction
-from tests.factories.credits import funded
-from tests.factories.identity import AdminFactory, OrganizationFactory, UserFactory
-from tests.factories.tiers import month
-from tests.ledger import stored
-from tests.times import DAY, NOON
+from tests.support.factories.credits import funded
+from tests.support.factories.identity import AdminFactory, OrganizationFactory, UserFactory
+from tests.support.factories.tiers import month
+from tests.support.ledger import stored
+from tests.support.times import DAY, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 

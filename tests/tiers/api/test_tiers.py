@@ -1,6 +1,6 @@
 import pytest
 
-from tests.factories.identity import UserFactory
+from tests.support.factories.identity import UserFactory
 from tiers.models import Tier
 
 pytestmark = pytest.mark.django_db

@@ -6,12 +6,12 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 
-from fluxori.kernel import clock
-from tests.credits.operations.ledger import statements
-from tests.factories.tiers import fleeting, many_subscribed, month, periods_of, subscribed
-from tests.tiers.tables import check_ledger, unwritten
-from tests.tiers.threads import at_once, locked
-from tests.times import DAY, NOON, SECOND
+from fluxori.core import clock
+from tests.support.factories.tiers import fleeting, many_subscribed, month, periods_of, subscribed
+from tests.support.operations import captured_statements
+from tests.support.threads import at_once, locked
+from tests.support.tier_tables import check_ledger, unwritten
+from tests.support.times import DAY, NOON, SECOND
 from tiers.models import AllocationRun
 from tiers.operations import update_subscription_tier
 
@@ -58,9 +58,9 @@ class TestAllocateMonthlyCredits:
     def test_commits_for_each_chunk(self):
         many_subscribed(5)
 
-        with statements() as all_at_once:
+        with captured_statements() as all_at_once:
             run(at=month(1))
-        with statements() as by_two:
+        with captured_statements() as by_two:
             run("--chunk", "2", at=month(2))
 
         writes = [

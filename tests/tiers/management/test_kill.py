@@ -3,10 +3,10 @@ import time
 
 import pytest
 
-from tests.factories.tiers import many_subscribed, month, periods_of
-from tests.processes import PATIENCE, python
-from tests.tiers.tables import check_ledger
-from tests.tiers.threads import locked
+from tests.support.factories.tiers import many_subscribed, month, periods_of
+from tests.support.processes import PATIENCE, python
+from tests.support.threads import locked
+from tests.support.tier_tables import check_ledger
 from tiers.models import AllocationRun, MonthlyAllocation
 
 CHUNK = 10

@@ -5,11 +5,11 @@ from django.db import DatabaseError, IntegrityError, transaction
 
 from credits import operations as ledger
 from credits import queries
-from fluxori.kernel.errors import DomainError
-from tests.factories.credits import deduct, funded, somebody
-from tests.factories.tiers import fleeting, month, periods_of, run_over, subscribed, subscription_of
-from tests.tiers.tables import check_ledger, unwritten
-from tests.times import DAY, NOON, SECOND
+from fluxori.core.errors import DomainError
+from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.tiers import fleeting, month, periods_of, run_over, subscribed, subscription_of
+from tests.support.tier_tables import check_ledger, unwritten
+from tests.support.times import DAY, NOON, SECOND
 from tiers import operations
 from tiers.models import MonthlyAllocation, Subscription
 from tiers.operations import add_monthly_allocation

@@ -5,11 +5,19 @@ from uuid import UUID
 import pytest
 
 from credits import queries as ledger_queries
-from tests.credits.operations.ledger import statements
-from tests.factories.credits import deduct, funded, hold
-from tests.factories.tiers import fleeting, many_subscribed, month, periods_of, run_over, subscribed, subscription_of
-from tests.tiers.tables import check_ledger, unwritten
-from tests.times import DAY, NOON, SECOND
+from tests.support.factories.credits import deduct, funded, hold
+from tests.support.factories.tiers import (
+    fleeting,
+    many_subscribed,
+    month,
+    periods_of,
+    run_over,
+    subscribed,
+    subscription_of,
+)
+from tests.support.operations import captured_statements
+from tests.support.tier_tables import check_ledger, unwritten
+from tests.support.times import DAY, NOON, SECOND
 from tiers import operations, queries
 from tiers.models import Subscription, Tier
 from tiers.operations import update_subscription_tier
@@ -170,9 +178,9 @@ class TestAllocateDue:
     def test_asks_no_more_of_the_database_for_a_hundred_than_for_one(self):
         alone, *others = many_subscribed(30)
 
-        with statements() as for_one:
+        with captured_statements() as for_one:
             run_over([alone], at=month(1))
-        with statements() as for_many:
+        with captured_statements() as for_many:
             run_over(others, at=month(1))
 
         assert len(for_many) == len(for_one) <= 9

@@ -6,11 +6,19 @@ import pytest
 from django.core.management import call_command
 
 from credits.models import CreditBalance
-from tests.factories.credits import deduct, funded, somebody
-from tests.factories.tiers import changes_of, many_subscribed, month, periods_of, run_over, subscribed, subscription_of
-from tests.tiers.tables import check_ledger
-from tests.tiers.threads import at_once
-from tests.times import DAY, NOON
+from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.tiers import (
+    changes_of,
+    many_subscribed,
+    month,
+    periods_of,
+    run_over,
+    subscribed,
+    subscription_of,
+)
+from tests.support.threads import at_once
+from tests.support.tier_tables import check_ledger
+from tests.support.times import DAY, NOON
 from tiers import operations
 from tiers.models import AllocationRun
 

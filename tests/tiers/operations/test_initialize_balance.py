@@ -5,13 +5,13 @@ import pytest
 from credits import operations as ledger
 from credits import queries
 from credits.models import CreditBalance
+from fluxori.core.errors import DomainError
 from fluxori.identity.owner import Owner
-from fluxori.kernel.errors import DomainError
-from tests.factories.credits import deduct, funded, somebody
-from tests.factories.identity import OrganizationFactory
-from tests.factories.tiers import fleeting, month, periods_of, subscribed, subscription_of
-from tests.tiers.tables import check_ledger, unwritten
-from tests.times import DAY, NOON, SECOND
+from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.identity import OrganizationFactory
+from tests.support.factories.tiers import fleeting, month, periods_of, subscribed, subscription_of
+from tests.support.tier_tables import check_ledger, unwritten
+from tests.support.times import DAY, NOON, SECOND
 from tiers import operations
 from tiers.operations import initialize_balance
 

@@ -5,10 +5,10 @@ from django.db import IntegrityError, transaction
 
 from credits import operations as ledger
 from credits import queries as ledger_queries
-from tests.factories.credits import deduct, funded
-from tests.factories.tiers import capped, fleeting, left_of, month, periods_of, run_over, subscribed
-from tests.tiers.tables import check_ledger
-from tests.times import DAY, NOON, SECOND
+from tests.support.factories.credits import deduct, funded
+from tests.support.factories.tiers import capped, fleeting, left_of, month, periods_of, run_over, subscribed
+from tests.support.tier_tables import check_ledger
+from tests.support.times import DAY, NOON, SECOND
 from tiers import operations
 from tiers.models import Tier
 

@@ -5,12 +5,21 @@ import pytest
 from django.db import DatabaseError, transaction
 
 from credits import operations as ledger
-from fluxori.kernel.errors import DomainError
-from tests.factories.credits import deduct, funded, somebody
-from tests.factories.tiers import capped, changes_of, fleeting, month, periods_of, run_over, subscribed, subscription_of
-from tests.ledger import stored
-from tests.tiers.tables import check_ledger, unwritten
-from tests.times import DAY, NOON
+from fluxori.core.errors import DomainError
+from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.tiers import (
+    capped,
+    changes_of,
+    fleeting,
+    month,
+    periods_of,
+    run_over,
+    subscribed,
+    subscription_of,
+)
+from tests.support.ledger import stored
+from tests.support.tier_tables import check_ledger, unwritten
+from tests.support.times import DAY, NOON
 from tiers import operations, queries
 from tiers.models import Subscription, Tier, TierChange
 from tiers.operations import cancel_scheduled_change, preview_subscription_tier, update_subscription_tier

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
-from fluxori.kernel import clock
-from fluxori.kernel.chunks import JOBS, Done, work_through
-from fluxori.kernel.commands import REFUSED, Progress, instant_argument, positive_argument, refuse_future
+from fluxori.core import clock
+from fluxori.core.command_line import REFUSED, Progress, instant_argument, positive_argument, refuse_future
+from fluxori.db.chunked_work import JOBS, Done, process_in_chunks
 from tiers import operations, queries
 from tiers.models import AllocationRun
 from tiers.operations import Totals
@@ -78,7 +78,7 @@ class Command(BaseCommand):
 
         try:
             with Progress("subscriptions", stream=self.stderr, total=expected) as progress:
-                work_through(_chunks(at, tier, chunk), work, tell, jobs=jobs)
+                process_in_chunks(_chunks(at, tier, chunk), work, tell, jobs=jobs)
             status = AllocationRun.Status.DONE
         finally:
             if run is not None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from fluxori.console.standing import take_standing
-from fluxori.kernel import clock
+from fluxori.console.dashboard.snapshot import take_standing
+from fluxori.core import clock
 
 
 class Command(BaseCommand):

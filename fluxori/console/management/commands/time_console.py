@@ -13,9 +13,9 @@ from django.test import Client
 from django.urls import reverse
 
 from credits.models import CreditBalance, CreditTransaction
+from fluxori.adminkit.changelist import ListAdmin
+from fluxori.core.command_line import REFUSED
 from fluxori.identity.models import User
-from fluxori.kernel.commands import REFUSED
-from fluxori.kernel.lists import ListAdmin
 
 ROUNDS = 3
 

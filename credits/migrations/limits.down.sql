@@ -1,1 +1,0 @@
-ALTER TABLE credits_spendinglimit DROP CONSTRAINT credits_limit_window_of_the_calendar;

@@ -1,0 +1,56 @@
+-- What one balance's transactions in [from, to) add up to, by one dimension: whole days from the roll-ups as far as they
+-- go, everything else from the ledger. One statement, so one snapshot: nothing is missed or counted twice while folding.
+-- Timestamps never decrease along the numbers, so each stretch of time is a stretch of numbers.
+WITH b AS (
+    SELECT b.id, coalesce(f.sequence, 0) AS folded
+      FROM credits_creditbalance b
+      LEFT JOIN credits_usagewatermark f ON f.balance_id = b.id
+     WHERE b.id = %(balance)s
+), marks AS (
+    -- The number of the last transaction before each instant.
+    SELECT b.folded, array_agg(coalesce(t.sequence, 0) ORDER BY i.n) AS last
+      FROM b, unnest(%(instants)s::timestamptz[]) WITH ORDINALITY AS i (at, n)
+      LEFT JOIN LATERAL (
+          SELECT sequence FROM credits_credittransaction
+           WHERE balance_id = %(balance)s AND timestamp < i.at
+           ORDER BY timestamp DESC, sequence DESC
+           LIMIT 1
+      ) t ON true
+     GROUP BY b.folded
+), wholly AS (
+    -- The days that lie in it: a day at an edge counts as whole where the part of it outside has no transaction.
+    SELECT folded, last[1] AS after, last[2] AS upto,
+           CASE WHEN last[3] = last[1] THEN %(first_day)s::date ELSE %(second_day)s::date END AS first,
+           CASE WHEN last[3] = last[1] THEN last[1] ELSE last[4] END AS before_first,
+           CASE WHEN last[6] = last[2] THEN %(next_day)s::date ELSE %(last_day)s::date END AS beyond,
+           CASE WHEN last[6] = last[2] THEN last[2] ELSE last[5] END AS before_beyond
+      FROM marks
+), plan AS (
+    SELECT first, beyond, after, upto,
+           CASE WHEN first < beyond THEN before_first ELSE after END AS pause,
+           CASE WHEN first < beyond THEN greatest(least(folded, before_beyond), before_first) ELSE after END AS resume
+      FROM wholly
+), parts AS (
+    SELECT r.day, r.type, r.feature_id, r.member_id, r.credits_in, r.credits_out, r.count
+      FROM plan p
+      JOIN credits_creditrollup r ON r.balance_id = %(balance)s AND r.day >= p.first AND r.day < p.beyond
+    UNION ALL
+    SELECT m.day, m.type, m.feature_id, m.member_id, greatest(m.amount, 0), greatest(-m.amount, 0), 1
+      FROM plan p
+     CROSS JOIN LATERAL (VALUES (p.after, p.pause), (p.resume, p.upto)) AS live (after, upto)
+      JOIN credits_movement m
+        ON m.balance_id = %(balance)s AND m.sequence > live.after AND m.sequence <= live.upto
+), keyed AS (
+    SELECT CASE %(group_by)s
+               WHEN 'day' THEN to_char(day, 'YYYY-MM-DD')
+               WHEN 'type' THEN type
+               WHEN 'feature' THEN feature_id
+               WHEN 'member' THEN coalesce(member_id, %(person)s::uuid)::text END AS key,
+           type, credits_in, credits_out, count
+      FROM parts
+     WHERE %(group_by)s = 'type' OR type IN ('usage', 'refund')
+)
+SELECT key, sum(credits_out)::bigint, sum(credits_in)::bigint,
+       coalesce(sum(count) FILTER (WHERE type <> 'refund' OR %(group_by)s = 'type'), 0)::bigint
+  FROM keyed
+ GROUP BY key

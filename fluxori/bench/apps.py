@@ -1,7 +1,0 @@
-from django.apps import AppConfig
-
-
-class BenchConfig(AppConfig):
-    name = "fluxori.bench"
-    label = "bench"
-    default_auto_field = "django.db.models.BigAutoField"

@@ -1,1 +1,0 @@
-"""The database backend, as ``ENGINE`` names it."""

@@ -1,0 +1,114 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+
+from credits import verification
+from credits.models import AggregationRun, CreditRollup, UsageWatermark
+from credits.queries import usage
+from tests.support.factories.credits import deduct, funded
+from tests.support.times import NOON
+
+
+def fold(*arguments):
+    """Return what the command answered in JSON."""
+    out = StringIO()
+    call_command("aggregate_usage", "--json", *arguments, stdout=out, stderr=StringIO())
+    return json.loads(out.getvalue())
+
+
+def sound():
+    assert [d for part in verification.verify_all(chunk=3) for d in part.differences] == []
+
+
+@pytest.mark.django_db
+class TestFoldUsage:
+    @pytest.mark.parametrize("chunk", ["1", "2", "5", "20000"])
+    def test_folds_every_balance_whatever_the_chunk(self, chunk):
+        for _ in range(3):
+            deduct(funded(grants=[(10, None)] * 2), 5)
+
+        assert fold("--chunk", chunk) == {"balances": 3, "transactions": 9, "busy": 0}
+
+        assert set(UsageWatermark.objects.values_list("sequence", flat=True)) == {3}
+        sound()
+
+    def test_finds_nothing_more_to_do_the_second_time(self):
+        funded()
+        fold()
+
+        assert fold() == {"balances": 0, "transactions": 0, "busy": 0}
+
+    def test_goes_through_every_page(self, monkeypatch):
+        monkeypatch.setattr("credits.management.commands.aggregate_usage._PAGE", 2)
+        for _ in range(5):
+            funded()
+
+        assert fold()["balances"] == 5
+
+    def test_dates_the_totals_at_its_beginning(self, noon):
+        funded()
+
+        fold()
+
+        assert usage.totals(from_=NOON.date(), to=NOON.date()).as_of == NOON
+
+    def test_says_it_in_words(self):
+        deduct(funded(), 5)
+        out = StringIO()
+
+        call_command("aggregate_usage", stdout=out)
+
+        assert out.getvalue() == "2 transactions of 1 balances folded\n"
+
+    @pytest.mark.parametrize("chunk", ["0", "-1", "many"])
+    def test_refuses_a_chunk_of_nothing(self, chunk):
+        with pytest.raises(CommandError, match="whole number"):
+            fold("--chunk", chunk)
+
+
+@pytest.mark.django_db(transaction=True)
+class TestFoldUsageUnderContention:
+    def test_counts_each_transaction_once_when_run_at_once(self):
+        for _ in range(20):
+            deduct(funded(), 5)
+
+        def run(_):
+            try:
+                return fold("--chunk", "7")
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            said = list(pool.map(run, range(4)))
+
+        assert sum(part["transactions"] for part in said) == 40
+        assert usage.unaggregated_balances(after=None, limit=1) == []
+        sound()
+
+    def test_leaves_busy_balances_to_the_next_run(self):
+        busy = funded()
+        fold()
+        deduct(busy, 5)
+
+        def run():
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute("SET lock_timeout = '50ms'")
+                with pytest.raises(CommandError, match="1 balances were busy") as fault:
+                    fold()
+                return fault
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(max_workers=1) as pool, transaction.atomic():
+            UsageWatermark.objects.select_for_update().get(pk=busy.pk)
+            fault = pool.submit(run).result()
+
+        assert fault.value.returncode == 2
+        assert list(AggregationRun.objects.values_list("busy", flat=True)) == [1, 0]
+        assert not CreditRollup.objects.filter(type="usage").exists()
+        assert fold() == {"balances": 1, "transactions": 1, "busy": 0}

@@ -1,0 +1,401 @@
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from credits import operations
+from credits.models import CreditRollup, CreditTotal, UsageWatermark
+from credits.queries import usage
+from credits.verification import verify_balance, verify_whole
+from fluxori.identity.owner import Owner
+from tests.support.factories.credits import capture, deduct, funded, hold, somebody
+from tests.support.factories.identity import MembershipFactory
+from tests.support.operations import captured_statements
+from tests.support.times import DAY, HOUR, MINUTE, NOON
+
+pytestmark = pytest.mark.django_db
+
+MIDNIGHT = datetime(2025, 3, 3, tzinfo=UTC)
+WEEK: dict[str, Any] = {"from_": MIDNIGHT, "to": MIDNIGHT + 7 * DAY, "at": MIDNIGHT + 7 * DAY}
+
+
+def fold(*balances, most=10**6):
+    return operations.aggregate_usage(balance_ids=[balance.pk for balance in balances], most=most)
+
+
+def by(group, balance, **asked):
+    """Return (key, used, refunded, count) of each share."""
+    told = usage.get_usage(owner=balance.owner, group_by=group, **{**WEEK, **asked})
+    return [(share.key, share.used, share.refunded, share.count) for share in told.results]
+
+
+def refund(recorded, amount, at):
+    return operations.refund_usage(transaction_id=recorded.pk, amount=amount, reason="It failed", at=at)
+
+
+@pytest.fixture(params=[False, True], ids=["read_live", "folded"])
+def told(request):
+    """Ask a question as it is answered from the ledger alone, and as it is answered from roll-ups."""
+
+    def ask(group, balance, **asked):
+        if request.param:
+            fold(balance)
+        return by(group, balance, **asked)
+
+    return ask
+
+
+class TestGetUsage:
+    def test_tells_every_day_of_the_period(self, told):
+        balance = funded()
+        deduct(balance, 5)
+        deduct(balance, 6, at=NOON + HOUR)
+        deduct(balance, 7, at=NOON + 2 * DAY)
+
+        days = told("day", balance, to=MIDNIGHT + 4 * DAY)
+
+        assert days == [
+            ("2025-03-03", 11, 0, 2),
+            ("2025-03-04", 0, 0, 0),
+            ("2025-03-05", 7, 0, 1),
+            ("2025-03-06", 0, 0, 0),
+        ]
+
+    def test_begins_at_from_and_ends_before_to(self, told):
+        balance = funded()
+        for hours, amount in enumerate([1, 2, 4, 8]):
+            deduct(balance, amount, at=NOON + hours * HOUR)
+
+        assert told("day", balance, from_=NOON + HOUR, to=NOON + 3 * HOUR) == [("2025-03-03", 6, 0, 2)]
+
+    def test_takes_parts_of_days_at_both_edges(self, told):
+        balance = funded()
+        for day in range(4):
+            deduct(balance, 1, at=NOON + day * DAY - HOUR + HOUR * (day == 0))
+            deduct(balance, 10, at=NOON + day * DAY + HOUR)
+
+        days = told("day", balance, from_=NOON + MINUTE, to=NOON + 3 * DAY)
+
+        assert days == [
+            ("2025-03-03", 10, 0, 1),
+            ("2025-03-04", 11, 0, 2),
+            ("2025-03-05", 11, 0, 2),
+            ("2025-03-06", 1, 0, 1),
+        ]
+
+    def test_counts_a_refund_when_it_happened_for_what_it_gives_back(self, told):
+        balance = funded()
+        insight = operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", at=NOON)
+        refund(insight, 4, at=NOON + DAY)
+
+        assert told("day", balance, to=MIDNIGHT + 2 * DAY) == [("2025-03-03", 9, 0, 1), ("2025-03-04", 0, 4, 0)]
+        assert told("feature", balance) == [("simple-ai-insight", 9, 4, 1)]
+
+    def test_tells_features_from_the_most_used_and_no_feature_as_none(self, told):
+        balance = funded()
+        operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", at=NOON)
+        operations.deduct_credits(owner=balance.owner, feature="ai-generated-report", at=NOON)
+        capture(hold(balance, 20), 9)
+
+        assert told("feature", balance) == [
+            ("ai-generated-report", 40, 0, 1),
+            ("simple-ai-insight", 9, 0, 1),
+            (None, 9, 0, 1),
+        ]
+
+    def test_tells_the_members_of_a_pool(self, told):
+        seat = MembershipFactory.create()
+        balance = funded(seat.organization)
+        mine = deduct(balance, 30, member=seat.user)
+        deduct(balance, 5)
+        refund(mine, 30, at=NOON)
+
+        assert told("member", balance) == [(str(seat.user.pk), 30, 30, 1), (None, 5, 0, 1)]
+
+    def test_tells_a_users_own_usage_as_theirs(self, told):
+        balance = funded()
+        deduct(balance, 5)
+        deduct(balance, 6, member=balance.user)
+
+        assert told("member", balance) == [(str(balance.pk), 11, 0, 2)]
+
+    def test_tells_every_type_by_what_came_and_went(self, told):
+        balance = funded(grants=[(100, HOUR), (50, None)])
+        used = deduct(balance, 30)
+        operations.adjust_credits(owner=balance.owner, amount=7, reason="r", at=NOON)
+        operations.adjust_credits(owner=balance.owner, amount=-2, reason="r", at=NOON)
+        refund(used, 10, at=NOON)
+        operations.expire_credits(balance_ids=[balance.pk], at=NOON + HOUR)
+
+        types = told("type", balance)
+        balance.refresh_from_db()
+
+        # 100 - 30 - 2 + 10 expired.
+        assert types == [
+            ("expiry", 78, 0, 1),
+            ("usage", 30, 0, 1),
+            ("adjustment", 2, 7, 2),
+            ("promotion", 0, 150, 2),
+            ("refund", 0, 10, 1),
+        ]
+        assert sum(credits_in - credits_out for _, credits_out, credits_in, _ in types) == balance.balance
+
+    def test_adds_everything_up(self):
+        balance = funded()
+        refund(deduct(balance, 30), 10, at=NOON)
+
+        total = usage.get_usage(owner=balance.owner, group_by="day", **WEEK).total
+
+        assert (total.used, total.refunded, total.net, total.count) == (30, 10, 20, 1)
+
+    def test_is_the_last_thirty_days_unless_told(self):
+        balance = funded()
+        deduct(balance, 5)
+        deduct(balance, 6, at=NOON + MINUTE)
+
+        told = usage.get_usage(owner=balance.owner, at=NOON + MINUTE + 30 * DAY)
+
+        assert (told.from_, told.to, told.group_by) == (NOON + MINUTE, NOON + MINUTE + 30 * DAY, "day")
+        assert told.total.used == 6
+        assert len(told.results) == 31
+
+    def test_is_nothing_where_nobody_opened_a_balance(self):
+        nobody = somebody()
+
+        assert usage.get_usage(owner=nobody, group_by="feature", at=NOON).results == []
+        assert {share.used for share in usage.get_usage(owner=nobody, at=NOON).results} == {0}
+
+    @pytest.mark.parametrize(
+        ("asked", "field", "code"),
+        [
+            ({"group_by": "hour"}, "group_by", "invalid_choice"),
+            ({"from_": datetime(2025, 3, 3)}, "from_", "wrong_type"),  # noqa: DTZ001
+            ({"to": datetime(2025, 3, 3)}, "to", "wrong_type"),  # noqa: DTZ001
+            ({"from_": NOON + MINUTE, "to": NOON + HOUR}, "from_", "in_future"),
+            ({"from_": NOON - HOUR, "to": NOON - HOUR}, "to", "out_of_range"),
+            ({"from_": NOON, "to": NOON - HOUR}, "to", "out_of_range"),
+            ({"from_": NOON - 366 * DAY - timedelta(microseconds=1)}, "from_", "out_of_range"),
+        ],
+    )
+    def test_refuses_a_period_that_cannot_be(self, asked, field, code):
+        with pytest.raises(operations.InvalidArgumentError) as refusal:
+            usage.get_usage(owner=somebody(), at=NOON, **asked)
+
+        assert [(error.field, error.code) for error in refusal.value.errors] == [(field, code)]
+
+    def test_takes_a_leap_year_whole_and_a_period_that_has_begun(self):
+        balance = funded()
+
+        told = usage.get_usage(owner=balance.owner, from_=NOON - 366 * DAY, at=NOON)
+        month = usage.get_usage(owner=balance.owner, from_=NOON, to=NOON + 28 * DAY, at=NOON)
+
+        assert len(told.results) == 367
+        assert len(month.results) == 29
+
+    def test_asks_the_database_once(self):
+        balance = funded()
+
+        with captured_statements() as run:
+            usage.get_usage(owner=balance.owner, at=NOON)
+
+        assert len(run) == 1
+
+    @pytest.mark.parametrize(
+        ("asked", "from_rollups"),
+        [
+            ({}, True),
+            ({"from_": NOON - MINUTE}, True),  # nothing before it that day
+            ({"to": NOON + 2 * HOUR}, True),  # nothing after it that day
+            ({"from_": NOON + MINUTE}, False),
+            ({"to": NOON + HOUR}, False),
+        ],
+    )
+    def test_takes_days_from_the_rollups_unless_the_period_parts_them(self, asked, from_rollups):
+        balance = funded()
+        for hours in range(2):
+            deduct(balance, 1, at=NOON + hours * HOUR)
+        fold(balance)
+        CreditRollup.objects.filter(balance=balance, type="usage").update(credits_out=1000)
+
+        told = usage.get_usage(owner=balance.owner, **{**WEEK, **asked})
+
+        assert told.total.used == (1000 if from_rollups else 1)
+
+
+instants = st.integers(0, 6 * 24 * 60).map(lambda minutes: MIDNIGHT + minutes * MINUTE)
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("use"), st.integers(1, 9), st.sampled_from([None, "simple-ai-insight"])),
+        st.tuples(st.just("refund"), st.integers(1, 9), st.integers(0, 9)),
+        st.tuples(st.just("wait"), st.integers(1, 40), st.none()),
+        st.tuples(st.just("fold"), st.integers(1, 4), st.none()),
+    ),
+    max_size=25,
+)
+
+
+class TestFoldingNeverShows:
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(steps, st.lists(st.tuples(instants, instants), min_size=1, max_size=5))
+    def test_in_any_answer_wherever_it_stopped(self, steps, periods):
+        balance = funded(grants=[(1000, None)], at=MIDNIGHT)
+        at, usages, moves = MIDNIGHT, [], []
+        for kind, amount, detail in steps:
+            if kind == "wait":
+                at += amount * HOUR / 2
+            elif kind == "fold":
+                fold(balance, most=amount)
+            elif kind == "use":
+                asked = {"feature": detail} if detail else {"amount": amount, "description": "d"}
+                recorded = operations.deduct_credits(owner=balance.owner, at=at, **asked)
+                usages.append([recorded, -recorded.amount])
+                moves.append((at, detail, -recorded.amount, 0, 1))
+            elif usages:
+                one = usages[detail % len(usages)]
+                given_back = min(amount, one[1])
+                if given_back:
+                    refund(one[0], given_back, at)
+                    one[1] -= given_back
+                    moves.append((at, one[0].feature_id, 0, given_back, 0))
+
+        for one, other in periods:
+            from_, to = min(one, other), max(one, other) + MINUTE
+            within = [move for move in moves if from_ <= move[0] < to]
+            by_day: dict[Any, Any] = {}
+            by_feature: dict[Any, Any] = {}
+            for moved_at, feature, used, refunded, count in within:
+                for sums, key in ((by_day, str(moved_at.date())), (by_feature, feature)):
+                    was = sums.get(key, (0, 0, 0))
+                    sums[key] = (was[0] + used, was[1] + refunded, was[2] + count)
+            asked = {"from_": from_, "to": to, "at": MIDNIGHT + 99 * DAY}
+            days = {key: sums for key, *sums in by("day", balance, **asked) if any(sums)}
+            assert days == {key: list(sums) for key, sums in by_day.items()}
+            assert {key: tuple(sums) for key, *sums in by("feature", balance, **asked)} == by_feature
+        assert verify_balance(balance.pk).differences == ()
+
+
+class TestFoldUsage:
+    def test_adds_up_each_day_type_feature_and_member(self):
+        seat = MembershipFactory.create()
+        balance = funded(seat.organization)
+        deduct(balance, 5, member=seat.user)
+        deduct(balance, 6, member=seat.user)
+        operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", member=seat.user, at=NOON + DAY)
+
+        assert fold(balance) == {balance.pk: 4}
+
+        rows = CreditRollup.objects.filter(balance=balance).order_by("day", "type")
+        assert list(rows.values_list("day", "type", "feature", "member", "credits_in", "credits_out", "count")) == [
+            (NOON.date(), "promotion", None, None, 100, 0, 1),
+            (NOON.date(), "usage", None, seat.user.pk, 0, 11, 2),
+            ((NOON + DAY).date(), "usage", "simple-ai-insight", seat.user.pk, 0, 9, 1),
+        ]
+        assert UsageWatermark.objects.get(balance=balance).sequence == 4
+
+    def test_finds_nothing_more_to_do_the_second_time(self):
+        balance = funded()
+        fold(balance)
+        before = list(CreditRollup.objects.values())
+
+        assert fold(balance) == {}
+        assert list(CreditRollup.objects.values()) == before
+
+    def test_takes_no_more_than_it_is_told_and_goes_on_from_there(self):
+        one, other = sorted((funded(grants=[(1, None)] * 3) for _ in range(2)), key=lambda balance: balance.pk)
+
+        counts = [fold(one, other, most=2) for _ in range(4)]
+
+        assert counts == [{one.pk: 2}, {one.pk: 1, other.pk: 1}, {other.pk: 2}, {}]
+        assert set(CreditRollup.objects.values_list("credits_in", "count")) == {(3, 3)}
+        assert verify_whole().differences == ()
+
+    def test_carries_what_the_spent_credits_were_sold_for(self):
+        balance = funded(grants=[(10, None)], type="purchase", unit_price=Decimal("0.125"))
+        funded(balance.owner, grants=[(5, None)])
+        deduct(balance, 12)  # 5 given, then 7 bought
+
+        fold(balance)
+
+        spent = CreditRollup.objects.get(balance=balance, type="usage")
+        assert (spent.value, spent.unpriced) == (Decimal("-0.875"), -5)
+        assert CreditRollup.objects.get(balance=balance, type="purchase").value == Decimal("1.25")
+
+    def test_counts_what_a_debt_swallows_as_unpriced(self):
+        balance = funded(grants=[(10, None)], type="purchase", unit_price=Decimal(1))
+        deduct(balance, 4)
+        operations.reverse_purchase(
+            transaction_id=balance.transactions.get(sequence=1).pk, reason="Chargeback", at=NOON
+        )
+
+        fold(balance)
+
+        reversed_ = CreditRollup.objects.get(balance=balance, type="reversal")
+        assert (reversed_.credits_out, reversed_.value, reversed_.unpriced) == (10, Decimal(-6), -4)
+
+
+class TestTotals:
+    def test_add_up_all_balances_by_day_type_and_feature(self):
+        seat = MembershipFactory.create()
+        pool, own = funded(seat.organization), funded(unit_price=Decimal("0.5"))
+        deduct(pool, 5, member=seat.user)
+        deduct(pool, 6)
+        deduct(own, 7)
+        deduct(own, 1, at=NOON + DAY)
+        fold(pool)
+        fold(own)
+
+        told = usage.totals(from_=NOON.date(), to=NOON.date() + DAY).rows
+
+        assert [(row.type, row.feature_id, row.credits_in, row.credits_out, row.count) for row in told] == [
+            ("promotion", None, 200, 0, 2),
+            ("usage", None, 0, 18, 3),
+        ]
+        assert (told[1].value, told[1].unpriced) == (Decimal("-3.5"), -11)
+
+    def test_know_how_far_they_are_complete(self):
+        assert usage.totals(from_=date.min, to=date.max) == usage.Totals(None, [])
+
+        for hours, busy in ((1, 0), (2, 3)):
+            operations.finish_aggregation(
+                started_at=NOON + hours * HOUR, finished_at=NOON + hours * HOUR + MINUTE, transactions=0, busy=busy
+            )
+
+        assert usage.totals(from_=date.min, to=date.max).as_of == NOON + HOUR
+
+    def test_are_written_again_after_they_were_emptied(self):
+        balance = funded()
+        deduct(balance, 5)
+        fold(balance)
+        before = list(CreditTotal.objects.values_list("day", "type", "credits_in", "credits_out", "count"))
+
+        for model in (CreditRollup, CreditTotal, UsageWatermark):
+            model.objects.all().delete()
+        assert by("feature", balance) == [(None, 5, 0, 1)]
+        fold(balance)
+
+        assert list(CreditTotal.objects.values_list("day", "type", "credits_in", "credits_out", "count")) == before
+        assert by("feature", balance) == [(None, 5, 0, 1)]
+
+
+class TestUnfolded:
+    def test_walks_in_order_of_the_id_over_what_lies_beyond_a_watermark(self):
+        balances = sorted((funded() for _ in range(4)), key=lambda balance: balance.pk)
+        ids = [balance.pk for balance in balances]
+        fold(*balances[:2])
+        deduct(balances[1], 1)
+
+        assert usage.unaggregated_balances(after=None, limit=9) == ids[1:]
+        assert usage.unaggregated_balances(after=ids[1], limit=1) == [ids[2]]
+        fold(*balances)
+        assert usage.unaggregated_balances(after=None, limit=9) == []
+
+
+class TestOwners:
+    def test_are_named_as_everywhere(self):
+        balance = funded()
+        deduct(balance, 5)
+
+        assert usage.get_usage(owner=Owner.user(balance.pk), **WEEK).total.used == 5

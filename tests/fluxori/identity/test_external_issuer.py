@@ -1,0 +1,180 @@
+"""A second issuer on the loopback interface: it publishes its keys over HTTP and signs with them."""
+
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from fluxori.identity import external_issuer, tokens
+from tests.support.factories.identity import UserFactory
+
+pytestmark = pytest.mark.django_db
+
+ISSUER = "https://login.partner.example"
+AUDIENCE = "fluxori-credits"
+
+
+class LocalIssuer:
+    def __init__(self):
+        self.keys = {"first": rsa.generate_private_key(public_exponent=65537, key_size=2048)}
+        self.fetched = 0
+        self.says = None
+        issuer = self
+
+        class Keys(BaseHTTPRequestHandler):
+            def do_GET(self):
+                issuer.fetched += 1
+                body = issuer.says or json.dumps(issuer.published()).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args):
+                """Say nothing."""
+
+        self._server = HTTPServer(("127.0.0.1", 0), Keys)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/jwks.json"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def published(self):
+        said = {"use": "sig", "alg": "RS256"}
+        to_jwk = jwt.algorithms.RSAAlgorithm.to_jwk
+        return {"keys": [{**to_jwk(k.public_key(), as_dict=True), "kid": n, **said} for n, k in self.keys.items()]}
+
+    def sign(self, subject, kid="first", key=None, algorithm="RS256", lifetime=300, **claims):
+        at = datetime.now(UTC)  # noqa: TID251
+        said = {"sub": subject, "iss": ISSUER, "aud": AUDIENCE, "iat": at, "exp": at + timedelta(seconds=lifetime)}
+        said = {name: value for name, value in (said | claims).items() if value is not None}
+        return jwt.encode(said, key or self.keys[kid], algorithm, headers={"kid": kid})
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def issuer(settings):
+    external_issuer._keys.cache_clear()
+    local = LocalIssuer()
+    settings.OIDC_ISSUER = {"jwks_url": local.url, "issuer": ISSUER, "audience": AUDIENCE}
+    yield local
+    local.close()
+
+
+def me(api, token):
+    return api().get("/api/me", headers={"authorization": f"Bearer {token}"})
+
+
+def told(response):
+    return response.status_code, response.json()["code"]
+
+
+class TestForeignToken:
+    def test_names_a_user_by_external_id(self, api, issuer):
+        user = UserFactory.create(external_id="partner|7")
+
+        assert me(api, issuer.sign("partner|7")).json()["id"] == str(user.pk)
+
+    def test_names_a_user_by_id(self, api, issuer):
+        user = UserFactory.create()
+
+        assert me(api, issuer.sign(str(user.pk))).json()["id"] == str(user.pk)
+
+    def test_means_the_external_id_where_both_could_be_meant(self, api, issuer):
+        by_id = UserFactory.create()
+        by_name = UserFactory.create(external_id=str(by_id.pk))
+
+        assert me(api, issuer.sign(str(by_id.pk))).json()["id"] == str(by_name.pk)
+
+    def test_leaves_our_own_tokens_good(self, api, issuer):
+        assert me(api, tokens.issue(UserFactory.create()).access).status_code == 200
+        assert issuer.fetched == 0
+
+    def test_cannot_give_itself_a_role(self, api, issuer):
+        UserFactory.create(external_id="partner|7")
+        token = issuer.sign("partner|7", role="admin")
+
+        response = api().get("/api/users", headers={"authorization": f"Bearer {token}"})
+
+        assert told(response) == (403, "permission_denied")
+
+    @pytest.mark.parametrize(
+        "flaw",
+        [
+            {"subject": "nobody"},
+            {"subject": None},
+            {"subject": "a\0b"},
+            {"iss": "https://evil.example"},
+            {"aud": "another-service"},
+            {"aud": None},
+            {"iss": None},
+            {"exp": None},
+            {"lifetime": -1},
+            {"key": rsa.generate_private_key(public_exponent=65537, key_size=2048)},
+            {"kid": "made-up", "key": rsa.generate_private_key(public_exponent=65537, key_size=2048)},
+            {"algorithm": "HS256", "key": "a public key, taken for a shared secret"},
+            {"algorithm": "RS512"},
+        ],
+        ids=lambda flaw: ",".join(f"{name}={str(value)[:20]}" for name, value in flaw.items()),
+    )
+    def test_is_refused_with_any_flaw(self, api, issuer, flaw):
+        UserFactory.create(external_id="partner|7")
+
+        assert told(me(api, issuer.sign(**{"subject": "partner|7", **flaw}))) == (401, "token_not_valid")
+
+    def test_is_refused_for_a_deactivated_user(self, api, issuer):
+        UserFactory.create(external_id="partner|7", is_active=False)
+
+        assert told(me(api, issuer.sign("partner|7"))) == (401, "token_not_valid")
+
+    def test_is_refused_where_no_issuer_is_configured(self, api, issuer, settings):
+        UserFactory.create(external_id="partner|7")
+        settings.OIDC_ISSUER = None
+
+        assert told(me(api, issuer.sign("partner|7"))) == (401, "token_not_valid")
+
+
+class TestKeys:
+    def test_are_fetched_once_for_many_tokens(self, api, issuer):
+        UserFactory.create(external_id="partner|7")
+
+        for _ in range(3):
+            assert me(api, issuer.sign("partner|7")).status_code == 200
+
+        assert issuer.fetched == 1
+
+    def test_are_not_fetched_for_every_made_up_key(self, api, issuer):
+        stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+        for n in range(3):
+            assert me(api, issuer.sign("partner|7", kid=f"made-up-{n}", key=stranger)).status_code == 401
+
+        assert issuer.fetched == 1
+
+    def test_are_fetched_again_when_the_issuer_changes_them(self, api, issuer, monkeypatch):
+        monkeypatch.setattr(external_issuer, "SECONDS_BETWEEN_FETCHES", 0)
+        UserFactory.create(external_id="partner|7")
+        assert me(api, issuer.sign("partner|7")).status_code == 200
+
+        issuer.keys = {"second": rsa.generate_private_key(public_exponent=65537, key_size=2048)}
+
+        assert me(api, issuer.sign("partner|7", kid="second")).status_code == 200
+
+    def test_that_are_no_json_make_us_unavailable(self, api, issuer):
+        issuer.says = b"<html>maintenance</html>"
+
+        assert told(me(api, issuer.sign("partner|7"))) == (503, "busy")
+
+    def test_that_cannot_be_fetched_make_us_unavailable_not_the_token_wrong(self, api, issuer):
+        token = issuer.sign("partner|7")
+        issuer.close()
+
+        response = me(api, token)
+
+        assert told(response) == (503, "busy")
+        assert response["Retry-After"] == "1"

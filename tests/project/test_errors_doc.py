@@ -1,0 +1,61 @@
+"""docs/errors.md says what the code says: every code, with its status, and no other."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from fluxori.api import field_errors, problems
+from fluxori.api.errors import PayloadTooLarge
+from fluxori.core.errors import DomainError
+
+DOC = Path(__file__).parents[2] / "docs" / "errors.md"
+ROOMS = ["credits.domain.errors", "tiers.domain.errors", "fluxori.identity.errors", "fluxori.api.errors"]
+
+
+def refusals(kind=DomainError):
+    for below in kind.__subclasses__():
+        # What the console refuses is said on its forms, never over HTTP's API.
+        if below.__module__.split(".")[0] in {"fluxori", "credits", "tiers"} and "console" not in below.__module__:
+            yield below
+            yield from refusals(below)
+
+
+def status_of(refusal):
+    return next(status for kind, status in problems.STATUS_OF_KIND.items() if issubclass(refusal, kind))
+
+
+def codes_in_the_code():
+    for room in ROOMS:
+        importlib.import_module(room)
+    told = {(status_of(refusal), refusal.code) for refusal in refusals() if hasattr(refusal, "code")}
+    told |= {(kind.status_code, code) for kind, code in problems.CODE_OF_FRAMEWORK_ERROR.items()}
+    told |= {(503, code) for code in problems.SECONDS_TO_WAIT}
+    told |= {(PayloadTooLarge.status_code, PayloadTooLarge.default_code)}
+    told |= {(problems.internal_error().status, problems.internal_error().code)}
+    return told
+
+
+def section(title):
+    _, _, rest = DOC.read_text(encoding="utf-8").partition(f"\n## {title}\n")
+    return rest.partition("\n## ")[0]
+
+
+class TestErrorsPage:
+    def test_lists_every_code_with_its_status_and_no_other(self):
+        listed = re.findall(r"^\| (\d{3}) \| `(\w+)` \|", section("Codes"), re.MULTILINE)
+
+        assert sorted((int(status), code) for status, code in listed) == sorted(codes_in_the_code())
+
+    def test_lists_every_field_code_and_no_other(self):
+        listed = re.findall(r"^\| `(\w+)` \|", section("Field codes"), re.MULTILINE)
+
+        assert sorted(listed) == sorted(field_errors.CODES)
+
+    @pytest.mark.parametrize("title", ["Codes", "Field codes"])
+    def test_says_what_each_means(self, title):
+        rows = [row for row in section(title).splitlines() if re.match(r"\| (\d{3}|`)", row)]
+
+        assert rows
+        assert all(len(row.split("|")[-3 if title == "Codes" else -2].strip()) > 10 for row in rows)

@@ -1,0 +1,85 @@
+"""Looking at the ledger's tables from outside: did anything change, did every sum hold, how often was it asked."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import pairwise
+
+from django.db import connection
+from django.db.models import Sum
+from django.test.utils import CaptureQueriesContext
+
+from credits.models import CreditBalance
+from tests.support.factories.credits import reverse
+from tests.support.times import NOON
+
+_FRAME = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
+
+
+def digest() -> dict[str, str]:
+    """Return one fingerprint of all rows for each table of the ledger."""
+    with connection.cursor() as cursor:
+        tables = [name for name in connection.introspection.table_names(cursor) if name.startswith("credits_")]
+        return {name: _fingerprint(cursor, name) for name in tables}
+
+
+def _fingerprint(cursor, name):
+    cursor.execute(f"SELECT md5(coalesce(string_agg(t::text, chr(10) ORDER BY t::text), '')) FROM {name} AS t")
+    return cursor.fetchone()[0]
+
+
+def owe(balance: CreditBalance, amount: int, at: datetime = NOON) -> None:
+    """Take ``amount`` credits back, what nothing is left for as debt."""
+    reverse(balance.transactions.earliest("sequence"), amount, at)
+
+
+@contextmanager
+def unchanged() -> Iterator[None]:
+    """Fail if any row of the ledger is not afterwards as it was before."""
+    before = digest()
+    assert len(before) > 8
+    yield
+    assert digest() == before
+
+
+@contextmanager
+def thirteen_refused() -> Iterator[None]:
+    """Let PostgreSQL itself refuse whoever takes 13 credits."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE credits_credittransaction ADD CONSTRAINT unlucky CHECK (amount <> -13)")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE credits_credittransaction DROP CONSTRAINT unlucky")
+
+
+@contextmanager
+def captured_statements() -> Iterator[list[str]]:
+    """Collect the statements run inside the block, those that frame a transaction left out."""
+    run: list[str] = []
+    with CaptureQueriesContext(connection) as captured:
+        yield run
+    run += [query["sql"] for query in captured if not query["sql"].startswith(_FRAME)]
+
+
+def check_sums(balance: CreditBalance) -> None:
+    """Every sum of one balance, from its stored rows."""
+    balance.refresh_from_db()
+    moves = list(balance.transactions.order_by("sequence").prefetch_related("entries"))
+    grants = list(balance.grants.all())
+    entries = [part for move in moves for part in move.entries.all()]
+    assert balance.balance == sum(move.amount for move in moves)
+    assert balance.balance == sum(grant.remaining for grant in grants) + balance.held - balance.debt
+    assert balance.held == sum(grant.held for grant in grants)
+    assert balance.held == (balance.pins.filter(hold__status="open").aggregate(total=Sum("amount"))["total"] or 0)
+    assert balance.debt == -sum(part.amount for part in entries if part.grant_id is None)
+    for grant in grants:
+        assert sum(part.amount for part in entries if part.grant_id == grant.pk) == grant.remaining + grant.held
+    assert [move.sequence for move in moves] == list(range(1, balance.sequence + 1))
+    for earlier, later in pairwise(moves):
+        assert bytes(later.previous_hash) == bytes(earlier.hash)
+        assert later.timestamp >= earlier.timestamp
+        assert later.balance_after == earlier.balance_after + later.amount
+    for move in moves:
+        assert move.amount == sum(part.amount for part in move.entries.all())

@@ -1,0 +1,69 @@
+from datetime import datetime
+from uuid import UUID
+
+from credits import operations as ledger
+from credits.operations import Arguments
+from fluxori.identity.models import User
+from fluxori.identity.owner import Owner, OwnerLike
+from tiers import queries
+from tiers.domain.periods import period_start
+from tiers.domain.subscription_timeline import PeriodEntitlement
+from tiers.models import Subscription
+from tiers.operations.entitlement import Result, describe, find_tier, keep, result_of
+
+
+def initialize_balance(
+    *,
+    owner: OwnerLike,
+    tier: str,
+    initial_balance: int | None = None,
+    actor: User | UUID | None = None,
+    idempotency_key: str | None = None,
+    at: datetime | None = None,
+) -> Result:
+    """Open the owner's balance, subscribe it to ``tier`` from ``at`` on, and make the initial allocation.
+
+    The allocation is the tier's monthly credits, or ``initial_balance`` whole credits, which may be 0: then nothing is
+    granted. A balance that was opened without a tier is subscribed.
+
+    :raises InvalidArgumentError: for arguments that could never be right
+    :raises IdempotencyKeyReusedError: if the key already names a different request
+    :raises TierNotFoundError: if there is no such tier
+    :raises BalanceExistsError: if the balance has a tier already
+    """
+    arguments = Arguments()
+    arguments.text("tier", tier, maximum=64, required=True)
+    if initial_balance is not None:
+        arguments.whole("initial_balance", initial_balance, minimum=0)
+    arguments.refuse()
+    request = ledger.ask(
+        "initialize_balance", actor=actor, key=idempotency_key, tier=tier, initial_balance=initial_balance
+    )
+    return result_of(_initialize(Owner.of(owner), tier, initial_balance, request, at))
+
+
+@ledger.whole
+def _initialize(
+    owner: Owner, code: str, initial_balance: int | None, request: ledger.Request, at: datetime | None
+) -> ledger.Answer:
+    with ledger.opened(owner, at=at, requests=[request], create=True) as page:
+        replayed = page.replay(request)
+        if replayed is not None:
+            return replayed
+        tier = find_tier(code)
+        if Subscription.objects.filter(pk=owner.id).exists():
+            raise ledger.BalanceExistsError()
+        subscription = Subscription.objects.create(
+            balance_id=owner.id,
+            tier=tier,
+            anchor=page.at,
+            next_allocation_at=period_start(page.at, 1),
+            created_at=page.at,
+        )
+        page.book.last_at = page.at
+        promise = PeriodEntitlement.of(subscription, tier, 0)
+        amount = tier.monthly_credits if initial_balance is None else initial_balance
+        recorded = (
+            keep(page, request, promise, amount=amount, description=f"Initial {describe(promise)}") if amount else None
+        )
+        return page.record(request, transaction=recorded, alongside=queries.facts(subscription))

@@ -13,7 +13,7 @@ from credits import operations, queries
 from credits.domain.balance_state import BalanceSnapshot
 from credits.models import CreditHold, CreditTransaction
 from credits.verification import verify_balance
-from fluxori.core.errors import DomainError, Invalid
+from fluxori.core.errors import DomainError, InvalidRequestError
 from fluxori.identity.models import User
 from tests.model import balance as model
 from tests.model import stored
@@ -608,7 +608,7 @@ def said_after(found: Any) -> tuple[BalanceSnapshot, bool | None]:
 
 
 def refusal_of(found: DomainError) -> tuple[str, dict[str, Any]]:
-    if isinstance(found, Invalid):
+    if isinstance(found, InvalidRequestError):
         return found.code, {"errors": {(error.field, error.code) for error in found.errors}}
     return found.code, {name: fact for name, fact in found.facts.items() if not name.endswith("_id")}
 
@@ -629,7 +629,7 @@ def allocate(
     with operations.opened(owner, at=at, requests=[request], create=True) as page:
         answer = page.replay(request)
         if answer is None:
-            given = operations.give(page, request, amount=amount, kind=type, terms=terms, facts={})
+            given = operations.plan_grant(page, request, amount=amount, kind=type, terms=terms, facts={})
             answer = page.record(request, transaction=given)
     return operations.transaction_of(answer)
 

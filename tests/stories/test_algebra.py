@@ -298,5 +298,5 @@ def allocate(owner, amount, **terms):
     """Give an allocation as the tiers do."""
     request = operations.ask("add_monthly_allocation", actor=None, key=None)
     with operations.opened(operations.Owner.of(owner), at=NOON, create=True) as page:
-        given = operations.give(page, request, amount=amount, kind="allocation", terms=terms, facts={})
+        given = operations.plan_grant(page, request, amount=amount, kind="allocation", terms=terms, facts={})
         page.record(request, transaction=given)

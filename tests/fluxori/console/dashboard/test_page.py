@@ -9,7 +9,8 @@ from django.urls import reverse
 
 from credits import operations
 from credits.models import CreditTotal
-from fluxori.console.dashboard.page import Figure, lines, money, snapshot
+from fluxori.console.dashboard import snapshot
+from fluxori.console.dashboard.page import Figure, lines, money
 from fluxori.core import clock
 from tests.support.admin import staff_client, superuser_client, words
 from tests.support.factories.credits import deduct, funded, somebody

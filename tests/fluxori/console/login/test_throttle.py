@@ -6,7 +6,7 @@ import pytest
 from django.test import Client, override_settings
 from django.urls import reverse
 
-from fluxori.console.login.throttle import throttle
+from fluxori.console.login import throttle
 from fluxori.console.models import LoginFailures
 from fluxori.identity.models import User
 from tests.support.factories.identity import PASSWORD

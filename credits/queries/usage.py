@@ -179,7 +179,7 @@ def forecast(*, owner: OwnerLike, at: datetime, coming: Iterable[Arrival] = ()) 
     :raises BalanceNotFoundError: if nobody opened such a balance
     """
     whose = Owner.of(owner)
-    book = queries.settled(whose, at=at)
+    book = queries.load_settled_balance(whose, at=at)
     arrivals = list(coming)
     upcoming = arrivals[0] if arrivals else None
     days = min(PERIOD.days, _days_of_history(whose, at))

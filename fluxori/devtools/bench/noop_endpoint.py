@@ -1,7 +1,7 @@
-"""A door that does all that the one of ``deduct`` does, but deduct: what HTTP itself costs here.
+"""An endpoint like ``deduct`` that deducts nothing: it measures the cost of HTTP, Django and DRF.
 
-It authenticates, which reads the user's row, throttles, parses, validates and serializes alike, and touches no row of
-the ledger. Mounted by the bench's own addresses only.
+It authenticates (which reads the user's row), throttles, parses, validates and serializes in the same way, and reads
+and writes no row of the ledger. Only the URL configuration of the benchmarks contains it.
 """
 
 from datetime import datetime
@@ -23,9 +23,9 @@ from tiers.queries import NO_TIER
 _GRANT = UUID(int=1)
 
 
-class NothingViewSet(viewsets.ViewSet):
-    def nothing(self, request: Request) -> Response:
-        """Answer as if credits had been spent."""
+class NoopViewSet(viewsets.ViewSet):
+    def noop(self, request: Request) -> Response:
+        """Respond as if credits had been deducted."""
         asked = serializers.DeductIn.read(request.data)
         acting = spending(request, asked)
 

@@ -219,7 +219,7 @@ SIMPLE_JWT = {
     "USER_ID_CLAIM": "sub",
 }
 
-# An external OpenID Connect issuer whose tokens are accepted in addition to our own. Set all three variables, or none.
+# An external OpenID Connect issuer. Its tokens are accepted in addition to our own. Set all three variables, or none.
 _oidc = {
     "jwks_url": env.string("OIDC_JWKS_URL", ""),
     "issuer": env.string("OIDC_ISSUER", ""),

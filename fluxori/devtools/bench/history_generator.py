@@ -74,7 +74,7 @@ class BalanceHistory:
                 self._random_movement(page)
             self.now = min(self.now + timedelta(seconds=self.rng.expovariate(1 / mean_interval)), self.until)
         if self.written + len(book.transactions) >= self.movements:
-            # Apply everything that is due at the end, so that no command finds work.
+            # Apply everything that is due at the end. The commands then have nothing left to do.
             self.now = self.until
             allocations += self._allocate(page)
             self._advance(page, self.until)
@@ -168,16 +168,16 @@ class BalanceHistory:
         [paid] = usage.entries
         assert paid.grant_id is not None
         back = -paid.amount if self.rng.randrange(2) else max(-paid.amount // 2, 1)
-        said = usage.details
+        details = usage.details
         facts = TransactionDetails(
-            description=said.description,
-            reference_id=said.reference_id,
-            member_id=said.member_id,
+            description=details.description,
+            reference_id=details.reference_id,
+            member_id=details.member_id,
             reverses_id=usage.id,
             reason="The result was empty",
         )
         ledger.refunded(page, [(page.book.grants[paid.grant_id], back)], facts, None)
-        page.book.count(-back, said.member_id, usage.timestamp)
+        page.book.count(-back, details.member_id, usage.timestamp)
         self._last_refund = usage.sequence
 
     def _refundable(self, recorded: Transaction) -> bool:

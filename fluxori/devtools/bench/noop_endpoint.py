@@ -34,7 +34,7 @@ class NoopViewSet(viewsets.ViewSet):
         return answer(serializers.MovedOut.of(moved), replayed=False)
 
 
-def _moved(balance_id: UUID, actor: UUID, key: str | None, at: datetime, **said: Any) -> CreditTransaction:
+def _moved(balance_id: UUID, actor: UUID, key: str | None, at: datetime, **details: Any) -> CreditTransaction:
     moved = CreditTransaction(
         balance_id=balance_id,
         sequence=1,
@@ -42,10 +42,10 @@ def _moved(balance_id: UUID, actor: UUID, key: str | None, at: datetime, **said:
         amount=-9,
         balance_after=991,
         timestamp=at,
-        description=said.get("description", ""),
-        reference_id=said.get("reference_id", ""),
-        feature_id=said.get("feature"),
-        quantity=said.get("quantity", 1),
+        description=details.get("description", ""),
+        reference_id=details.get("reference_id", ""),
+        feature_id=details.get("feature"),
+        quantity=details.get("quantity", 1),
         actor_id=actor,
         idempotency_key=key,
     )

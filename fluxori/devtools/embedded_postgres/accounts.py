@@ -16,7 +16,7 @@ from typing import Any
 
 from fluxori.devtools.embedded_postgres.errors import EmbeddedPostgresError
 
-# Accounts that run the server for root, in order of preference. Nearly every machine has ``nobody``.
+# Accounts that run the server for root, in order of preference. Nearly every machine has the second one.
 UNPRIVILEGED = ("postgres", "nobody")
 
 

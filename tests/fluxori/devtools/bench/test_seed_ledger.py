@@ -25,7 +25,7 @@ def seed(*arguments):
 
 
 def differences():
-    return [found for findings in verification.verify_all(chunk=50) for found in findings.differences]
+    return [difference for findings in verification.verify_all(chunk=50) for difference in findings.differences]
 
 
 def transaction_values():

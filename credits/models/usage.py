@@ -10,7 +10,8 @@ from fluxori.identity.models import User
 
 
 class _Sums(models.Model):
-    """Sums over transactions: ``credits_in`` and ``credits_out`` in whole credits, and how many transactions there were.
+    """Sums over transactions: ``credits_in`` and ``credits_out`` in whole credits, and how many transactions there
+    were.
 
     ``value`` is what the entries' credits were sold for, in rand, and ``unpriced`` the credits of entries without a
     price, debt included; both signed like entries: negative where credits left.

@@ -179,7 +179,7 @@ def forecast(*, owner: OwnerLike, at: datetime, coming: Iterable[Arrival] = ()) 
     :raises BalanceNotFoundError: if nobody opened such a balance
     """
     whose = Owner.of(owner)
-    book = queries.settled(whose, at=at)
+    book = queries.load_settled_balance(whose, at=at)
     arrivals = list(coming)
     upcoming = arrivals[0] if arrivals else None
     days = min(PERIOD.days, _days_of_history(whose, at))
@@ -224,9 +224,9 @@ class Totals:
 def totals(*, from_: date, to: date) -> Totals:
     """Return what all balances together came to in the days ``[from_, to)``, in UTC, by day, type and feature.
 
-    As far as ``aggregate_usage`` has come. A row's credits are whole; its ``value`` is in rand: what the credits that moved
-    were sold for, negative where they left. So the value of what was spent is -``value`` of the rows of type ``usage``,
-    and -``unpriced`` is how many of those credits were never sold.
+    As far as ``aggregate_usage`` has come. A row's credits are whole; its ``value`` is in rand: what the credits that
+    moved were sold for, negative where they left. So the value of what was spent is -``value`` of the rows of type
+    ``usage``, and -``unpriced`` is how many of those credits were never sold.
     """
     # Read first: what is folded between the two questions is then in the rows, and not missing from them.
     complete = (

@@ -1,6 +1,7 @@
 """What staff did and asked for, and how much they may give: shape and constraints only.
 
-Only ``fluxori.console.actions.operations`` writes acts and requests; ceilings are edited in the admin, with their history.
+Only ``fluxori.console.actions.operations`` writes acts and requests; ceilings are edited in the admin, with their
+history.
 """
 
 from typing import Any

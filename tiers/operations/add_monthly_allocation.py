@@ -1,10 +1,12 @@
 from datetime import datetime
 from uuid import UUID
 
-from credits import operations as ledger
 from credits.domain import constants
-from credits.operations import Arguments
+from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.locked_balance import OperationResult, lock_balance
+from credits.engine.validation import Validator
 from fluxori.db import statements
+from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from tiers import queries
@@ -33,17 +35,17 @@ def add_monthly_allocation(
     :raises IdempotencyKeyReusedError: if the key already names a different request
     :raises NoSubscriptionError: if the balance has no tier
     """
-    arguments = Arguments()
-    arguments.text("reason", reason, maximum=constants.MAX_REASON)
-    arguments.refuse()
-    request = ledger.ask("add_monthly_allocation", actor=actor, key=idempotency_key, reason=reason)
+    validator = Validator()
+    validator.string("reason", reason, maximum=constants.MAX_REASON)
+    validator.raise_if_invalid()
+    request = build_request("add_monthly_allocation", actor=actor, key=idempotency_key, reason=reason)
     return result_of(_add(Owner.of(owner), reason, request, at))
 
 
-@ledger.whole
-def _add(owner: Owner, reason: str, request: ledger.Request, at: datetime | None) -> ledger.Answer:
-    with ledger.opened(owner, at=at, requests=[request]) as page:
-        replayed = page.replay(request)
+@transaction_with_retry
+def _add(owner: Owner, reason: str, request: IdempotentRequest, at: datetime | None) -> OperationResult:
+    with lock_balance(owner, at=at, requests=[request]) as page:
+        replayed = page.find_result(request)
         if replayed is not None:
             return replayed
         subscription = Subscription.objects.filter(pk=owner.id, status="active").first()
@@ -53,8 +55,12 @@ def _add(owner: Owner, reason: str, request: ledger.Request, at: datetime | None
         promise = tenure.promise(tenure.period_at(page.at))
         earlier = MonthlyAllocation.objects.filter(balance=owner.id, period=promise.period).first()
         if earlier is not None:
-            facts = {**queries.facts(subscription), "allocated": False}
-            return page.repeat(request, transaction_id=earlier.transaction_id, alongside=facts)
+            return page.record_no_change(
+                request,
+                transaction_id=earlier.transaction_id,
+                tier_facts=queries.facts(subscription),
+                extras={"allocated": False},
+            )
         recorded = (
             keep(page, request, promise, amount=promise.credits, description=describe(promise), reason=reason)
             if promise.credits
@@ -65,5 +71,6 @@ def _add(owner: Owner, reason: str, request: ledger.Request, at: datetime | None
             subscription.next_period += 1
             subscription.next_allocation_at = period_start(subscription.anchor, subscription.next_period)
         write([tenure])
-        facts = {**queries.facts(subscription), "allocated": True}
-        return page.record(request, transaction=recorded, alongside=facts)
+        return page.record(
+            request, transaction=recorded, tier_facts=queries.facts(subscription), extras={"allocated": True}
+        )

@@ -9,10 +9,12 @@ from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
 
-from credits import operations as ledger
+from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.locked_balance import LockedBalance, lock_balances
 from fluxori.core import clock
 from fluxori.db import statements
 from fluxori.db.chunked_work import is_busy
+from fluxori.db.transactions import transaction_with_retry
 from tiers import queries
 from tiers.domain.periods import period_start
 from tiers.domain.subscription_timeline import PeriodEntitlement, SubscriptionTimeline
@@ -41,7 +43,7 @@ class Totals:
         self.refused += other.refused
 
 
-@ledger.whole
+@transaction_with_retry
 def allocate_due(*, balance_ids: Collection[UUID], at: datetime, run: UUID | None = None) -> Totals:
     """Give these balances every period from 1 on that has begun by ``at`` and was not looked after yet.
 
@@ -50,12 +52,12 @@ def allocate_due(*, balance_ids: Collection[UUID], at: datetime, run: UUID | Non
     another, gives nothing twice: each balance's lock is taken first, and (balance, period) is unique.
     """
     totals = Totals()
-    with ledger.lock_balances(balance_ids, at=at) as pages:
+    with lock_balances(balance_ids, at=at) as pages:
         # Read after the locks: a twin run may have looked after some of them while we waited.
         subscriptions = queries.due_among(balance_ids, at=at)
         known = queries.allocated_periods(subscriptions)
         found = queries.timelines(subscriptions, at=at)
-        request = ledger.ask("allocate_monthly_credits", actor=None, key=None)
+        request = build_request("allocate_monthly_credits", actor=None, key=None)
         rows: list[dict[str, Any]] = []
         for key, tenure in found.items():
             rows += _allocate(pages[key], request, tenure, known=known, at=at, run=run, totals=totals)
@@ -134,8 +136,8 @@ def _try(balance: UUID, at: datetime, run: UUID) -> Totals:
 
 
 def _allocate(
-    page: ledger.Page,
-    request: ledger.Request,
+    page: LockedBalance,
+    request: IdempotentRequest,
     tenure: SubscriptionTimeline,
     *,
     known: set[tuple[UUID, int]],
@@ -149,7 +151,7 @@ def _allocate(
         recorded = keep(page, request, promise, amount=amount, description=describe(promise)) if amount else None
         rows.append(allocation_row(page, promise, recorded, run))
         _count(totals, promise, amount)
-        page.touch()
+        page.mark_changed()
     subscription = tenure.subscription
     subscription.next_period = tenure.period_at(at) + 1
     subscription.next_allocation_at = period_start(subscription.anchor, subscription.next_period)

@@ -6,9 +6,12 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from credits import operations as ledger
-from credits.domain.balance_state import BalanceSnapshot, Transaction
-from credits.models import CreditTransaction
+from credits.domain.records import BalanceSnapshot, Transaction
+from credits.engine.idempotency import IdempotentRequest
+from credits.engine.locked_balance import LockedBalance, OperationResult
+from credits.engine.plan_grants import plan_expired_period_grant, plan_grant
+from credits.engine.results import optional_transaction
+from credits.tier_registry import TierFacts
 from fluxori.core.ids import uuid7
 from tiers.domain import errors
 from tiers.domain.subscription_timeline import PeriodEntitlement
@@ -22,20 +25,20 @@ class Result:
     ``allocated`` is False where the period had its credits already; ``transaction`` is then the first one.
     """
 
-    after: BalanceSnapshot
-    alongside: dict[str, Any]
-    transaction: CreditTransaction | None = None
+    balance: BalanceSnapshot
+    tier_facts: TierFacts
+    transaction: Transaction | None = None
     allocated: bool = False
     replayed: bool = False
 
 
-def result_of(answer: ledger.Answer) -> Result:
+def result_of(answer: OperationResult) -> Result:
     """Return the verb's result, the first time and on every replay."""
     return Result(
-        after=answer.after,
-        alongside=answer.alongside,
-        transaction=ledger.transaction_of(answer) if answer.transaction_id else None,
-        allocated=answer.alongside.get("allocated", False),
+        balance=answer.balance,
+        tier_facts=answer.tier_facts,
+        transaction=optional_transaction(answer),
+        allocated=answer.extras.get("allocated", False),
         replayed=answer.replayed,
     )
 
@@ -49,25 +52,25 @@ def find_tier(code: str) -> Tier:
 
 
 def keep(
-    page: ledger.Page, request: ledger.Request, promise: PeriodEntitlement, *, amount: int, **facts: Any
+    page: LockedBalance, request: IdempotentRequest, promise: PeriodEntitlement, *, amount: int, **facts: Any
 ) -> Transaction:
     """Plan a grant of ``amount`` credits for the promised period on an open page, on the terms of its tier."""
     if promise.over(page.at):
         assert promise.roll_cap is not None
-        return ledger.plan_expired_period_grant(
-            page, request, amount=amount, cap=promise.roll_cap, until=promise.roll_until, facts=facts
+        return plan_expired_period_grant(
+            page, request, amount=amount, cap=promise.roll_cap, until=promise.roll_until, details=facts
         )
     terms = {"expires_at": promise.expires_at, "roll_cap": promise.roll_cap, "roll_until": promise.roll_until}
-    return ledger.plan_grant(page, request, amount=amount, kind="allocation", terms=terms, facts=facts)
+    return plan_grant(page, request, amount=amount, kind="allocation", terms=terms, details=facts)
 
 
 def allocation_row(
-    page: ledger.Page, promise: PeriodEntitlement, transaction: Transaction | None, run: UUID | None
+    page: LockedBalance, promise: PeriodEntitlement, transaction: Transaction | None, run: UUID | None
 ) -> dict[str, Any]:
     """Return the columns of the record that the period was looked after; see ``tiers.models.MonthlyAllocation``."""
     return {
         "id": uuid7(),
-        "balance_id": page.book.id,
+        "balance_id": page.state.id,
         "period": promise.period,
         "tier_id": promise.tier.code,
         "credits": transaction.amount if transaction else 0,

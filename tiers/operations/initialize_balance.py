@@ -2,7 +2,10 @@ from datetime import datetime
 from uuid import UUID
 
 from credits import operations as ledger
-from credits.operations import Arguments
+from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.locked_balance import OperationResult, lock_balance
+from credits.engine.validation import Validator
+from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from tiers import queries
@@ -31,23 +34,23 @@ def initialize_balance(
     :raises TierNotFoundError: if there is no such tier
     :raises BalanceExistsError: if the balance has a tier already
     """
-    arguments = Arguments()
-    arguments.text("tier", tier, maximum=64, required=True)
+    validator = Validator()
+    validator.string("tier", tier, maximum=64, required=True)
     if initial_balance is not None:
-        arguments.whole("initial_balance", initial_balance, minimum=0)
-    arguments.refuse()
-    request = ledger.ask(
+        validator.integer("initial_balance", initial_balance, minimum=0)
+    validator.raise_if_invalid()
+    request = build_request(
         "initialize_balance", actor=actor, key=idempotency_key, tier=tier, initial_balance=initial_balance
     )
     return result_of(_initialize(Owner.of(owner), tier, initial_balance, request, at))
 
 
-@ledger.whole
+@transaction_with_retry
 def _initialize(
-    owner: Owner, code: str, initial_balance: int | None, request: ledger.Request, at: datetime | None
-) -> ledger.Answer:
-    with ledger.opened(owner, at=at, requests=[request], create=True) as page:
-        replayed = page.replay(request)
+    owner: Owner, code: str, initial_balance: int | None, request: IdempotentRequest, at: datetime | None
+) -> OperationResult:
+    with lock_balance(owner, at=at, requests=[request], create=True) as page:
+        replayed = page.find_result(request)
         if replayed is not None:
             return replayed
         tier = find_tier(code)
@@ -60,10 +63,10 @@ def _initialize(
             next_allocation_at=period_start(page.at, 1),
             created_at=page.at,
         )
-        page.book.last_at = page.at
+        page.state.last_at = page.at
         promise = PeriodEntitlement.of(subscription, tier, 0)
         amount = tier.monthly_credits if initial_balance is None else initial_balance
         recorded = (
             keep(page, request, promise, amount=amount, description=f"Initial {describe(promise)}") if amount else None
         )
-        return page.record(request, transaction=recorded, alongside=queries.facts(subscription))
+        return page.record(request, transaction=recorded, tier_facts=queries.facts(subscription))

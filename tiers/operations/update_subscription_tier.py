@@ -2,11 +2,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from credits import operations as ledger
 from credits import queries as ledger_queries
-from credits.domain.balance_state import Transaction
-from credits.operations import Arguments
+from credits.domain.records import Transaction
+from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.locked_balance import LockedBalance, OperationResult, lock_balance
+from credits.engine.validation import Validator
 from fluxori.core import clock
+from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from tiers import queries
@@ -47,7 +49,7 @@ def update_subscription_tier(
     :raises NoSubscriptionError: if the balance has no tier yet
     """
     _check(tier, effective, proration)
-    request = ledger.ask(
+    request = build_request(
         "update_subscription_tier",
         actor=actor,
         key=idempotency_key,
@@ -89,13 +91,13 @@ def preview_subscription_tier(
     :raises TierNotFoundError: likewise
     :raises NoSubscriptionError: likewise
     """
-    arguments = Arguments()
+    validator = Validator()
     if at is not None:
-        arguments.instant("at", at)
-    arguments.refuse()
+        validator.timestamp("at", at)
+    validator.raise_if_invalid()
     _check(tier, effective, proration)
     at = at or clock.now()
-    book = ledger_queries.settled(Owner.of(owner), at=at)
+    book = ledger_queries.load_settled_balance(Owner.of(owner), at=at)
     at = max(at, book.last_at)
     asked = find_tier(tier)
     tenure = _tenure(book.id, at)
@@ -127,7 +129,7 @@ def cancel_scheduled_change(
     :raises NoSubscriptionError: if the balance has no tier yet
     :raises NoScheduledChangeError: if no change is scheduled
     """
-    request = ledger.ask("cancel_scheduled_change", actor=actor, key=idempotency_key)
+    request = build_request("cancel_scheduled_change", actor=actor, key=idempotency_key)
     return result_of(_cancel(Owner.of(owner), request, at))
 
 
@@ -192,13 +194,13 @@ def _plan(tenure: SubscriptionTimeline, tier: Tier, at: datetime, *, effective: 
 
 
 def _check(tier: str, effective: str, proration: str) -> None:
-    arguments = Arguments()
-    arguments.text("tier", tier, maximum=64, required=True)
-    arguments.choice("effective", effective, EFFECTIVE)
-    arguments.choice("proration", proration, PRORATION)
+    validator = Validator()
+    validator.string("tier", tier, maximum=64, required=True)
+    validator.choice("effective", effective, EFFECTIVE)
+    validator.choice("proration", proration, PRORATION)
     if (effective, proration) == ("nextPeriod", "difference"):
-        arguments.fault("proration", "invalid_choice", "A change in the next period has no difference to grant.")
-    arguments.refuse()
+        validator.add_error("proration", "invalid_choice", "A change in the next period has no difference to grant.")
+    validator.raise_if_invalid()
 
 
 def _tenure(balance_id: UUID, at: datetime) -> SubscriptionTimeline:
@@ -217,12 +219,12 @@ def _next_allocation(tenure: SubscriptionTimeline, at: datetime) -> tuple[dateti
     return promise.starts_at, promise.due(max(at, promise.starts_at))
 
 
-@ledger.whole
+@transaction_with_retry
 def _update(
-    owner: Owner, request: ledger.Request, at: datetime | None, *, tier: str, effective: str, proration: str
-) -> ledger.Answer:
-    with ledger.opened(owner, at=at, requests=[request]) as page:
-        replayed = page.replay(request)
+    owner: Owner, request: IdempotentRequest, at: datetime | None, *, tier: str, effective: str, proration: str
+) -> OperationResult:
+    with lock_balance(owner, at=at, requests=[request]) as page:
+        replayed = page.find_result(request)
         if replayed is not None:
             return replayed
         asked = find_tier(tier)
@@ -240,10 +242,10 @@ def _describe(plan: _Plan) -> str:
     return f"Change to {plan.tier.name}: {plan.effective_at:%-d %B %Y} to {plan.promise.ends_at:%-d %B %Y}"
 
 
-@ledger.whole
-def _cancel(owner: Owner, request: ledger.Request, at: datetime | None) -> ledger.Answer:
-    with ledger.opened(owner, at=at, requests=[request]) as page:
-        replayed = page.replay(request)
+@transaction_with_retry
+def _cancel(owner: Owner, request: IdempotentRequest, at: datetime | None) -> OperationResult:
+    with lock_balance(owner, at=at, requests=[request]) as page:
+        replayed = page.find_result(request)
         if replayed is not None:
             return replayed
         tenure = _tenure(owner.id, page.at)
@@ -254,9 +256,9 @@ def _cancel(owner: Owner, request: ledger.Request, at: datetime | None) -> ledge
 
 
 def _written(
-    page: ledger.Page, request: ledger.Request, tenure: SubscriptionTimeline, recorded: Transaction | None
-) -> ledger.Answer:
+    page: LockedBalance, request: IdempotentRequest, tenure: SubscriptionTimeline, recorded: Transaction | None
+) -> OperationResult:
     # What happens next happens after this, even where the clock of another process lags behind.
-    page.book.last_at = page.at
+    page.state.last_at = page.at
     write([tenure])
-    return page.record(request, transaction=recorded, alongside=queries.facts(tenure.subscription))
+    return page.record(request, transaction=recorded, tier_facts=queries.facts(tenure.subscription))

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db.models import Case, Count, F, Min, Q, QuerySet, When
 
+from credits.tier_registry import PendingTier, TierFacts
 from fluxori.core import clock
 from fluxori.db import statements
 from fluxori.identity.owner import Owner, OwnerLike
@@ -29,10 +30,10 @@ _ALLOCATED = (
     "SELECT balance_id, period FROM tiers_monthlyallocation WHERE balance_id = ANY(%s::uuid[]) AND period >= %s"
 )
 
-NO_TIER: dict[str, Any] = {"tier": None, "pending_tier": None, "next_allocation_at": None}
+NO_TIER = TierFacts()
 
 
-def tier_facts(*, owner: OwnerLike, at: datetime | None = None) -> dict[str, Any]:
+def tier_facts(*, owner: OwnerLike, at: datetime | None = None) -> TierFacts:
     """Return what a balance's answer says of its tier at ``at``, ready for JSON; all None where it has no tier.
 
     A scheduled change is in it from its instant on, whether or not it is written. ``next_allocation_at`` is when the
@@ -40,19 +41,15 @@ def tier_facts(*, owner: OwnerLike, at: datetime | None = None) -> dict[str, Any
     Without an ``at`` the clock is read.
     """
     subscription = subscription_of(owner=owner, at=at)
-    return facts(subscription) if subscription else dict(NO_TIER)
+    return facts(subscription) if subscription else NO_TIER
 
 
-def facts(subscription: Subscription) -> dict[str, Any]:
-    """Return the tier facts of a subscription at hand, brought up to date."""
+def facts(subscription: Subscription) -> TierFacts:
+    """Return the tier facts of a subscription to which due changes have been applied."""
     pending = None
     if subscription.scheduled_tier_id and subscription.scheduled_at:
-        pending = {"tier": subscription.scheduled_tier_id, "at": subscription.scheduled_at.isoformat()}
-    return {
-        "tier": subscription.tier_id,
-        "pending_tier": pending,
-        "next_allocation_at": subscription.next_allocation_at.isoformat(),
-    }
+        pending = PendingTier(subscription.scheduled_tier_id, subscription.scheduled_at)
+    return TierFacts(subscription.tier_id, pending, subscription.next_allocation_at)
 
 
 def subscription_of(*, owner: OwnerLike, at: datetime | None = None) -> Subscription | None:
@@ -118,7 +115,7 @@ def allocated_periods(subscriptions: Collection[Subscription]) -> set[tuple[UUID
     return {(row["balance_id"], row["period"]) for row in statements.fetch(_ALLOCATED, [ids, earliest])}
 
 
-def tier_facts_of(balance_ids: Iterable[UUID], *, at: datetime | None = None) -> dict[UUID, dict[str, Any]]:
+def tier_facts_of(balance_ids: Iterable[UUID], *, at: datetime | None = None) -> dict[UUID, TierFacts]:
     """Return the tier facts of many balances at ``at``, read at once. Without an ``at`` the clock is read."""
     ids, at = list(balance_ids), at or clock.now()
     known = {row.pk: facts(apply_scheduled_change(row, at)) for row in Subscription.objects.filter(pk__in=ids)}

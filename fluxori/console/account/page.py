@@ -10,8 +10,9 @@ from uuid import UUID
 from credits import queries
 from credits.admin.owners import name_of
 from credits.admin.refused import numbers_of, words_of
-from credits.domain.balance_state import BalanceState, Grant
+from credits.domain.balance_state import BalanceState
 from credits.domain.burn_order import in_burn_order
+from credits.domain.records import Grant
 from credits.models import CreditBalance, CreditHold, CreditTransaction, Feature, RejectedAttempt
 from credits.queries import usage
 from fluxori.console import queries as console
@@ -29,7 +30,7 @@ ACTS = 10
 
 def account(balance: CreditBalance, *, at: datetime) -> dict[str, Any]:
     """Return the context of the page, with everything due by ``at`` settled in memory."""
-    book = queries.settled(balance.owner, at=at)
+    book = queries.load_settled_balance(balance.owner, at=at)
     ahead = _forecast(balance, at)
     names = {feature.pk: feature for feature in Feature.objects.all()}
     return {

@@ -382,7 +382,7 @@ def _counted(amount: int) -> str:
 
 
 def _left(subject: CreditTransaction) -> int:
-    found, corrected = queries.corrected(transaction_id=subject.pk)
+    found, corrected = queries.get_correction_state(transaction_id=subject.pk)
     return abs(found.amount) - corrected
 
 

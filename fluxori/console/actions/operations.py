@@ -13,17 +13,18 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Sum
 
-from credits import operations as ledger
 from credits import queries as balances
-from credits.domain.balance_state import BalanceSnapshot
+from credits.domain.records import BalanceSnapshot
+from credits.engine.locked_balance import lock_balance
+from credits.engine.validation import Validator, canonical_json
 from credits.models import CreditGrant
-from credits.operations import Arguments
 from fluxori.adminkit.read_only import format_credits, format_timestamp
 from fluxori.console import errors, queries
 from fluxori.console.actions import constants
 from fluxori.console.actions.catalogue import ACTS, Order, Outcome
 from fluxori.console.models import ApprovalRequest, StaffAction
 from fluxori.core import request_context
+from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import Organization, User
 from fluxori.identity.owner import Owner
 from tiers import queries as promises
@@ -70,7 +71,7 @@ class _Carried:
     credits: int
 
 
-@ledger.whole
+@transaction_with_retry
 def perform(order: Order) -> Done:
     """Carry out an act of staff and record it, both or neither. Sent again under the same key, it acts once.
 
@@ -94,7 +95,7 @@ def perform(order: Order) -> Done:
     return Done(_record(order, carried, authority=order.actor))
 
 
-@ledger.whole
+@transaction_with_retry
 def preview(order: Order, *, authority: User | None = None) -> Preview:
     """Return what :func:`perform` would do now, for the ceiling of ``authority`` or of whoever asks. Nothing is kept.
 
@@ -119,7 +120,7 @@ def preview(order: Order, *, authority: User | None = None) -> Preview:
     )
 
 
-@ledger.whole
+@transaction_with_retry
 def request_act(order: Order) -> Asked:
     """Keep an act as a request that a second person decides on. Asked again under the same key, it is one request.
 
@@ -173,7 +174,7 @@ def order_of(request: ApprovalRequest, *, at: datetime) -> Order:
     )
 
 
-@ledger.whole
+@transaction_with_retry
 def approve(*, request_id: UUID, approver: User, note: str = "", at: datetime) -> Done:
     """Carry out what a request asks for, in the name of who asked, on the ceiling of ``approver``; exactly once.
 
@@ -206,7 +207,7 @@ def approve(*, request_id: UUID, approver: User, note: str = "", at: datetime) -
     return Done(_record(order, carried, authority=approver, request=row))
 
 
-@ledger.whole
+@transaction_with_retry
 def decline(*, request_id: UUID, decider: User, note: str, at: datetime) -> ApprovalRequest:
     """Decline a request of somebody else, and say why.
 
@@ -224,7 +225,7 @@ def decline(*, request_id: UUID, decider: User, note: str, at: datetime) -> Appr
     return _decide(row, ApprovalRequest.Status.DECLINED, decider, note, at)
 
 
-@ledger.whole
+@transaction_with_retry
 def withdraw(*, request_id: UUID, actor: User, note: str = "", at: datetime) -> ApprovalRequest:
     """Withdraw a request of one's own.
 
@@ -268,21 +269,21 @@ def _decide(row: ApprovalRequest, status: str, by: User, note: str, at: datetime
 
 
 def _check_note(note: str, *, required: bool = False) -> None:
-    arguments = Arguments()
-    arguments.text("note", note, maximum=constants.MAX_NOTE, required=required)
-    arguments.refuse()
+    validator = Validator()
+    validator.string("note", note, maximum=constants.MAX_NOTE, required=required)
+    validator.raise_if_invalid()
 
 
 def _carry_out(order: Order, *, only_look: bool = False) -> _Carried:
     """Do it, inside the caller's transaction, and say what it changed. The balance is locked from before to after."""
     owner = Owner.of(order.whom)
-    with ledger.opened(owner, at=order.at, create=order.act.opens_balance) as page:
+    with lock_balance(owner, at=order.at, create=order.act.opens_balance) as page:
         before = page.book.snapshot()
     tier, limits = promises.tier_facts(owner=owner, at=order.at), _limits(owner)
     outcome = order.act.carry_out(order)
     if outcome.nothing and not only_look:
         raise errors.NothingToDoError(why=outcome.nothing)
-    after = balances.settled(owner, at=order.at).snapshot()
+    after = balances.load_settled_balance(owner, at=order.at).snapshot()
     opened = CreditGrant.objects.none()
     if outcome.transaction is not None:
         opened = CreditGrant.objects.filter(balance=owner.id, transaction=outcome.transaction.pk)
@@ -361,7 +362,7 @@ def _record(order: Order, carried: _Carried, *, authority: User, request: Approv
 def _spelled(order: Order) -> dict[str, Any]:
     """Return what was asked as JSON has it, instants in UTC."""
     asked = {**order.asked, **({"subject": order.subject} if order.subject else {})}
-    spelled: dict[str, Any] = json.loads(ledger.canonical_json(asked))
+    spelled: dict[str, Any] = json.loads(canonical_json(asked))
     return spelled
 
 

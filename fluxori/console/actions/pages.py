@@ -13,7 +13,7 @@ from django.views import View
 
 from credits import queries
 from credits.admin.owners import people_like, uuid_of, whom_or_404
-from credits.domain.balance_state import BalanceSnapshot
+from credits.domain.records import BalanceSnapshot
 from credits.models import CreditBalance
 from credits.operations import BalanceNotFoundError
 from fluxori.adminkit.read_only import format_credits

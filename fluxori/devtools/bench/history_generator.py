@@ -13,8 +13,14 @@ from typing import Any
 from uuid import UUID
 
 from credits import operations as ledger
-from credits.domain.balance_state import Transaction, TransactionDetails
 from credits.domain.due_events import apply_due_events
+from credits.domain.records import Transaction, TransactionDetails
+from credits.engine.corrections import plan_refund
+from credits.engine.deductions import DeductionPlan
+from credits.engine.idempotency import build_request
+from credits.engine.locked_balance import LockedBalance
+from credits.engine.plan_grants import plan_grant
+from credits.engine.plan_holds import plan_capture, plan_hold, plan_release
 from tiers import operations as tiers
 from tiers.domain.periods import period_start
 from tiers.domain.subscription_timeline import PeriodEntitlement
@@ -61,7 +67,7 @@ class BalanceHistory:
     def is_complete(self) -> bool:
         return self.written >= self.movements
 
-    def generate(self, page: ledger.Page, limit: int) -> list[dict[str, Any]]:
+    def generate(self, page: LockedBalance, limit: int) -> list[dict[str, Any]]:
         """Plan up to ``limit`` further transactions, and return the rows of the monthly allocations among them."""
         book = page.book
         wanted = min(limit, self.movements - self.written)
@@ -82,11 +88,11 @@ class BalanceHistory:
         page.touch()
         return allocations
 
-    def _advance(self, page: ledger.Page, at: datetime) -> None:
+    def _advance(self, page: LockedBalance, at: datetime) -> None:
         page.at = page.book.recorded_at = max(at, page.book.last_at)
         apply_due_events(page.book, page.at)
 
-    def _allocate(self, page: ledger.Page) -> list[dict[str, Any]]:
+    def _allocate(self, page: LockedBalance) -> list[dict[str, Any]]:
         """Plan the allocation of every period that has begun, each at its start."""
         rows = []
         subscription = self.subscription
@@ -94,7 +100,7 @@ class BalanceHistory:
         while (starts_at := period_start(subscription.anchor, period)) <= self.now:
             self._advance(page, starts_at)
             promise = PeriodEntitlement.of(subscription, self.tier, period)
-            request = ledger.ask("allocate_monthly_credits", actor=None, key=None)
+            request = build_request("allocate_monthly_credits", actor=None, key=None)
             recorded = tiers.keep(page, request, promise, amount=promise.credits, description=tiers.describe(promise))
             if period:
                 rows.append(tiers.allocation_row(page, promise, recorded, None))
@@ -103,7 +109,7 @@ class BalanceHistory:
         subscription.next_allocation_at = period_start(subscription.anchor, subscription.next_period)
         return rows
 
-    def _random_movement(self, page: ledger.Page) -> None:
+    def _random_movement(self, page: LockedBalance) -> None:
         percentile = self.rng.randrange(100)
         if percentile < _REFUNDS:
             self._refund(page)
@@ -115,13 +121,13 @@ class BalanceHistory:
         else:
             self._spend(page)
 
-    def _grant(self, page: ledger.Page, kind: str, amount: int, **terms: object) -> None:
+    def _grant(self, page: LockedBalance, kind: str, amount: int, **terms: object) -> None:
         words = {"description": f"{amount} credits", "reference_id": f"{kind}-{self.rng.getrandbits(40):010x}"}
-        ledger.plan_grant(
-            page, ledger.ask("add_credits", actor=None, key=None), amount=amount, kind=kind, terms=terms, facts=words
+        plan_grant(
+            page, build_request("add_credits", actor=None, key=None), amount=amount, kind=kind, terms=terms, facts=words
         )
 
-    def _random_deduction(self, page: ledger.Page) -> ledger.Deduction:
+    def _random_deduction(self, page: LockedBalance) -> ledger.Deduction:
         """Return a random deduction. If the balance is too low, plan a purchase first."""
         [feature] = self.rng.choices(tuple(FEATURES), tuple(FEATURES.values()))
         quantity = self.rng.randint(1, 8) if feature == "realtime-ai-dashboard" else 1
@@ -141,25 +147,25 @@ class BalanceHistory:
             alongside=facts(self.subscription) if keyed else None,
         )
 
-    def _spend(self, page: ledger.Page) -> None:
+    def _spend(self, page: LockedBalance) -> None:
         deduction = self._random_deduction(page)
-        ledger.DeductionPlan(deduction, deduction.request())(page)
+        DeductionPlan(deduction, deduction.request())(page)
 
-    def _hold(self, page: ledger.Page) -> None:
+    def _hold(self, page: LockedBalance) -> None:
         """Place a hold and, some minutes later, capture it wholly or partly, or release it."""
         deduction = self._random_deduction(page)
         request = deduction.request()
-        placed = ledger.placed(page, deduction, request, _HOLD_LIFETIME).hold
+        placed = plan_hold(page, deduction, request, _HOLD_LIFETIME).hold
         assert placed is not None
         self._advance(page, page.at + self.rng.random() * _HOLD_LIFETIME)
         wanted = self.rng.choice((placed.amount, placed.amount, placed.amount // 2, 0))
         ending = replace(request, key=None)
         if wanted:
-            ledger.captured(page, placed, wanted, ending, None)
+            plan_capture(page, placed, wanted, ending, None)
         else:
-            ledger.released(page, placed, ending, None)
+            plan_release(page, placed, ending, None)
 
-    def _refund(self, page: ledger.Page) -> None:
+    def _refund(self, page: LockedBalance) -> None:
         """Refund all or half of a recent usage that has no refund. Without one, deduct instead."""
         usage = next((recorded for recorded in reversed(page.book.transactions) if self._refundable(recorded)), None)
         if usage is None:
@@ -176,7 +182,7 @@ class BalanceHistory:
             reverses_id=usage.id,
             reason="The result was empty",
         )
-        ledger.refunded(page, [(page.book.grants[paid.grant_id], back)], facts, None)
+        plan_refund(page, [(page.book.grants[paid.grant_id], back)], facts, None)
         page.book.count(-back, details.member_id, usage.timestamp)
         self._last_refund = usage.sequence
 

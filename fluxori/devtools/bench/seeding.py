@@ -17,9 +17,9 @@ from uuid import UUID
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.db import connection, transaction
 
-from credits import operations as ledger
 from credits import queries
-from credits.domain.balance_state import Price
+from credits.domain.records import Price
+from credits.engine.locked_balance import lock_balances
 from credits.models import CreditBalance
 from fluxori.core import clock
 from fluxori.db import statements
@@ -153,7 +153,7 @@ def _write_batch(histories: Sequence[BalanceHistory], prices: dict[str, Price]) 
     counts = RowCounts()
     allocations: list[dict[str, Any]] = []
     by_id = {history.subscription.pk: history for history in histories}
-    with ledger.lock_balances(by_id, at=min(history.subscription.anchor for history in histories)) as pages:
+    with lock_balances(by_id, at=min(history.subscription.anchor for history in histories)) as pages:
         for key, page in pages.items():
             page.prices = prices
             allocations += by_id[key].generate(page, PART_SIZE)

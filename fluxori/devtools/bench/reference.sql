@@ -67,12 +67,12 @@ BEGIN
     r.operation := 'deduct_credits';
     r.fingerprint := sha256(convert_to(t.idempotency_key, 'UTF8'));
     r.answer := json_build_object(
-        'after', json_build_object(
+        'balance', json_build_object(
             'available', available, 'balance', t.balance_after, 'debt', 0, 'held', 0, 'id', t.balance_id,
             'last_updated', t.timestamp, 'next_expiry', NULL, 'organization_id', NULL, 'sequence', t.sequence,
             'suspended_at', NULL, 'user_id', t.balance_id, 'version', t.sequence),
-        'alongside', json_build_object('next_allocation_at', t.timestamp, 'pending_tier', NULL, 'tier', 'enterprise'),
-        'hold', NULL)::text;
+        'tier_facts', json_build_object('next_allocation_at', t.timestamp, 'pending_tier', NULL, 'tier', 'enterprise'),
+        'extras', json_build_object(), 'hold', NULL)::text;
     r.transaction_id := t.id;
     r.created_at := t.recorded_at;
     RETURN r;

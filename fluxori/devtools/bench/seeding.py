@@ -19,7 +19,7 @@ from django.db import connection, transaction
 
 from credits import queries
 from credits.domain.records import Price
-from credits.engine.locked_balance import lock_balances
+from credits.engine.locked_balance import GroupTierFacts, lock_balances
 from credits.models import CreditBalance
 from fluxori.core import clock
 from fluxori.db import statements
@@ -29,6 +29,7 @@ from fluxori.devtools.bench.history_generator import FEATURES, BalanceHistory
 from fluxori.identity.models import Membership, Organization, User
 from tiers.domain.periods import period_start
 from tiers.models import MonthlyAllocation, Subscription, Tier
+from tiers.queries import facts
 
 DOMAIN = "seed.fluxori.example"
 
@@ -134,7 +135,7 @@ def _write(part: Part) -> Iterator[RowCounts]:
     rng = Random(f"{part.seed}/{part.number}")  # noqa: S311 (sample data)
     owners = _Owners(part, rng)
     histories = owners.create_histories()
-    prices = queries.prices(FEATURES, at=part.begin)
+    prices = {feature: [price] for feature, price in queries.prices(FEATURES, at=part.begin).items()}
     while histories:
         batch, remaining = [], PART_SIZE
         for history in histories:
@@ -149,19 +150,21 @@ def _write(part: Part) -> Iterator[RowCounts]:
         yield counts
 
 
-def _write_batch(histories: Sequence[BalanceHistory], prices: dict[str, Price]) -> RowCounts:
+def _write_batch(histories: Sequence[BalanceHistory], prices: dict[str, list[Price]]) -> RowCounts:
     counts = RowCounts()
     allocations: list[dict[str, Any]] = []
     by_id = {history.subscription.pk: history for history in histories}
-    with lock_balances(by_id, at=min(history.subscription.anchor for history in histories)) as pages:
-        for key, page in pages.items():
-            page.prices = prices
-            allocations += by_id[key].generate(page, PART_SIZE)
-            counts.transactions += len(page.book.transactions)
-            counts.entries += sum(len(recorded.entries) for recorded in page.book.transactions)
-            counts.grants += len(page.book.opened_grants)
-            counts.holds += len(page.book.opened_holds)
-            counts.requests += len(page.requests)
+    with lock_balances(by_id, at=min(history.subscription.anchor for history in histories)) as balances:
+        for balance_id, balance in balances.items():
+            history = by_id[balance_id]
+            balance.prices = prices
+            balance.tier_facts = GroupTierFacts([balance_id], balance.at, {balance_id: facts(history.subscription)})
+            allocations += history.generate(balance, PART_SIZE)
+            counts.transactions += len(balance.state.transactions)
+            counts.entries += sum(len(recorded.entries) for recorded in balance.state.transactions)
+            counts.grants += len(balance.state.opened_grants)
+            counts.holds += len(balance.state.opened_holds)
+            counts.requests += len(balance.request_rows)
     statements.insert(MonthlyAllocation, allocations)
     Subscription.objects.bulk_create(
         [history.subscription for history in histories],

@@ -184,13 +184,13 @@ def _write_report(owner: Any, member: User, at: datetime, rng: random.Random, *,
         actor=member,
         member=member,
         at=at,
-    )
+    ).hold
     if not done:
         return
     later, outcome = at + timedelta(minutes=rng.randint(1, 9)), rng.random()
     if outcome < 0.1:
-        ledger.release_hold(hold_id=hold.pk, actor=member, at=later)
+        ledger.release_hold(hold_id=hold.id, actor=member, at=later)
         return
-    usage = ledger.capture_hold(hold_id=hold.pk, actor=member, at=later).transaction
+    usage = ledger.capture_hold(hold_id=hold.id, actor=member, at=later).transaction
     if usage is not None and outcome < 0.4:
-        ledger.refund_usage(transaction_id=usage.pk, reason="The report came out empty", at=later)
+        ledger.refund_usage(transaction_id=usage.id, reason="The report came out empty", at=later)

@@ -22,7 +22,7 @@ from tests.support.times import DAY, HOUR
 from tiers import operations as tiers
 from tiers.models import AllocationRun, Tier
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 BOSS = "boss@example.test"
 

@@ -1,4 +1,4 @@
-"""The privileges that docs/deploy.md gives the application are enough for it, and not enough to change history."""
+"""The privileges in docs/how-to/deploy.md are enough for the application, and not enough to change history."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.support.factories.credits import funded
 from tests.support.times import DAY, NOON
 from tiers import operations as tiers
 
-DEPLOY = (Path(__file__).parents[2] / "docs/deploy.md").read_text()
+DEPLOY = (Path(__file__).parents[2] / "docs/how-to/deploy.md").read_text()
 HISTORY = (
     "credits_credittransaction",
     "credits_creditentry",

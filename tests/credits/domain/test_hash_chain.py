@@ -19,7 +19,7 @@ from fluxori.core.ids import uuid7
 from tests.support.factories.credits import deduct, funded
 from tests.support.times import NOON
 
-PAGE = (Path(__file__).parents[3] / "docs" / "ledger-hash.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "ledger-hash.md").read_text(encoding="utf-8")
 [SPELLED] = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
 VECTOR = json.loads(SPELLED)
 *_, BEGINNING, HASH = re.findall(r"```\n([0-9a-f]+)\n```", PAGE)

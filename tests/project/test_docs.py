@@ -28,10 +28,8 @@ PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
 PAGES = sorted(
     [
-        *(
-            PROJECT / name
-            for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "credits/README.md")
-        ),
+        *PROJECT.glob("*.md"),
+        PROJECT / "credits/README.md",
         *PROJECT.glob(".github/**/*.md"),
         *DOCS.rglob("*.md"),
     ]
@@ -137,10 +135,8 @@ class TestLinks:
             pytest.skip("not a git checkout")
         missing = []
         for name in tracked.stdout.splitlines():
-            text = (PROJECT / name).read_text(encoding="utf-8")
-            for reference in re.findall(r"\bdocs/[\w/.-]+\.(?:md|png)", text):
-                if not (PROJECT / reference).exists():
-                    missing.append(f"{name}: {reference}")
+            references = re.findall(r"\bdocs/[\w/.-]+\.(?:md|png)", (PROJECT / name).read_text(encoding="utf-8"))
+            missing += [f"{name}: {reference}" for reference in references if not (PROJECT / reference).exists()]
 
         assert missing == []
 

@@ -232,10 +232,10 @@ def commands_in(text: str, program: str) -> Iterator[list[str]]:
 
 
 def inline_commands(page: Path, program: str) -> list[list[str]]:
-    """Return the arguments of ``program`` in inline code; a placeholder such as <command> is not one."""
+    """Return the arguments of ``program`` in inline code, without placeholders such as <command> and …."""
     code = re.findall(r"`([^`\n]+)`", prose_of(page))
     found = [arguments for text in code for arguments in commands_in(text, program)]
-    return [arguments for arguments in found if arguments and not arguments[0].startswith("<")]
+    return [arguments for arguments in found if arguments and not arguments[0].startswith(("<", "…"))]
 
 
 def pytest_options(config: pytest.Config) -> set[str]:

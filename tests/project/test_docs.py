@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands, load_command_class
 
-from tests.factories.credits import funded
-from tests.factories.identity import PASSWORD, AdminFactory, UserFactory
+from credits import operations
+from fluxori.identity.models import User
 
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
@@ -290,7 +290,8 @@ class TestTools:
         fenced = [
             words for each in snippets_of(page) if each.language == "sh" for words in commands_in(each.text, "just")
         ]
-        named = [words[0] for words in [*fenced, *inline_commands(page, "just")] if words]
+        commands = [words for words in [*fenced, *inline_commands(page, "just")] if words]
+        named = [words[0] for words in commands if not words[0].startswith("-")]
 
         assert [name for name in named if name not in recipes] == []
 
@@ -333,13 +334,14 @@ class TestDecisionRecords:
 class TestShellTutorials:
     """The snippets with curl run, in order, in one shell against a live server."""
 
+    PASSWORD = "correct horse battery"
     ACCOUNTS = re.compile(r"^(URL|PASSWORD|ADMIN_PASSWORD)=.*$", re.MULTILINE)
 
     @pytest.mark.parametrize("name", ["README.md", "docs/tutorial/http-api.md"])
     def test_run_with_the_statuses_that_the_text_describes(self, name, live_server):
-        user = UserFactory(email="user@demo.fluxori.example", password=PASSWORD)
-        AdminFactory(email="admin@demo.fluxori.example", password=PASSWORD)
-        funded(user, [(200, None)])
+        user = User.objects.create_user("user@demo.fluxori.example", self.PASSWORD)
+        User.objects.create_user("admin@demo.fluxori.example", self.PASSWORD, role=User.Role.ADMIN)
+        operations.add_credits(owner=user, amount=200, type="purchase")
         blocks = [each.text for each in snippets_of(PROJECT / name) if each.language == "sh" and "curl" in each.text]
 
         # The status of each response goes to stderr, the rest is as a reader would run it.
@@ -347,7 +349,7 @@ class TestShellTutorials:
         script = "\n".join(["set -euo pipefail", report_status, *(self.ACCOUNTS.sub("", block) for block in blocks)])
         run = subprocess.run(
             ["bash", "-c", script],
-            env={**os.environ, "URL": live_server.url, "PASSWORD": PASSWORD, "ADMIN_PASSWORD": PASSWORD},
+            env={**os.environ, "URL": live_server.url, "PASSWORD": self.PASSWORD, "ADMIN_PASSWORD": self.PASSWORD},
             capture_output=True,
             text=True,
             check=False,

@@ -106,6 +106,12 @@ class TestLinks:
 
         assert broken == []
 
+    @pytest.mark.parametrize("page", PAGES, ids=name_of)
+    def test_paths_in_text_exist(self, page):
+        paths = re.findall(r"`((?:fluxori|credits|tiers|tests|docs|templates)/[\w/.-]*)`", prose_of(page))
+
+        assert [path for path in paths if not (PROJECT / path).exists()] == []
+
     def test_reach_every_page_from_the_index(self):
         reached, waiting = set(), [DOCS / "README.md"]
         while waiting:
@@ -282,6 +288,15 @@ class TestTools:
         tools = set(re.findall(r"\.venv/bin/([\w-]+)", page.read_text(encoding="utf-8")))
 
         assert [tool for tool in tools if not Path(sys.executable).with_name(tool).exists()] == []
+
+    @pytest.mark.parametrize("name", ["justfile", ".pre-commit-config.yaml"])
+    def test_of_project_files_exist(self, name):
+        text = (PROJECT / name).read_text(encoding="utf-8")
+        tools = re.findall(r"\.venv/bin/([\w-]+)", text)
+        commands = {words[0] for words in commands_in(text, "manage.py")}
+
+        assert [tool for tool in tools if not Path(sys.executable).with_name(tool).exists()] == []
+        assert commands <= {*get_commands(), "test", "postgres"}
 
     @pytest.mark.parametrize("page", PAGES, ids=name_of)
     def test_recipes_of_just_exist(self, page):

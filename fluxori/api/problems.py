@@ -1,6 +1,6 @@
 """Every refusal and every fault, as the problem document that goes over the wire (RFC 9457).
 
-Codes are stable and listed in docs/errors.md. A fault that nobody foresaw reveals nothing: it is logged under the
+Codes are stable and listed in docs/reference/errors.md. A fault that nobody foresaw reveals nothing: it is logged under the
 request's id, and that id is what the caller gets.
 """
 

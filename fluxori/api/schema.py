@@ -32,7 +32,7 @@ class ProblemOut(Out):
     title = Text()
     status = serializers.IntegerField()
     detail = Text()
-    code = Text(help_text="Stable; listed in docs/errors.md.")
+    code = Text(help_text="Stable; listed in docs/reference/errors.md.")
     request_id = Text(allow_null=True)
     errors = FieldFaultOut(  # type: ignore[assignment] # the framework has an attribute of that name
         many=True, required=False, help_text="With the code `invalid`: each field that is wrong."

@@ -1,4 +1,4 @@
-"""docs/errors.md says what the code says: every code, with its status, and no other."""
+"""docs/reference/errors.md says what the code says: every code, with its status, and no other."""
 
 import importlib
 import re
@@ -10,7 +10,7 @@ from fluxori.api import field_errors, problems
 from fluxori.api.errors import PayloadTooLarge
 from fluxori.core.errors import DomainError
 
-DOC = Path(__file__).parents[2] / "docs" / "errors.md"
+DOC = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
 ROOMS = ["credits.domain.errors", "tiers.domain.errors", "fluxori.identity.errors", "fluxori.api.errors"]
 
 

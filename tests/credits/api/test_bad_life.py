@@ -247,7 +247,7 @@ class TestBadLife:
 
 
 class TestAGrantThatIsPinned:
-    """The work that its pinned credits were set aside for has begun: docs/errors.md says what becomes of them."""
+    """The work that its pinned credits were set aside for has begun: docs/reference/errors.md says what becomes of them."""
 
     @pytest.fixture
     def ann(self, noon):

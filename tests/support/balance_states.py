@@ -15,7 +15,7 @@ from tests.support.times import NOON
 MAY_BE_ZERO = {"rollover", "reversal", "adjustment"}
 
 
-def empty(at: datetime = NOON) -> BalanceState:
+def empty_state(at: datetime = NOON) -> BalanceState:
     owner = uuid4()
     return BalanceState(
         id=owner,
@@ -35,7 +35,7 @@ def empty(at: datetime = NOON) -> BalanceState:
     )
 
 
-def pour(
+def add_grant(
     book: BalanceState,
     amount: int,
     expires_at: datetime | None = None,
@@ -92,7 +92,7 @@ def hold(book: BalanceState, amount: int, until: datetime, *, at: datetime = NOO
     return opened
 
 
-def story(transactions: Iterable[Transaction]) -> list[Any]:
+def summarize(transactions: Iterable[Transaction]) -> list[Any]:
     """What a list of transactions says, without the ids and hashes that chance made."""
     return [
         (said.type, said.timestamp, said.amount, [(part.amount, part.remaining_after) for part in said.entries])

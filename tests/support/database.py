@@ -40,12 +40,12 @@ $$
 """
 
 
-def keep_as_migrated() -> None:
+def save_migrated_rows() -> None:
     """Remember what the migrations wrote, once per database."""
     _run(KEEP)
 
 
-def restore_as_migrated(test: TransactionTestCase | None = None) -> None:
+def restore_migrated_rows(test: TransactionTestCase | None = None) -> None:
     """Empty every table and put back what the migrations wrote; it stands in for Django's flush after a test."""
     _run(RESTORE)
 

@@ -5,7 +5,7 @@ from django.db import connection
 _DIGEST = "SELECT count(*) || md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {} t"
 
 
-def stored() -> dict[str, str]:
+def table_digests() -> dict[str, str]:
     """Return a digest of every row, by table."""
     with connection.cursor() as cursor:
         # What was refused is counted beside the ledger, not in it.

@@ -43,7 +43,7 @@ def unchanged() -> Iterator[None]:
 
 
 @contextmanager
-def thirteen_refused() -> Iterator[None]:
+def reject_deductions_of_13() -> Iterator[None]:
     """Let PostgreSQL itself refuse whoever takes 13 credits."""
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE credits_credittransaction ADD CONSTRAINT unlucky CHECK (amount <> -13)")

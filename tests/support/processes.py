@@ -24,7 +24,7 @@ with operations.charge(owner=owner, amount=amount, description="Work", expires_i
 """
 
 
-def python(*arguments: str) -> subprocess.Popen[str]:
+def start_python(*arguments: str) -> subprocess.Popen[str]:
     """Start Python as a scheduler or a server would; what it prints comes through ``stdout``."""
     database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
     return subprocess.Popen(
@@ -36,7 +36,7 @@ def python(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def kill_in_the_middle(working: subprocess.Popen[str]) -> None:
+def kill_while_working(working: subprocess.Popen[str]) -> None:
     """Wait until the process says that it is working, and kill it so that it cannot clean up."""
     assert working.stdout
     try:

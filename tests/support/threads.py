@@ -12,7 +12,7 @@ from credits.models import CreditBalance
 from fluxori.core.errors import DomainError
 
 
-def at_once(acts: Sequence[Callable[[], Any]]) -> list[Any]:
+def run_concurrently(acts: Sequence[Callable[[], Any]]) -> list[Any]:
     """Start the acts together, and return in their order what each gave, or the code it was refused with."""
     start = Barrier(len(acts))
 
@@ -30,14 +30,14 @@ def at_once(acts: Sequence[Callable[[], Any]]) -> list[Any]:
 
 
 @contextmanager
-def locked(balance: CreditBalance) -> Iterator[None]:
+def hold_lock(balance: CreditBalance) -> Iterator[None]:
     """Keep the balance locked, as a transaction that has not come to its end does."""
     with transaction.atomic():
         CreditBalance.objects.select_for_update(no_key=True).get(pk=balance.pk)
         yield
 
 
-def elsewhere(act: Callable[[], Any]) -> Any:
+def in_other_thread(act: Callable[[], Any]) -> Any:
     """Run ``act`` on a connection of its own, which sees only what is committed."""
     try:
         return act()
@@ -46,17 +46,17 @@ def elsewhere(act: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def locked_elsewhere(balance: CreditBalance) -> Iterator[None]:
+def locked_in_other_thread(balance: CreditBalance) -> Iterator[None]:
     """Keep the balance locked by somebody else while the block runs."""
     taken, done = Event(), Event()
 
     def keep() -> None:
-        with locked(balance):
+        with hold_lock(balance):
             taken.set()
             done.wait(30)
 
     with ThreadPoolExecutor(1) as another:
-        another.submit(elsewhere, keep)
+        another.submit(in_other_thread, keep)
         try:
             assert taken.wait(30)
             yield

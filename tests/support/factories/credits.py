@@ -15,12 +15,12 @@ from fluxori.identity.owner import OwnerLike
 from tests.support.times import HOUR, NOON
 
 
-def somebody(**fields: Any) -> User:
+def make_user(**fields: Any) -> User:
     """Return a new user, who cannot log in with a password."""
     return User.objects.create_user(f"{uuid4()}@example.test", **fields)
 
 
-def funded(
+def make_balance(
     owner: OwnerLike | None = None,
     grants: Iterable[tuple[int, timedelta | None]] = ((100, None),),
     at: datetime = NOON,
@@ -30,7 +30,7 @@ def funded(
 
     ``terms`` go to ``add_credits``; unless told otherwise the credits are a promotion.
     """
-    whose = operations.Owner.of(owner or somebody())
+    whose = operations.Owner.of(owner or make_user())
     for amount, expires_in in grants:
         expires_at = None if expires_in is None else at + expires_in
         operations.add_credits(

@@ -9,7 +9,7 @@ from corsheaders.defaults import default_headers
 from django.templatetags.static import static
 
 from fluxori.console.sidebar import NAVIGATION
-from fluxori.core import log_config
+from fluxori.core.log_config import log_config
 from fluxori.env import Reader
 
 # Lets ModelAdmin[Any] and the like be written where Django's classes take no parameters at run time.
@@ -212,14 +212,14 @@ SIMPLE_JWT = {
 }
 
 # Another issuer whose tokens are accepted too: all three, or none.
-_foreign = {
+_oidc = {
     "jwks_url": env.text("OIDC_JWKS_URL", ""),
     "issuer": env.text("OIDC_ISSUER", ""),
     "audience": env.text("OIDC_AUDIENCE", ""),
 }
-if any(_foreign.values()) and not all(_foreign.values()):
+if any(_oidc.values()) and not all(_oidc.values()):
     env.refuse("OIDC_JWKS_URL, OIDC_ISSUER and OIDC_AUDIENCE belong together: set all of them, or none")
-OIDC_ISSUER = _foreign if all(_foreign.values()) else None
+OIDC_ISSUER = _oidc if all(_oidc.values()) else None
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Fluxori Credits",
@@ -250,7 +250,7 @@ UNFOLD = {
     "SCRIPTS": [lambda _request: static("console/console.js")],
 }
 
-LOGGING = log_config.configured(
+LOGGING = log_config(
     as_json=env.choice("LOG_FORMAT", ("console", "json"), "json" if PRODUCTION else "console") == "json",
     level=env.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
 )

@@ -8,10 +8,10 @@ from uuid import UUID
 
 import orjson
 
-from credits.domain import constants
 from credits.domain.balance_state import BalanceSnapshot, Hold
-from credits.engine.validation import Arguments, canonical_json, id_of
+from credits.engine.validation import Arguments, id_of
 from fluxori.core import request_context
+from fluxori.core.input_rules import canonical_json, idempotency_key_error
 
 _SNAPSHOT = tuple(each.name for each in fields(BalanceSnapshot))
 _HOLD_STATE = ("status", "captured", "closed_at", "expires_at")
@@ -37,10 +37,8 @@ def ask(operation: str, *, actor: Any, key: str | None, **asked: Any) -> Request
     """
     if key is not None:
         arguments = Arguments()
-        if not isinstance(key, str) or not key or not key.isprintable():
-            arguments.fault("idempotency_key", "wrong_type", "Printable characters are needed.")
-        elif len(key) > constants.MAX_IDEMPOTENCY_KEY:
-            arguments.fault("idempotency_key", "key_too_long", f"At most {constants.MAX_IDEMPOTENCY_KEY} characters.")
+        if (error := idempotency_key_error(key)) is not None:
+            arguments.fault("idempotency_key", *error)
         arguments.refuse()
     digest = hashlib.sha256(canonical_json([operation, asked]).encode()).digest() if key is not None else b""
     return Request(operation, id_of(actor), key, digest, request_context.request_id.get())

@@ -1,7 +1,5 @@
 """What an argument must look like whatever the state of things. Every fault is collected and named by its field."""
 
-import json
-import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -12,6 +10,7 @@ from django.db.models import Model
 from credits.domain import constants, errors
 from fluxori.core import clock
 from fluxori.core.errors import FieldError
+from fluxori.core.input_rules import is_storable, metadata_error
 
 
 class Arguments:
@@ -41,7 +40,7 @@ class Arguments:
             self.fault(field, "too_long", f"At most {maximum} characters.")
         elif required and not value.strip():
             self.fault(field, "required", "It must say something.")
-        elif not _storable(value):
+        elif not is_storable(value):
             self.fault(field, "wrong_type", "It contains characters that cannot be stored.")
 
     def choice(self, field: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -67,18 +66,8 @@ class Arguments:
             self.fault(field, "out_of_range", f"At most {constants.UNIT_PRICE_PLACES} decimal places.")
 
     def metadata(self, field: str, value: Any) -> None:
-        if not isinstance(value, dict):
-            self.fault(field, "wrong_type", "A JSON object is needed.")
-            return
-        try:
-            text = canonical_json(value)
-        except (TypeError, ValueError, RecursionError):
-            self.fault(field, "wrong_type", "It cannot be written as JSON.")
-            return
-        if not _storable(text) or "\\u0000" in text.replace("\\\\", ""):
-            self.fault(field, "wrong_type", "It contains characters that cannot be stored.")
-        elif len(text.encode()) > constants.MAX_METADATA_BYTES:
-            self.fault(field, "too_long", f"At most {constants.MAX_METADATA_BYTES} bytes as JSON.")
+        if (error := metadata_error(value)) is not None:
+            self.fault(field, *error)
 
 
 def instant(at: datetime | None) -> datetime:
@@ -92,31 +81,6 @@ def instant(at: datetime | None) -> datetime:
     arguments.instant("at", at)
     arguments.refuse()
     return at
-
-
-def _storable(text: str) -> bool:
-    return not _NOT_STORED.search(text)
-
-
-# NUL, and the lone halves of what UTF-16 spells in two.
-_NOT_STORED = re.compile("[\x00\ud800-\udfff]")
-
-
-def canonical_json(value: Any) -> str:
-    """Return the one spelling of ``value`` that is stored, hashed and compared."""
-    return _encoder.encode(value)
-
-
-def _spell(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, UUID | Decimal):
-        return str(value)
-    raise TypeError(type(value).__name__)
-
-
-# Made once: json.dumps with options builds an encoder for every call.
-_encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_spell)
 
 
 def id_of(value: Any) -> UUID | None:

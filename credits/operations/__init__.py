@@ -34,7 +34,7 @@ from credits.domain.errors import (
 from credits.engine.idempotency import Request, ask
 from credits.engine.locked_balance import Answer, Page, lock_balances, opened, said
 from credits.engine.results import transaction_of
-from credits.engine.validation import Arguments, canonical_json
+from credits.engine.validation import Arguments
 from credits.operations.add_credits import add_credits, plan_expired_period_grant, plan_grant
 from credits.operations.aggregate_usage import aggregate_usage, finish_aggregation
 from credits.operations.charge import Charge, charge
@@ -61,6 +61,7 @@ from credits.operations.holds import (
 )
 from credits.operations.limits import LimitResult, remove_limit, set_limit
 from credits.operations.suspend_spending import resume_spending, suspend_spending
+from fluxori.core.input_rules import canonical_json
 from fluxori.db.transactions import whole
 from fluxori.identity.owner import Owner
 

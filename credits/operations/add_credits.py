@@ -9,9 +9,10 @@ from credits.domain.due_events import enforce_rollover_cap, roll_over
 from credits.engine.idempotency import Request, ask
 from credits.engine.locked_balance import Alongside, Answer, Page, opened, said
 from credits.engine.results import transaction_of
-from credits.engine.validation import Arguments, canonical_json
+from credits.engine.validation import Arguments
 from credits.models import CreditTransaction
 from fluxori.core.ids import uuid7
+from fluxori.core.input_rules import canonical_json
 from fluxori.db.transactions import whole
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike

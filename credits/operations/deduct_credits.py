@@ -14,9 +14,10 @@ from credits.engine.idempotency import Request, ask
 from credits.engine.locked_balance import Alongside, Answer, Page, Pages, Reading, lock, said, written
 from credits.engine.rejected_attempts import Refused, record_rejected_attempts
 from credits.engine.results import transaction_of, transactions_of
-from credits.engine.validation import Arguments, canonical_json, id_of, instant
+from credits.engine.validation import Arguments, id_of, instant
 from credits.models import CreditTransaction
 from fluxori.core.errors import DomainError
+from fluxori.core.input_rules import canonical_json
 from fluxori.db.group_commit import Gather, GroupCommitQueue
 from fluxori.db.transactions import whole
 from fluxori.identity.models import User

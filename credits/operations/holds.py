@@ -14,11 +14,12 @@ from credits.engine.idempotency import Request, ask
 from credits.engine.locked_balance import Alongside, Answer, Page, opened, said
 from credits.engine.rejected_attempts import SPENDING, Refused, record_rejected_attempts
 from credits.engine.results import hold_of, transaction_of
-from credits.engine.validation import Arguments, canonical_json, id_of
+from credits.engine.validation import Arguments, id_of
 from credits.models import CreditHold, CreditTransaction
 from credits.operations.deduct_credits import Deduction, afford, price
 from fluxori.core import clock
 from fluxori.core.ids import uuid7
+from fluxori.core.input_rules import canonical_json
 from fluxori.db.transactions import whole
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike

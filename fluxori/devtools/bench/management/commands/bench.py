@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from fluxori.core.command_line import FAULT, positive_argument
+from fluxori.core.command_line import EXIT_FAILED, positive_argument
 from fluxori.devtools.bench import databases
 from fluxori.devtools.bench.figures import Figures, table
 from fluxori.devtools.bench.goals import compare
@@ -58,7 +58,7 @@ class Command(BaseCommand):
         self, *, sections: list[str], quick: bool, ledgers: list[str], keep: bool, json: bool, **options: Any
     ) -> None:
         if settings.PRODUCTION:
-            raise CommandError("Nothing is measured where ENVIRONMENT=production.", returncode=FAULT)
+            raise CommandError("Nothing is measured where ENVIRONMENT=production.", returncode=EXIT_FAILED)
         if "DATABASE_URL" not in os.environ:
             raise CommandError("DATABASE_URL must name the server; manage.py sets it where it starts one.")
         # So that the server that was started, and the database, go when we are told to go.
@@ -74,9 +74,9 @@ class Command(BaseCommand):
                     SECTIONS[section](stage)
                 facts = _facts(sizes)
         except KeyboardInterrupt:
-            raise CommandError("Stopped.", returncode=FAULT) from None
+            raise CommandError("Stopped.", returncode=EXIT_FAILED) from None
         except (databases.NotDurable, NoServer, Unanswered, WrongAnswer) as fault:
-            raise CommandError(f"{type(fault).__name__}: {fault}", returncode=FAULT) from fault
+            raise CommandError(f"{type(fault).__name__}: {fault}", returncode=EXIT_FAILED) from fault
         compare(figures, subscriptions=sizes.subscriptions)
         if keep:
             self._say(f"\nKept: {name}")

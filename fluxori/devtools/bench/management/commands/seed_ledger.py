@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from credits.models import CreditBalance
 from fluxori.core import clock
-from fluxori.core.command_line import FAULT, Progress, instant_argument, positive_argument
+from fluxori.core.command_line import EXIT_FAILED, Progress, positive_argument, timestamp_argument
 from fluxori.devtools.bench import seeding
 from fluxori.devtools.bench.seeding import Written
 from fluxori.identity.models import Organization, User
@@ -38,7 +38,7 @@ class Command(BaseCommand):
             "--hot", type=positive_argument, default=0, metavar="N", help="One more balance, with so many of its own."
         )
         parser.add_argument("--months", type=positive_argument, default=6, metavar="N", help="How far back; default 6.")
-        parser.add_argument("--at", type=instant_argument, metavar="TIME", help="Up to when; default now.")
+        parser.add_argument("--at", type=timestamp_argument, metavar="TIME", help="Up to when; default now.")
         parser.add_argument("--seed", type=int, default=1, metavar="N", help="Another number is another history.")
         parser.add_argument("--processes", type=positive_argument, metavar="N", help="Default: one for each processor.")
         parser.add_argument("--beside", action="store_true", help="Beside whatever the database holds already.")
@@ -83,7 +83,7 @@ class Command(BaseCommand):
 
     def _refuse(self, seed: int, beside: bool) -> None:
         if settings.PRODUCTION:
-            raise CommandError("No made-up ledger in production.", returncode=FAULT)
+            raise CommandError("No made-up ledger in production.", returncode=EXIT_FAILED)
         if seeding.already_there(seed):
             raise CommandError(f"The seed {seed} is in this database already; another one goes beside it.")
         if not beside and any(model.objects.exists() for model in (User, Organization, CreditBalance)):

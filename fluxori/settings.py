@@ -234,6 +234,7 @@ SPECTACULAR_SETTINGS = {
     # Enumerations stand where they are used: the same words mean different things in different places.
     "POSTPROCESSING_HOOKS": [],
     "COMPONENT_SPLIT_REQUEST": False,
+    "GET_LIB_DOC_EXCLUDES": "fluxori.api.schema.undocumented_bases",
 }
 
 UNFOLD = {

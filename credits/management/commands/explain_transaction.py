@@ -7,7 +7,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 
 from credits import queries
-from credits.api.serializers import ExplainedOut
+from credits.api.serializers.transactions import ExplainedTransactionResponse
 from credits.domain.errors import TransactionNotFoundError
 from fluxori.api.rendering import to_json
 from fluxori.core.command_line import EXIT_FAILED
@@ -33,7 +33,7 @@ class Command(BaseCommand):
             found = queries.get_transaction(transaction_id=transaction)
         except TransactionNotFoundError as missing:
             raise CommandError(f"{missing.title}: {transaction}.", returncode=EXIT_FAILED) from None
-        told = to_json(ExplainedOut.of(found)).decode()
+        told = to_json(ExplainedTransactionResponse.render(found)).decode()
         self.stdout.write(told if json else _in_words(told))
 
 

@@ -12,11 +12,13 @@ from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from credits.api import serializers
+from credits.api.serializers.common import without_owner
+from credits.api.serializers.deductions import DeductRequest
+from credits.api.serializers.transactions import MovementResponse
 from credits.domain.balance_state import BalanceSnapshot
 from credits.models import CreditEntry, CreditTransaction
-from fluxori.api.access import caller_of, spending
-from fluxori.api.idempotency import answer, key_of
+from fluxori.api.access import caller_of, resolve_for_spend
+from fluxori.api.idempotency import idempotent_response, key_from
 from fluxori.core import clock
 from tiers.queries import NO_TIER
 
@@ -26,12 +28,12 @@ _GRANT = UUID(int=1)
 class NothingViewSet(viewsets.ViewSet):
     def nothing(self, request: Request) -> Response:
         """Answer as if credits had been spent."""
-        asked = serializers.DeductIn.read(request.data)
-        acting = spending(request, asked)
+        asked = DeductRequest.parse(request.data)
+        acting = resolve_for_spend(request, asked)
 
-        moved = _moved(acting.owner.id, caller_of(request).pk, key_of(request), clock.now(), **serializers.terms(asked))
+        moved = _moved(acting.owner.id, caller_of(request).pk, key_from(request), clock.now(), **without_owner(asked))
 
-        return answer(serializers.MovedOut.of(moved), replayed=False)
+        return idempotent_response(MovementResponse.render(moved), replayed=False)
 
 
 def _moved(balance_id: UUID, actor: UUID, key: str | None, at: datetime, **said: Any) -> CreditTransaction:

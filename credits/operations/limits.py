@@ -114,8 +114,8 @@ def _remove(limit_id: UUID, request: Request, at: datetime | None) -> Answer:
 
 
 def _require_member(organization_id: UUID, user_id: UUID) -> None:
-    seat = identity.seat(organization_id=organization_id, user_id=user_id)
-    if seat is None or seat.role is None:
+    membership = identity.look_up_membership(organization_id=organization_id, user_id=user_id)
+    if membership is None or membership.role is None:
         raise UserNotFoundError
 
 

@@ -42,7 +42,8 @@ class ProblemResponse(ResponseSerializer):
 
 def undocumented_bases() -> list[type]:
     """Return the classes that end the search for a serializer's description: their docstrings are for programmers."""
-    return [RequestSerializer, QuerySerializer, ResponseSerializer, *get_lib_doc_excludes()]
+    defaults: Any = get_lib_doc_excludes
+    return [RequestSerializer, QuerySerializer, ResponseSerializer, *defaults()]
 
 
 class Schema(AutoSchema):

@@ -1,4 +1,4 @@
-"""What every test stands on: a database that is as the migrations left it."""
+"""The test database, and the command-line options of the tests."""
 
 from collections.abc import Iterator
 from unittest.mock import patch

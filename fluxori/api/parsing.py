@@ -78,7 +78,7 @@ def _read(stream: IO[Any], limit: int, *, declared: int) -> bytes:
 
 
 def _discard(stream: IO[Any]) -> None:
-    """Read up to 32 MiB and drop it: a client whose connection is closed while it sends does not read the response."""
+    """Read up to 32 MiB and drop it: a client cannot read the response if the connection closes while it sends."""
     remaining = _MAX_DISCARDED
     while remaining > 0 and (chunk := stream.read(min(remaining, MAX_BODY))):
         remaining -= len(chunk)

@@ -141,7 +141,7 @@ def status_of(error: errors.DomainError) -> int:
 
 
 def generic_problem(status: int, code: str, detail: str, **options: Any) -> Problem:
-    """Return a problem whose title is the standard phrase of its status."""
+    """Return a problem with the standard phrase of its status as title."""
     return Problem(status, code, HTTPStatus(status).phrase, detail, **options)
 
 

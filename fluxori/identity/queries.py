@@ -86,7 +86,7 @@ def users() -> QuerySet[User]:
 
 
 def users_like(term: str, *, limit: int) -> list[User]:
-    """Return users whose e-mail begins with ``term``, and the user with this external id. Both use an index."""
+    """Return users by the beginning of their e-mail, and the user with this external id. Both use an index."""
     by_email = list(User.objects.filter(email__startswith=term.lower()).order_by("email")[:limit])
     by_external_id = [user for user in User.objects.filter(external_id=term) if user not in by_email]
     return [*by_external_id, *by_email][:limit]

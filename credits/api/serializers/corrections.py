@@ -17,7 +17,7 @@ class ReverseRequest(VoidRequest):
 
 
 class RefundRequest(ReverseRequest):
-    expires_at = Timestamp(required=False, help_text="Admins only: the new expiry of parts whose grants have expired.")
+    expires_at = Timestamp(required=False, help_text="Admins only: the new expiry of parts from expired grants.")
 
 
 class ExtendGrantRequest(VoidRequest):

@@ -16,7 +16,7 @@ from fluxori.api.serializers import RequestSerializer, ResponseSerializer
 
 
 class PlaceHoldRequest(DeductRequest):
-    """A deduction whose credits are set aside first."""
+    """A deduction of credits that are set aside first."""
 
     expires_in_seconds = WholeNumber(
         min_value=1, max_value=constants.MAX_HOLD_SECONDS, required=False, help_text="Default: 15 minutes."

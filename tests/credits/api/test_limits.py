@@ -284,6 +284,6 @@ class TestPermissions:
         assert len(results(admin.get(LIMITS, {"userId": str(user.pk)}))) == 1
         assert admin.delete(f"{LIMITS}/{shared.json()['id']}").status_code == 204
 
-    def test_nobody_without_a_token(self, api):
+    def test_every_endpoint_requires_a_token(self, api):
         for rejected in (api().get(LIMITS), api().put(LIMITS, DAILY), api().delete(f"{LIMITS}/{uuid4()}")):
             assert status_and_code(rejected) == (401, "not_authenticated")

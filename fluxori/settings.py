@@ -13,7 +13,7 @@ from corsheaders.defaults import default_headers
 from django.templatetags.static import static
 
 from fluxori.console.sidebar import NAVIGATION
-from fluxori.core import log_config
+from fluxori.core.log_config import log_config
 from fluxori.env import Reader
 
 # Makes Django's generic classes subscriptable at run time, for annotations such as ModelAdmin[Any].
@@ -242,6 +242,7 @@ SPECTACULAR_SETTINGS = {
     # No shared enum components: equal values mean different things in different places.
     "POSTPROCESSING_HOOKS": [],
     "COMPONENT_SPLIT_REQUEST": False,
+    "GET_LIB_DOC_EXCLUDES": "fluxori.api.schema.undocumented_bases",
 }
 
 UNFOLD = {
@@ -258,7 +259,7 @@ UNFOLD = {
     "SCRIPTS": [lambda _request: static("console/console.js")],
 }
 
-LOGGING = log_config.configured(
+LOGGING = log_config(
     as_json=env.choice("LOG_FORMAT", ("console", "json"), "json" if PRODUCTION else "console") == "json",
     level=env.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
 )

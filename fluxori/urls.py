@@ -1,4 +1,7 @@
-"""Every door of the house, in one place. What is nowhere else is a problem document, in development too."""
+"""The URL configuration: every entry point of the project.
+
+Unknown paths under ``/api`` and ``/health`` get a problem document, in development too.
+"""
 
 from django.contrib import admin
 from django.urls import include, path, re_path
@@ -24,7 +27,7 @@ urlpatterns = [
     path("admin/find/", admin.site.admin_view(find_view), name="find"),
     path("admin/filters/<uuid:key>/delete/", admin.site.admin_view(forget_view), name="forget_filter"),
     path("admin/filters/<slug:app>/<slug:model>/", admin.site.admin_view(keep_view), name="keep_filter"),
-    # Django's short cut from a row to its page on the site: no row has one.
+    # Django's redirect from an object to its public page. No object has one.
     re_path(r"^admin/r/.*$", admin.site.admin_view(problems.page_not_found)),
     path("admin/", admin.site.urls),
     re_path(r"^(?:api|health)(?:/.*)?$", csrf_exempt(problems.page_not_found)),

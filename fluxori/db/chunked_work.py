@@ -12,12 +12,12 @@ from uuid import UUID
 
 from django.db import OperationalError, connection
 
+from fluxori.db.sqlstates import LOCK_NOT_AVAILABLE, sqlstate_of
+
 # One is planned in Python while PostgreSQL writes another; Python itself plans only one at a time.
 JOBS = 2
 
 R = TypeVar("R")
-
-_LOCK_NOT_AVAILABLE = "55P03"
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class Done(Generic[R]):
 
 def is_busy(fault: OperationalError) -> bool:
     """Whether a lock was not to be had within ``lock_timeout``."""
-    return getattr(fault.__cause__, "sqlstate", None) == _LOCK_NOT_AVAILABLE
+    return sqlstate_of(fault) == LOCK_NOT_AVAILABLE
 
 
 def process_in_chunks(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fluxori.api import field_errors, problems
-from fluxori.api.errors import PayloadTooLarge
+from fluxori.api.errors import PayloadTooLargeError
 from fluxori.core.errors import DomainError
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
@@ -23,16 +23,16 @@ def refusals(kind=DomainError):
 
 
 def status_of(refusal):
-    return next(status for kind, status in problems.STATUS_OF_KIND.items() if issubclass(refusal, kind))
+    return next(status for kind, status in problems.STATUS_BY_KIND.items() if issubclass(refusal, kind))
 
 
 def codes_in_the_code():
     for room in ROOMS:
         importlib.import_module(room)
     told = {(status_of(refusal), refusal.code) for refusal in refusals() if hasattr(refusal, "code")}
-    told |= {(kind.status_code, code) for kind, code in problems.CODE_OF_FRAMEWORK_ERROR.items()}
-    told |= {(503, code) for code in problems.SECONDS_TO_WAIT}
-    told |= {(PayloadTooLarge.status_code, PayloadTooLarge.default_code)}
+    told |= {(kind.status_code, code) for kind, code in problems.CODE_BY_FRAMEWORK_ERROR.items()}
+    told |= {(503, code) for code in problems.RETRY_AFTER_SECONDS}
+    told |= {(PayloadTooLargeError.status_code, PayloadTooLargeError.default_code)}
     told |= {(problems.internal_error().status, problems.internal_error().code)}
     return told
 

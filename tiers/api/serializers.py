@@ -6,41 +6,44 @@ from typing import Any, NamedTuple
 from drf_spectacular.utils import extend_schema_field
 from rest_framework.serializers import SerializerMethodField
 
-from credits.api.serializers import MAX_CODE, BalanceOut, Count, NextAllocationOut, OwnerIn, WrittenOut, rand
+from credits.api.serializers.balances import BalanceResponse
+from credits.api.serializers.common import MAX_CODE, Count, OwnerRequest, format_rand
+from credits.api.serializers.transactions import TransactionWithEntriesResponse
+from credits.api.serializers.usage import NextAllocationResponse
 from fluxori.api.fields import Choice, Flag, Text, Timestamp, WholeNumber
-from fluxori.api.serializers import Out
+from fluxori.api.serializers import ResponseSerializer
 from tiers.models import Tier
 from tiers.operations import EFFECTIVE, PRORATION, Preview
 from tiers.queries import value_per_credit
 
 
-class InitializeIn(OwnerIn):
+class InitializeIn(OwnerRequest):
     tier = Text(max_length=MAX_CODE)
     initial_balance = Count(
         min_value=0, required=False, help_text="The initial allocation; unless told, the tier's monthly credits."
     )
 
 
-class TierChangeIn(OwnerIn):
+class TierChangeIn(OwnerRequest):
     tier = Text(max_length=MAX_CODE)
     effective = Choice(EFFECTIVE, required=False, help_text="Default now; the next period begins by itself.")
     proration = Choice(PRORATION, required=False, help_text="Default none; a difference is granted at once, only now.")
 
 
-class ChangedOut(BalanceOut):
+class ChangedOut(BalanceResponse):
     """The balance after a change of tier, and the grant where one was made."""
 
-    transaction = WrittenOut(required=False, help_text="Only where credits were granted.")
+    transaction = TransactionWithEntriesResponse(required=False, help_text="Only where credits were granted.")
 
     @classmethod
-    def of(cls, instance: Any) -> dict[str, Any]:
-        told = super().of(instance)
+    def render(cls, instance: Any) -> dict[str, Any]:
+        told = super().render(instance)
         if told["transaction"] is None:
             del told["transaction"]
         return told
 
 
-class PreviewOut(Out):
+class PreviewOut(ResponseSerializer):
     """What a change of tier would do now."""
 
     from_tier = Text()
@@ -50,15 +53,15 @@ class PreviewOut(Out):
     next_allocation = SerializerMethodField()
     balance_after = WholeNumber()
 
-    @extend_schema_field(NextAllocationOut(allow_null=True))
+    @extend_schema_field(NextAllocationResponse(allow_null=True))
     def get_next_allocation(self, told: Preview) -> dict[str, Any] | None:
         return told.next_allocation and dict(zip(("at", "amount"), told.next_allocation, strict=True))
 
 
-class AllocatedOut(BalanceOut):
+class AllocatedOut(BalanceResponse):
     """The balance after the allocation. Where the period had its credits already, the transaction is the first one."""
 
-    transaction = WrittenOut(allow_null=True)
+    transaction = TransactionWithEntriesResponse(allow_null=True)
     allocated = Flag()
 
 
@@ -69,17 +72,17 @@ class Range(NamedTuple):
     high: Decimal
 
 
-class RangeOut(Out):
+class RangeOut(ResponseSerializer):
     """In rand."""
 
     min = SerializerMethodField()
     max = SerializerMethodField()
 
     def get_min(self, told: Range) -> str:
-        return rand(told.low)
+        return format_rand(told.low)
 
     def get_max(self, told: Range) -> str:
-        return rand(told.high)
+        return format_rand(told.high)
 
 
 class MonthlyPriceOut(RangeOut):
@@ -89,7 +92,7 @@ class MonthlyPriceOut(RangeOut):
         return "ZAR"
 
 
-class TierOut(Out):
+class TierOut(ResponseSerializer):
     code = Text()
     name = Text()
     monthly_credits = WholeNumber()
@@ -99,9 +102,9 @@ class TierOut(Out):
 
     @extend_schema_field(MonthlyPriceOut)
     def get_monthly_price(self, told: Tier) -> dict[str, Any]:
-        return MonthlyPriceOut.of(Range(told.price_min, told.price_max))
+        return MonthlyPriceOut.render(Range(told.price_min, told.price_max))
 
     @extend_schema_field(RangeOut)
     def get_value_per_credit(self, told: Tier) -> dict[str, Any]:
         worth = [value_per_credit(price, told.monthly_credits) for price in (told.price_min, told.price_max)]
-        return RangeOut.of(Range(*worth))
+        return RangeOut.render(Range(*worth))

@@ -10,7 +10,7 @@ from django.db import OperationalError
 from credits import operations
 from credits.queries import usage
 from fluxori.core import clock
-from fluxori.core.command_line import REFUSED, Progress, positive_argument
+from fluxori.core.command_line import EXIT_REJECTED, Progress, positive_argument
 from fluxori.db.chunked_work import is_busy
 
 _PAGE = 500
@@ -43,7 +43,7 @@ class Command(BaseCommand):
         )
         self._answer(done, json)
         if done["busy"]:
-            raise CommandError(f"{done['busy']} balances were busy; the next run takes them", returncode=REFUSED)
+            raise CommandError(f"{done['busy']} balances were busy; the next run takes them", returncode=EXIT_REJECTED)
 
     def _page(self, ids: list[UUID], chunk: int, progress: Progress) -> Counter[str]:
         done: Counter[str] = Counter()

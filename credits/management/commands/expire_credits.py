@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from credits import operations, queries
 from fluxori.core import clock
-from fluxori.core.command_line import REFUSED, Progress, instant_argument, positive_argument, refuse_future
+from fluxori.core.command_line import EXIT_REJECTED, Progress, positive_argument, reject_future, timestamp_argument
 from fluxori.db.chunked_work import JOBS, Done, process_in_chunks
 
 
@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--at", type=instant_argument, metavar="TIME", help="Due by when, like 2026-03-01T12:00:00Z; default now."
+            "--at", type=timestamp_argument, metavar="TIME", help="Due by when, like 2026-03-01T12:00:00Z; default now."
         )
         parser.add_argument("--dry-run", action="store_true", help="Say what would be written; write nothing.")
         parser.add_argument("--chunk", type=positive_argument, default=500, metavar="N", help="Balances in a commit.")
@@ -34,7 +34,7 @@ class Command(BaseCommand):
 
     def handle(self, *, at: datetime | None, dry_run: bool, chunk: int, jobs: int, json: bool, **_: Any) -> None:
         at = at or clock.now()
-        refuse_future(at, dry_run=dry_run)
+        reject_future(at, dry_run=dry_run)
         totals: Counter[str] = Counter(balances=0, transactions=0, credits=0, refused=0)
 
         def work(ids: list[UUID]) -> dict[str, int]:
@@ -52,7 +52,9 @@ class Command(BaseCommand):
             process_in_chunks(_chunks(at, chunk), work, tell, jobs=jobs)
         self._answer(totals, at, dry_run, json)
         if totals["refused"]:
-            raise CommandError(f"{totals['refused']} balances were busy; the next run takes them", returncode=REFUSED)
+            raise CommandError(
+                f"{totals['refused']} balances were busy; the next run takes them", returncode=EXIT_REJECTED
+            )
 
     def _answer(self, done: Counter[str], at: datetime, dry_run: bool, as_json: bool) -> None:
         if as_json:

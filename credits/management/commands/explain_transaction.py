@@ -7,10 +7,10 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 
 from credits import queries
-from credits.api.serializers import ExplainedOut
+from credits.api.serializers.transactions import ExplainedTransactionResponse
 from credits.domain.errors import TransactionNotFoundError
 from fluxori.api.rendering import to_json
-from fluxori.core.command_line import FAULT
+from fluxori.core.command_line import EXIT_FAILED
 
 Facts = dict[str, Any]
 
@@ -32,8 +32,8 @@ class Command(BaseCommand):
         try:
             found = queries.get_transaction(transaction_id=transaction)
         except TransactionNotFoundError as missing:
-            raise CommandError(f"{missing.title}: {transaction}.", returncode=FAULT) from None
-        told = to_json(ExplainedOut.of(found)).decode()
+            raise CommandError(f"{missing.title}: {transaction}.", returncode=EXIT_FAILED) from None
+        told = to_json(ExplainedTransactionResponse.render(found)).decode()
         self.stdout.write(told if json else _in_words(told))
 
 

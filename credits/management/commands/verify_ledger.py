@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from credits.models import CreditBalance
 from credits.verification import Difference, Findings, run
-from fluxori.core.command_line import FAULT, Progress, positive_argument
+from fluxori.core.command_line import EXIT_FAILED, Progress, positive_argument
 from tiers.queries import RULES
 
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
         if balance is not None:
             balances, transactions, found = self._walk([run.verify_balance(balance, also=RULES)], 1, json)
             if not balances and not found:
-                raise CommandError(f"Nobody opened a balance {balance}.", returncode=FAULT)
+                raise CommandError(f"Nobody opened a balance {balance}.", returncode=EXIT_FAILED)
         else:
             total = CreditBalance.objects.count()
             balances, transactions, found = self._walk(run.verify_all(chunk=chunk, also=RULES), total, json)
@@ -40,7 +40,7 @@ class Command(BaseCommand):
             said = f"{len(found):,} differences found" if found else "no difference"
             self.stdout.write(f"{balances:,} balances, {transactions:,} transactions in {seconds:.1f} s: {said}")
         if found:
-            raise CommandError(f"{len(found)} differences found", returncode=FAULT)
+            raise CommandError(f"{len(found)} differences found", returncode=EXIT_FAILED)
 
     def _walk(self, ranges: Iterable[Findings], total: int, quiet: bool) -> tuple[int, int, list[Difference]]:
         balances = transactions = 0

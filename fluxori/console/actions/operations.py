@@ -16,7 +16,7 @@ from django.db.models import Sum
 from credits import queries as balances
 from credits.domain.records import BalanceSnapshot
 from credits.engine.locked_balance import lock_balance
-from credits.engine.validation import Validator, canonical_json
+from credits.engine.validation import Validator
 from credits.models import CreditGrant
 from fluxori.adminkit.read_only import format_credits, format_timestamp
 from fluxori.console import errors, queries
@@ -24,6 +24,7 @@ from fluxori.console.actions import constants
 from fluxori.console.actions.catalogue import ACTS, Order, Outcome
 from fluxori.console.models import ApprovalRequest, StaffAction
 from fluxori.core import request_context
+from fluxori.core.input_rules import canonical_json
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import Organization, User
 from fluxori.identity.owner import Owner

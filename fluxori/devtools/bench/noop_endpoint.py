@@ -12,12 +12,14 @@ from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from credits.api import serializers
+from credits.api.serializers.common import without_owner
+from credits.api.serializers.deductions import DeductRequest
+from credits.api.serializers.transactions import MovementResponse
 from credits.domain.records import BalanceSnapshot, Entry, Transaction, TransactionDetails
 from credits.engine.results import TransactionResult
 from credits.tier_registry import TierFacts
-from fluxori.api.access import caller_of, spending
-from fluxori.api.idempotency import answer, key_of
+from fluxori.api.access import caller_of, resolve_for_spend
+from fluxori.api.idempotency import idempotent_response, key_from
 from fluxori.core import clock
 from fluxori.core.ids import uuid7
 
@@ -27,14 +29,14 @@ _GRANT = UUID(int=1)
 class NoopViewSet(viewsets.ViewSet):
     def noop(self, request: Request) -> Response:
         """Respond as if credits had been deducted."""
-        asked = serializers.DeductIn.read(request.data)
-        acting = spending(request, asked)
+        payload = DeductRequest.parse(request.data)
+        access = resolve_for_spend(request, payload)
 
         result = _result(
-            acting.owner.id, caller_of(request).pk, key_of(request), clock.now(), **serializers.terms(asked)
+            access.owner.id, caller_of(request).pk, key_from(request), clock.now(), **without_owner(payload)
         )
 
-        return answer(serializers.MovedOut.of(result), replayed=False)
+        return idempotent_response(MovementResponse.render(result), replayed=False)
 
 
 def _result(balance_id: UUID, actor: UUID, key: str | None, at: datetime, **details: Any) -> TransactionResult:

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 
 from fluxori.core import clock
-from fluxori.core.command_line import REFUSED, Progress, instant_argument, positive_argument, refuse_future
+from fluxori.core.command_line import EXIT_REJECTED, Progress, positive_argument, reject_future, timestamp_argument
 from fluxori.db.chunked_work import JOBS, Done, process_in_chunks
 from tiers import operations, queries
 from tiers.models import AllocationRun
@@ -25,7 +25,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--at", type=instant_argument, metavar="TIME", help="Months begun by then; default: now.")
+        parser.add_argument("--at", type=timestamp_argument, metavar="TIME", help="Months begun by then; default: now.")
         parser.add_argument("--dry-run", action="store_true", help="Count what is due; give nothing.")
         parser.add_argument("--tier", metavar="CODE", help="Only subscriptions of this tier.")
         parser.add_argument(
@@ -41,7 +41,7 @@ class Command(BaseCommand):
     ) -> None:
         started_at = clock.now()
         at = at or started_at
-        refuse_future(at, dry_run=dry_run)
+        reject_future(at, dry_run=dry_run)
         if tier is not None and not queries.is_tier(tier):
             raise CommandError(f"There is no tier {tier!r}.")
         due = queries.due_by_tier(at=at, tier=tier)
@@ -55,7 +55,9 @@ class Command(BaseCommand):
             totals = self._walk(at, tier, chunk, jobs, run, expected=expected)
         self._tell(totals, at, dry_run=dry_run, as_json=json)
         if totals.refused:
-            raise CommandError(f"{len(totals.refused)} subscriptions were refused; see above.", returncode=REFUSED)
+            raise CommandError(
+                f"{len(totals.refused)} subscriptions were refused; see above.", returncode=EXIT_REJECTED
+            )
 
     def _walk(
         self, at: datetime, tier: str | None, chunk: int, jobs: int, run: AllocationRun | None, *, expected: int

@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from credits.models import CreditBalance, CreditTransaction
 from fluxori.adminkit.changelist import ListAdmin
-from fluxori.core.command_line import REFUSED
+from fluxori.core.command_line import EXIT_REJECTED
 from fluxori.identity.models import User
 
 ROUNDS = 3
@@ -49,7 +49,7 @@ class Command(BaseCommand):
             for name, seconds in sorted(taken.items(), key=lambda item: -max(item[1])):
                 self.stdout.write(f"{seconds[0] * 1000:7.0f} ms first, {min(seconds) * 1000:6.0f} ms best  {name}")
         if slow:
-            raise CommandError(f"Slower than {limit:g} s: {', '.join(slow)}", returncode=REFUSED)
+            raise CommandError(f"Slower than {limit:g} s: {', '.join(slow)}", returncode=EXIT_REJECTED)
 
     def _open(self, client: Client, url: str) -> list[float]:
         seconds = []

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from fluxori.core.command_line import FAULT, positive_argument
+from fluxori.core.command_line import EXIT_FAILED, positive_argument
 from fluxori.devtools.bench import databases
 from fluxori.devtools.bench.figures import Figures, format_table
 from fluxori.devtools.bench.goals import compare
@@ -75,7 +75,7 @@ class Command(BaseCommand):
         self, *, sections: list[str], quick: bool, ledgers: list[str], keep: bool, json: bool, **options: Any
     ) -> None:
         if settings.PRODUCTION:
-            raise CommandError("The benchmarks do not run with ENVIRONMENT=production.", returncode=FAULT)
+            raise CommandError("The benchmarks do not run with ENVIRONMENT=production.", returncode=EXIT_FAILED)
         if "DATABASE_URL" not in os.environ:
             raise CommandError("DATABASE_URL is not set. manage.py sets it if it starts the server.")
         # SIGTERM stops the server and drops the database.
@@ -91,9 +91,9 @@ class Command(BaseCommand):
                     SECTIONS[section](session)
                 facts = _facts(sizes)
         except KeyboardInterrupt:
-            raise CommandError("Stopped.", returncode=FAULT) from None
+            raise CommandError("Stopped.", returncode=EXIT_FAILED) from None
         except (databases.NotDurableError, ServerError, NoResponseError, UnexpectedResultError) as error:
-            raise CommandError(f"{type(error).__name__}: {error}", returncode=FAULT) from error
+            raise CommandError(f"{type(error).__name__}: {error}", returncode=EXIT_FAILED) from error
         compare(figures, subscriptions=sizes.subscriptions)
         if keep:
             self._print_progress(f"\nKept: {name}")

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from credits.models import CreditBalance
 from fluxori.core import clock
-from fluxori.core.command_line import FAULT, Progress, instant_argument, positive_argument
+from fluxori.core.command_line import EXIT_FAILED, Progress, positive_argument, timestamp_argument
 from fluxori.devtools.bench import seeding
 from fluxori.devtools.bench.seeding import RowCounts
 from fluxori.identity.models import Organization, User
@@ -47,7 +47,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--months", type=positive_argument, default=6, metavar="N", help="Length of the history; default 6."
         )
-        parser.add_argument("--at", type=instant_argument, metavar="TIME", help="End of the history; default: now.")
+        parser.add_argument("--at", type=timestamp_argument, metavar="TIME", help="End of the history; default: now.")
         parser.add_argument("--seed", type=int, default=1, metavar="N", help="Seed of the random generator; default 1.")
         parser.add_argument("--processes", type=positive_argument, metavar="N", help="Default: one per processor.")
         parser.add_argument("--add", action="store_true", help="Add the ledger to a database with other data.")
@@ -92,7 +92,7 @@ class Command(BaseCommand):
 
     def _check_database(self, seed: int, *, add: bool) -> None:
         if settings.PRODUCTION:
-            raise CommandError("seed_ledger does not run with ENVIRONMENT=production.", returncode=FAULT)
+            raise CommandError("seed_ledger does not run with ENVIRONMENT=production.", returncode=EXIT_FAILED)
         if seeding.is_seeded(seed):
             raise CommandError(f"This database already contains the ledger of seed {seed}. Use another --seed.")
         if not add and any(model.objects.exists() for model in (User, Organization, CreditBalance)):

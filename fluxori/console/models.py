@@ -15,7 +15,7 @@ from simple_history.models import HistoricalRecords
 
 from credits.domain import constants as ledger
 from credits.models import CreditBalance, CreditTransaction
-from credits.models.constraints import append_only, inside, never, only_changes
+from credits.models.constraints import append_only, forbid, immutable_except, same_balance_fk
 from fluxori.console.actions import constants
 from fluxori.core.ids import uuid7
 from fluxori.identity.models import Organization, User
@@ -149,8 +149,8 @@ class ApprovalRequest(models.Model):
             models.Index(name="console_request_pending", fields=["id"], condition=Q(status="pending")),
         ]
         triggers = [
-            *never(pgtrigger.Delete, name="request"),
-            only_changes(
+            *forbid(pgtrigger.Delete, name="request"),
+            immutable_except(
                 ["status", "decided_by", "decided_at", "decision_note"],
                 model_fields=[
                     "id",
@@ -218,7 +218,7 @@ class StaffAction(models.Model):
     said = models.CharField(max_length=500, help_text="What was done, in a sentence.")
     before = models.JSONField(help_text="The balance before the act: counts in whole credits, tier and suspension.")
     after = models.JSONField()
-    transaction = inside(CreditTransaction, "staff_acts", null=True)
+    transaction = same_balance_fk(CreditTransaction, "staff_acts", null=True)
     credits = models.BigIntegerField(default=0)
     authority = person()
     approver = person(null=True)

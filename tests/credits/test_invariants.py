@@ -123,7 +123,7 @@ class TestTransactions:
         insert()
 
     def test_refuse_a_number_twice(self, insert, balance):
-        with pytest.raises(IntegrityError, match="credits_transaction_numbered"):
+        with pytest.raises(IntegrityError, match="credits_transaction_unique_sequence"):
             insert(sequence=balance.sequence)
 
     @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ class TestTransactions:
             insert(hash=b"short")
 
     def test_refuse_a_price_without_its_feature(self, insert):
-        with pytest.raises(IntegrityError, match="credits_transaction_priced_by_feature"):
+        with pytest.raises(IntegrityError, match="credits_transaction_price_complete"):
             insert(price_id=uuid4())
-        with pytest.raises(IntegrityError, match="credits_transaction_priced_by_feature"):
+        with pytest.raises(IntegrityError, match="credits_transaction_price_complete"):
             insert(price_id=uuid4(), feature_id="simple-ai-insight", quantity=None)
 
 
@@ -175,27 +175,27 @@ class TestEntries:
         return insert
 
     def test_refuse_a_second_share_of_one_grant(self, insert):
-        with pytest.raises(IntegrityError, match="credits_entry_one_per_grant"):
+        with pytest.raises(IntegrityError, match="credits_entry_unique_grant"):
             insert()
 
     def test_refuse_a_second_share_of_the_debt(self, insert):
         insert(grant_id=None, remaining_after=None)
 
-        with pytest.raises(IntegrityError, match="credits_entry_one_per_grant"):
+        with pytest.raises(IntegrityError, match="credits_entry_unique_grant"):
             insert(grant_id=None, remaining_after=None, position=10)
 
     def test_refuse_two_in_one_place(self, insert, balance):
-        with pytest.raises(IntegrityError, match="credits_entry_in_place"):
+        with pytest.raises(IntegrityError, match="credits_entry_unique_position"):
             insert(grant_id=None, remaining_after=None, position=0)
 
     @pytest.mark.parametrize(
         ("fence", "changes"),
         [
-            ("credits_entry_moves_something", {"amount": 0}),
-            ("credits_entry_placed_from_zero", {"position": -1}),
-            ("credits_entry_says_what_remains", {"remaining_after": None}),
-            ("credits_entry_says_what_remains", {"remaining_after": -1}),
-            ("credits_entry_says_what_remains", {"grant_id": None}),
+            ("credits_entry_amount_not_zero", {"amount": 0}),
+            ("credits_entry_position_not_negative", {"position": -1}),
+            ("credits_entry_remaining_after_valid", {"remaining_after": None}),
+            ("credits_entry_remaining_after_valid", {"remaining_after": -1}),
+            ("credits_entry_remaining_after_valid", {"grant_id": None}),
         ],
     )
     def test_refuse_what_one_row_can_show(self, insert, fence, changes):
@@ -217,7 +217,7 @@ class TestBalances:
         ("fence", "change"),
         [
             ("credits_balance_remaining_not_negative", "version = version + 1, held = balance + 1"),
-            ("credits_balance_debt_leaves_nothing", "version = version + 1, debt = 1"),
+            ("credits_balance_debt_without_remaining", "version = version + 1, debt = 1"),
             ("credits_balance_counts_not_negative", "version = version + 1, held = -1"),
             ("credits_balance_counts_not_negative", "version = version + 1, debt = -1"),
             ("credits_balance_one_owner", "user_id = NULL, version = version + 1"),
@@ -281,13 +281,13 @@ class TestGrants:
     @pytest.mark.parametrize(
         ("fence", "change"),
         [
-            ("credits_grant_never_more_than_given", "remaining = -1"),
-            ("credits_grant_never_more_than_given", "held = -1"),
-            ("credits_grant_never_more_than_given", "remaining = amount + 1"),
-            ("credits_grant_never_more_than_given", "remaining = amount, held = 1"),
-            ("credits_grant_live_while_it_holds_credits", "live = false"),
-            ("credits_grant_live_while_it_holds_credits", "remaining = 0, held = 0"),
-            ("credits_grant_voided_has_nothing_free", "voided_at = now()"),
+            ("credits_grant_remaining_within_amount", "remaining = -1"),
+            ("credits_grant_remaining_within_amount", "held = -1"),
+            ("credits_grant_remaining_within_amount", "remaining = amount + 1"),
+            ("credits_grant_remaining_within_amount", "remaining = amount, held = 1"),
+            ("credits_grant_live_iff_credits", "live = false"),
+            ("credits_grant_live_iff_credits", "remaining = 0, held = 0"),
+            ("credits_grant_voided_without_remaining", "voided_at = now()"),
         ],
     )
     def test_refuse_counts_that_cannot_be(self, balance, fence, change):
@@ -303,14 +303,14 @@ class TestGrants:
     @pytest.mark.parametrize(
         ("fence", "changes"),
         [
-            ("credits_grant_amount_in_bounds", {"amount": 0}),
-            ("credits_grant_amount_in_bounds", {"amount": 10**12 + 1}),
-            ("credits_grant_priority_in_bounds", {"priority": 101}),
-            ("credits_grant_expires_after_it_begins", {"expires_at": NOON}),
+            ("credits_grant_amount_in_range", {"amount": 0}),
+            ("credits_grant_amount_in_range", {"amount": 10**12 + 1}),
+            ("credits_grant_priority_in_range", {"priority": 101}),
+            ("credits_grant_expires_after_effective", {"expires_at": NOON}),
             ("credits_grant_unit_price_not_negative", {"unit_price": -1}),
-            ("credits_grant_source_known", {"source": "gift"}),
-            ("credits_grant_rolls_at_its_expiry", {"roll_cap": 5}),
-            ("credits_grant_rolls_at_its_expiry", {"expires_at": NOON + DAY, "roll_until": NOON + 2 * DAY}),
+            ("credits_grant_source_valid", {"source": "gift"}),
+            ("credits_grant_rollover_valid", {"roll_cap": 5}),
+            ("credits_grant_rollover_valid", {"expires_at": NOON + DAY, "roll_until": NOON + 2 * DAY}),
         ],
     )
     def test_refuse_terms_that_cannot_be(self, balance, fence, changes):
@@ -360,7 +360,7 @@ class TestHolds:
         ],
     )
     def test_end_in_one_way(self, balance, change):
-        with pytest.raises(IntegrityError, match="credits_hold_closed_once"):
+        with pytest.raises(IntegrityError, match="credits_hold_status_consistent"):
             run(f"UPDATE credits_credithold SET {change} WHERE status = 'open'")
 
     def test_pin_only_what_is_of_their_balance(self, balance):
@@ -375,7 +375,7 @@ class TestHolds:
         placed = balance.holds.get(status="open")
         pin = CreditPin(balance=balance, hold=placed, grant=balance.grants.get(), position=1, amount=1)
 
-        with pytest.raises(IntegrityError, match="credits_pin_one_per_grant"), transaction.atomic():
+        with pytest.raises(IntegrityError, match="credits_pin_unique_grant"), transaction.atomic():
             pin.save(force_insert=True)
 
 
@@ -385,7 +385,7 @@ class TestRequests:
         request = balance.requests.get()
         request.pk = uuid4()
 
-        with pytest.raises(IntegrityError, match="credits_request_once"), transaction.atomic():
+        with pytest.raises(IntegrityError, match="credits_request_unique_key"), transaction.atomic():
             request.save(force_insert=True)
 
     @pytest.mark.parametrize(("reference", "fence"), [("transaction_id", "transaction"), ("hold_id", "hold")])
@@ -422,13 +422,13 @@ class TestLimits:
     @pytest.mark.parametrize(
         ("fence", "changes"),
         [
-            ("credits_limit_amount_in_bounds", {"amount": -1}),
-            ("credits_limit_amount_in_bounds", {"amount": 10**12 + 1}),
+            ("credits_limit_amount_in_range", {"amount": -1}),
+            ("credits_limit_amount_in_range", {"amount": 10**12 + 1}),
             ("credits_limit_used_not_negative", {"used": -1}),
-            ("credits_limit_period_known", {"period": "year", "window_starts_at": "2025-01-01T00:00:00Z"}),
+            ("credits_limit_period_valid", {"period": "year", "window_starts_at": "2025-01-01T00:00:00Z"}),
             ("credits_limit_window_of_the_calendar", {"window_starts_at": NOON}),
             ("credits_limit_window_of_the_calendar", {"period": "month"}),
-            ("credits_limit_one_per_period", {}),
+            ("credits_limit_unique_period", {}),
         ],
     )
     def test_refuse_what_cannot_be(self, balance, fence, changes):

@@ -10,7 +10,8 @@ from django.db import connection
 from credits import verification
 from tests.support.factories.tiers import month, run_over, subscribed
 from tests.support.tier_tables import check_ledger
-from tiers import operations, queries
+from tiers import operations
+from tiers.verification import RULES
 
 pytestmark = pytest.mark.django_db
 
@@ -47,7 +48,7 @@ def falsify(promised, sql):
 
 
 def rules_broken(promised):
-    found = verification.verify_balance(promised.balance, also=queries.RULES)
+    found = verification.verify_balance(promised.balance, also=RULES)
     return {difference.rule for difference in found.differences}
 
 

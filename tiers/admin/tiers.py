@@ -75,7 +75,7 @@ class TierAdmin(HistoryAdmin):
 
 def affected_by(tier: Tier) -> list[str]:
     """Return whom a change of this tier touches, and from when on: what was granted stays as it is."""
-    found = queries.reach(tier=tier.pk)
+    found = queries.tier_impact(tier=tier.pk)
     if not found.subscriptions:
         sentences = ["Nobody subscribes to this tier now."]
     else:

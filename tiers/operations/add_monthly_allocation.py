@@ -1,3 +1,5 @@
+"""Grant one balance its monthly credits on request, for the current period."""
+
 from datetime import datetime
 from uuid import UUID
 
@@ -9,10 +11,9 @@ from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from tiers import queries
 from tiers.domain import errors
-from tiers.domain.periods import period_start
 from tiers.models import MonthlyAllocation, Subscription
-from tiers.operations.entitlement import Result, allocation_row, describe, keep, result_of
-from tiers.operations.writing import write
+from tiers.operations.entitlement import Result, allocation_row, period_description, plan_entitlement_grant, result_of
+from tiers.operations.writing import save_timelines
 
 
 def add_monthly_allocation(
@@ -23,15 +24,15 @@ def add_monthly_allocation(
     idempotency_key: str | None = None,
     at: datetime | None = None,
 ) -> Result:
-    """Give the balance its tier's credits for the period that contains ``at``, period 0 included, exactly once.
+    """Grant the balance its tier's credits for the period that contains ``at``, period 0 included, exactly once.
 
-    The tier is the one held at ``at``; what proration has given in the period already is not given again.
-    Where the period has its credits already, the first transaction is the answer and ``allocated`` is False.
+    The tier is the one held at ``at``. Credits that proration granted in the period are subtracted. If the period has
+    its allocation already, the result contains the first transaction, and ``allocated`` is False.
 
-    :raises InvalidArgumentError: for arguments that could never be right
-    :raises BalanceNotFoundError: if nobody opened such a balance
-    :raises IdempotencyKeyReusedError: if the key already names a different request
-    :raises NoSubscriptionError: if the balance has no tier
+    :raises InvalidArgumentError: an argument is not valid
+    :raises BalanceNotFoundError: the owner has no balance
+    :raises IdempotencyKeyReusedError: the key was used for a different request
+    :raises NoSubscriptionError: the balance has no tier
     """
     arguments = Arguments()
     arguments.text("reason", reason, maximum=constants.MAX_REASON)
@@ -49,21 +50,25 @@ def _add(owner: Owner, reason: str, request: ledger.Request, at: datetime | None
         subscription = Subscription.objects.filter(pk=owner.id, status="active").first()
         if subscription is None:
             raise errors.NoSubscriptionError()
-        tenure = queries.timeline_of(subscription, at=page.at)
-        promise = tenure.promise(tenure.period_at(page.at))
-        earlier = MonthlyAllocation.objects.filter(balance=owner.id, period=promise.period).first()
-        if earlier is not None:
-            facts = {**queries.facts(subscription), "allocated": False}
-            return page.repeat(request, transaction_id=earlier.transaction_id, alongside=facts)
-        recorded = (
-            keep(page, request, promise, amount=promise.credits, description=describe(promise), reason=reason)
-            if promise.credits
-            else None
-        )
-        statements.insert(MonthlyAllocation, [allocation_row(page, promise, recorded, None)])
-        if subscription.next_period == promise.period:
-            subscription.next_period += 1
-            subscription.next_allocation_at = period_start(subscription.anchor, subscription.next_period)
-        write([tenure])
-        facts = {**queries.facts(subscription), "allocated": True}
-        return page.record(request, transaction=recorded, alongside=facts)
+        timeline = queries.timeline_of(subscription, at=page.at)
+        entitlement = timeline.entitlement(timeline.period_at(page.at))
+        previous = MonthlyAllocation.objects.filter(balance=owner.id, period=entitlement.period).first()
+        if previous is not None:
+            facts = {**queries.subscription_facts(subscription), "allocated": False}
+            return page.repeat(request, transaction_id=previous.transaction_id, alongside=facts)
+        transaction = None
+        if entitlement.credits:
+            transaction = plan_entitlement_grant(
+                page,
+                request,
+                entitlement,
+                amount=entitlement.credits,
+                description=period_description(entitlement),
+                reason=reason,
+            )
+        statements.insert(MonthlyAllocation, [allocation_row(page, entitlement, transaction, None)])
+        if subscription.next_period == entitlement.period:
+            timeline.complete_periods(entitlement.period + 1)
+        save_timelines([timeline])
+        facts = {**queries.subscription_facts(subscription), "allocated": True}
+        return page.record(request, transaction=transaction, alongside=facts)

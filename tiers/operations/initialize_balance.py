@@ -1,3 +1,5 @@
+"""Open a balance on a tier, with its initial allocation."""
+
 from datetime import datetime
 from uuid import UUID
 
@@ -6,10 +8,11 @@ from credits.operations import Arguments
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from tiers import queries
+from tiers.domain import constants
+from tiers.domain.entitlement import PeriodEntitlement
 from tiers.domain.periods import period_start
-from tiers.domain.subscription_timeline import PeriodEntitlement
 from tiers.models import Subscription
-from tiers.operations.entitlement import Result, describe, find_tier, keep, result_of
+from tiers.operations.entitlement import Result, find_tier, period_description, plan_entitlement_grant, result_of
 
 
 def initialize_balance(
@@ -23,16 +26,16 @@ def initialize_balance(
 ) -> Result:
     """Open the owner's balance, subscribe it to ``tier`` from ``at`` on, and make the initial allocation.
 
-    The allocation is the tier's monthly credits, or ``initial_balance`` whole credits, which may be 0: then nothing is
-    granted. A balance that was opened without a tier is subscribed.
+    The allocation is the tier's monthly credits, or ``initial_balance`` whole credits; 0 grants nothing. A balance that
+    was opened without a tier is subscribed.
 
-    :raises InvalidArgumentError: for arguments that could never be right
-    :raises IdempotencyKeyReusedError: if the key already names a different request
-    :raises TierNotFoundError: if there is no such tier
-    :raises BalanceExistsError: if the balance has a tier already
+    :raises InvalidArgumentError: an argument is not valid
+    :raises IdempotencyKeyReusedError: the key was used for a different request
+    :raises TierNotFoundError: there is no such tier
+    :raises BalanceExistsError: the balance has a tier already
     """
     arguments = Arguments()
-    arguments.text("tier", tier, maximum=64, required=True)
+    arguments.text("tier", tier, maximum=constants.MAX_TIER_CODE, required=True)
     if initial_balance is not None:
         arguments.whole("initial_balance", initial_balance, minimum=0)
     arguments.refuse()
@@ -61,9 +64,10 @@ def _initialize(
             created_at=page.at,
         )
         page.book.last_at = page.at
-        promise = PeriodEntitlement.of(subscription, tier, 0)
+        entitlement = PeriodEntitlement.of(subscription.anchor, tier, 0)
         amount = tier.monthly_credits if initial_balance is None else initial_balance
-        recorded = (
-            keep(page, request, promise, amount=amount, description=f"Initial {describe(promise)}") if amount else None
-        )
-        return page.record(request, transaction=recorded, alongside=queries.facts(subscription))
+        transaction = None
+        if amount:
+            description = f"Initial {period_description(entitlement)}"
+            transaction = plan_entitlement_grant(page, request, entitlement, amount=amount, description=description)
+        return page.record(request, transaction=transaction, alongside=queries.subscription_facts(subscription))

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from credits.models import CreditBalance
 from credits.verification import Difference, Findings, run
 from fluxori.core.command_line import FAULT, Progress, positive_argument
-from tiers.queries import RULES
+from tiers.verification import RULES
 
 
 class Command(BaseCommand):

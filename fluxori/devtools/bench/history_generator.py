@@ -17,9 +17,9 @@ from credits.domain.balance_state import Transaction, TransactionDetails
 from credits.domain.due_events import apply_due_events
 from tiers import operations as tiers
 from tiers.domain.periods import period_start
-from tiers.domain.subscription_timeline import PeriodEntitlement
+from tiers.domain.entitlement import PeriodEntitlement
 from tiers.models import Subscription, Tier
-from tiers.queries import facts
+from tiers.queries import subscription_facts
 
 FEATURES = {
     "simple-ai-insight": 50,
@@ -93,9 +93,11 @@ class Life:
         period = 0 if page.book.sequence == 0 else subscription.next_period
         while (begins := period_start(subscription.anchor, period)) <= self.now:
             self._arrive(page, begins)
-            promise = PeriodEntitlement.of(subscription, self.tier, period)
+            promise = PeriodEntitlement.of(subscription.anchor, self.tier, period)
             request = ledger.ask("allocate_monthly_credits", actor=None, key=None)
-            recorded = tiers.keep(page, request, promise, amount=promise.credits, description=tiers.describe(promise))
+            recorded = tiers.plan_entitlement_grant(
+                page, request, promise, amount=promise.credits, description=tiers.period_description(promise)
+            )
             if period:
                 given.append(tiers.allocation_row(page, promise, recorded, None))
             period += 1
@@ -138,7 +140,7 @@ class Life:
             member=member,
             reference_id=f"work-{self.chance.getrandbits(48):012x}",
             idempotency_key=f"{self.chance.getrandbits(96):024x}" if keyed else None,
-            alongside=facts(self.subscription) if keyed else None,
+            alongside=subscription_facts(self.subscription) if keyed else None,
         )
 
     def _spend(self, page: ledger.Page) -> None:

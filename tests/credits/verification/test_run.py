@@ -41,7 +41,7 @@ def ledger(db):
     deduct(folded, 5)
     operations.aggregate_usage(balance_ids=[folded.pk], most=9)
     deduct(folded, 6)
-    transactions = {t.sequence: t for t in balance.transactions.prefetch_related("entries", "opened")}
+    transactions = {t.sequence: t for t in balance.transactions.prefetch_related("entries", "opened_grants")}
     assert len(transactions) == 9
     return SimpleNamespace(
         balance=balance.pk,
@@ -50,10 +50,10 @@ def ledger(db):
         rollup=folded.rollups.get(type="usage").pk,
         given=folded.grants.get().pk,
         owed=debtor.entries.get(grant=None).pk,
-        lasting=transactions[1].opened.get().pk,
-        fleeting=transactions[2].opened.get().pk,
-        bought=transactions[5].opened.get().pk,
-        brief=transactions[8].opened.get().pk,
+        lasting=transactions[1].opened_grants.get().pk,
+        fleeting=transactions[2].opened_grants.get().pk,
+        bought=transactions[5].opened_grants.get().pk,
+        brief=transactions[8].opened_grants.get().pk,
         captured=captured.pk,
         placed=placed.pk,
         pin=placed.pins.get().pk,
@@ -125,7 +125,7 @@ FALSIFICATIONS = [
         "debt = 1",
         "balance",
         "debt_is_entries_without_grant balance_is_what_remains",
-        "credits_balance_debt_leaves_nothing",
+        "credits_balance_debt_without_remaining",
     ),
     ("sequence_has_no_gaps", "balance", BALANCE, "sequence = sequence + 1", "balance", ""),
     ("sequence_has_no_gaps", "number9", TRANSACTION, "sequence = 11", "number9", "hash_is_true"),
@@ -169,7 +169,7 @@ FALSIFICATIONS = [
         "grant_id = %(fleeting)s",
         "share3_1",
         "hash_is_true entries_make_the_grant grant_within_its_amount remaining_after_is_true",
-        "credits_entry_one_per_grant",
+        "credits_entry_unique_grant",
     ),
     ("gift_opens_one_grant", "number1", GRANT, "amount = amount + 1", "lasting", "hash_is_true"),
     ("grant_within_its_amount", "share1_0", GRANT, "amount = 90", "lasting", "hash_is_true gift_opens_one_grant"),
@@ -180,7 +180,7 @@ FALSIFICATIONS = [
         "remaining = 101",
         "lasting",
         "balance_is_what_remains entries_make_the_grant",
-        "credits_grant_never_more_than_given",
+        "credits_grant_remaining_within_amount",
     ),
     ("remaining_after_is_true", "share5_0", ENTRY, "remaining_after = 39", "share5_0", "hash_is_true"),
     (
@@ -225,7 +225,7 @@ FALSIFICATIONS = [
         "live = false",
         "lasting",
         "",
-        "credits_grant_live_while_it_holds_credits",
+        "credits_grant_live_iff_credits",
     ),
     ("source_fits_its_transaction", "brief", GRANT, "source = 'rollover'", "brief", "hash_is_true"),
     (
@@ -235,7 +235,7 @@ FALSIFICATIONS = [
         "voided_at = '2025-03-30T00:00:00Z'",
         "lasting",
         "",
-        "credits_grant_voided_has_nothing_free",
+        "credits_grant_voided_without_remaining",
     ),
     ("hold_is_its_pins", "placed", HOLD, "amount = amount + 1", "placed", ""),
     ("captured_hold_is_its_usage", "captured", HOLD, "captured = 24", "captured", ""),

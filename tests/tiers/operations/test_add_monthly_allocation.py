@@ -176,7 +176,7 @@ class TestMonthlyAllocation:
         allocate(balance)
         given = balance.allocations.get()
 
-        with pytest.raises(IntegrityError, match="tiers_allocation_once"), transaction.atomic():
+        with pytest.raises(IntegrityError, match="tiers_allocation_unique_period"), transaction.atomic():
             MonthlyAllocation.objects.create(
                 balance=balance, period=0, tier_id="pro", credits=0, starts_at=NOON, ends_at=month(1), allocated_at=NOON
             )

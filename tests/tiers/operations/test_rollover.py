@@ -208,15 +208,15 @@ class TestTier:
     @pytest.mark.parametrize(
         ("change", "constraint"),
         [
-            ({"rollover": "capped"}, "tiers_tier_capped_has_a_cap"),
-            ({"rollover": "capped", "rollover_months": 1}, "tiers_tier_capped_has_a_cap"),
-            ({"rollover": "none", "rollover_cap_credits": 5}, "tiers_tier_capped_has_a_cap"),
-            ({"rollover_cap_percent": 5}, "tiers_tier_capped_has_a_cap"),
-            ({"rollover_months": 5}, "tiers_tier_capped_has_a_cap"),
-            ({"rollover": "capped", "rollover_cap_credits": 0}, "tiers_tier_caps_in_bounds"),
-            ({"rollover": "capped", "rollover_cap_percent": 1001}, "tiers_tier_caps_in_bounds"),
-            ({"rollover": "capped", "rollover_cap_credits": 1, "rollover_months": 0}, "tiers_tier_caps_in_bounds"),
-            ({"rollover": "some"}, "tiers_tier_rollover_known"),
+            ({"rollover": "capped"}, "tiers_tier_caps_match_policy"),
+            ({"rollover": "capped", "rollover_months": 1}, "tiers_tier_caps_match_policy"),
+            ({"rollover": "none", "rollover_cap_credits": 5}, "tiers_tier_caps_match_policy"),
+            ({"rollover_cap_percent": 5}, "tiers_tier_caps_match_policy"),
+            ({"rollover_months": 5}, "tiers_tier_caps_match_policy"),
+            ({"rollover": "capped", "rollover_cap_credits": 0}, "tiers_tier_caps_in_range"),
+            ({"rollover": "capped", "rollover_cap_percent": 1001}, "tiers_tier_caps_in_range"),
+            ({"rollover": "capped", "rollover_cap_credits": 1, "rollover_months": 0}, "tiers_tier_caps_in_range"),
+            ({"rollover": "some"}, "tiers_tier_rollover_valid"),
         ],
     )
     def test_has_caps_where_they_belong(self, change, constraint):

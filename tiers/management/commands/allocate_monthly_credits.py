@@ -73,7 +73,7 @@ class Command(BaseCommand):
                 totals.add(part)
             totals.add(Totals(subscriptions=len(done.busy), refused=[(balance, "busy") for balance in done.busy]))
             if run is not None:
-                operations.note_run(run=run, totals=totals, seen_at=clock.now())
+                operations.record_progress(run=run, totals=totals, seen_at=clock.now())
             progress.advance(done.count)
 
         try:

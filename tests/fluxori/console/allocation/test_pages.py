@@ -76,7 +76,7 @@ class TestARun:
     @pytest.mark.parametrize(("ago", "standing"), [(3 * MINUTE, "Interrupted"), (0 * MINUTE, "Running")])
     def test_that_was_killed_shows_as_interrupted(self, ago, standing):
         run = operations.start_run(at=NOW, started_at=NOW - 5 * MINUTE, started_by="cron", due=10)
-        operations.note_run(run=run, totals=operations.Totals(subscriptions=4), seen_at=clock.now() - ago)
+        operations.record_progress(run=run, totals=operations.Totals(subscriptions=4), seen_at=clock.now() - ago)
 
         answer = superuser_client().get(page(run))
 

@@ -1,4 +1,10 @@
-"""Which grants pay, and in which order. Pure arithmetic."""
+"""The burn order: which grants pay for usage, and in which order. Pure functions.
+
+The order is written in four places on purpose, so that they check each other. Change all of them together: this module
+(the rule that operations apply), ``credits/verification/rules/burn_order.sql``, ``tests/model/balance.py`` (the model)
+and ``fluxori/devtools/bench/reference.sql`` (the benchmark reference). The verification rule contains the date from
+which it applies.
+"""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -48,7 +54,7 @@ def plan_deltas(amount: int, grants: Iterable[G]) -> list[tuple[G, int]]:
     Grants with nothing remaining are passed over. The parts add up to ``amount`` or, where the grants hold less, to
     all they have: whether that is enough is the caller's question.
 
-    >>> plan_draws(0, [])
+    >>> plan_deltas(0, [])
     []
     """
     draws = []

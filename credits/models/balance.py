@@ -67,9 +67,7 @@ class CreditBalance(models.Model):
         ]
         indexes = [
             # For the admin: partial indexes, because few balances match.
-            models.Index(
-                name="credits_balance_admin_suspend", fields=["id"], condition=Q(suspended_at__isnull=False)
-            ),
+            models.Index(name="credits_balance_admin_suspend", fields=["id"], condition=Q(suspended_at__isnull=False)),
             models.Index(name="credits_balance_admin_debt", fields=["id"], condition=Q(debt__gt=0)),
         ]
         triggers = [

@@ -29,6 +29,6 @@ def unwritten() -> Iterator[None]:
 
 def check_ledger() -> None:
     """Every invariant of every balance and its tier, and the hash chain."""
-    findings = list(verification.verify_all(chunk=1000, also=RULES))
+    findings = list(verification.verify_all(chunk=1000, extra_rules=RULES))
     assert [difference for found in findings for difference in found.differences] == []
     assert sum(found.balances for found in findings) == CreditBalance.objects.count() > 0

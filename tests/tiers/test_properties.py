@@ -113,7 +113,7 @@ class TestChangesOfTier:
         for period in range(plan.now + 1):
             highest = max(PROMISED[code] for code in plan.touched[period])
             assert prorated[period] + allocated.get(period, 0) <= highest, (period, plan)
-        assert verification.verify_balance(balance.pk, also=RULES).differences == ()
+        assert verification.verify_balance(balance.pk, extra_rules=RULES).differences == ()
 
 
 LAST = 6
@@ -174,4 +174,4 @@ class TestMissedPeriods:
 
         assert Counter(left_of(whole, end)) == Counter(left_of(split, end))
         for balance in (whole, split):
-            assert verification.verify_balance(balance.pk, also=RULES).differences == ()
+            assert verification.verify_balance(balance.pk, extra_rules=RULES).differences == ()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from credits import operations
 from credits.models import CreditRollup, CreditTotal, UsageWatermark
 from credits.queries import usage
-from credits.verification import verify_balance, verify_whole
+from credits.verification import verify_balance, verify_global
 from fluxori.identity.owner import Owner
 from tests.support.factories.credits import capture, deduct, hold, make_balance, make_user
 from tests.support.factories.identity import MembershipFactory
@@ -310,7 +310,7 @@ class TestFoldUsage:
 
         assert counts == [{one.pk: 2}, {one.pk: 1, other.pk: 1}, {other.pk: 2}, {}]
         assert set(CreditRollup.objects.values_list("credits_in", "count")) == {(3, 3)}
-        assert verify_whole().differences == ()
+        assert verify_global().differences == ()
 
     def test_carries_what_the_spent_credits_were_sold_for(self):
         balance = make_balance(grants=[(10, None)], type="purchase", unit_price=Decimal("0.125"))

@@ -1,6 +1,6 @@
--- Each entry against the history of its grant: what had come and gone by then, and whether the grant might pay.
-WITH shares AS (
-    SELECT e.*, t.type, t.timestamp, t.sequence, t.hold_id, t.amount AS total, g.amount AS given, g.source,
+-- Each entry against the history of its grant: the credits of the grant at that point, and whether it was spendable.
+WITH entries AS (
+    SELECT e.*, t.type, t.timestamp, t.sequence, t.hold_id, t.amount AS total, g.amount AS granted, g.source,
            g.effective_at, g.expires_at, g.voided_at, g.priority,
            sum(e.amount) OVER (PARTITION BY e.balance_id, e.grant_id ORDER BY t.sequence, e.position) AS running
       FROM credits_creditentry e
@@ -8,9 +8,9 @@ WITH shares AS (
       JOIN credits_creditgrant g ON g.balance_id = e.balance_id AND g.id = e.grant_id
      WHERE e.balance_id BETWEEN %(first)s AND %(last)s
 ), pins AS (
-    -- When each pin began and ended. What happened at the same instant credits_in before or after; which, only the usage of a
-    -- capture shows, which follows the end of its hold, and a lapse, which comes first. So there are two orders: one
-    -- with as many pins as there may have been at each entry, and one with as few.
+    -- The start and the end of each pin. The tables do not show whether an entry at the same instant came before or
+    -- after the pin, except that the usage of a capture follows the end of its hold, and that a lapse comes first.
+    -- Therefore the events are ordered twice: once for the most pins possible at each entry, once for the least.
     SELECT p.balance_id, p.grant_id, p.amount, h.created_at, h.closed_at, coalesce(u.sequence, 0) AS usage,
            CASE h.status WHEN 'captured' THEN 1 WHEN 'lapsed' THEN 0 ELSE 2 END AS late,
            CASE h.status WHEN 'captured' THEN 1 ELSE 0 END AS early
@@ -29,7 +29,7 @@ WITH shares AS (
      WHERE closed_at IS NOT NULL
      UNION ALL
     SELECT s.balance_id, s.grant_id, 0, s.timestamp, s.id, 1, s.sequence, 1, s.sequence
-      FROM shares s
+      FROM entries s
      WHERE EXISTS (SELECT FROM pins p WHERE p.balance_id = s.balance_id AND p.grant_id = s.grant_id)
 ), pinned AS (
     SELECT entry_id,
@@ -43,25 +43,25 @@ WITH shares AS (
            s.type = 'usage' AND NOT EXISTS (
                SELECT FROM credits_creditpin x
                 WHERE x.balance_id = s.balance_id AND x.hold_id = s.hold_id AND x.grant_id = s.grant_id) AS spent
-      FROM shares s
+      FROM entries s
       LEFT JOIN pinned p ON p.entry_id = s.id
 )
-SELECT v.rule, s.balance_id, 'entry', s.id, v.words
+SELECT v.rule, s.balance_id, 'entry', s.id, v.details
   FROM judged s, LATERAL (VALUES
-       ('grant_within_its_amount', CASE WHEN s.running < 0 OR s.running > s.given THEN
-           concat('after it the grant of ', s.given, ' holds ', s.running) END),
-       ('remaining_after_is_true', CASE WHEN s.remaining_after IS NULL OR s.remaining_after < 0
+       ('grant_within_amount', CASE WHEN s.running < 0 OR s.running > s.granted THEN
+           concat('after the entry, the grant of ', s.granted, ' has ', s.running) END),
+       ('remaining_after_matches_history', CASE WHEN s.remaining_after IS NULL OR s.remaining_after < 0
                OR s.remaining_after NOT BETWEEN s.running - s.most AND s.running - s.least THEN
-           concat('says ', s.remaining_after, ' remaining, entries add up to ', s.running, ', ',
-                  s.least, ' to ', s.most, ' of it pinned') END),
+           concat('remaining after ', s.remaining_after, ', entries add up to ', s.running, ', ',
+                  s.least, ' to ', s.most, ' of them pinned') END),
        ('spent_while_spendable', CASE WHEN s.spent AND (s.timestamp < s.effective_at OR s.timestamp >= s.expires_at
                OR s.timestamp > s.voided_at) THEN
-           concat('spent at ', s.timestamp, ' from a grant of ', s.effective_at, ' to ',
-                  coalesce(least(s.expires_at, s.voided_at)::text, 'for ever')) END),
-       ('expires_no_sooner', CASE WHEN s.type = 'expiry' AND s.source <> 'rollover'
+           concat('spent at ', s.timestamp, ' from a grant effective from ', s.effective_at, ' to ',
+                  coalesce(least(s.expires_at, s.voided_at)::text, 'no expiry')) END),
+       ('expired_not_before_expiry', CASE WHEN s.type = 'expiry' AND s.source <> 'rollover'
                AND (s.expires_at IS NULL OR s.timestamp < s.expires_at) THEN
-           concat('expired at ', s.timestamp, ', the grant lasts to ', coalesce(s.expires_at::text, 'for ever')) END),
-       ('void_follows_a_voiding', CASE WHEN s.type = 'void' AND (s.voided_at IS NULL OR s.timestamp < s.voided_at) THEN
-           concat('void at ', s.timestamp, ', the grant was voided at ', coalesce(s.voided_at::text, 'no time')) END)
-  ) AS v (rule, words)
- WHERE v.words IS NOT NULL
+           concat('expired at ', s.timestamp, ', the expiry of the grant is ', coalesce(s.expires_at::text, 'none')) END),
+       ('void_follows_voided_at', CASE WHEN s.type = 'void' AND (s.voided_at IS NULL OR s.timestamp < s.voided_at) THEN
+           concat('void at ', s.timestamp, ', the grant was voided at ', coalesce(s.voided_at::text, 'no instant')) END)
+  ) AS v (rule, details)
+ WHERE v.details IS NOT NULL

@@ -1,4 +1,4 @@
-"""What every test stands on: a database that is as the migrations left it."""
+"""The test database, and the command-line options of the tests."""
 
 from collections.abc import Iterator
 from unittest.mock import patch
@@ -7,7 +7,7 @@ import pytest
 from django.test import TransactionTestCase
 from pytest_django import DjangoDbBlocker
 
-from tests.support.database import keep_as_migrated, restore_as_migrated
+from tests.support.database import restore_migrated_rows, save_migrated_rows
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,6 +22,6 @@ def django_db_setup(
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[None]:
     with django_db_blocker.unblock():
-        keep_as_migrated()
-    with patch.object(TransactionTestCase, "_fixture_teardown", restore_as_migrated):
+        save_migrated_rows()
+    with patch.object(TransactionTestCase, "_fixture_teardown", restore_migrated_rows):
         yield

@@ -6,7 +6,7 @@ from django.urls import reverse
 from credits import operations
 from fluxori.console.models import ApprovalRequest, StaffAction
 from tests.browser.conftest import PASSWORD
-from tests.support.factories.credits import funded
+from tests.support.factories.credits import make_balance
 from tests.support.staff import in_role, page_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -34,7 +34,7 @@ def press(page, words: str) -> None:
 
 class TestActsOfStaff:
     def test_above_the_ceiling_are_asked_for_and_approved_by_another(self, desk):
-        balance = funded(grants=[(120, None)])
+        balance = make_balance(grants=[(120, None)])
         support, lead = member("support"), member("support lead")
         button = f"Add 900 credits to {balance.user}"
 
@@ -64,7 +64,7 @@ class TestActsOfStaff:
         assert ApprovalRequest.objects.get().status == "approved"
 
     def test_give_back_what_a_usage_took(self, desk):
-        balance = funded(grants=[(120, None)])
+        balance = make_balance(grants=[(120, None)])
         usage = operations.deduct_credits(owner=balance.owner, feature="ai-generated-report")
         staff = desk(member("support").email)
 
@@ -79,7 +79,7 @@ class TestActsOfStaff:
         assert f"Refunded 40 credits to {balance.user}" in staff.page.inner_text("body")
 
     def test_happen_once_though_the_button_is_pressed_twice(self, desk):
-        balance = funded(grants=[(120, None)])
+        balance = make_balance(grants=[(120, None)])
         staff = desk(member("support").email)
         staff.page.goto(page_of("add", balance))
         fill(staff.page, amount="50")

@@ -14,7 +14,7 @@ from fluxori.console.models import StaffAction
 from fluxori.core import clock
 from fluxori.identity.models import User
 from tests.browser.conftest import PASSWORD
-from tests.support.factories.credits import deduct, funded, hold, somebody
+from tests.support.factories.credits import deduct, hold, make_balance, make_user
 from tests.support.factories.identity import MembershipFactory
 from tests.support.factories.tiers import many_subscribed, subscribed
 from tests.support.staff import in_role, order
@@ -35,13 +35,13 @@ def boss():
 @pytest.fixture
 def customer():
     """Return the balance of somebody who was charged 40 on a Tuesday."""
-    owner = somebody()
+    owner = make_user()
     owner.email = "thandi@example.test"
     owner.save()
     now = clock.now()
     back = (now.weekday() - 1) % 7 or 7
     tuesday = (now - timedelta(days=back)).replace(hour=10, minute=30)
-    funded(owner, grants=[(120, None)], at=tuesday - DAY)
+    make_balance(owner, grants=[(120, None)], at=tuesday - DAY)
     operations.deduct_credits(
         owner=owner, feature="ai-generated-report", description="Spring catalogue", reference_id="report-7", at=tuesday
     )
@@ -57,7 +57,7 @@ def fill_lists(customer):
     hold(customer, 10, at=now)
     with pytest.raises(operations.InsufficientCreditsError):
         operations.deduct_credits(
-            owner=customer.owner, actor=somebody(), feature="realtime-ai-dashboard", quantity=90_000, at=now
+            owner=customer.owner, actor=make_user(), feature="realtime-ai-dashboard", quantity=90_000, at=now
         )
     console.perform(order("add", customer.user, in_role("support"), amount=50))
     console.request_act(order("add", customer.user, in_role("support"), amount=900))
@@ -192,7 +192,7 @@ class TestTheConsole:
         assert AllocationRun.objects.count() == 0
 
     def test_takes_a_list_along(self, boss, desk):
-        deduct(funded(at=clock.now() - DAY), 5, at=clock.now() - HOUR, description="=1+1")
+        deduct(make_balance(at=clock.now() - DAY), 5, at=clock.now() - HOUR, description="=1+1")
         staff = desk(BOSS)
 
         staff.page.goto(reverse("admin:credits_credittransaction_changelist") + "?type__exact=usage")

@@ -18,7 +18,7 @@ from credits.models import (
     SpendingLimit,
 )
 from fluxori.identity.models import User
-from tests.support.factories.credits import capture, deduct, funded, hold
+from tests.support.factories.credits import capture, deduct, hold, make_balance
 from tests.support.times import DAY, NOON
 
 LEDGER = [
@@ -41,7 +41,7 @@ def name(model):
 @pytest.fixture
 def balance(db):
     """Return a balance with a row in every table of the ledger, one hold open and one captured."""
-    balance = funded(grants=[(100, None)])
+    balance = make_balance(grants=[(100, None)])
     deduct(balance, 10, idempotency_key="k")
     capture(hold(balance, 20), 20)
     hold(balance, 5)
@@ -143,7 +143,7 @@ class TestTransactions:
 
     @pytest.mark.parametrize("reference", ["hold_id", "reverses_id"])
     def test_refuse_to_refer_to_another_balance(self, insert, reference):
-        stranger = funded()
+        stranger = make_balance()
         theirs = {"hold_id": hold(stranger, 1).pk, "reverses_id": stranger.transactions.get().pk}
 
         with pytest.raises(IntegrityError, match=r"credits_transaction_(for_hold|reverses)"):
@@ -203,7 +203,7 @@ class TestEntries:
             insert(**changes)
 
     def test_refuse_to_refer_to_another_balance(self, insert):
-        stranger = funded()
+        stranger = make_balance()
 
         with pytest.raises(IntegrityError, match="credits_entry_on_grant"):
             insert(grant_id=stranger.grants.get().pk)
@@ -323,7 +323,7 @@ class TestGrants:
 
     @pytest.mark.parametrize(("reference", "fence"), [("transaction_id", "opened_by"), ("parent_id", "child_of")])
     def test_refuse_to_refer_to_another_balance(self, balance, reference, fence):
-        stranger = funded()
+        stranger = make_balance()
         theirs = {"transaction_id": stranger.transactions.get().pk, "parent_id": stranger.grants.get().pk}
         grant = balance.grants.get()
         grant.pk = uuid4()
@@ -364,7 +364,7 @@ class TestHolds:
             run(f"UPDATE credits_credithold SET {change} WHERE status = 'open'")
 
     def test_pin_only_what_is_of_their_balance(self, balance):
-        stranger = funded()
+        stranger = make_balance()
         placed = balance.holds.get(status="open")
         pin = CreditPin(balance=balance, hold=placed, grant=stranger.grants.get(), position=1, amount=1)
 
@@ -390,7 +390,7 @@ class TestRequests:
 
     @pytest.mark.parametrize(("reference", "fence"), [("transaction_id", "transaction"), ("hold_id", "hold")])
     def test_refuse_to_refer_to_another_balance(self, balance, reference, fence):
-        stranger = funded()
+        stranger = make_balance()
         theirs = {"transaction_id": stranger.transactions.get().pk, "hold_id": hold(stranger, 1).pk}
         request = balance.requests.get()
         request.pk, request.key = uuid4(), "another"

@@ -17,7 +17,7 @@ from fluxori.core.errors import DomainError, InvalidRequestError
 from fluxori.identity.models import User
 from tests.model import balance as model
 from tests.model import stored
-from tests.support.factories.credits import somebody
+from tests.support.factories.credits import make_user
 from tests.support.factories.identity import MembershipFactory, OrganizationFactory
 from tests.support.times import DAY, HOUR, MINUTE, SECOND
 
@@ -86,7 +86,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @initialize(pool=st.booleans(), bought=st.sampled_from([0, 40, 40]))
     def open(self, pool: bool, bought: int) -> None:
-        self.people = {1: somebody(), 2: somebody(), STRANGER: somebody()}
+        self.people = {1: make_user(), 2: make_user(), STRANGER: make_user()}
         if pool:
             organization: Any = OrganizationFactory()
             for number in (1, 2):

@@ -15,7 +15,7 @@ from fluxori.identity.models import User
 from fluxori.identity.owner import OwnerLike
 from tests.model import stored
 from tests.model.machine import allocate
-from tests.support.factories.credits import somebody
+from tests.support.factories.credits import make_user
 from tests.support.factories.tiers import many_subscribed, month, periods_of, run_over
 from tests.support.times import DAY, HOUR, NOON, SECOND
 
@@ -54,7 +54,7 @@ def gifts(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
 
 def born(given_to_it: list[tuple[str, dict[str, Any]]]) -> User:
     """Return the owner of a new balance with these gifts."""
-    owner = somebody()
+    owner = make_user()
     for kind, terms in given_to_it:
         if kind == "allocation":
             whose = operations.Owner.of(owner)

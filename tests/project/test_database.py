@@ -2,8 +2,8 @@ import pytest
 from django.db import DatabaseError, connection
 
 from credits.models import CreditBalance, CreditTransaction, Feature, FeaturePrice
-from tests.support.database import restore_as_migrated
-from tests.support.factories.credits import deduct, funded
+from tests.support.database import restore_migrated_rows
+from tests.support.factories.credits import deduct, make_balance
 from tests.support.times import NOON
 from tiers.models import Tier
 
@@ -17,12 +17,12 @@ class TestFlushBetweenCommittingTests:
         assert not CreditBalance.objects.exists()
         assert Feature.objects.count() == FeaturePrice.objects.count() == 4
         assert Tier.objects.count() == 4
-        balance = funded(grants=[(10, None)], at=NOON)
+        balance = make_balance(grants=[(10, None)], at=NOON)
         deduct(balance, 4)
         Tier.objects.filter(code="pro").delete()
 
     def test_puts_the_refusal_of_truncate_back(self):
-        restore_as_migrated()
+        restore_migrated_rows()
 
         with pytest.raises(DatabaseError, match="Cannot truncate"), connection.cursor() as cursor:
             cursor.execute("TRUNCATE credits_credittransaction CASCADE")

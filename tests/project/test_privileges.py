@@ -8,7 +8,7 @@ from django.db import ProgrammingError, connection, transaction
 
 from credits import operations, queries
 from credits.queries import usage
-from tests.support.factories.credits import funded
+from tests.support.factories.credits import make_balance
 from tests.support.times import DAY, NOON
 from tiers import operations as tiers
 
@@ -56,7 +56,7 @@ def refused(statement: str) -> bool:
 @pytest.mark.usefixtures("application")
 class TestPrivileges:
     def test_are_enough_for_the_main_job(self):
-        balance = funded()
+        balance = make_balance()
 
         tiers.initialize_balance(owner=balance.owner, tier="explorer", at=NOON)
         tiers.add_monthly_allocation(owner=balance.owner, at=NOON)

@@ -10,7 +10,7 @@ from django.urls import get_resolver
 
 import tiers.operations
 from credits import operations, queries
-from tests.support.factories.credits import funded, somebody
+from tests.support.factories.credits import make_balance, make_user
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text()
@@ -95,8 +95,8 @@ class TestReadmeCode:
 
     @pytest.fixture
     def user(self):
-        user = somebody()
-        funded(user, [(20, None)])
+        user = make_user()
+        make_balance(user, [(20, None)])
         return user
 
     def test_pays_for_an_insight_once(self, code, user):
@@ -105,8 +105,8 @@ class TestReadmeCode:
         assert code["credits_left"](user) == 11
 
     def test_says_what_is_missing(self, code):
-        user = somebody()
-        funded(user, [(5, None)])
+        user = make_user()
+        make_balance(user, [(5, None)])
 
         assert code["insight"](user) == "4 credits short"
         assert code["credits_left"](user) == 5
@@ -123,15 +123,15 @@ class TestReadmeCode:
         assert code["credits_left"](user) == 11
 
     def test_pays_for_slow_work_that_succeeds(self, code):
-        user = somebody()
-        funded(user, [(50, None)])
+        user = make_user()
+        make_balance(user, [(50, None)])
 
         assert code["report"](user, lambda: queries.get_balance(owner=user).held) == 40
         assert (code["credits_left"](user), queries.get_balance(owner=user).held) == (10, 0)
 
     def test_gives_back_what_slow_work_did_not_use(self, code):
-        user = somebody()
-        funded(user, [(50, None)])
+        user = make_user()
+        make_balance(user, [(50, None)])
 
         with pytest.raises(ZeroDivisionError):
             code["report"](user, lambda: 1 // 0)

@@ -10,7 +10,7 @@ import pytest
 from credits import operations, queries
 from credits.models import CreditBalance, CreditHold, CreditTransaction
 from credits.verification import verify_balance
-from tests.support.factories.credits import deduct, somebody
+from tests.support.factories.credits import deduct, make_user
 from tests.support.operations import check_sums
 from tests.support.times import DAY, HOUR, NOON
 
@@ -26,7 +26,7 @@ class Story:
     """One balance, its purchase P, and perhaps a hold of 60 of it, which lapses two hours after P expires."""
 
     def __init__(self, expires_at: datetime | None = None, held: int = 60, roll_cap: int | None = None) -> None:
-        self.owner = somebody()
+        self.owner = make_user()
         self.at = NOON
         if roll_cap is None:
             self.purchase = self.buy(NOON, expires_at)

@@ -11,7 +11,7 @@ from django.core.management import call_command
 
 from credits import operations as ledger
 from credits import queries
-from tests.support.factories.credits import somebody
+from tests.support.factories.credits import make_user
 from tests.support.factories.tiers import capped
 from tests.support.tier_tables import check_ledger
 from tiers import operations
@@ -28,7 +28,7 @@ class Customer:
     """Somebody whose balance can be asked at any step, and who spends."""
 
     def __init__(self):
-        self.user = somebody()
+        self.user = make_user()
 
     def balance(self, at):
         said = queries.get_balance(owner=self.user, at=at)

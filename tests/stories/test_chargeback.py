@@ -8,7 +8,7 @@ from django.core.management import call_command
 
 from credits import operations as ledger
 from credits import queries
-from tests.support.factories.credits import somebody
+from tests.support.factories.credits import make_user
 from tests.support.tier_tables import check_ledger
 from tests.support.times import DAY, NOON
 from tiers import operations
@@ -24,7 +24,7 @@ class Customer:
     """Somebody on Explorer, 400 credits a month, of which 350 are spent on the first day."""
 
     def __init__(self):
-        self.user = somebody()
+        self.user = make_user()
         operations.initialize_balance(owner=self.user, tier="explorer", at=day(0))
         self.spends(350, day(0))
 

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from credits import operations as ledger
 from credits import queries
 from credits.models import CreditBalance
-from tests.support.factories.credits import somebody
+from tests.support.factories.credits import make_user
 from tests.support.tier_tables import check_ledger
 from tiers import operations
 
@@ -25,7 +25,7 @@ class Customer:
     """Somebody whose balance can be asked at any step."""
 
     def __init__(self):
-        self.user = somebody()
+        self.user = make_user()
 
     def balance(self, at):
         said = queries.get_balance(owner=self.user, at=at)

@@ -5,8 +5,8 @@ import pytest
 from credits import operations, queries
 from credits.verification import verify_balance
 from fluxori.core import clock
-from tests.support.factories.credits import funded, somebody
-from tests.support.processes import WORKING, kill_in_the_middle, python
+from tests.support.factories.credits import make_balance, make_user
+from tests.support.processes import WORKING, kill_while_working, start_python
 from tests.support.times import MINUTE, NOON, SECOND
 
 
@@ -18,8 +18,8 @@ class Customer:
     """Somebody with 100 credits."""
 
     def __init__(self):
-        self.user = somebody()
-        self.account = funded(self.user)
+        self.user = make_user()
+        self.account = make_balance(self.user)
 
     def sees(self):
         """Return (balance, held, available) as the console shows them now."""
@@ -91,7 +91,7 @@ def test_a_report_whose_process_is_killed(clock_at):
     lerato = Customer()
 
     # Her report is being written in a process of its own when the machine takes it away, and it cannot say goodbye.
-    kill_in_the_middle(python("-c", WORKING, str(lerato.user.pk), "40", "900"))
+    kill_while_working(start_python("-c", WORKING, str(lerato.user.pk), "40", "900"))
     held = lerato.account.holds.get()
 
     # For a quarter of an hour her 40 credits are still set aside for it, and she can spend the other 60.

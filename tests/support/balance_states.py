@@ -1,4 +1,4 @@
-"""Books that were never stored: credits poured, pinned and checked in memory, by the same methods as in the ledger."""
+"""Balance states in memory, for tests of ``credits.domain`` without a database."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -15,7 +15,7 @@ from tests.support.times import NOON
 MAY_BE_ZERO = {"rollover", "reversal", "adjustment"}
 
 
-def empty(at: datetime = NOON) -> BalanceState:
+def empty_state(at: datetime = NOON) -> BalanceState:
     owner = uuid4()
     return BalanceState(
         id=owner,
@@ -35,8 +35,8 @@ def empty(at: datetime = NOON) -> BalanceState:
     )
 
 
-def pour(
-    book: BalanceState,
+def add_grant(
+    state: BalanceState,
     amount: int,
     expires_at: datetime | None = None,
     *,
@@ -48,7 +48,7 @@ def pour(
     roll_until: datetime | None = None,
     unit_price: Decimal | None = None,
 ) -> Grant:
-    """Give ``amount`` credits; debt takes its part first."""
+    """Add a grant of ``amount`` credits. Debt is repaid from it first."""
     grant = Grant(
         id=uuid7(),
         source=source,
@@ -62,25 +62,25 @@ def pour(
         roll_until=roll_until,
         unit_price=unit_price,
     )
-    repaid = min(book.debt, amount)
+    repaid = min(state.debt, amount)
     draws = [GrantDelta(grant, amount - repaid)] if amount > repaid else []
     if repaid:
         draws.append(GrantDelta(None, repaid))
-    # A rollover moves credits that are there already; poured from nothing it has to be called something else.
-    book.post(
+    # A rollover only moves existing credits, so a grant of new credits is recorded as an adjustment.
+    state.post(
         kind or ("adjustment" if source == "rollover" else source), at, draws, TransactionDetails(), opened=[grant]
     )
     return grant
 
 
-def spend(book: BalanceState, amount: int, *, at: datetime = NOON) -> Transaction:
-    draws = burn_order.plan_deltas(amount, book.grants.values())
-    return book.post("usage", at, [GrantDelta(grant, -taken) for grant, taken in draws], TransactionDetails())
+def spend(state: BalanceState, amount: int, *, at: datetime = NOON) -> Transaction:
+    draws = burn_order.plan_deltas(amount, state.grants.values())
+    return state.post("usage", at, [GrantDelta(grant, -taken) for grant, taken in draws], TransactionDetails())
 
 
-def hold(book: BalanceState, amount: int, until: datetime, *, at: datetime = NOON) -> Hold:
-    """Pin ``amount`` credits, in burn order, until they are released, captured, or the hold lapses."""
-    draws = burn_order.plan_deltas(amount, book.grants.values())
+def hold(state: BalanceState, amount: int, until: datetime, *, at: datetime = NOON) -> Hold:
+    """Place a hold of ``amount`` credits, pinned in burn order, that lapses at ``until``."""
+    draws = burn_order.plan_deltas(amount, state.grants.values())
     opened = Hold(
         id=uuid7(),
         amount=amount,
@@ -88,51 +88,51 @@ def hold(book: BalanceState, amount: int, until: datetime, *, at: datetime = NOO
         expires_at=until,
         pins=[(grant.id, taken) for grant, taken in draws],
     )
-    book.open_hold(opened)
+    state.open_hold(opened)
     return opened
 
 
-def story(transactions: Iterable[Transaction]) -> list[Any]:
-    """What a list of transactions says, without the ids and hashes that chance made."""
+def summarize(transactions: Iterable[Transaction]) -> list[Any]:
+    """Return the transactions without their ids and hashes, so that two lists can be compared."""
     return [
-        (said.type, said.timestamp, said.amount, [(part.amount, part.remaining_after) for part in said.entries])
-        for said in transactions
+        (row.type, row.timestamp, row.amount, [(entry.amount, entry.remaining_after) for entry in row.entries])
+        for row in transactions
     ]
 
 
-def check_sums(book: BalanceState) -> None:
-    """Every sum that must hold in a book which holds all the transactions it ever had."""
-    grants = book.grants.values()
-    entries = [part for recorded in book.transactions for part in recorded.entries]
-    assert book.balance == sum(recorded.amount for recorded in book.transactions)
-    assert book.balance == sum(grant.remaining for grant in grants) + book.held - book.debt
-    assert book.held == sum(grant.held for grant in grants)
-    assert book.debt == -sum(part.amount for part in entries if part.grant_id is None)
-    assert book.available == sum(grant.remaining for grant in grants)
-    assert book.debt == 0 or book.available == 0
+def check_sums(state: BalanceState) -> None:
+    """Check every invariant of a state that contains all its transactions since it was created."""
+    grants = state.grants.values()
+    entries = [part for transaction in state.transactions for part in transaction.entries]
+    assert state.balance == sum(transaction.amount for transaction in state.transactions)
+    assert state.balance == sum(grant.remaining for grant in grants) + state.held - state.debt
+    assert state.held == sum(grant.held for grant in grants)
+    assert state.debt == -sum(part.amount for part in entries if part.grant_id is None)
+    assert state.available == sum(grant.remaining for grant in grants)
+    assert state.debt == 0 or state.available == 0
     for grant in grants:
         assert grant.remaining >= 0
-        assert grant.held == sum(amount for h in book.holds.values() for key, amount in h.pins if key == grant.id)
+        assert grant.held == sum(amount for h in state.holds.values() for key, amount in h.pins if key == grant.id)
         assert sum(part.amount for part in entries if part.grant_id == grant.id) == grant.remaining + grant.held
         assert grant.remaining + grant.held <= grant.amount
-    for recorded in book.transactions:
-        _check_transaction(recorded)
-    _check_chain(book)
+    for transaction in state.transactions:
+        _check_transaction(transaction)
+    _check_chain(state)
 
 
-def _check_transaction(recorded: Transaction) -> None:
-    assert recorded.amount == sum(part.amount for part in recorded.entries)
-    assert recorded.amount != 0 or recorded.type in MAY_BE_ZERO
-    assert [part.position for part in recorded.entries] == list(range(len(recorded.entries)))
-    assert len({part.grant_id for part in recorded.entries}) == len(recorded.entries)
-    assert all(part.amount != 0 for part in recorded.entries)
-    assert recorded.hash == hash_chain.transaction_hash(recorded)
+def _check_transaction(transaction: Transaction) -> None:
+    assert transaction.amount == sum(part.amount for part in transaction.entries)
+    assert transaction.amount != 0 or transaction.type in MAY_BE_ZERO
+    assert [part.position for part in transaction.entries] == list(range(len(transaction.entries)))
+    assert len({part.grant_id for part in transaction.entries}) == len(transaction.entries)
+    assert all(part.amount != 0 for part in transaction.entries)
+    assert transaction.hash == hash_chain.transaction_hash(transaction)
 
 
-def _check_chain(book: BalanceState) -> None:
-    assert [recorded.sequence for recorded in book.transactions] == list(range(1, book.sequence + 1))
-    for earlier, later in pairwise(book.transactions):
+def _check_chain(state: BalanceState) -> None:
+    assert [transaction.sequence for transaction in state.transactions] == list(range(1, state.sequence + 1))
+    for earlier, later in pairwise(state.transactions):
         assert later.previous_hash == earlier.hash
         assert later.timestamp >= earlier.timestamp
         assert later.balance_after == earlier.balance_after + later.amount
-    assert book.head_hash == (book.transactions[-1].hash if book.transactions else hash_chain.GENESIS)
+    assert state.head_hash == (state.transactions[-1].hash if state.transactions else hash_chain.GENESIS)

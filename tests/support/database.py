@@ -1,13 +1,14 @@
-"""The test database between tests that commit: emptied, and as the migrations left it.
+"""Reset the test database after a test that commits.
 
-Such tests end with a flush, and the ledger refuses TRUNCATE. Here the refusal is set aside for exactly that statement;
-then every row the migrations wrote is put back, so that the next test finds features, prices and tiers.
+Django ends such a test with a flush, but the triggers of the ledger reject TRUNCATE. ``restore_migrated_rows`` disables
+the triggers for its own TRUNCATE only. Then it inserts the rows that the migrations wrote (features, prices, tiers), so
+that every test starts with the same data. ``conftest.py`` installs it in place of the flush.
 """
 
 from django.db import connection
 from django.test import TransactionTestCase
 
-KEEP = """
+SAVE = """
 DO $$
 DECLARE
     name text;
@@ -27,11 +28,11 @@ RESTORE = """
 DO $$
 DECLARE
     name text;
-    every text;
+    tables text;
 BEGIN
     SET LOCAL session_replication_role = replica;
-    SELECT string_agg(format('public.%I', tablename), ', ') INTO every FROM pg_tables WHERE schemaname = 'as_migrated';
-    EXECUTE 'TRUNCATE ' || every;
+    SELECT string_agg(format('public.%I', tablename), ', ') INTO tables FROM pg_tables WHERE schemaname = 'as_migrated';
+    EXECUTE 'TRUNCATE ' || tables;
     FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'as_migrated' LOOP
         EXECUTE format('INSERT INTO public.%I OVERRIDING SYSTEM VALUE SELECT * FROM as_migrated.%I', name, name);
     END LOOP;
@@ -40,13 +41,13 @@ $$
 """
 
 
-def keep_as_migrated() -> None:
-    """Remember what the migrations wrote, once per database."""
-    _run(KEEP)
+def save_migrated_rows() -> None:
+    """Copy the rows that the migrations wrote into the schema ``as_migrated``, once per database."""
+    _run(SAVE)
 
 
-def restore_as_migrated(test: TransactionTestCase | None = None) -> None:
-    """Empty every table and put back what the migrations wrote; it stands in for Django's flush after a test."""
+def restore_migrated_rows(test: TransactionTestCase | None = None) -> None:
+    """Truncate every table and insert the rows that the migrations wrote; replaces Django's flush after a test."""
     _run(RESTORE)
 
 

@@ -1,21 +1,21 @@
-"""Everything the ledger and the tiers have stored, to show that a refusal or a replay changed none of it."""
+"""A digest of all stored rows, used to show that a rejected or replayed request changes nothing."""
 
 from django.db import connection
 
 _DIGEST = "SELECT count(*) || md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {} t"
 
 
-def stored() -> dict[str, str]:
-    """Return a digest of every row, by table."""
+def table_digests() -> dict[str, str]:
+    """Return one digest per table of the ledger and of the tiers."""
     with connection.cursor() as cursor:
-        # What was refused is counted beside the ledger, not in it.
+        # Rejected attempts are counted outside the ledger: a rejected request may change them.
         cursor.execute(
             "SELECT tablename FROM pg_tables"
             " WHERE tablename ~ '^(credits|tiers)_' AND tablename <> 'credits_rejectedattempt' ORDER BY 1"
         )
         tables = [name for (name,) in cursor.fetchall()]
-        found = {}
+        digests = {}
         for table in tables:
             cursor.execute(_DIGEST.format(table))
-            [found[table]] = cursor.fetchone() or [""]
-    return found
+            [digests[table]] = cursor.fetchone() or [""]
+    return digests

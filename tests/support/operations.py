@@ -1,4 +1,4 @@
-"""Looking at the ledger's tables from outside: did anything change, did every sum hold, how often was it asked."""
+"""Checks on the ledger's tables: unchanged rows, invariants, and the number of SQL statements."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ _FRAME = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE SAVEPOINT", "ROLL
 
 
 def digest() -> dict[str, str]:
-    """Return one fingerprint of all rows for each table of the ledger."""
+    """Return one MD5 of all rows for each table of the ledger."""
     with connection.cursor() as cursor:
         tables = [name for name in connection.introspection.table_names(cursor) if name.startswith("credits_")]
         return {name: _fingerprint(cursor, name) for name in tables}
@@ -29,13 +29,13 @@ def _fingerprint(cursor, name):
 
 
 def owe(balance: CreditBalance, amount: int, at: datetime = NOON) -> None:
-    """Take ``amount`` credits back, what nothing is left for as debt."""
+    """Reverse ``amount`` credits of the first transaction; what the grants do not cover becomes debt."""
     reverse(balance.transactions.earliest("sequence"), amount, at)
 
 
 @contextmanager
 def unchanged() -> Iterator[None]:
-    """Fail if any row of the ledger is not afterwards as it was before."""
+    """Fail if the block changes any row of the ledger."""
     before = digest()
     assert len(before) > 8
     yield
@@ -43,8 +43,8 @@ def unchanged() -> Iterator[None]:
 
 
 @contextmanager
-def thirteen_refused() -> Iterator[None]:
-    """Let PostgreSQL itself refuse whoever takes 13 credits."""
+def reject_deductions_of_13() -> Iterator[None]:
+    """Make PostgreSQL reject every deduction of 13 credits, with a CHECK constraint."""
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE credits_credittransaction ADD CONSTRAINT unlucky CHECK (amount <> -13)")
     try:
@@ -56,7 +56,7 @@ def thirteen_refused() -> Iterator[None]:
 
 @contextmanager
 def captured_statements() -> Iterator[list[str]]:
-    """Collect the statements run inside the block, those that frame a transaction left out."""
+    """Collect the SQL statements of the block, without BEGIN, COMMIT and savepoints."""
     run: list[str] = []
     with CaptureQueriesContext(connection) as captured:
         yield run
@@ -64,7 +64,7 @@ def captured_statements() -> Iterator[list[str]]:
 
 
 def check_sums(balance: CreditBalance) -> None:
-    """Every sum of one balance, from its stored rows."""
+    """Check every invariant that is a sum over the stored rows of one balance."""
     balance.refresh_from_db()
     moves = list(balance.transactions.order_by("sequence").prefetch_related("entries"))
     grants = list(balance.grants.all())

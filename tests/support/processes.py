@@ -1,4 +1,4 @@
-"""Processes of their own on the database of the running test, to be killed."""
+"""Subprocesses that use the database of the running test, for tests that kill a process in the middle of its work."""
 
 import os
 import signal
@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from django.db import connection
 
+# Seconds to wait for a subprocess to end.
 PATIENCE = 60
 
-# Charges the user of the first argument for work that does not end: so many credits, set aside for so many seconds.
+# Arguments: user id, credits, seconds until the hold lapses. Charges the user for work that does not end.
 WORKING = """
 import sys, time, uuid
 import django
@@ -24,8 +25,8 @@ with operations.charge(owner=owner, amount=amount, description="Work", expires_i
 """
 
 
-def python(*arguments: str) -> subprocess.Popen[str]:
-    """Start Python as a scheduler or a server would; what it prints comes through ``stdout``."""
+def start_python(*arguments: str) -> subprocess.Popen[str]:
+    """Start Python as a scheduler or a server does, with its output in ``stdout``."""
     database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
     return subprocess.Popen(
         [sys.executable, *arguments],
@@ -36,12 +37,12 @@ def python(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def kill_in_the_middle(working: subprocess.Popen[str]) -> None:
-    """Wait until the process says that it is working, and kill it so that it cannot clean up."""
-    assert working.stdout
+def kill_while_working(process: subprocess.Popen[str]) -> None:
+    """Wait until the process prints "working", then send SIGKILL, so that it cannot clean up."""
+    assert process.stdout
     try:
-        assert working.stdout.readline() == "working\n"
+        assert process.stdout.readline() == "working\n"
     finally:
-        working.send_signal(signal.SIGKILL)
-        working.communicate(timeout=PATIENCE)
-    assert working.returncode == -signal.SIGKILL
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGKILL

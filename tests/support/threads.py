@@ -1,4 +1,4 @@
-"""Acts side by side, each with a connection of its own."""
+"""Helpers for contention tests: real threads, each with its own database connection."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,53 +12,56 @@ from credits.models import CreditBalance
 from fluxori.core.errors import DomainError
 
 
-def at_once(acts: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Start the acts together, and return in their order what each gave, or the code it was refused with."""
-    start = Barrier(len(acts))
+def run_concurrently(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Start all calls at once. Return, in their order, the result of each or the code of its ``DomainError``."""
+    start = Barrier(len(calls))
 
-    def run(act: Callable[[], Any]) -> Any:
+    def run(call: Callable[[], Any]) -> Any:
         try:
             start.wait(timeout=30)
-            return act()
-        except DomainError as refusal:
-            return refusal.code
+            return call()
+        except DomainError as error:
+            return error.code
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(max_workers=len(acts)) as pool:
-        return list(pool.map(run, acts))
+    with ThreadPoolExecutor(max_workers=len(calls)) as pool:
+        return list(pool.map(run, calls))
 
 
 @contextmanager
-def locked(balance: CreditBalance) -> Iterator[None]:
-    """Keep the balance locked, as a transaction that has not come to its end does."""
+def hold_lock(balance: CreditBalance) -> Iterator[None]:
+    """Lock the balance in an open transaction while the block runs."""
     with transaction.atomic():
         CreditBalance.objects.select_for_update(no_key=True).get(pk=balance.pk)
         yield
 
 
-def elsewhere(act: Callable[[], Any]) -> Any:
-    """Run ``act`` on a connection of its own, which sees only what is committed."""
+def in_other_thread(call: Callable[[], Any]) -> Any:
+    """Run ``call`` and close the database connection of the current thread.
+
+    Submit this to a ``ThreadPoolExecutor``: the other thread has its own connection and sees only committed rows.
+    """
     try:
-        return act()
+        return call()
     finally:
         connection.close()
 
 
 @contextmanager
-def locked_elsewhere(balance: CreditBalance) -> Iterator[None]:
-    """Keep the balance locked by somebody else while the block runs."""
-    taken, done = Event(), Event()
+def locked_in_other_thread(balance: CreditBalance) -> Iterator[None]:
+    """Lock the balance in another thread, in a transaction of its own, while the block runs."""
+    locked, done = Event(), Event()
 
-    def keep() -> None:
-        with locked(balance):
-            taken.set()
+    def hold_until_done() -> None:
+        with hold_lock(balance):
+            locked.set()
             done.wait(30)
 
-    with ThreadPoolExecutor(1) as another:
-        another.submit(elsewhere, keep)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(in_other_thread, hold_until_done)
         try:
-            assert taken.wait(30)
+            assert locked.wait(30)
             yield
         finally:
             done.set()

@@ -1,4 +1,4 @@
-"""Fixed points, so that no test depends on the hour it runs."""
+"""Fixed timestamps and durations, so that no test depends on the current time."""
 
 from datetime import UTC, datetime, timedelta
 

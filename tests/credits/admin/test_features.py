@@ -7,7 +7,7 @@ from credits import operations
 from credits.models import Feature, FeaturePrice
 from fluxori.core import clock
 from tests.support.admin import said, superuser_client, words
-from tests.support.factories.credits import funded
+from tests.support.factories.credits import make_balance
 from tests.support.times import DAY
 
 CODE = "simple-ai-insight"
@@ -49,7 +49,7 @@ class TestFeature:
         assert list(answer.context["adminform"].form.errors) == ["change_reason"]
 
     def test_says_how_much_it_is_used_before_its_price_is_changed(self):
-        balance = funded(at=clock.now() - DAY)
+        balance = make_balance(at=clock.now() - DAY)
         for _ in range(2):
             operations.deduct_credits(owner=balance.owner, feature=CODE)
         operations.aggregate_usage(balance_ids=[balance.pk], most=100)

@@ -15,7 +15,7 @@ from credits.models import CreditBalance, CreditGrant, CreditTransaction
 from fluxori.adminkit.changelist import ListAdmin
 from fluxori.adminkit.csv_export import csv_lines, csv_value
 from tests.support.admin import counted, staff_client, superuser_client, words
-from tests.support.factories.credits import deduct, funded
+from tests.support.factories.credits import deduct, make_balance
 from tests.support.times import DAY, HOUR, NOON
 
 pytestmark = pytest.mark.django_db
@@ -41,7 +41,7 @@ def rows_of(answer):
 
 def spread(count=8):
     """Return that many transactions, newest first; the last three of them happened at one instant."""
-    balance = funded(at=NOON - DAY)
+    balance = make_balance(at=NOON - DAY)
     made = [deduct(balance, 1, at=NOON + min(n, count - 4) * HOUR).pk for n in range(count - 1)]
     first = CreditTransaction.objects.get(sequence=1).pk
     return [*reversed(made), first]
@@ -100,7 +100,7 @@ class TestPages:
 
 class TestDates:
     def test_are_days_of_whoever_looks_the_last_one_included(self):
-        balance = funded(grants=[(500, None)], at=NOON - 9 * DAY)
+        balance = make_balance(grants=[(500, None)], at=NOON - 9 * DAY)
         for hour in (21, 22, 45, 46):  # midnight in Johannesburg is 22 o'clock in UTC
             deduct(balance, hour, at=datetime(2025, 3, 3, tzinfo=ZoneInfo("UTC")) + timedelta(hours=hour))
         client = superuser_client()
@@ -112,7 +112,7 @@ class TestDates:
         assert [-row.amount for row in answer.context["cl"].result_list] == [45, 22]
 
     def test_narrow_what_was_refused_by_its_hour(self, django_capture_on_commit_callbacks):
-        balance = funded(grants=[(10, None)], at=NOON - 9 * DAY)
+        balance = make_balance(grants=[(10, None)], at=NOON - 9 * DAY)
         with django_capture_on_commit_callbacks(execute=True):
             for at in (NOON - DAY, NOON, NOON + HOUR, NOON + DAY):
                 with pytest.raises(operations.InsufficientCreditsError):
@@ -130,7 +130,7 @@ class TestDates:
         assert answer.status_code == 302
 
     def test_are_in_utc_for_a_browser_that_names_no_zone(self):
-        deduct(funded(), 5, at=NOON)
+        deduct(make_balance(), 5, at=NOON)
         client = superuser_client()
         client.cookies["console_zone"] = "../../etc/passwd"
 
@@ -138,7 +138,7 @@ class TestDates:
         assert timezone.get_current_timezone_name() == "UTC"
 
     def test_are_shown_in_the_zone_of_whoever_looks_and_in_utc(self):
-        deduct(funded(), 5, at=NOON)
+        deduct(make_balance(), 5, at=NOON)
         client = superuser_client()
         client.cookies["console_zone"] = "Africa%2FJohannesburg"
 
@@ -159,7 +159,7 @@ class TestCsv:
         assert {row["amount"] for row in rows} == {"-1"}
 
     def test_says_whose_and_when(self):
-        paid = deduct(funded(), 5, reference_id="order-7")
+        paid = deduct(make_balance(), 5, reference_id="order-7")
 
         [row, _] = rows_of(superuser_client().get(reverse(EXPORT)))
 
@@ -168,7 +168,7 @@ class TestCsv:
 
     @pytest.mark.parametrize("begin", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
     def test_runs_no_formula(self, begin):
-        deduct(funded(), 5, description=f"{begin} of a customer")
+        deduct(make_balance(), 5, description=f"{begin} of a customer")
 
         rows = rows_of(superuser_client().get(reverse(EXPORT), {"type__exact": "usage"}))
 
@@ -183,17 +183,17 @@ class TestCsv:
         assert csv_value(value) == carried
 
     def test_is_for_those_with_its_permission(self):
-        funded()
+        make_balance()
 
         assert staff_client("credits.view_credittransaction").get(reverse(EXPORT)).status_code == 403
 
     def test_is_for_those_who_see_the_list(self):
-        funded()
+        make_balance()
 
         assert staff_client("console.export_csv").get(reverse(EXPORT)).status_code == 403
 
     def test_is_offered_to_those_who_may(self):
-        funded()
+        make_balance()
         client = staff_client("credits.view_credittransaction", "console.export_csv")
 
         page = words(client.get(reverse(TRANSACTIONS), {"type__exact": "usage"}))
@@ -204,13 +204,13 @@ class TestCsv:
     def test_never_has_a_password(self):
         from fluxori.identity.models import User
 
-        funded()
+        make_balance()
 
         assert "password" not in next(iter(csv_lines(User.objects.order_by("-pk"), {})))
 
     def test_asks_the_same_for_many_rows_as_for_one(self, django_assert_max_num_queries):
         for _ in range(6):
-            deduct(funded(), 5)
+            deduct(make_balance(), 5)
         client = superuser_client()
 
         with django_assert_max_num_queries(5):
@@ -230,8 +230,8 @@ class TestSavedFilters:
             assert answer.status_code == 200, name
 
     def test_find_balances_that_want_a_look(self):
-        funded()
-        halted = funded()
+        make_balance()
+        halted = make_balance()
         operations.suspend_spending(owner=halted.owner, reason="Looked odd", at=NOON)
         url = reverse("admin:credits_creditbalance_changelist")
 

@@ -23,7 +23,7 @@ from credits.models import (
 from fluxori.core import clock
 from fluxori.identity.models import Organization
 from tests.support.admin import counted, staff_client, superuser_client, words
-from tests.support.factories.credits import deduct, funded, hold, somebody
+from tests.support.factories.credits import deduct, hold, make_balance, make_user
 
 LEDGER = [CreditBalance, CreditGrant, CreditTransaction, CreditEntry, CreditHold, CreditPin, CreditRequest]
 
@@ -34,8 +34,8 @@ def url(model: type[Model], page: str, *args: object) -> str:
 
 @pytest.fixture
 def balance(db):
-    owner = somebody()
-    made = funded(owner, grants=[(100, None), (20, timedelta(days=5000))])
+    owner = make_user()
+    made = make_balance(owner, grants=[(100, None), (20, timedelta(days=5000))])
     deduct(made, 30, reference_id="order-7", idempotency_key="once")
     hold(made, 10, at=clock.now())
     made.refresh_from_db()
@@ -112,23 +112,23 @@ class TestTheLedger:
 
 class TestSearch:
     def test_finds_by_part_of_an_e_mail(self, db):
-        owner = somebody()
-        mine, other = funded(owner), funded()
+        owner = make_user()
+        mine, other = make_balance(owner), make_balance()
 
         found = rows_of(superuser_client().get(url(CreditTransaction, "changelist"), {"q": owner.email.upper()}))
 
         assert {row.balance_id for row in found} == {mine.pk} != {other.pk}
 
     def test_finds_an_organization_by_name(self, db):
-        pool = funded(Organization.objects.create(name="Table Mountain Traders"))
-        funded()
+        pool = make_balance(Organization.objects.create(name="Table Mountain Traders"))
+        make_balance()
 
         found = rows_of(superuser_client().get(url(CreditBalance, "changelist"), {"q": "mountain"}))
 
         assert found == [pool]
 
     def test_finds_all_rows_of_a_balance_by_its_id(self, balance):
-        funded()
+        make_balance()
 
         found = rows_of(superuser_client().get(url(CreditGrant, "changelist"), {"q": str(balance.pk)}))
 
@@ -149,7 +149,7 @@ class TestLists:
     def test_ask_the_same_for_many_rows_as_for_one(self, balance, model, django_assert_max_num_queries):
         client = superuser_client()
         for _ in range(4):
-            more = funded(grants=[(5, None), (6, None)])
+            more = make_balance(grants=[(5, None), (6, None)])
             deduct(more, 2, idempotency_key="key")
             hold(more, 7, at=clock.now())
 

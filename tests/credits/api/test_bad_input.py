@@ -10,9 +10,9 @@ from django.conf import settings
 
 from fluxori.core import clock
 from fluxori.identity import tokens
-from tests.support.factories.credits import funded
+from tests.support.factories.credits import make_balance
 from tests.support.factories.identity import AdminFactory, MembershipFactory, OrganizationFactory, UserFactory
-from tests.support.ledger import stored
+from tests.support.ledger import table_digests
 from tests.support.times import HOUR
 from tiers.operations import initialize_balance
 
@@ -82,69 +82,69 @@ def problem_of(refused):
 class TestAmounts:
     @pytest.mark.parametrize(("written", "code"), NOT_AMOUNTS)
     def test_of_a_deduction(self, api, ann, written, code):
-        before = stored()
+        before = table_digests()
 
         refused = send_text(api(ann), DEDUCT, f'{{"amount": {written}, "description": "An insight"}}')
 
         assert problem_of(refused) == (400, "invalid", [("amount", code)])
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize(("written", "code"), NOT_AMOUNTS)
     def test_of_units(self, api, ann, written, code):
-        before = stored()
+        before = table_digests()
 
         refused = send_text(api(ann), DEDUCT, f'{{"feature": "simple-ai-insight", "quantity": {written}}}')
 
         assert problem_of(refused) == (400, "invalid", [("quantity", code)])
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize(("written", "code"), NOT_AMOUNTS)
     def test_of_credits_to_add(self, admin, ann, written, code):
-        before = stored()
+        before = table_digests()
         body = f'{{"userId": "{ann.pk}", "amount": {written}, "type": "promotion", "description": "Welcome"}}'
 
         refused = send_text(admin, ADD, body)
 
         assert problem_of(refused) == (400, "invalid", [("amount", code)])
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize(("written", "code"), [row for row in NOT_AMOUNTS if row[0] != "0"])
     def test_of_an_initial_balance(self, admin, written, code):
-        before = stored()
+        before = table_digests()
         body = f'{{"userId": "{UserFactory.create().pk}", "tier": "explorer", "initialBalance": {written}}}'
 
         refused = send_text(admin, INITIALIZE, body)
 
         assert problem_of(refused) == (400, "invalid", [("initialBalance", code)])
-        assert stored() == before
+        assert table_digests() == before
 
     def test_whose_product_with_the_price_is_too_large(self, api, ann):
-        before = stored()
+        before = table_digests()
 
         refused = api(ann).post(DEDUCT, {"feature": "ai-generated-report", "quantity": 10**12 // 40 + 1})
 
         assert problem_of(refused) == (400, "invalid", [("quantity", "out_of_range")])
-        assert stored() == before
+        assert table_digests() == before
 
 
 class TestFields:
     @pytest.mark.parametrize("path", BODIES)
     def test_that_nobody_knows_are_named(self, admin, ann, path):
-        before = stored()
+        before = table_digests()
         whose = {} if path == DEDUCT else {"userId": str(ann.pk)}
 
         refused = send(admin, path, {**BODIES[path], **whose, "colour": "red"})
 
         assert problem_of(refused) == (400, "invalid", [("colour", "unknown_field")])
-        assert stored() == before
+        assert table_digests() == before
 
     def test_spelled_twice_are_refused(self, api, ann):
-        before = stored()
+        before = table_digests()
 
         refused = api(ann).post(DEDUCT, {**SPENT, "referenceId": "a", "reference_id": "b"})
 
         assert problem_of(refused) == (400, "invalid", [("reference_id", "unknown_field")])
-        assert stored() == before
+        assert table_digests() == before
 
     def test_that_are_all_wrong_are_all_named(self, admin):
         refused = admin.post(ADD, {"userId": "me", "amount": "9", "type": "gift", "colour": "red"})
@@ -178,44 +178,44 @@ class TestFields:
         ],
     )
     def test_of_a_deduction_are_named(self, api, ann, body, errors):
-        before = stored()
+        before = table_digests()
 
         refused = api(ann).post(DEDUCT, body)
 
         assert problem_of(refused) == (400, "invalid", errors)
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize("field", ["description", "referenceId"])
     def test_hold_no_lone_surrogate(self, api, ann, field):
-        before = stored()
+        before = table_digests()
         written = {"description": '"An insight"', field: r'"\ud800"'}
         members = ", ".join(f'"{name}": {value}' for name, value in written.items())
 
         refused = send_text(api(ann), DEDUCT, f'{{"amount": 9, {members}}}')
 
         assert problem_of(refused) == (400, "invalid", [(field, "wrong_type")])
-        assert stored() == before
+        assert table_digests() == before
 
 
 class TestNames:
     @pytest.mark.parametrize("path", [INITIALIZE, TIER])
     def test_of_a_tier_there_is_not(self, admin, ann, path):
         owner = ann if path == TIER else UserFactory.create()
-        before = stored()
+        before = table_digests()
 
         refused = send(admin, path, {"userId": str(owner.pk), "tier": "platinum"})
 
         assert problem_of(refused) == (404, "tier_not_found", [])
-        assert stored() == before
+        assert table_digests() == before
 
     def test_of_a_feature_there_is_not(self, api, ann):
-        before = stored()
+        before = table_digests()
 
         refused = api(ann).post(DEDUCT, {"feature": "time-travel"})
 
         assert problem_of(refused) == (404, "feature_not_found", [])
         assert refused.json()["feature"] == "time-travel"
-        assert stored() == before
+        assert table_digests() == before
 
 
 class TestOwners:
@@ -223,63 +223,63 @@ class TestOwners:
     @pytest.mark.parametrize("both", [True, False])
     def test_are_exactly_one(self, admin, ann, path, both):
         owners = {"userId": str(ann.pk), "organizationId": str(OrganizationFactory.create().pk)} if both else {}
-        before = stored()
+        before = table_digests()
 
         refused = send(admin, path, {**BODIES[path], **owners})
 
         assert problem_of(refused) == (400, "invalid", [("userId", "exactly_one_owner")])
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize("path", [ADD, INITIALIZE, TIER, ALLOCATE])
     @pytest.mark.parametrize("kind", ["user", "organization"])
     def test_exist(self, admin, path, kind):
-        before = stored()
+        before = table_digests()
 
         refused = send(admin, path, {**BODIES[path], f"{kind}Id": str(uuid4())})
 
         assert problem_of(refused) == (404, f"{kind}_not_found", [])
-        assert stored() == before
+        assert table_digests() == before
 
     def test_are_not_an_organization_of_strangers(self, api, ann):
         pool = MembershipFactory.create().organization
-        funded(pool)
-        before = stored()
+        make_balance(pool)
+        before = table_digests()
 
         theirs = api(ann).post(DEDUCT, {**SPENT, "organizationId": str(pool.pk)})
         nobodys = api(ann).post(DEDUCT, {**SPENT, "organizationId": str(uuid4())})
 
         assert problem_of(theirs) == problem_of(nobodys) == (404, "organization_not_found", [])
-        assert stored() == before
+        assert table_digests() == before
 
     def test_are_not_spent_from_by_viewers(self, api):
         seat = MembershipFactory.create(role="viewer")
-        funded(seat.organization)
-        before = stored()
+        make_balance(seat.organization)
+        before = table_digests()
 
         refused = api(seat.user).post(DEDUCT, {**SPENT, "organizationId": str(seat.organization.pk)})
 
         assert problem_of(refused) == (403, "permission_denied", [])
-        assert stored() == before
+        assert table_digests() == before
 
     def test_are_not_named_by_plain_users(self, api, ann):
-        before = stored()
+        before = table_digests()
 
         refused = api(UserFactory.create()).post(DEDUCT, {**SPENT, "userId": str(ann.pk)})
 
         assert problem_of(refused) == (403, "permission_denied", [])
-        assert stored() == before
+        assert table_digests() == before
 
 
 class TestKeys:
     @pytest.mark.parametrize("path", BODIES)
     @pytest.mark.parametrize(("key", "code"), [("x" * 300, "key_too_long"), ("a\tb", "wrong_type")])
     def test_are_short_and_printable(self, admin, ann, path, key, code):
-        before = stored()
+        before = table_digests()
 
         refused = send(admin, path, {**BODIES[path], "userId": str(ann.pk)}, headers={"Idempotency-Key": key})
 
         assert problem_of(refused) == (400, "invalid", [("Idempotency-Key", code)])
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize("path", [ADD, TIER])
     def test_name_one_request(self, admin, ann, path):
@@ -287,22 +287,22 @@ class TestKeys:
         other = {**body, **({"tier": "pro"} if path == TIER else {"amount": 10})}
         key = {"Idempotency-Key": "k"}
         send(admin, path, body, headers=key)
-        before = stored()
+        before = table_digests()
 
         refused = send(admin, path, other, headers=key)
 
         assert problem_of(refused) == (422, "idempotency_key_reused", [])
-        assert stored() == before
+        assert table_digests() == before
 
     def test_name_one_request_whichever_door_it_came_through(self, admin, ann):
         key = {"Idempotency-Key": "k"}
         send(admin, ADD, {**GIVEN, "userId": str(ann.pk)}, headers=key)
-        before = stored()
+        before = table_digests()
 
         refused = send(admin, ALLOCATE, {"userId": str(ann.pk)}, headers=key)
 
         assert problem_of(refused) == (422, "idempotency_key_reused", [])
-        assert stored() == before
+        assert table_digests() == before
 
 
 class TestTokens:
@@ -318,13 +318,13 @@ class TestTokens:
             "signed by another": jwt.encode(claims, "some other key of a decent length, at last", "HS256"),
             "no token": "abc",
         }
-        before = stored()
+        before = table_digests()
 
         refused = api().post(DEDUCT, SPENT, headers={"Authorization": f"Bearer {forged[kind]}"})
 
         assert problem_of(refused) == (401, "token_not_valid", [])
         assert refused["WWW-Authenticate"] == "Bearer"
-        assert stored() == before
+        assert table_digests() == before
 
     def test_that_are_valid_pass(self, api, ann):
         claims = jwt.decode(tokens.issue(ann).access, options={"verify_signature": False})
@@ -337,12 +337,12 @@ class TestTokens:
 class TestBodies:
     @pytest.mark.parametrize("path", [DEDUCT, ADD, INITIALIZE, ALLOCATE])
     def test_of_ten_megabytes_are_refused(self, admin, path):
-        before = stored()
+        before = table_digests()
 
         refused = send_text(admin, path, '{"description": "' + "x" * (10 * 1024 * 1024) + '"}')
 
         assert problem_of(refused) == (413, "payload_too_large", [])
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize(
         "written",
@@ -356,26 +356,26 @@ class TestBodies:
         ],
     )
     def test_that_are_not_json_are_malformed(self, api, ann, written):
-        before = stored()
+        before = table_digests()
 
         refused = send_text(api(ann), DEDUCT, written)
 
         assert problem_of(refused) == (400, "malformed", [])
-        assert stored() == before
+        assert table_digests() == before
 
     def test_that_are_no_objects_are_refused(self, api, ann):
-        before = stored()
+        before = table_digests()
 
         assert send_text(api(ann), DEDUCT, "[]").status_code == 400
-        assert stored() == before
+        assert table_digests() == before
 
     def test_of_another_kind_are_refused(self, api, ann):
-        before = stored()
+        before = table_digests()
 
         refused = api(ann).generic("POST", DEDUCT, "amount=9&description=x", "application/x-www-form-urlencoded")
 
         assert problem_of(refused) == (415, "unsupported_media_type", [])
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize("path", BODIES)
     def test_are_not_for_deleting(self, admin, path):

@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from credits import operations
-from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.factories.identity import AdminFactory
-from tests.support.ledger import stored
+from tests.support.ledger import table_digests
 from tests.support.times import DAY, HOUR, MINUTE, NOON
 
 pytestmark = pytest.mark.django_db
@@ -25,9 +25,9 @@ class Life:
     """An hour past noon: what Ann was given, used and set aside, each by a name that the table can use."""
 
     def __init__(self):
-        self.ann = somebody()
+        self.ann = make_user()
         self.ids: dict[str, UUID] = {f"no {kind}": uuid4() for kind in ("hold", "transaction", "grant")}
-        self.balance = funded(self.ann, [(40, DAY)], type="allocation", priority=90)
+        self.balance = make_balance(self.ann, [(40, DAY)], type="allocation", priority=90)
         self.ids["allocation"] = self.balance.transactions.get().pk
         self.remember("allocated grant")
         self.give("expired grant", 20, expires_at=NOON + HOUR)
@@ -52,7 +52,7 @@ class Life:
             self.ids[f"{name} hold"] = placed.pk
         operations.capture_hold(hold_id=self.ids["captured hold"], at=NOON)
         operations.release_hold(hold_id=self.ids["released hold"], at=NOON)
-        others = funded()
+        others = make_balance()
         self.ids["stranger's hold"] = operations.place_hold(owner=others.owner, at=NOON, **WORK).pk
 
     def give(self, name, amount, kind="promotion", **terms):
@@ -180,23 +180,23 @@ class TestBadLife:
         filled = {name: str(life.ann.pk) if value == "{ann}" else value for name, value in body.items()}
         # Staff act on anybody's; holds are placed by Ann herself.
         client = api(life.ann if path == "holds" else AdminFactory.create())
-        before = stored()
+        before = table_digests()
 
         refused = client.post("/api/credits/" + path.format_map(ids), filled)
 
         assert problem_of(refused) == problem
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize("verb", ["capture", "release"])
     def test_of_a_strangers_hold_is_as_of_none(self, api, life, verb):
-        before = stored()
+        before = table_digests()
 
         theirs = life.ids["stranger's hold"]
 
         refused = api(life.ann).post(f"/api/credits/holds/{theirs}/{verb}", {})
 
         assert problem_of(refused) == (404, "hold_not_found", [])
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize(
         ("asked", "other"),
@@ -217,7 +217,7 @@ class TestBadLife:
         path = "/api/credits/" + path.format_map(life.ids)
         client, key = api(life.ann if asked[0] == "holds" else AdminFactory.create()), {"Idempotency-Key": "k"}
         first = client.post(path, body, headers=key)
-        before = stored()
+        before = table_digests()
 
         again = client.post(path, body, headers=key)
         refused = client.post(path, {**body, **other}, headers=key)
@@ -225,7 +225,7 @@ class TestBadLife:
         assert (first.status_code // 100, again.content) == (2, first.content)
         assert again["Idempotency-Replayed"] == "true"
         assert problem_of(refused) == (422, "idempotency_key_reused", [])
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize(
         ("at", "code"),
@@ -238,12 +238,12 @@ class TestBadLife:
         ],
     )
     def test_a_balance_is_told_of_no_instant_but_a_past_one(self, api, life, at, code):
-        before = stored()
+        before = table_digests()
 
         refused = api(life.ann).get("/api/credits/balance", {"at": at})
 
         assert problem_of(refused) == invalid("at", code)
-        assert stored() == before
+        assert table_digests() == before
 
 
 class TestAGrantThatIsPinned:
@@ -251,8 +251,8 @@ class TestAGrantThatIsPinned:
 
     @pytest.fixture
     def ann(self, noon):
-        ann = somebody()
-        funded(ann)
+        ann = make_user()
+        make_balance(ann)
         return ann
 
     @pytest.fixture
@@ -294,12 +294,12 @@ class TestAGrantThatIsPinned:
 
     def test_is_not_voided_a_second_time(self, ann, admin):
         _, void, _ = self.voided(admin, ann)
-        before = stored()
+        before = table_digests()
 
         again = admin.post(void, WHY)
 
         assert (again.status_code, again.json()["transaction"]) == (200, None)
-        assert stored() == before
+        assert table_digests() == before
 
     def test_wholly_has_nothing_to_take_yet(self, ann, admin):
         operations.place_hold(owner=ann, amount=100, description="Work", at=NOON)

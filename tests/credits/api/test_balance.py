@@ -1,6 +1,6 @@
 import pytest
 
-from tests.support.factories.credits import deduct, funded, hold
+from tests.support.factories.credits import deduct, hold, make_balance
 from tests.support.factories.identity import AdminFactory, MembershipFactory, UserFactory
 from tests.support.times import DAY, HOUR, MINUTE, NOON
 
@@ -12,7 +12,7 @@ BALANCE = "/api/credits/balance"
 class TestReadBalance:
     def test_tells_the_callers_own(self, api):
         ann = UserFactory.create()
-        funded(ann, [(100, None), (30, DAY)])
+        make_balance(ann, [(100, None), (30, DAY)])
 
         answer = api(ann).get(BALANCE)
 
@@ -35,7 +35,7 @@ class TestReadBalance:
 
     def test_tells_a_pools_to_its_viewer(self, api):
         seat = MembershipFactory.create(role="viewer")
-        funded(seat.organization, [(70, None)])
+        make_balance(seat.organization, [(70, None)])
 
         told = api(seat.user).get(BALANCE, {"organizationId": seat.organization.pk}).json()
 
@@ -43,13 +43,13 @@ class TestReadBalance:
 
     def test_tells_anybodys_to_an_admin(self, api):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
 
         assert api(AdminFactory.create()).get(BALANCE, {"user_id": ann.pk}).json()["balance"] == 100
 
     def test_counts_held_credits_but_not_as_available(self, api):
         ann = UserFactory.create()
-        hold(funded(ann), 40)
+        hold(make_balance(ann), 40)
 
         told = api(ann).get(BALANCE).json()
 
@@ -57,7 +57,7 @@ class TestReadBalance:
 
     def test_leaves_expired_credits_out_from_the_instant_they_expire(self, api, clock_at):
         ann = UserFactory.create()
-        funded(ann, [(100, None), (30, DAY)])
+        make_balance(ann, [(100, None), (30, DAY)])
 
         clock_at(NOON + DAY)
 
@@ -72,7 +72,7 @@ class TestReadBalance:
         self, api, django_assert_num_queries
     ):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
         client = api(ann)
 
         with django_assert_num_queries(3):
@@ -82,7 +82,7 @@ class TestReadBalance:
 class TestReadPastBalance:
     def test_tells_the_counts_of_then_and_nothing_else(self, api, clock_at):
         ann = UserFactory.create()
-        balance = funded(ann)
+        balance = make_balance(ann)
         deduct(balance, 30, at=NOON + HOUR)
         clock_at(NOON + DAY)
 
@@ -94,7 +94,7 @@ class TestReadPastBalance:
 
     def test_is_zero_before_the_balance_existed(self, api):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
 
         told = api(ann).get(BALANCE, {"at": (NOON - MINUTE).isoformat()}).json()
 
@@ -102,7 +102,7 @@ class TestReadPastBalance:
 
     def test_is_refused_for_the_future(self, api):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
 
         refused = api(ann).get(BALANCE, {"at": (NOON + MINUTE).isoformat()})
 

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.support.factories.credits import funded, hold, owe
+from tests.support.factories.credits import hold, make_balance, owe
 from tests.support.factories.identity import AdminFactory, OrganizationFactory, UserFactory
 from tests.support.factories.tiers import capped, month, subscribed
 from tests.support.times import DAY, HOUR, NOON
@@ -19,7 +19,7 @@ class TestListBalances:
     def test_tells_each_as_a_single_read_would(self, api):
         ann, pool, admin = UserFactory.create(), OrganizationFactory.create(), AdminFactory.create()
         initialize_balance(owner=ann, tier="growth")
-        funded(pool, [(30, DAY)])
+        make_balance(pool, [(30, DAY)])
         client = api(admin)
 
         page = client.get(BALANCES).json()
@@ -33,18 +33,18 @@ class TestListBalances:
         ann, bob = UserFactory.create(), UserFactory.create()
         initialize_balance(owner=ann, tier="growth")
         initialize_balance(owner=bob, tier="pro")
-        funded()
+        make_balance()
 
         assert owners(api(AdminFactory.create()).get(BALANCES, {"tier": "growth"})) == [str(ann.pk)]
         assert owners(api(AdminFactory.create()).get(BALANCES, {"tier": "unheard-of"})) == []
 
     def test_counts_neither_expired_nor_held_credits_as_available(self, api, clock_at):
         rich, expired, held, lapsed, empty = (UserFactory.create() for _ in range(5))
-        funded(rich)
-        funded(expired, [(100, DAY), (5, None)])
-        hold(funded(held), 95, expires_in=2 * DAY)
-        hold(funded(lapsed), 95, expires_in=HOUR)
-        hold(funded(empty, [(100, DAY)]), 95, expires_in=HOUR)
+        make_balance(rich)
+        make_balance(expired, [(100, DAY), (5, None)])
+        hold(make_balance(held), 95, expires_in=2 * DAY)
+        hold(make_balance(lapsed), 95, expires_in=HOUR)
+        hold(make_balance(empty, [(100, DAY)]), 95, expires_in=HOUR)
         clock_at(NOON + DAY)
         client = api(AdminFactory.create())
 
@@ -57,10 +57,10 @@ class TestListBalances:
     def test_counts_what_has_rolled_over_or_repaid_debt_before_it_is_written(self, api, clock_at):
         rolled, owing, owed_then_expired = (UserFactory.create() for _ in range(3))
         subscribed(rolled, capped(cap=70).code)
-        indebted = funded(owing)
+        indebted = make_balance(owing)
         hold(indebted, 60, expires_in=HOUR)
         owe(indebted, 80)
-        fleeting = funded(owed_then_expired, [(50, 2 * HOUR), (30, None)])
+        fleeting = make_balance(owed_then_expired, [(50, 2 * HOUR), (30, None)])
         hold(fleeting, 50, expires_in=HOUR)
         hold(fleeting, 30, expires_in=3 * HOUR)
         owe(fleeting, 10)
@@ -76,7 +76,7 @@ class TestListBalances:
     def test_turns_pages(self, api, django_assert_num_queries):
         people = [UserFactory.create() for _ in range(3)]
         for person in people:
-            funded(person)
+            make_balance(person)
         client = api(AdminFactory.create())
 
         first = client.get(BALANCES, {"limit": 2})

@@ -3,9 +3,9 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from tests.support.factories.credits import funded
+from tests.support.factories.credits import make_balance
 from tests.support.factories.identity import MembershipFactory, UserFactory
-from tests.support.ledger import stored
+from tests.support.ledger import table_digests
 from tests.support.times import DAY, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
@@ -24,18 +24,18 @@ def suspend(balance):
 class TestCheck:
     def test_allows_what_is_available(self, api):
         ann = UserFactory.create()
-        funded(ann)
-        before = stored()
+        make_balance(ann)
+        before = table_digests()
 
         answer = api(ann).get(CHECK, {"feature": "advanced-ai-analysis", "quantity": 4})
 
         assert answer.status_code == 200
         assert answer.json() == {"allowed": True, "cost": 100, "available": 100, "reason": None, "limit": None}
-        assert stored() == before
+        assert table_digests() == before
 
     def test_says_when_it_is_too_much(self, api):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
 
         told = api(ann).get(CHECK, {"amount": 101}).json()
 
@@ -49,7 +49,7 @@ class TestCheck:
 
     def test_does_not_count_expired_credits(self, api, clock_at):
         ann = UserFactory.create()
-        funded(ann, [(100, DAY)])
+        make_balance(ann, [(100, DAY)])
         clock_at(NOON + timedelta(days=1))
 
         assert api(ann).get(CHECK, {"amount": 1}).json()["reason"] == "insufficient_credits"
@@ -61,7 +61,7 @@ class TestCheck:
 
     def test_names_a_suspension_before_the_funds(self, api):
         ann = UserFactory.create()
-        suspend(funded(ann))
+        suspend(make_balance(ann))
 
         assert api(ann).get(CHECK, {"amount": 101}).json()["reason"] == "spending_suspended"
 
@@ -69,7 +69,7 @@ class TestCheck:
     def test_names_a_viewers_lack_of_permission_before_anything_else(self, api, opened):
         seat = MembershipFactory.create(role="viewer")
         if opened:
-            suspend(funded(seat.organization))
+            suspend(make_balance(seat.organization))
 
         told = api(seat.user).get(CHECK, {"amount": 101, "organizationId": seat.organization.pk}).json()
 
@@ -77,7 +77,7 @@ class TestCheck:
 
     def test_agrees_with_the_deduction_that_follows(self, api):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
         client = api(ann)
 
         for amount in (99, 2, 1, 1):

@@ -5,7 +5,7 @@ import pytest
 from credits import operations
 from credits.models import CreditGrant, CreditTransaction
 from tests.support.factories.identity import AdminFactory, ServiceFactory, UserFactory
-from tests.support.ledger import stored
+from tests.support.ledger import table_digests
 from tests.support.times import DAY, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
@@ -52,23 +52,23 @@ class TestRefund:
     def test_never_gives_back_more_than_was_used(self, ann, admin):
         path = f"{transaction('usage')}/refund"
         admin.post(path, {**WHY, "amount": 50})
-        before = stored()
+        before = table_digests()
 
         answer = admin.post(path, {**WHY, "amount": 11})
 
         assert refused(answer) == (409, "refund_exceeds_usage")
         assert answer.json()["refundable"] == 10
-        assert stored() == before
+        assert table_digests() == before
 
     def test_with_one_key_gives_back_once(self, ann, admin):
         path, key = f"{transaction('usage')}/refund", {"Idempotency-Key": "k"}
         first = admin.post(path, WHY, headers=key)
-        before = stored()
+        before = table_digests()
 
         again = admin.post(path, WHY, headers=key)
 
         assert (again.json(), again.headers["Idempotency-Replayed"]) == (first.json(), "true")
-        assert stored() == before
+        assert table_digests() == before
 
     def test_refuses_what_is_not_usage(self, ann, admin):
         assert refused(admin.post(f"{transaction('purchase')}/refund", WHY)) == (409, "not_refundable")
@@ -131,13 +131,13 @@ class TestReverse:
 class TestVoid:
     def test_takes_what_remains_and_a_repeat_does_nothing(self, api, ann, admin):
         first = admin.post(f"{grant()}/void", WHY)
-        before = stored()
+        before = table_digests()
 
         again = admin.post(f"{grant()}/void", WHY)
 
         assert (first.json()["available"], first.json()["transaction"]["amount"]) == (0, -40)
         assert (again.status_code, again.json()["transaction"]) == (200, None)
-        assert stored() == before
+        assert table_digests() == before
         assert api(ann).get("/api/credits/grants").json()["results"][0]["status"] == "voided"
 
     def test_refuses_what_has_expired(self, ann, admin, clock_at):

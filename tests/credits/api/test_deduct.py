@@ -1,9 +1,9 @@
 import pytest
 
 from credits.models import CreditGrant, CreditTransaction
-from tests.support.factories.credits import funded
+from tests.support.factories.credits import make_balance
 from tests.support.factories.identity import MembershipFactory, ServiceFactory, UserFactory
-from tests.support.ledger import stored
+from tests.support.ledger import table_digests
 from tests.support.times import DAY
 from tiers.operations import initialize_balance
 
@@ -15,7 +15,7 @@ DEDUCT = "/api/credits/deduct"
 class TestDeduct:
     def test_spends_by_feature_at_the_servers_price(self, api):
         ann = UserFactory.create()
-        funded(ann, [(100, None), (10, DAY)])
+        make_balance(ann, [(100, None), (10, DAY)])
         lasting, fleeting = CreditGrant.objects.order_by("amount").reverse()
 
         answer = api(ann).post(
@@ -65,7 +65,7 @@ class TestDeduct:
 
     def test_spends_an_amount_with_its_description(self, api):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
 
         said = api(ann).post(DEDUCT, {"amount": 100, "description": "  An insight "}).json()
 
@@ -82,7 +82,7 @@ class TestDeduct:
 
     def test_remembers_which_member_spent_a_pools_credits(self, api):
         seat = MembershipFactory.create()
-        funded(seat.organization)
+        make_balance(seat.organization)
         asked = {"amount": 5, "description": "An insight", "organizationId": str(seat.organization.pk)}
 
         said = api(seat.user).post(DEDUCT, asked).json()["transaction"]
@@ -92,7 +92,7 @@ class TestDeduct:
 
     def test_lets_a_service_spend_for_anybody(self, api):
         ann, service = UserFactory.create(), ServiceFactory.create()
-        funded(ann)
+        make_balance(ann)
 
         said = api(service).post(DEDUCT, {"amount": 5, "description": "An insight", "user_id": str(ann.pk)}).json()
 
@@ -100,7 +100,7 @@ class TestDeduct:
 
     def test_lets_a_service_spend_a_pools_credits_for_a_member(self, api):
         seat = MembershipFactory.create()
-        funded(seat.organization)
+        make_balance(seat.organization)
         whose = {"organizationId": str(seat.organization.pk), "userId": str(seat.user.pk)}
 
         said = api(ServiceFactory.create()).post(DEDUCT, {"amount": 5, "description": "An insight", **whose}).json()
@@ -109,8 +109,8 @@ class TestDeduct:
 
     def test_refuses_what_is_not_there_and_says_how_much_is_missing(self, api):
         ann = UserFactory.create()
-        funded(ann)
-        before = stored()
+        make_balance(ann)
+        before = table_digests()
 
         refused = api(ann).post(DEDUCT, {"amount": 130, "description": "Too much"})
 
@@ -119,11 +119,11 @@ class TestDeduct:
         assert refused["Content-Type"] == "application/problem+json"
         assert told["code"] == "insufficient_credits"
         assert {"required": 130, "available": 100, "held": 0, "shortfall": 30}.items() <= told.items()
-        assert stored() == before
+        assert table_digests() == before
 
     def test_costs_five_statements_besides_begin_and_commit(self, api, django_assert_num_queries):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
         client = api(ann)
         key = {"Idempotency-Key": "k"}
 

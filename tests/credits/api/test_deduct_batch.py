@@ -7,11 +7,11 @@ from django.conf import settings
 from django.db import connection
 
 from credits.models import CreditBalance, CreditTransaction
-from tests.support.factories.credits import funded
+from tests.support.factories.credits import make_balance
 from tests.support.factories.identity import MembershipFactory, OrganizationFactory, ServiceFactory, UserFactory
-from tests.support.ledger import stored
+from tests.support.ledger import table_digests
 from tests.support.operations import captured_statements, check_sums
-from tests.support.threads import at_once, locked_elsewhere
+from tests.support.threads import locked_in_other_thread, run_concurrently
 from tests.support.times import DAY, NOON
 from tiers.operations import initialize_balance
 
@@ -45,7 +45,7 @@ def told(answer):
 @pytest.fixture
 def ann(db):
     made = UserFactory.create()
-    funded(made)
+    make_balance(made)
     return made
 
 
@@ -81,8 +81,8 @@ class TestBatch:
     )
     def test_answers_each_as_the_single_endpoint_does(self, api, item):
         first, second = UserFactory.create(), UserFactory.create()
-        funded(first, [(100, DAY)])
-        funded(second, [(100, DAY)])
+        make_balance(first, [(100, DAY)])
+        make_balance(second, [(100, DAY)])
 
         alone = api(first).post(DEDUCT, item)
         [result] = send(api(second), item).json()["results"]
@@ -108,7 +108,7 @@ class TestBatch:
     def test_tells_the_tier_of_each_balance(self, api):
         service, cat, dan = api(ServiceFactory.create()), UserFactory.create(), UserFactory.create()
         initialize_balance(owner=cat, tier="explorer", at=NOON)
-        funded(dan)
+        make_balance(dan)
 
         answer = send(service, amount(1, userId=str(cat.pk)), amount(1, userId=str(dan.pk)))
 
@@ -122,7 +122,7 @@ class TestOwners:
         watched = MembershipFactory.create(user=seat.user, role="viewer")
         stranger = UserFactory.create()
         for owner in (seat.user, seat.organization, watched.organization, stranger):
-            funded(owner)
+            make_balance(owner)
 
         answer = send(
             api(seat.user),
@@ -151,7 +151,7 @@ class TestOwners:
         client = api(seat.user)
         strangers, pool = OrganizationFactory.create(), str(seat.organization.pk)
         items = [amount(1, organizationId=pool), amount(1, organizationId=str(strangers.pk))]
-        funded(seat.organization)
+        make_balance(seat.organization)
 
         with captured_statements() as run:
             send(client, *items * 100)
@@ -198,32 +198,32 @@ class TestKeys:
     @pytest.mark.parametrize("atomic", [True, False])
     def test_make_a_retry_of_the_whole_batch_safe(self, api, ann, clock_at, atomic):
         other = MembershipFactory.create(user=ann).organization
-        funded(other)
+        make_balance(other)
         items = [
             {**INSIGHT, "idempotencyKey": f"k{place}", **({"organizationId": str(other.pk)} if place % 2 else {})}
             for place in range(10)
         ]
         first = send(api(ann), *items, atomic=atomic)
         clock_at(NOON + DAY)
-        before = stored()
+        before = table_digests()
 
         again = send(api(ann), *items, atomic=atomic)
 
         assert again.content == first.content
         assert again["Idempotency-Replayed"] == "true"
-        assert stored() == before
+        assert table_digests() == before
 
     def test_may_be_one_header_for_all_items_without_their_own(self, api, ann):
         body = {"items": [INSIGHT, {**INSIGHT, "idempotencyKey": "own"}, INSIGHT]}
         first = api(ann).post(BATCH, body, headers={"Idempotency-Key": "all"})
-        before = stored()
+        before = table_digests()
 
         again = api(ann).post(BATCH, body, headers={"Idempotency-Key": "all"})
 
         keys = [result["body"]["transaction"]["idempotencyKey"] for result in first.json()["results"]]
         assert keys == ["all/0", "own", "all/2"]
         assert (again.content, again["Idempotency-Replayed"]) == (first.content, "true")
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize(
         ("key", "code"),
@@ -247,7 +247,7 @@ class TestKeys:
 class TestAtomic:
     def test_takes_nothing_from_a_balance_of_which_one_is_refused(self, api, ann):
         pool = MembershipFactory.create(user=ann).organization
-        funded(pool)
+        make_balance(pool)
 
         answer = send(api(ann), amount(60), amount(5, organizationId=str(pool.pk)), amount(60), amount(40), atomic=True)
 
@@ -271,20 +271,20 @@ class TestAtomic:
         ],
     )
     def test_counts_an_items_own_faults(self, api, ann, item, status):
-        before = stored()
+        before = table_digests()
 
         answer = send(api(ann), amount(1), item, atomic=True)
 
         assert [result["status"] for result in answer.json()["results"]] == [424, status]
-        assert stored() == before
+        assert table_digests() == before
 
     def test_counts_an_item_that_may_not_be_spent(self, api):
         seat, viewer = MembershipFactory.create(), MembershipFactory.create(role="viewer")
         viewer.organization = seat.organization
         viewer.save()
-        funded(seat.organization)
+        make_balance(seat.organization)
         pool = str(seat.organization.pk)
-        before = stored()
+        before = table_digests()
 
         answer = send(
             api(ServiceFactory.create()),
@@ -294,7 +294,7 @@ class TestAtomic:
         )
 
         assert told(answer) == [(424, "batch_aborted"), (403, "permission_denied")]
-        assert stored() == before
+        assert table_digests() == before
 
     def test_does_not_count_an_item_that_names_no_balance(self, api, ann):
         answer = send(api(ann), amount(1), amount(1, userId="me"), 7, atomic=True)
@@ -326,13 +326,13 @@ class TestEnvelope:
         ids=lambda part: str(part)[:60],
     )
     def test_that_cannot_be_understood_refuses_all(self, api, ann, body, errors):
-        before = stored()
+        before = table_digests()
 
         refused = api(ann).post(BATCH, body)
 
         assert refused.status_code == 400
         assert [(error["field"], error["code"]) for error in refused.json()["errors"]] == errors
-        assert stored() == before
+        assert table_digests() == before
 
     def test_needs_a_token(self, api, db):
         assert api().post(BATCH, {"items": [INSIGHT]}).status_code == 401
@@ -360,7 +360,7 @@ class TestEnvelope:
 class TestFiveHundred:
     def test_on_one_balance_are_read_at_once_and_written_in_few_statements(self, api):
         ann = UserFactory.create()
-        balance = funded(ann, [(1, DAY)] * 20 + [(10_000, None)])
+        balance = make_balance(ann, [(1, DAY)] * 20 + [(10_000, None)])
         items = [{**INSIGHT, "idempotencyKey": f"k{place}"} for place in range(500)]
         client = api(ann)
 
@@ -378,7 +378,7 @@ class TestFiveHundred:
 
     def test_on_several_balances_cost_what_they_cost_on_each(self, api):
         people = UserFactory.create_batch(5)
-        balances = [funded(person, [(1_000, None)]) for person in people]
+        balances = [make_balance(person, [(1_000, None)]) for person in people]
         items = [
             {**INSIGHT, "userId": str(people[place % 5].pk), "idempotencyKey": f"k{place}"} for place in range(500)
         ]
@@ -400,11 +400,11 @@ class TestAtOnce:
     @pytest.mark.parametrize("atomic", [True, False])
     def test_two_of_one_batch_move_once(self, api, atomic):
         ann = UserFactory.create()
-        balance = funded(ann)
+        balance = make_balance(ann)
         items = [amount(20, idempotencyKey=f"k{place}") for place in range(5)]
         client = api(ann)
 
-        answers = at_once([lambda: send(client, *items, atomic=atomic)] * 2)
+        answers = run_concurrently([lambda: send(client, *items, atomic=atomic)] * 2)
 
         assert answers[0].content == answers[1].content
         assert told(answers[0]) == [(200, -20)] * 5
@@ -414,10 +414,10 @@ class TestAtOnce:
 
     def test_all_or_nothing_of_what_does_not_suffice_for_two(self, api):
         ann = UserFactory.create()
-        balance = funded(ann)
+        balance = make_balance(ann)
         client = api(ann)
 
-        answers = at_once([lambda: send(client, amount(30), amount(30), atomic=True)] * 4)
+        answers = run_concurrently([lambda: send(client, amount(30), amount(30), atomic=True)] * 4)
 
         assert sorted(told(answer) for answer in answers) == [
             [(200, -30), (200, -30)],
@@ -428,7 +428,7 @@ class TestAtOnce:
 
     def test_do_not_wait_for_each_other_in_a_circle(self, api):
         one, other = UserFactory.create(), UserFactory.create()
-        balances = [funded(one, [(1_000, None)]), funded(other, [(1_000, None)])]
+        balances = [make_balance(one, [(1_000, None)]), make_balance(other, [(1_000, None)])]
         service = ServiceFactory.create()
         items = [amount(1, userId=str(person.pk)) for person in (one, other)]
 
@@ -438,7 +438,7 @@ class TestAtOnce:
         def back():
             return send(api(service), *reversed(items))
 
-        answers = at_once([forth, back] * 4)
+        answers = run_concurrently([forth, back] * 4)
 
         assert [told(answer) for answer in answers] == [[(200, -1), (200, -1)]] * 8
         for balance in balances:
@@ -447,11 +447,11 @@ class TestAtOnce:
 
     def test_tell_of_a_busy_balance_alone_that_it_is(self, api):
         busy, free = UserFactory.create(), UserFactory.create()
-        balance = funded(busy)
-        funded(free)
+        balance = make_balance(busy)
+        make_balance(free)
         client = api(ServiceFactory.create())
 
-        with locked_elsewhere(balance):
+        with locked_in_other_thread(balance):
             with connection.cursor() as cursor:
                 cursor.execute("SET lock_timeout = '20ms'")
             answer = send(client, amount(1, userId=str(busy.pk)), amount(1, userId=str(free.pk)))

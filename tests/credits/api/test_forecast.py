@@ -3,10 +3,10 @@ from typing import Any
 import pytest
 
 from credits import operations
-from tests.support.factories.credits import deduct, funded, hold
+from tests.support.factories.credits import deduct, hold, make_balance
 from tests.support.factories.identity import MembershipFactory, UserFactory
 from tests.support.factories.tiers import capped, fleeting, month, subscribed
-from tests.support.ledger import stored
+from tests.support.ledger import table_digests
 from tests.support.times import DAY, HOUR, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
@@ -23,10 +23,10 @@ UNKNOWN: dict[str, Any] = {
 class TestReadForecast:
     def test_tells_when_it_runs_out_and_what_expires_first(self, api):
         ann = UserFactory.create()
-        balance = funded(ann, [(100, None)], at=NOON - 20 * DAY)
+        balance = make_balance(ann, [(100, None)], at=NOON - 20 * DAY)
         deduct(balance, 30, at=NOON - 10 * DAY)
         deduct(balance, 10, at=NOON - HOUR)
-        funded(ann, [(50, 5 * DAY)])
+        make_balance(ann, [(50, 5 * DAY)])
 
         answer = api(ann).get(FORECAST)
 
@@ -90,14 +90,14 @@ class TestReadForecast:
 
     def test_subtracts_refunds_and_rounds_the_pace_to_two_places(self, api):
         ann = UserFactory.create()
-        spent = deduct(funded(ann, at=NOON - 9 * DAY), 30, at=NOON - 8 * DAY)
+        spent = deduct(make_balance(ann, at=NOON - 9 * DAY), 30, at=NOON - 8 * DAY)
         operations.refund_usage(transaction_id=spent.pk, amount=10, reason="It failed", at=NOON - DAY)
 
         assert api(ann).get(FORECAST).json()["burnPerDay"] == 2.22
 
     def test_looks_back_thirty_days_at_most(self, api):
         ann = UserFactory.create()
-        balance = funded(ann, [(1000, None)], at=NOON - 90 * DAY)
+        balance = make_balance(ann, [(1000, None)], at=NOON - 90 * DAY)
         deduct(balance, 500, at=NOON - 31 * DAY)
         deduct(balance, 60, at=NOON - DAY)
 
@@ -107,7 +107,7 @@ class TestReadForecast:
 
     def test_takes_held_credits_as_spent(self, api):
         ann = UserFactory.create()
-        balance = funded(ann, at=NOON - 10 * DAY)
+        balance = make_balance(ann, at=NOON - 10 * DAY)
         deduct(balance, 10, at=NOON - DAY)
         hold(balance, 60)
 
@@ -115,13 +115,13 @@ class TestReadForecast:
 
     def test_says_that_it_is_used_up_already(self, api):
         ann = UserFactory.create()
-        deduct(funded(ann, at=NOON - 10 * DAY), 100, at=NOON - DAY)
+        deduct(make_balance(ann, at=NOON - 10 * DAY), 100, at=NOON - DAY)
 
         assert api(ann).get(FORECAST).json()["runsOutAt"] == "2025-03-03T12:00:00Z"
 
     def test_tells_a_pools_to_its_viewer(self, api):
         seat = MembershipFactory.create(role="viewer")
-        deduct(funded(seat.organization, at=NOON - 10 * DAY), 10, at=NOON - DAY)
+        deduct(make_balance(seat.organization, at=NOON - 10 * DAY), 10, at=NOON - DAY)
 
         told = api(seat.user).get(FORECAST, {"organizationId": seat.organization.pk}).json()
 
@@ -129,7 +129,7 @@ class TestReadForecast:
 
     def test_says_when_there_is_no_usage(self, api):
         ann = UserFactory.create()
-        balance = funded(ann, [(30, 40 * DAY), (50, None)], at=NOON - 10 * DAY)
+        balance = make_balance(ann, [(30, 40 * DAY), (50, None)], at=NOON - 10 * DAY)
 
         told = api(ann).get(FORECAST).json()
 
@@ -141,7 +141,7 @@ class TestReadForecast:
     @pytest.mark.parametrize(("age", "reason"), [(7 * DAY, None), (7 * DAY - HOUR, "not_enough_history")])
     def test_guesses_nothing_from_less_than_seven_days(self, api, age, reason):
         ann = UserFactory.create()
-        deduct(funded(ann, [(100, None), (100, 60 * DAY)], at=NOON - age), 9, at=NOON - DAY)
+        deduct(make_balance(ann, [(100, None), (100, 60 * DAY)], at=NOON - age), 9, at=NOON - DAY)
 
         told = api(ann).get(FORECAST).json()
 
@@ -151,7 +151,7 @@ class TestReadForecast:
     def test_says_so_of_an_empty_history_and_writes_nothing(self, api):
         ann = UserFactory.create()
         subscribed(ann, initial_balance=0)
-        before = stored()
+        before = table_digests()
 
         answer = api(ann).get(FORECAST)
 
@@ -163,7 +163,7 @@ class TestReadForecast:
             "nextAllocation": {"at": "2025-04-03T12:00:00Z", "amount": 400},
             "reason": "not_enough_history",
         }
-        assert stored() == before
+        assert table_digests() == before
 
     def test_is_not_found_where_nobody_opened_a_balance(self, api):
         refused = api(UserFactory.create()).get(FORECAST)
@@ -172,7 +172,7 @@ class TestReadForecast:
 
     def test_costs_as_many_queries_however_much_there_is(self, api, django_assert_num_queries):
         ann = UserFactory.create()
-        deduct(funded(ann, at=NOON - 10 * DAY), 10, at=NOON - DAY)
+        deduct(make_balance(ann, at=NOON - 10 * DAY), 10, at=NOON - DAY)
         client = api(ann)
 
         # The caller, the subscription, the book, its first transaction, the usage.

@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 
 from credits import operations
-from tests.support.factories.credits import deduct, funded, hold, owe
+from tests.support.factories.credits import deduct, hold, make_balance, owe
 from tests.support.factories.identity import UserFactory
 from tests.support.factories.tiers import capped, month, subscribed
 from tests.support.times import DAY, HOUR, MINUTE, NOON
@@ -16,7 +16,7 @@ GRANTS = "/api/credits/grants"
 class TestListGrants:
     def test_tells_what_is_left_of_each(self, api):
         ann = UserFactory.create()
-        deduct(funded(ann, [(100, DAY)], type="purchase", unit_price=Decimal("0.1"), priority=60), 30)
+        deduct(make_balance(ann, [(100, DAY)], type="purchase", unit_price=Decimal("0.1"), priority=60), 30)
 
         [told] = api(ann).get(GRANTS).json()["results"]
 
@@ -41,8 +41,8 @@ class TestListGrants:
     )
     def test_tells_those_of_one_status(self, api, clock_at, status, amounts):
         ann = UserFactory.create()
-        deduct(funded(ann, [(10, None)]), 10)
-        funded(ann, [(30, DAY), (50, None)])
+        deduct(make_balance(ann, [(10, None)]), 10)
+        make_balance(ann, [(30, DAY), (50, None)])
         clock_at(NOON + DAY)
 
         found = api(ann).get(GRANTS, {"status": status}).json()["results"]
@@ -52,7 +52,7 @@ class TestListGrants:
 
     def test_shows_nothing_of_an_expired_grant_before_the_sweep(self, api, clock_at):
         ann = UserFactory.create()
-        funded(ann, [(30, DAY)])
+        make_balance(ann, [(30, DAY)])
         clock_at(NOON + DAY)
 
         [told] = api(ann).get(GRANTS, {"status": "expired"}).json()["results"]
@@ -62,7 +62,7 @@ class TestListGrants:
 
     def test_counts_pins_as_held_until_their_hold_lapses(self, api, clock_at):
         ann = UserFactory.create()
-        hold(funded(ann), 40, expires_in=HOUR)
+        hold(make_balance(ann), 40, expires_in=HOUR)
 
         clock_at(NOON + HOUR - MINUTE)
         [pinned] = api(ann).get(GRANTS).json()["results"]
@@ -88,7 +88,7 @@ class TestListGrants:
 
     def test_lets_what_a_lapsed_hold_gives_back_repay_debt_before_it_is_written(self, api, clock_at):
         ann = UserFactory.create()
-        balance = funded(ann, type="purchase")
+        balance = make_balance(ann, type="purchase")
         hold(balance, 60, expires_in=HOUR)
         owe(balance, 80)
         clock_at(NOON + HOUR)

@@ -1,7 +1,7 @@
 import pytest
 
 from credits import operations
-from tests.support.factories.credits import deduct, funded
+from tests.support.factories.credits import deduct, make_balance
 from tests.support.factories.identity import MembershipFactory, UserFactory
 from tests.support.times import HOUR, NOON
 
@@ -17,7 +17,9 @@ def sequences(answer):
 class TestReadHistory:
     def test_tells_the_newest_first(self, api):
         ann = UserFactory.create()
-        deduct(funded(ann), 9, actor=ann, reference_id="insight-1", metadata={"model_name": "m"}, idempotency_key="k")
+        deduct(
+            make_balance(ann), 9, actor=ann, reference_id="insight-1", metadata={"model_name": "m"}, idempotency_key="k"
+        )
 
         page = api(ann).get(HISTORY).json()
 
@@ -47,7 +49,7 @@ class TestReadHistory:
 
     def test_turns_pages_both_ways(self, api):
         ann = UserFactory.create()
-        funded(ann, [(1, None)] * 5)
+        make_balance(ann, [(1, None)] * 5)
         client = api(ann)
 
         first = client.get(HISTORY, {"limit": 2})
@@ -61,7 +63,7 @@ class TestReadHistory:
 
     def test_costs_as_much_on_the_last_page_as_on_the_first(self, api, django_assert_num_queries):
         ann = UserFactory.create()
-        funded(ann, [(1, None)] * 5)
+        make_balance(ann, [(1, None)] * 5)
         client = api(ann)
         deep = client.get(HISTORY, {"limit": 2}).json()["next"]
 
@@ -70,7 +72,7 @@ class TestReadHistory:
 
     def test_shows_a_pool_to_its_members(self, api):
         seat = MembershipFactory.create(role="viewer")
-        funded(seat.organization)
+        make_balance(seat.organization)
 
         [row] = api(seat.user).get(HISTORY, {"organizationId": seat.organization.pk}).json()["results"]
 
@@ -81,7 +83,7 @@ class TestNarrowHistory:
     @pytest.fixture
     def ann(self):
         ann = UserFactory.create()
-        balance = funded(ann)  # 1: at noon
+        balance = make_balance(ann)  # 1: at noon
         deduct(balance, 5, at=NOON + HOUR, reference_id="five")  # 2
         operations.deduct_credits(owner=ann, feature="simple-ai-insight", at=NOON + 2 * HOUR)  # 3
         return ann
@@ -106,7 +108,7 @@ class TestNarrowHistory:
 
     def test_tells_what_one_member_did(self, api):
         seat = MembershipFactory.create()
-        balance = funded(seat.organization)
+        balance = make_balance(seat.organization)
         deduct(balance, 5, member=seat.user)
         deduct(balance, 6, member=MembershipFactory.create(organization=seat.organization).user)
         asked = {"organizationId": seat.organization.pk, "memberId": seat.user.pk}
@@ -138,7 +140,7 @@ class TestNarrowHistory:
 
     def test_refuses_a_cursor_that_was_tampered_with(self, api):
         bob = UserFactory.create()
-        funded(bob, [(1, None)] * 3)
+        make_balance(bob, [(1, None)] * 3)
         following = api(bob).get(HISTORY, {"limit": 1}).json()["next"]
 
         refused = api(bob).get(following[:-1] + ("a" if following[-1] != "a" else "b"))

@@ -3,9 +3,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.factories.credits import funded
+from tests.support.factories.credits import make_balance
 from tests.support.factories.identity import AdminFactory, MembershipFactory, ServiceFactory, UserFactory
-from tests.support.ledger import stored
+from tests.support.ledger import table_digests
 from tests.support.times import NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
@@ -19,7 +19,7 @@ LATER = timedelta(minutes=15)
 def ann(db):
     """Somebody with 100 credits."""
     made = UserFactory.create()
-    funded(made)
+    make_balance(made)
     return made
 
 
@@ -68,7 +68,7 @@ class TestPlace:
         )
 
     def test_refuses_what_is_not_there(self, api, ann):
-        before = stored()
+        before = table_digests()
 
         answer = place(api(ann), amount=101)
 
@@ -77,7 +77,7 @@ class TestPlace:
             "insufficient_credits",
             1,
         )
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize(
         ("asked", "field", "code"),
@@ -89,17 +89,17 @@ class TestPlace:
         ],
     )
     def test_names_a_bad_field(self, api, ann, asked, field, code):
-        before = stored()
+        before = table_digests()
 
         answer = place(api(ann), **asked)
 
         assert answer.status_code == 400
         assert [(error["field"], error["code"]) for error in answer.json()["errors"]] == [(field, code)]
-        assert stored() == before
+        assert table_digests() == before
 
     def test_refuses_a_viewer(self, api):
         seat = MembershipFactory.create(role="viewer")
-        funded(seat.organization)
+        make_balance(seat.organization)
 
         answer = place(api(seat.user), organizationId=str(seat.organization.pk))
 
@@ -121,14 +121,14 @@ class TestReplays:
         path = placed(api(ann)) + "/capture"
         key = {"Idempotency-Key": "k"}
         first = api(ann).post(path, {"amount": 25}, headers=key)
-        before = stored()
+        before = table_digests()
 
         again = api(ann).post(path, {"amount": 25}, headers=key)
         other = api(ann).post(path, {"amount": 26}, headers=key)
 
         assert (again.status_code, again.json()) == (200, first.json())
         assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
-        assert stored() == before
+        assert table_digests() == before
 
 
 class TestCapture:
@@ -151,12 +151,12 @@ class TestCapture:
 
     def test_refuses_more_than_there_is_and_keeps_the_hold(self, api, ann):
         path = placed(api(ann))
-        before = stored()
+        before = table_digests()
 
         answer = api(ann).post(f"{path}/capture", {"amount": 101})
 
         assert (answer.status_code, answer.json()["code"]) == (402, "insufficient_credits")
-        assert stored() == before
+        assert table_digests() == before
         assert api(ann).get(path).json()["status"] == "open"
 
     def test_of_nothing_releases_it(self, api, ann):
@@ -177,22 +177,22 @@ class TestCapture:
     def test_refuses_a_hold_that_is_closed(self, api, ann, verb):
         path = placed(api(ann))
         api(ann).post(f"{path}/{verb}", {})
-        before = stored()
+        before = table_digests()
 
         answer = api(ann).post(f"{path}/capture", {})
 
         assert (answer.status_code, answer.json()["code"]) == (409, "hold_closed")
-        assert stored() == before
+        assert table_digests() == before
 
     def test_refuses_a_hold_that_has_lapsed(self, api, ann, clock_at):
         path = placed(api(ann))
-        before = stored()
+        before = table_digests()
         clock_at(NOON + LATER)
 
         answer = api(ann).post(f"{path}/capture", {})
 
         assert (answer.status_code, answer.json()["code"]) == (409, "hold_closed")
-        assert stored() == before
+        assert table_digests() == before
 
 
 class TestRelease:
@@ -220,7 +220,7 @@ class TestWhoMay:
         placer, colleague = (MembershipFactory.create(role="member") for _ in range(2))
         colleague.organization = placer.organization
         colleague.save()
-        funded(placer.organization)
+        make_balance(placer.organization)
         pool = {"organizationId": str(placer.organization.pk)}
 
         for closer, status in (
@@ -238,16 +238,16 @@ class TestWhoMay:
     )
     def test_use_it_is_nobody_who_has_become_a_viewer_but_they_can_release_it(self, api, verb, body):
         seat = MembershipFactory.create(role="member")
-        funded(seat.organization)
+        make_balance(seat.organization)
         path = placed(api(seat.user), organizationId=str(seat.organization.pk))
         seat.role = "viewer"
         seat.save()
-        before = stored()
+        before = table_digests()
 
         refused = api(seat.user).post(f"{path}/{verb}", body)
 
         assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
-        assert stored() == before
+        assert table_digests() == before
         assert api(seat.user).post(f"{path}/release", {}).status_code == 200
 
     def test_see_one_hold_is_whoever_sees_the_balance(self, api, ann):

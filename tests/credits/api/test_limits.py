@@ -3,7 +3,7 @@ from uuid import uuid4
 import pytest
 
 from credits import operations
-from tests.support.factories.credits import deduct, funded
+from tests.support.factories.credits import deduct, make_balance
 from tests.support.factories.identity import (
     AdminFactory,
     MembershipFactory,
@@ -11,7 +11,7 @@ from tests.support.factories.identity import (
     ServiceFactory,
     UserFactory,
 )
-from tests.support.ledger import stored
+from tests.support.ledger import table_digests
 from tests.support.times import DAY, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
@@ -27,7 +27,7 @@ KEY = {"Idempotency-Key": "the request"}
 def ann(db):
     """Somebody with 1000 credits."""
     made = UserFactory.create()
-    funded(made, [(1000, None)])
+    make_balance(made, [(1000, None)])
     return made
 
 
@@ -35,7 +35,7 @@ def ann(db):
 def pool(db):
     """An organization with 1000 credits."""
     made = OrganizationFactory.create()
-    funded(made, [(1000, None)])
+    make_balance(made, [(1000, None)])
     return made
 
 
@@ -103,14 +103,14 @@ class TestPut:
         first = api(ann).put(LIMITS, DAILY, headers=KEY)
         api(ann).put(LIMITS, {**DAILY, "amount": 5})
         clock_at(NOON + DAY)
-        before = stored()
+        before = table_digests()
 
         again = api(ann).put(LIMITS, DAILY, headers=KEY)
         other = api(ann).put(LIMITS, {**DAILY, "amount": 7}, headers=KEY)
 
         assert (again.status_code, again.content, again["Idempotency-Replayed"]) == (200, first.content, "true")
         assert code_of(other) == (422, "idempotency_key_reused")
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize(
         ("body", "faults"),
@@ -127,21 +127,21 @@ class TestPut:
         ],
     )
     def test_names_the_fields_that_could_never_be_right(self, api, ann, body, faults):
-        before = stored()
+        before = table_digests()
 
         refused = api(ann).put(LIMITS, body)
 
         assert code_of(refused) == (400, "invalid")
         assert faults_of(refused) == faults
-        assert stored() == before
+        assert table_digests() == before
 
     def test_refuses_a_member_of_another_organization(self, api, pool):
-        before = stored()
+        before = table_digests()
 
         refused = api(seat(pool, "owner")).put(LIMITS, in_pool(pool, memberId=str(UserFactory.create().pk)))
 
         assert code_of(refused) == (404, "user_not_found")
-        assert stored() == before
+        assert table_digests() == before
 
     def test_refuses_a_balance_nobody_opened(self, api):
         assert code_of(api(UserFactory.create()).put(LIMITS, DAILY)) == (404, "balance_not_found")
@@ -201,14 +201,14 @@ class TestDelete:
     def test_answers_the_same_key_as_it_did(self, api, ann):
         limit = api(ann).put(LIMITS, DAILY).json()
         api(ann).delete(f"{LIMITS}/{limit['id']}", headers=KEY)
-        before = stored()
+        before = table_digests()
 
         again = api(ann).delete(f"{LIMITS}/{limit['id']}", headers=KEY)
         without = api(ann).delete(f"{LIMITS}/{limit['id']}")
 
         assert (again.status_code, again["Idempotency-Replayed"]) == (204, "true")
         assert code_of(without) == (404, "limit_not_found")
-        assert stored() == before
+        assert table_digests() == before
 
     def test_finds_no_limit_of_anothers_balance(self, api, ann, pool):
         limit = api(ann).put(LIMITS, DAILY).json()
@@ -228,7 +228,7 @@ class TestPermissions:
     @pytest.mark.parametrize("role", ["member", "viewer"])
     def test_other_members_are_refused(self, api, pool, role):
         limit = api(seat(pool, "owner")).put(LIMITS, in_pool(pool)).json()
-        client, before = api(seat(pool, role)), stored()
+        client, before = api(seat(pool, role)), table_digests()
 
         for refused in (
             client.get(LIMITS, {"organizationId": str(pool.pk)}),
@@ -236,14 +236,14 @@ class TestPermissions:
             client.delete(f"{LIMITS}/{limit['id']}"),
         ):
             assert code_of(refused) == (403, "permission_denied")
-        assert stored() == before
+        assert table_digests() == before
 
     def test_strangers_find_no_organization(self, api, pool, ann):
-        before = stored()
+        before = table_digests()
 
         for refused in (api(ann).get(LIMITS, {"organizationId": str(pool.pk)}), api(ann).put(LIMITS, in_pool(pool))):
             assert code_of(refused) == (404, "organization_not_found")
-        assert stored() == before
+        assert table_digests() == before
 
     def test_users_do_not_name_another(self, api, ann):
         refused = api(UserFactory.create()).put(LIMITS, {**DAILY, "userId": str(ann.pk)})
@@ -252,7 +252,7 @@ class TestPermissions:
 
     def test_services_set_none(self, api, ann, pool):
         limit = api(ann).put(LIMITS, DAILY).json()
-        service, before = api(ServiceFactory.create()), stored()
+        service, before = api(ServiceFactory.create()), table_digests()
 
         for refused in (
             service.put(LIMITS, {**DAILY, "userId": str(ann.pk)}),
@@ -261,7 +261,7 @@ class TestPermissions:
             service.delete(f"{LIMITS}/{limit['id']}"),
         ):
             assert code_of(refused) == (403, "permission_denied")
-        assert stored() == before
+        assert table_digests() == before
 
     def test_admins_set_any(self, api, ann, pool):
         admin = api(AdminFactory.create())
@@ -285,7 +285,7 @@ class TestSpendingWithinALimit:
         client = api(ben)
         spent = {"amount": 60, "description": "An insight", "organizationId": str(pool.pk)}
         client.post("/api/credits/deduct", spent)
-        before = stored()
+        before = table_digests()
 
         for path in ("deduct", "holds"):
             refused = client.post(f"/api/credits/{path}", spent)
@@ -294,17 +294,17 @@ class TestSpendingWithinALimit:
             assert code_of(refused) == (403, "spending_limit_reached")
             assert (told["limit"], told["used"], told["resetsAt"]) == (100, 60, MIDNIGHT)
             assert told["detail"] == "60 of 100 credits are used until 2025-03-04 00:00 UTC."
-        assert stored() == before
+        assert table_digests() == before
 
     def test_is_refused_for_the_excess_of_a_capture(self, api, ann):
         api(ann).put(LIMITS, DAILY)
         held = api(ann).post("/api/credits/holds", {"amount": 100, "description": "A report"}).json()["hold"]
-        before = stored()
+        before = table_digests()
 
         refused = api(ann).post(f"/api/credits/holds/{held['id']}/capture", {"amount": 101})
 
         assert code_of(refused) == (403, "spending_limit_reached")
-        assert stored() == before
+        assert table_digests() == before
         assert api(ann).post(f"/api/credits/holds/{held['id']}/capture", {}).status_code == 200
 
     def test_counts_the_member_whom_a_service_acts_for(self, api, pool):

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from credits.models import CreditTransaction
-from tests.support.factories.credits import funded
+from tests.support.factories.credits import make_balance
 from tests.support.factories.identity import AdminFactory, MembershipFactory, ServiceFactory, UserFactory
-from tests.support.ledger import stored
+from tests.support.ledger import table_digests
 from tiers.operations import initialize_balance, update_subscription_tier
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
@@ -40,13 +40,13 @@ def call(client, method, path, body, **asked):
 class TestWithoutToken:
     @pytest.mark.parametrize(("method", "path", "body"), EVERY)
     def test_nothing_is_told_or_done(self, api, method, path, body):
-        before = stored()
+        before = table_digests()
 
         refused = call(api(), method, path, body)
 
         assert (refused.status_code, refused.json()["code"]) == (401, "not_authenticated")
         assert refused["WWW-Authenticate"] == "Bearer"
-        assert stored() == before
+        assert table_digests() == before
 
 
 class TestAdminsOnly:
@@ -55,12 +55,12 @@ class TestAdminsOnly:
     def test_refuses_users_and_services_even_for_themselves(self, api, caller, method, path, body):
         somebody = caller.create()
         owner = {} if method == "get" else {"userId": str(somebody.pk)}
-        before = stored()
+        before = table_digests()
 
         refused = call(api(somebody), method, path, body, **owner)
 
         assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize(("method", "path", "body"), FOR_ADMINS)
     def test_lets_admins_pass(self, api, method, path, body):
@@ -94,19 +94,19 @@ class TestPools:
     @pytest.mark.parametrize(("role", "status"), [("owner", 200), ("manager", 200), ("member", 200), ("viewer", 403)])
     def test_are_spent_by_members_but_not_by_viewers(self, api, role, status):
         seat = MembershipFactory.create(role=role)
-        funded(seat.organization)
-        before = stored()
+        make_balance(seat.organization)
+        before = table_digests()
 
         answer = api(seat.user).post("/api/credits/deduct", {**SPENT, "organizationId": str(seat.organization.pk)})
 
         assert answer.status_code == status
-        assert (stored() == before) == (status == 403)
+        assert (table_digests() == before) == (status == 403)
 
     @pytest.mark.parametrize("role", ["owner", "manager", "member", "viewer"])
     @pytest.mark.parametrize("name", ["balance", "history", "grants"])
     def test_are_read_by_members_of_any_kind(self, api, name, role):
         seat = MembershipFactory.create(role=role)
-        funded(seat.organization)
+        make_balance(seat.organization)
 
         answer = api(seat.user).get(f"/api/credits/{name}", {"organizationId": seat.organization.pk})
 
@@ -115,8 +115,8 @@ class TestPools:
     @pytest.mark.parametrize(("method", "path", "body"), [*EVERY[:4], ("post", "/api/credits/deduct", SPENT)])
     def test_do_not_exist_for_strangers(self, api, method, path, body):
         pool = MembershipFactory.create().organization
-        funded(pool)
-        before = stored()
+        make_balance(pool)
+        before = table_digests()
 
         # The path of check has its amount already, and a client replaces the query it is given.
         path, _, rest = path.partition("?")
@@ -124,11 +124,11 @@ class TestPools:
         refused = call(api(UserFactory.create()), method, path, body, organizationId=str(pool.pk), **more)
 
         assert (refused.status_code, refused.json()["code"]) == (404, "organization_not_found")
-        assert stored() == before
+        assert table_digests() == before
 
     def test_cannot_be_spent_by_a_service_in_a_viewers_name(self, api):
         seat = MembershipFactory.create(role="viewer")
-        funded(seat.organization)
+        make_balance(seat.organization)
         whose = {"organizationId": str(seat.organization.pk), "userId": str(seat.user.pk)}
 
         refused = api(ServiceFactory.create()).post("/api/credits/deduct", {**SPENT, **whose})
@@ -140,25 +140,25 @@ class TestAnothersBalance:
     @pytest.mark.parametrize(("method", "path", "body"), [*EVERY[:3], ("post", "/api/credits/deduct", SPENT)])
     def test_is_closed_to_plain_users(self, api, method, path, body):
         ann = UserFactory.create()
-        funded(ann)
-        before = stored()
+        make_balance(ann)
+        before = table_digests()
 
         refused = call(api(UserFactory.create()), method, path, body, userId=str(ann.pk))
 
         assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize(("method", "path", "body"), [*EVERY[:3], ("post", "/api/credits/deduct", SPENT)])
     @pytest.mark.parametrize("caller", [AdminFactory, ServiceFactory])
     def test_is_open_to_admins_and_services(self, api, caller, method, path, body):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
 
         assert call(api(caller.create()), method, path, body, userId=str(ann.pk)).status_code == 200
 
     def test_is_reached_by_nobody_who_was_deactivated(self, api):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
         client = api(ann)
         ann.is_active = False
         ann.save()

@@ -7,9 +7,9 @@ import pytest
 from django.db import connection
 
 from credits.models import CreditBalance, CreditTransaction
-from tests.support.factories.credits import deduct, funded
+from tests.support.factories.credits import deduct, make_balance
 from tests.support.factories.identity import AdminFactory, MembershipFactory, UserFactory
-from tests.support.ledger import stored
+from tests.support.ledger import table_digests
 from tests.support.times import DAY, NOON
 from tiers.operations import initialize_balance, update_subscription_tier
 
@@ -36,7 +36,7 @@ class TestReplay:
         clock_at(NOON + DAY)
         update_subscription_tier(owner=ann, tier="growth")
         deduct(CreditBalance.objects.get(), 382, at=NOON + DAY)
-        before = stored()
+        before = table_digests()
 
         again = client.post("/api/credits/deduct", SPENT, headers=KEY)
 
@@ -44,7 +44,7 @@ class TestReplay:
         assert again.content == first.content
         assert "Idempotency-Replayed" not in first
         assert again["Idempotency-Replayed"] == "true"
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize(("method", "path", "body", "status"), WRITES)
     def test_answers_an_admins_request_as_the_first_time(self, api, clock_at, method, path, body, status):
@@ -55,18 +55,18 @@ class TestReplay:
         first = getattr(client, method)(path, asked, headers=KEY)
         clock_at(NOON + DAY)
         update_subscription_tier(owner=ann, tier="pro")
-        before = stored()
+        before = table_digests()
 
         again = getattr(client, method)(path, asked, headers=KEY)
 
         assert (first.status_code, again.status_code) == (status, status)
         assert again.content == first.content
         assert again["Idempotency-Replayed"] == "true"
-        assert stored() == before
+        assert table_digests() == before
 
     def test_knows_the_request_by_its_meaning_not_its_spelling(self, api):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
         client = api(ann)
         client.post("/api/credits/deduct", {"feature": "simple-ai-insight", "referenceId": "r"}, headers=KEY)
 
@@ -86,22 +86,22 @@ class TestReplay:
     )
     def test_refuses_another_request_under_the_key(self, api, other):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
         client = api(ann)
         client.post("/api/credits/deduct", SPENT, headers=KEY)
-        before = stored()
+        before = table_digests()
 
         refused = client.post("/api/credits/deduct", other, headers=KEY)
 
         assert (refused.status_code, refused.json()["code"]) == (422, "idempotency_key_reused")
-        assert stored() == before
+        assert table_digests() == before
 
     def test_does_not_use_the_key_up_by_a_refusal(self, api):
         ann = UserFactory.create()
-        funded(ann, [(10, None)])
+        make_balance(ann, [(10, None)])
         client = api(ann)
         refused = client.post("/api/credits/deduct", SPENT, headers=KEY)
-        funded(ann, [(10, None)])
+        make_balance(ann, [(10, None)])
 
         answer = client.post("/api/credits/deduct", SPENT, headers=KEY)
 
@@ -111,8 +111,8 @@ class TestReplay:
     def test_keeps_the_keys_of_two_callers_and_of_two_balances_apart(self, api):
         seat = MembershipFactory.create()
         other = MembershipFactory.create(organization=seat.organization)
-        funded(seat.organization)
-        funded(seat.user)
+        make_balance(seat.organization)
+        make_balance(seat.user)
         pooled = {**SPENT, "organizationId": str(seat.organization.pk)}
 
         answers = [
@@ -126,7 +126,7 @@ class TestReplay:
 
     def test_asks_for_permission_first(self, api):
         seat = MembershipFactory.create()
-        funded(seat.organization)
+        make_balance(seat.organization)
         pooled = {**SPENT, "organizationId": str(seat.organization.pk)}
         client = api(seat.user)
         client.post("/api/credits/deduct", pooled, headers=KEY)
@@ -145,7 +145,7 @@ class TestConcurrentDuplicates:
 
     def test_move_credits_once(self, api):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
         key = {"Idempotency-Key": str(uuid4())}
 
         answers = at_once(8, lambda: api(ann).post("/api/credits/deduct", SPENT, headers=key))
@@ -167,7 +167,7 @@ class TestConcurrentDuplicates:
 
     def test_spend_no_more_than_there_is_without_a_key(self, api):
         ann = UserFactory.create()
-        funded(ann, [(36, None)])
+        make_balance(ann, [(36, None)])
 
         answers = at_once(8, lambda: api(ann).post("/api/credits/deduct", SPENT))
 

@@ -2,7 +2,7 @@ import pytest
 
 from credits import operations
 from credits.models import CreditTransaction
-from tests.support.factories.credits import funded
+from tests.support.factories.credits import make_balance
 from tests.support.factories.identity import AdminFactory, MembershipFactory, UserFactory
 from tests.support.times import DAY, NOON
 
@@ -14,7 +14,7 @@ TRANSACTIONS = "/api/credits/transactions"
 class TestExplainTransaction:
     def test_says_everything_there_is_to_say(self, api):
         ann = UserFactory.create()
-        grant = funded(ann, [(100, DAY)], reason="Sorry").grants.get()
+        grant = make_balance(ann, [(100, DAY)], reason="Sorry").grants.get()
         operations.deduct_credits(owner=ann, feature="ai-generated-report", quantity=2, actor=ann, at=NOON)
         given, spent = CreditTransaction.objects.order_by("sequence")
 
@@ -58,7 +58,7 @@ class TestExplainTransaction:
 
     def test_says_nothing_of_a_price_or_an_actor_where_there_was_none(self, api):
         ann = UserFactory.create()
-        funded(ann, reason="Sorry")
+        make_balance(ann, reason="Sorry")
 
         told = api(ann).get(f"{TRANSACTIONS}/{CreditTransaction.objects.get().pk}").json()
 
@@ -67,12 +67,12 @@ class TestExplainTransaction:
     @pytest.mark.parametrize("role", ["viewer", "member", "manager", "owner"])
     def test_shows_a_pools_to_each_of_its_members(self, api, role):
         seat = MembershipFactory.create(role=role)
-        funded(seat.organization)
+        make_balance(seat.organization)
 
         assert api(seat.user).get(f"{TRANSACTIONS}/{CreditTransaction.objects.get().pk}").status_code == 200
 
     def test_hides_a_strangers_but_not_from_an_admin(self, api):
-        funded()
+        make_balance()
         theirs = CreditTransaction.objects.get().pk
 
         hidden = api(UserFactory.create()).get(f"{TRANSACTIONS}/{theirs}")

@@ -1,9 +1,9 @@
 import pytest
 
 from credits import operations
-from tests.support.factories.credits import deduct, funded
+from tests.support.factories.credits import deduct, make_balance
 from tests.support.factories.identity import AdminFactory, MembershipFactory, ServiceFactory, UserFactory
-from tests.support.ledger import stored
+from tests.support.ledger import table_digests
 from tests.support.times import DAY, HOUR, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
@@ -14,7 +14,7 @@ USAGE = "/api/credits/usage"
 class TestReadUsage:
     def test_tells_every_day_of_the_last_thirty(self, api):
         ann = UserFactory.create()
-        spent = deduct(funded(ann, at=NOON - 2 * DAY), 9, at=NOON - DAY)
+        spent = deduct(make_balance(ann, at=NOON - 2 * DAY), 9, at=NOON - DAY)
         operations.refund_usage(transaction_id=spent.pk, amount=4, reason="It failed", at=NOON - HOUR)
 
         answer = api(ann).get(USAGE)
@@ -37,7 +37,7 @@ class TestReadUsage:
     @pytest.mark.parametrize("name", ["groupBy", "group_by"])
     def test_tells_features(self, api, name):
         ann = UserFactory.create()
-        balance = funded(ann, at=NOON - DAY)
+        balance = make_balance(ann, at=NOON - DAY)
         operations.deduct_credits(owner=ann, feature="simple-ai-insight", at=NOON - HOUR)
         deduct(balance, 5, at=NOON - HOUR)
 
@@ -51,7 +51,7 @@ class TestReadUsage:
 
     def test_tells_types_of_a_period(self, api):
         ann = UserFactory.create()
-        deduct(funded(ann, at=NOON - DAY), 5, at=NOON - HOUR)
+        deduct(make_balance(ann, at=NOON - DAY), 5, at=NOON - HOUR)
 
         told = api(ann).get(USAGE, {"groupBy": "type", "from": "2025-03-02T14:00:00+02:00"}).json()
 
@@ -62,7 +62,7 @@ class TestReadUsage:
     @pytest.mark.parametrize("role", ["owner", "manager", "member", "viewer"])
     def test_tells_the_members_of_a_pool_to_each_of_them(self, api, role):
         seat = MembershipFactory.create(role=role)
-        balance = funded(seat.organization, at=NOON - DAY)
+        balance = make_balance(seat.organization, at=NOON - DAY)
         deduct(balance, 5, member=seat.user, at=NOON - HOUR)
         whose = {"organizationId": seat.organization.pk, "groupBy": "member"}
 
@@ -78,7 +78,7 @@ class TestReadUsage:
 
     def test_costs_one_query_for_the_caller_and_one_for_the_ledger(self, api, django_assert_num_queries):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
         client = api(ann)
 
         with django_assert_num_queries(2):
@@ -104,17 +104,17 @@ class TestReadUsage:
         ],
     )
     def test_names_what_cannot_be(self, api, asked, field, code):
-        before = stored()
+        before = table_digests()
 
         refused = api(UserFactory.create()).get(USAGE, asked)
 
         assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
         assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [(field, code)]
-        assert {name: rows for name, rows in stored().items() if before[name] != rows} == {}
+        assert {name: rows for name, rows in table_digests().items() if before[name] != rows} == {}
 
     def test_takes_a_month_that_is_not_over(self, api):
         ann = UserFactory.create()
-        deduct(funded(ann, at=NOON - DAY), 5, at=NOON - HOUR)
+        deduct(make_balance(ann, at=NOON - DAY), 5, at=NOON - HOUR)
 
         told = api(ann).get(USAGE, {"from": "2025-03-01T00:00:00Z", "to": "2025-04-01T00:00:00Z"}).json()
 
@@ -124,7 +124,7 @@ class TestReadUsage:
     @pytest.mark.parametrize("path", [USAGE, "/api/credits/forecast"])
     def test_is_the_owners_alone(self, api, path):
         ann, pool = UserFactory.create(), MembershipFactory.create().organization
-        funded(ann)
+        make_balance(ann)
         stranger = api(UserFactory.create())
 
         assert api().get(path).status_code == 401

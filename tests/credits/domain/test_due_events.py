@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from credits.domain.balance_state import BalanceState, Grant, GrantDelta, TransactionDetails
 from credits.domain.due_events import apply_due_events, normalize
-from tests.support.balance_states import check_sums, empty, hold, pour, spend, story
+from tests.support.balance_states import add_grant, check_sums, empty_state, hold, spend, summarize
 from tests.support.times import DAY, NOON
 
 MICROSECOND = timedelta(microseconds=1)
@@ -15,8 +15,8 @@ MICROSECOND = timedelta(microseconds=1)
 
 class TestSettle:
     def test_finds_nothing_to_do_before_anything_is_due(self):
-        book = empty()
-        pour(book, 100, NOON + DAY)
+        book = empty_state()
+        add_grant(book, 100, NOON + DAY)
         hold(book, 10, NOON + DAY)
         before = deepcopy(book)
 
@@ -25,20 +25,20 @@ class TestSettle:
         assert book == before
 
     def test_expires_a_grant_at_the_very_instant(self):
-        book = empty()
-        fleeting = pour(book, 20, NOON + DAY)
-        lasting = pour(book, 50)
+        book = empty_state()
+        fleeting = add_grant(book, 20, NOON + DAY)
+        lasting = add_grant(book, 50)
 
         apply_due_events(book, NOON + DAY)
 
         assert (fleeting.remaining, lasting.remaining) == (0, 50)
-        assert story(book.transactions[2:]) == [("expiry", NOON + DAY, -20, [(-20, 0)])]
+        assert summarize(book.transactions[2:]) == [("expiry", NOON + DAY, -20, [(-20, 0)])]
         check_sums(book)
 
     def test_dates_each_expiry_at_its_own_instant(self):
-        book = empty()
-        pour(book, 2, NOON + 2 * DAY)
-        pour(book, 1, NOON + DAY)
+        book = empty_state()
+        add_grant(book, 2, NOON + 2 * DAY)
+        add_grant(book, 1, NOON + DAY)
 
         apply_due_events(book, NOON + 9 * DAY)
 
@@ -48,17 +48,17 @@ class TestSettle:
         ]
 
     def test_writes_one_expiry_for_each_grant_of_one_instant(self):
-        book = empty()
-        pour(book, 1, NOON + DAY)
-        pour(book, 2, NOON + DAY)
+        book = empty_state()
+        add_grant(book, 1, NOON + DAY)
+        add_grant(book, 2, NOON + DAY)
 
         apply_due_events(book, NOON + DAY)
 
         assert {said.amount for said in book.transactions[2:]} == {-1, -2}
 
     def test_passes_over_an_expired_grant_that_is_empty(self):
-        book = empty()
-        pour(book, 10, NOON + DAY)
+        book = empty_state()
+        add_grant(book, 10, NOON + DAY)
         spend(book, 10)
 
         apply_due_events(book, NOON + DAY)
@@ -66,8 +66,8 @@ class TestSettle:
         assert len(book.transactions) == 2
 
     def test_lapses_a_hold_at_the_very_instant(self):
-        book = empty()
-        bought = pour(book, 100)
+        book = empty_state()
+        bought = add_grant(book, 100)
         held = hold(book, 60, NOON + DAY)
 
         apply_due_events(book, NOON + DAY)
@@ -79,19 +79,19 @@ class TestSettle:
         check_sums(book)
 
     def test_keeps_pinned_credits_past_the_expiry_of_their_grant(self):
-        book = empty()
-        bought = pour(book, 100, NOON + DAY)
+        book = empty_state()
+        bought = add_grant(book, 100, NOON + DAY)
         hold(book, 60, NOON + 2 * DAY)
 
         apply_due_events(book, NOON + DAY)
 
         assert (bought.remaining, bought.held) == (0, 60)
         assert (book.balance, book.available) == (60, 0)
-        assert story(book.transactions[1:]) == [("expiry", NOON + DAY, -40, [(-40, 0)])]
+        assert summarize(book.transactions[1:]) == [("expiry", NOON + DAY, -40, [(-40, 0)])]
 
     def test_lets_them_go_when_the_hold_lapses_later(self):
-        book = empty()
-        pour(book, 100, NOON + DAY)
+        book = empty_state()
+        add_grant(book, 100, NOON + DAY)
         hold(book, 60, NOON + 2 * DAY)
 
         apply_due_events(book, NOON + 3 * DAY)
@@ -103,29 +103,29 @@ class TestSettle:
         check_sums(book)
 
     def test_lapses_before_it_expires_at_one_instant(self):
-        book = empty()
-        pour(book, 100, NOON + DAY)
+        book = empty_state()
+        add_grant(book, 100, NOON + DAY)
         hold(book, 60, NOON + DAY)
 
         apply_due_events(book, NOON + DAY)
 
-        assert story(book.transactions[1:]) == [("expiry", NOON + DAY, -100, [(-100, 0)])]
+        assert summarize(book.transactions[1:]) == [("expiry", NOON + DAY, -100, [(-100, 0)])]
 
     def test_repays_debt_with_what_a_lapse_sets_free(self):
-        book = empty()
-        bought = pour(book, 100)
+        book = empty_state()
+        bought = add_grant(book, 100)
         hold(book, 60, NOON + DAY)
         book.post("reversal", NOON, [GrantDelta(bought, -40), GrantDelta(None, -50)], TransactionDetails())
 
         apply_due_events(book, NOON + DAY)
 
-        assert story(book.transactions[2:]) == [("reversal", NOON + DAY, 0, [(-50, 10), (50, None)])]
+        assert summarize(book.transactions[2:]) == [("reversal", NOON + DAY, 0, [(-50, 10), (50, None)])]
         assert (book.balance, book.available, book.debt) == (10, 10, 0)
         check_sums(book)
 
     def test_repays_debt_in_burn_order(self):
-        book = empty()
-        later, sooner = pour(book, 30), pour(book, 30, NOON + 9 * DAY)
+        book = empty_state()
+        later, sooner = add_grant(book, 30), add_grant(book, 30, NOON + 9 * DAY)
         hold(book, 60, NOON + DAY)
         book.post("reversal", NOON, [GrantDelta(None, -40)], TransactionDetails())
 
@@ -134,19 +134,19 @@ class TestSettle:
         assert (sooner.remaining, later.remaining, book.debt) == (0, 20, 0)
 
     def test_expires_rather_than_repays_with_what_can_no_longer_be_spent(self):
-        book = empty()
-        pour(book, 60, NOON + DAY)
+        book = empty_state()
+        add_grant(book, 60, NOON + DAY)
         hold(book, 60, NOON + 2 * DAY)
         book.post("reversal", NOON, [GrantDelta(None, -60)], TransactionDetails())
 
         apply_due_events(book, NOON + 2 * DAY)
 
-        assert story(book.transactions[2:]) == [("expiry", NOON + 2 * DAY, -60, [(-60, 0)])]
+        assert summarize(book.transactions[2:]) == [("expiry", NOON + 2 * DAY, -60, [(-60, 0)])]
         assert (book.balance, book.debt, book.available) == (-60, 60, 0)
 
     def test_takes_the_pins_of_a_voided_grant_when_they_end(self):
-        book = empty()
-        bought = pour(book, 100)
+        book = empty_state()
+        bought = add_grant(book, 100)
         hold(book, 60, NOON + DAY)
         bought.voided_at = NOON
         normalize(book, NOON)
@@ -160,8 +160,8 @@ class TestSettle:
         check_sums(book)
 
     def test_fails_rather_than_go_round_for_ever(self, monkeypatch):
-        book = empty()
-        pour(book, 20, NOON + DAY)
+        book = empty_state()
+        add_grant(book, 20, NOON + DAY)
         monkeypatch.setattr(Grant, "expired", lambda grant, at: at > grant.expires_at)
 
         with pytest.raises(AssertionError, match="does not settle at 2025-03-04"):
@@ -170,8 +170,8 @@ class TestSettle:
 
 class TestSettleRollsOver:
     def test_moves_what_remains_to_a_new_grant(self):
-        book = empty()
-        monthly = pour(book, 80, NOON + DAY, source="allocation", roll_cap=100, roll_until=NOON + 30 * DAY)
+        book = empty_state()
+        monthly = add_grant(book, 80, NOON + DAY, source="allocation", roll_cap=100, roll_until=NOON + 30 * DAY)
 
         apply_due_events(book, NOON + DAY)
 
@@ -179,17 +179,17 @@ class TestSettleRollsOver:
         assert (rolled.source, rolled.priority, rolled.amount, rolled.remaining) == ("rollover", 40, 80, 80)
         assert (rolled.effective_at, rolled.expires_at) == (NOON + DAY, NOON + 30 * DAY)
         assert rolled.parent_id == monthly.id
-        assert story(book.transactions[1:]) == [("rollover", NOON + DAY, 0, [(-80, 0), (80, 80)])]
+        assert summarize(book.transactions[1:]) == [("rollover", NOON + DAY, 0, [(-80, 0), (80, 80)])]
         assert book.transactions[1].opened == [rolled]
         check_sums(book)
 
     def test_expires_what_exceeds_the_cap_first(self):
-        book = empty()
-        pour(book, 150, NOON + DAY, source="allocation", roll_cap=100)
+        book = empty_state()
+        add_grant(book, 150, NOON + DAY, source="allocation", roll_cap=100)
 
         apply_due_events(book, NOON + DAY)
 
-        assert story(book.transactions[1:]) == [
+        assert summarize(book.transactions[1:]) == [
             ("expiry", NOON + DAY, -50, [(-50, 100)]),
             ("rollover", NOON + DAY, 0, [(-100, 0), (100, 100)]),
         ]
@@ -198,18 +198,18 @@ class TestSettleRollsOver:
 
     @pytest.mark.parametrize("cap", [None, 0])
     def test_expires_all_where_nothing_may_roll(self, cap):
-        book = empty()
-        pour(book, 10, NOON + DAY, source="allocation", roll_cap=cap)
+        book = empty_state()
+        add_grant(book, 10, NOON + DAY, source="allocation", roll_cap=cap)
 
         apply_due_events(book, NOON + DAY)
 
-        assert story(book.transactions[1:]) == [("expiry", NOON + DAY, -10, [(-10, 0)])]
+        assert summarize(book.transactions[1:]) == [("expiry", NOON + DAY, -10, [(-10, 0)])]
 
     def test_trims_the_oldest_of_the_pool_beyond_the_cap(self):
-        book = empty()
-        oldest = pour(book, 30, source="rollover", at=NOON)
-        middle = pour(book, 50, source="rollover", at=NOON + DAY)
-        pour(book, 70, NOON + 2 * DAY, source="allocation", roll_cap=100, at=NOON + DAY)
+        book = empty_state()
+        oldest = add_grant(book, 30, source="rollover", at=NOON)
+        middle = add_grant(book, 50, source="rollover", at=NOON + DAY)
+        add_grant(book, 70, NOON + 2 * DAY, source="allocation", roll_cap=100, at=NOON + DAY)
 
         apply_due_events(book, NOON + 2 * DAY)
 
@@ -223,9 +223,9 @@ class TestSettleRollsOver:
 
     @pytest.mark.parametrize("caps", [(100, 40), (40, 100)])
     def test_lets_what_rolls_at_one_instant_share_the_larger_cap(self, caps):
-        book = empty()
+        book = empty_state()
         for cap in caps:
-            pour(book, 90, NOON + DAY, source="allocation", roll_cap=cap)
+            add_grant(book, 90, NOON + DAY, source="allocation", roll_cap=cap)
 
         apply_due_events(book, NOON + DAY)
 
@@ -233,10 +233,10 @@ class TestSettleRollsOver:
         check_sums(book)
 
     def test_does_not_trim_for_credits_that_expire_at_the_same_instant(self):
-        book = empty()
-        lasting = pour(book, 50, source="rollover", at=NOON)
-        ending = pour(book, 50, NOON + DAY, source="rollover", at=NOON + MICROSECOND)
-        pour(book, 50, NOON + DAY, source="allocation", priority=0, roll_cap=100, at=NOON + MICROSECOND)
+        book = empty_state()
+        lasting = add_grant(book, 50, source="rollover", at=NOON)
+        ending = add_grant(book, 50, NOON + DAY, source="rollover", at=NOON + MICROSECOND)
+        add_grant(book, 50, NOON + DAY, source="allocation", priority=0, roll_cap=100, at=NOON + MICROSECOND)
 
         apply_due_events(book, NOON + DAY)
 
@@ -244,11 +244,11 @@ class TestSettleRollsOver:
         check_sums(book)
 
     def test_does_not_trim_for_credits_that_are_voided_at_the_same_instant(self):
-        book = empty()
-        voided = pour(book, 80, source="rollover")
+        book = empty_state()
+        voided = add_grant(book, 80, source="rollover")
         hold(book, 80, NOON + DAY)
         voided.voided_at = NOON
-        pour(book, 90, NOON + DAY, source="allocation", priority=0, roll_cap=100)
+        add_grant(book, 90, NOON + DAY, source="allocation", priority=0, roll_cap=100)
 
         apply_due_events(book, NOON + DAY)
 
@@ -257,17 +257,17 @@ class TestSettleRollsOver:
         check_sums(book)
 
     def test_rolls_what_a_lapse_at_that_instant_sets_free(self):
-        book = empty()
-        pour(book, 80, NOON + DAY, source="allocation", roll_cap=100)
+        book = empty_state()
+        add_grant(book, 80, NOON + DAY, source="allocation", roll_cap=100)
         hold(book, 60, NOON + DAY)
 
         apply_due_events(book, NOON + DAY)
 
-        assert story(book.transactions[1:]) == [("rollover", NOON + DAY, 0, [(-80, 0), (80, 80)])]
+        assert summarize(book.transactions[1:]) == [("rollover", NOON + DAY, 0, [(-80, 0), (80, 80)])]
 
     def test_lets_credits_go_that_come_back_after_their_instant(self):
-        book = empty()
-        pour(book, 80, NOON + DAY, source="allocation", roll_cap=100)
+        book = empty_state()
+        add_grant(book, 80, NOON + DAY, source="allocation", roll_cap=100)
         hold(book, 60, NOON + DAY + MICROSECOND)
 
         apply_due_events(book, NOON + 2 * DAY)
@@ -275,12 +275,12 @@ class TestSettleRollsOver:
         assert [(said.type, said.amount) for said in book.transactions[1:]] == [("rollover", 0), ("expiry", -60)]
 
     def test_expires_the_rolled_credits_in_their_turn(self):
-        book = empty()
-        pour(book, 80, NOON + DAY, source="allocation", roll_cap=100, roll_until=NOON + 2 * DAY)
+        book = empty_state()
+        add_grant(book, 80, NOON + DAY, source="allocation", roll_cap=100, roll_until=NOON + 2 * DAY)
 
         apply_due_events(book, NOON + 2 * DAY)
 
-        assert story(book.transactions[2:]) == [("expiry", NOON + 2 * DAY, -80, [(-80, 0)])]
+        assert summarize(book.transactions[2:]) == [("expiry", NOON + 2 * DAY, -80, [(-80, 0)])]
         check_sums(book)
 
 
@@ -290,10 +290,10 @@ days = st.integers(1, 8)
 @st.composite
 def grown(draw: st.DrawFn) -> BalanceState:
     """A book with grants of every kind, credits spent and pinned, perhaps a debt; nothing due yet."""
-    book = empty()
+    book = empty_state()
     rolling = draw(st.sets(days, max_size=3))
     for end in sorted(rolling):
-        pour(
+        add_grant(
             book,
             draw(st.integers(1, 60)),
             NOON + end * DAY,
@@ -304,7 +304,7 @@ def grown(draw: st.DrawFn) -> BalanceState:
         )
     for _ in range(draw(st.integers(0, 4))):
         expires_at = draw(st.none() | days.map(lambda day: NOON + day * DAY))
-        pour(
+        add_grant(
             book,
             draw(st.integers(1, 40)),
             expires_at,
@@ -338,7 +338,7 @@ class TestSettleInSteps:
             check_sums(book)
         apply_due_events(book, end)
 
-        assert story(book.transactions) == story(at_once.transactions)
+        assert summarize(book.transactions) == summarize(at_once.transactions)
         assert book.snapshot() == at_once.snapshot()
 
     @settings(max_examples=300)

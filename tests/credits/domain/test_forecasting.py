@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from credits.domain.due_events import apply_due_events
 from credits.domain.forecasting import simulate_burn
 from fluxori.core.ids import uuid7
-from tests.support.balance_states import empty, pour
+from tests.support.balance_states import add_grant, empty_state
 from tests.support.times import DAY, HOUR, NOON
 
 YEAR = 366 * DAY
@@ -244,11 +244,13 @@ class TestLookAhead:
 
     @given(purses, rolling)
     def test_expires_and_rolls_over_as_settling_does(self, purse, rolling):
-        book = empty()
+        book = empty_state()
         for coins in [*purse, *rolling]:
             if coins.remaining:
                 terms = {"roll_cap": coins.roll_cap, "roll_until": coins.roll_until} if coins.roll_cap else {}
-                pour(book, coins.remaining, coins.expires_at, source=coins.source, priority=coins.priority, **terms)
+                add_grant(
+                    book, coins.remaining, coins.expires_at, source=coins.source, priority=coins.priority, **terms
+                )
 
         outlook = ahead(book.spendable(), spent=0)
         apply_due_events(book, NOON + YEAR - timedelta(microseconds=1))

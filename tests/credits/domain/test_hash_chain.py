@@ -16,7 +16,7 @@ from credits.domain import constants, hash_chain
 from credits.domain.balance_state import Entry, Grant, GrantDelta, Transaction, TransactionDetails
 from credits.models import CreditTransaction
 from fluxori.core.ids import uuid7
-from tests.support.factories.credits import deduct, funded
+from tests.support.factories.credits import deduct, make_balance
 from tests.support.times import NOON
 
 PAGE = (Path(__file__).parents[3] / "docs" / "ledger-hash.md").read_text(encoding="utf-8")
@@ -136,13 +136,13 @@ class TestPythonAndPostgreSQL:
     @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(said=details, amount=st.integers(1, constants.MAX_CREDITS), unit_price=prices, expires_at=instants)
     def test_agree_whatever_is_said(self, said, amount, unit_price, expires_at):
-        balance = funded()
+        balance = make_balance()
         post(balance, said, amount, unit_price, expires_at)
 
         assert disagreements(balance) == []
 
     def test_disagree_when_a_column_was_changed(self):
-        balance = funded()
+        balance = make_balance()
         deduct(balance, 5)
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL session_replication_role = replica")

@@ -8,8 +8,8 @@ from django.db import connection, connections, transaction
 
 from credits import operations
 from credits.models import RejectedAttempt
-from tests.support.factories.credits import deduct, funded, somebody
-from tests.support.ledger import stored
+from tests.support.factories.credits import deduct, make_balance, make_user
+from tests.support.ledger import table_digests
 from tests.support.times import DAY, HOUR, MINUTE, NOON
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,7 +27,7 @@ def counts(balance):
 
 class TestARefusedDeduction:
     def test_is_counted_by_hour_reason_and_feature(self):
-        balance = funded(grants=[(8, None)])
+        balance = make_balance(grants=[(8, None)])
 
         refuse(balance, at=NOON + MINUTE)
         refuse(balance, at=NOON + 2 * MINUTE)
@@ -42,7 +42,7 @@ class TestARefusedDeduction:
         ]
 
     def test_keeps_the_facts_of_the_last_attempt(self):
-        balance, caller, member = funded(grants=[(8, None)]), somebody(), somebody()
+        balance, caller, member = make_balance(grants=[(8, None)]), make_user(), make_user()
 
         refuse(balance, 50)
         refuse(balance, 60, at=NOON + MINUTE, actor=caller, member=member)
@@ -52,15 +52,15 @@ class TestARefusedDeduction:
         assert (row.actor_id, row.member_id, row.last_at) == (caller.pk, member.pk, NOON + MINUTE)
 
     def test_leaves_the_ledger_as_it_was(self):
-        balance = funded(grants=[(8, None)])
-        before = stored()
+        balance = make_balance(grants=[(8, None)])
+        before = table_digests()
 
         refuse(balance)
 
-        assert stored() == before
+        assert table_digests() == before
 
     def test_is_counted_for_each_of_many(self):
-        balance = funded(grants=[(10, None)])
+        balance = make_balance(grants=[(10, None)])
         asked = [operations.Deduction(amount=amount, description="One of many") for amount in (6, 6, 4, 1)]
 
         operations.deduct_many(owner=balance.owner, deductions=asked, at=NOON)
@@ -68,7 +68,7 @@ class TestARefusedDeduction:
         assert counts(balance) == [(NOON, "insufficient_credits", "", 2)]
 
     def test_is_counted_while_spending_is_suspended(self):
-        balance = funded()
+        balance = make_balance()
         operations.suspend_spending(owner=balance.owner, at=NOON)
 
         with pytest.raises(operations.SpendingSuspendedError):
@@ -77,7 +77,7 @@ class TestARefusedDeduction:
         assert counts(balance) == [(NOON, "spending_suspended", "", 1)]
 
     def test_is_no_attempt_where_the_caller_was_mistaken(self):
-        balance = funded()
+        balance = make_balance()
 
         with pytest.raises(operations.FeatureNotFoundError):
             operations.deduct_credits(owner=balance.owner, feature="no-such-feature", at=NOON)
@@ -85,7 +85,7 @@ class TestARefusedDeduction:
         assert counts(balance) == []
 
     def test_is_forgotten_after_ninety_days(self):
-        balance = funded(grants=[(8, None)])
+        balance = make_balance(grants=[(8, None)])
         refuse(balance)
 
         refuse(balance, at=NOON + 91 * DAY)
@@ -93,7 +93,7 @@ class TestARefusedDeduction:
         assert counts(balance) == [(NOON + 91 * DAY, "insufficient_credits", "", 1)]
 
     def test_goes_with_the_transaction_it_was_part_of(self):
-        balance = funded(grants=[(8, None)])
+        balance = make_balance(grants=[(8, None)])
 
         with transaction.atomic():
             refuse(balance)
@@ -105,7 +105,7 @@ class TestARefusedDeduction:
         assert counts(balance) == [(NOON, "insufficient_credits", "", 1)]
 
     def test_is_answered_although_it_cannot_be_counted(self, caplog):
-        balance = funded(grants=[(8, None)])
+        balance = make_balance(grants=[(8, None)])
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE credits_rejectedattempt RENAME TO away")
         try:
@@ -120,7 +120,7 @@ class TestARefusedDeduction:
 
 class TestARefusedHold:
     def test_is_counted_when_it_is_placed(self):
-        balance = funded(grants=[(8, None)])
+        balance = make_balance(grants=[(8, None)])
 
         with pytest.raises(operations.InsufficientCreditsError):
             operations.place_hold(owner=balance.owner, feature="ai-generated-report", at=NOON)
@@ -128,7 +128,7 @@ class TestARefusedHold:
         assert counts(balance) == [(NOON, "insufficient_credits", "ai-generated-report", 1)]
 
     def test_is_counted_when_its_excess_is_captured(self):
-        balance = funded(grants=[(50, None)])
+        balance = make_balance(grants=[(50, None)])
         held = operations.place_hold(owner=balance.owner, feature="ai-generated-report", at=NOON)
 
         with pytest.raises(operations.InsufficientCreditsError):
@@ -139,7 +139,7 @@ class TestARefusedHold:
 
 class TestManyAtOnce:
     def test_lose_no_count(self):
-        balance = funded(grants=[(8, None)])
+        balance = make_balance(grants=[(8, None)])
 
         def attempt(n):
             try:

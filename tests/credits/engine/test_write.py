@@ -4,7 +4,7 @@ from django.db import connection
 from credits.engine import locked_balance as ledger
 from credits.engine import rows
 from fluxori.core.ids import uuid7
-from tests.support.factories.credits import funded
+from tests.support.factories.credits import make_balance
 
 
 class TestStatement:
@@ -41,7 +41,7 @@ class TestHistories:
     @pytest.mark.parametrize("table", ["credits_credittransaction", "credits_creditgrant"])
     def test_are_taken_to_be_long_even_where_each_balance_has_one_row(self, table):
         for _ in range(100):
-            funded()
+            make_balance()
         with connection.cursor() as cursor:
             cursor.execute(f"ANALYZE {table}")
             cursor.execute(f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {table} WHERE balance_id = %s", [uuid7()])

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from credits import verification
 from credits.models import AggregationRun, CreditRollup, UsageWatermark
 from credits.queries import usage
-from tests.support.factories.credits import deduct, funded
+from tests.support.factories.credits import deduct, make_balance
 from tests.support.times import NOON
 
 
@@ -29,7 +29,7 @@ class TestFoldUsage:
     @pytest.mark.parametrize("chunk", ["1", "2", "5", "20000"])
     def test_folds_every_balance_whatever_the_chunk(self, chunk):
         for _ in range(3):
-            deduct(funded(grants=[(10, None)] * 2), 5)
+            deduct(make_balance(grants=[(10, None)] * 2), 5)
 
         assert fold("--chunk", chunk) == {"balances": 3, "transactions": 9, "busy": 0}
 
@@ -37,7 +37,7 @@ class TestFoldUsage:
         sound()
 
     def test_finds_nothing_more_to_do_the_second_time(self):
-        funded()
+        make_balance()
         fold()
 
         assert fold() == {"balances": 0, "transactions": 0, "busy": 0}
@@ -45,19 +45,19 @@ class TestFoldUsage:
     def test_goes_through_every_page(self, monkeypatch):
         monkeypatch.setattr("credits.management.commands.aggregate_usage._PAGE", 2)
         for _ in range(5):
-            funded()
+            make_balance()
 
         assert fold()["balances"] == 5
 
     def test_dates_the_totals_at_its_beginning(self, noon):
-        funded()
+        make_balance()
 
         fold()
 
         assert usage.totals(from_=NOON.date(), to=NOON.date()).as_of == NOON
 
     def test_says_it_in_words(self):
-        deduct(funded(), 5)
+        deduct(make_balance(), 5)
         out = StringIO()
 
         call_command("aggregate_usage", stdout=out)
@@ -74,7 +74,7 @@ class TestFoldUsage:
 class TestFoldUsageUnderContention:
     def test_counts_each_transaction_once_when_run_at_once(self):
         for _ in range(20):
-            deduct(funded(), 5)
+            deduct(make_balance(), 5)
 
         def run(_):
             try:
@@ -90,7 +90,7 @@ class TestFoldUsageUnderContention:
         sound()
 
     def test_leaves_busy_balances_to_the_next_run(self):
-        busy = funded()
+        busy = make_balance()
         fold()
         deduct(busy, 5)
 

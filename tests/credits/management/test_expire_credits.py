@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from credits import operations, verification
 from credits.models import CreditBalance, CreditTransaction
 from fluxori.core import clock
-from tests.support.factories.credits import funded, hold
+from tests.support.factories.credits import hold, make_balance
 from tests.support.times import DAY, HOUR, NOON
 
 AT = (NOON + DAY).isoformat()
@@ -25,7 +25,7 @@ def expire(*arguments):
 @pytest.mark.django_db
 class TestExpireCredits:
     def test_writes_what_fell_due_dated_when_it_did(self):
-        balance = funded(grants=[(10, HOUR), (20, DAY), (30, None)])
+        balance = make_balance(grants=[(10, HOUR), (20, DAY), (30, None)])
 
         said = expire("--at", AT)
 
@@ -34,7 +34,7 @@ class TestExpireCredits:
         assert [(t.amount, t.timestamp) for t in expiries] == [(-10, NOON + HOUR), (-20, NOON + DAY)]
 
     def test_goes_through_every_chunk(self):
-        balances = [funded(grants=[(10, HOUR)]) for _ in range(5)]
+        balances = [make_balance(grants=[(10, HOUR)]) for _ in range(5)]
 
         said = expire("--at", AT, "--chunk", "2")
 
@@ -44,7 +44,7 @@ class TestExpireCredits:
         }
 
     def test_frees_what_lapsed_holds_had_set_aside(self):
-        balance = funded()
+        balance = make_balance()
         hold(balance, 40, expires_in=HOUR)
 
         assert expire("--at", AT)["balances"] == 1
@@ -53,13 +53,13 @@ class TestExpireCredits:
         assert balance.held == 0
 
     def test_finds_nothing_more_to_do_the_second_time(self):
-        funded(grants=[(10, HOUR)])
+        make_balance(grants=[(10, HOUR)])
         expire("--at", AT)
 
         assert expire("--at", AT)["balances"] == 0
 
     def test_only_says_what_it_would_do_in_a_dry_run(self):
-        balance = funded(grants=[(10, HOUR)])
+        balance = make_balance(grants=[(10, HOUR)])
 
         assert expire("--at", AT, "--dry-run")["credits"] == 10
 
@@ -68,7 +68,7 @@ class TestExpireCredits:
         assert (balance.balance, balance.version) == (10, 1)
 
     def test_says_it_in_words(self):
-        funded(grants=[(1500, HOUR)])
+        make_balance(grants=[(1500, HOUR)])
         out = StringIO()
 
         call_command("expire_credits", "--at", AT, stdout=out)
@@ -100,7 +100,7 @@ class TestExpireCredits:
 class TestExpireCreditsUnderContention:
     def test_expires_each_credit_once_when_run_at_once(self):
         for _ in range(20):
-            funded(grants=[(10, HOUR)])
+            make_balance(grants=[(10, HOUR)])
 
         def run(_):
             try:
@@ -116,7 +116,7 @@ class TestExpireCreditsUnderContention:
         assert [d for part in verification.verify_all(chunk=7) for d in part.differences] == []
 
     def test_leaves_a_busy_balance_to_the_next_run(self):
-        busy, *others = [funded(grants=[(10, HOUR)]) for _ in range(3)]
+        busy, *others = [make_balance(grants=[(10, HOUR)]) for _ in range(3)]
 
         def run():
             try:

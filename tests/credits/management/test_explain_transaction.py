@@ -9,9 +9,9 @@ from django.core.management import CommandError, call_command
 
 from credits import operations
 from credits.models import CreditTransaction
-from tests.support.factories.credits import deduct, funded
+from tests.support.factories.credits import deduct, make_balance
 from tests.support.factories.identity import AdminFactory, MembershipFactory, UserFactory
-from tests.support.ledger import stored
+from tests.support.ledger import table_digests
 from tests.support.times import DAY, NOON
 
 pytestmark = pytest.mark.django_db
@@ -73,7 +73,7 @@ class TestExplainTransaction:
 
     def test_names_the_member_for_whom_a_pool_paid(self):
         seat = MembershipFactory.create()
-        spent = deduct(funded(seat.organization), 5, member=seat.user)
+        spent = deduct(make_balance(seat.organization), 5, member=seat.user)
 
         said = explain(spent)
 
@@ -90,11 +90,11 @@ class TestExplainTransaction:
             assert json.loads(explain(transaction, "--json")) == answer
 
     def test_writes_nothing(self, ann):
-        before = stored()
+        before = table_digests()
 
         explain(CreditTransaction.objects.earliest("sequence"))
 
-        assert stored() == before
+        assert table_digests() == before
 
     def test_exits_with_1_where_there_is_none(self):
         with pytest.raises(CommandError, match="no such transaction") as fault:

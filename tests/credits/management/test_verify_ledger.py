@@ -6,7 +6,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from tests.support.factories.credits import deduct, funded
+from tests.support.factories.credits import deduct, make_balance
 
 
 def verify(*arguments):
@@ -26,7 +26,7 @@ def falsify(transaction):
 class TestVerifyLedger:
     def test_says_that_all_is_well_and_how_much_was_read(self):
         for _ in range(3):
-            deduct(funded(), 5)
+            deduct(make_balance(), 5)
 
         assert verify("--chunk", "2").startswith("3 balances, 6 transactions in ")
         assert verify().endswith("no difference\n")
@@ -35,7 +35,7 @@ class TestVerifyLedger:
         assert verify().startswith("0 balances, 0 transactions")
 
     def test_names_the_row_and_exits_with_1(self, capsys):
-        balance = funded()
+        balance = make_balance()
         spent = deduct(balance, 5)
         falsify(spent)
 
@@ -46,8 +46,8 @@ class TestVerifyLedger:
         assert f"hash_is_true: transaction {spent.pk} of balance {balance.pk}: " in capsys.readouterr().out
 
     def test_reads_one_balance_where_one_is_named(self):
-        falsify(deduct(funded(), 5))
-        sound = funded()
+        falsify(deduct(make_balance(), 5))
+        sound = make_balance()
 
         assert verify("--balance", str(sound.pk)).startswith("1 balances, 1 transactions")
 
@@ -56,7 +56,7 @@ class TestVerifyLedger:
             verify("--balance", str(uuid4()))
 
     def test_answers_in_json(self):
-        balance = funded()
+        balance = make_balance()
         falsify(deduct(balance, 5))
         out = StringIO()
 

@@ -10,7 +10,7 @@ from fluxori.core import clock
 from fluxori.core.ids import uuid7
 from fluxori.identity.errors import OrganizationNotFoundError, UserNotFoundError
 from fluxori.identity.models import Organization
-from tests.support.factories.credits import deduct, funded, hold, somebody
+from tests.support.factories.credits import deduct, hold, make_balance, make_user
 from tests.support.operations import captured_statements, check_sums, owe, unchanged
 from tests.support.times import DAY, HOUR, NOON
 
@@ -29,7 +29,7 @@ def faults_of(refusal):
 
 class TestAddCredits:
     def test_opens_a_balance_where_there_is_none(self):
-        owner = somebody()
+        owner = make_user()
 
         recorded = add(owner, 100)
 
@@ -48,7 +48,7 @@ class TestAddCredits:
 
     @pytest.mark.parametrize("kind", ["allocation", "purchase", "promotion"])
     def test_makes_a_grant_of_that_source(self, kind):
-        recorded = add(somebody(), 100, type=kind, expires_at=NOON + DAY, priority=7)
+        recorded = add(make_user(), 100, type=kind, expires_at=NOON + DAY, priority=7)
 
         grant = CreditGrant.objects.get()
         assert (grant.source, grant.amount, grant.remaining, grant.priority) == (kind, 100, 100, 7)
@@ -56,12 +56,12 @@ class TestAddCredits:
         assert grant.transaction_id == recorded.pk
 
     def test_remembers_what_a_credit_was_sold_for(self):
-        add(somebody(), unit_price=Decimal("0.123456"))
+        add(make_user(), unit_price=Decimal("0.123456"))
 
         assert CreditGrant.objects.get().unit_price == Decimal("0.123456")
 
     def test_answers_with_what_is_stored(self):
-        recorded = add(somebody(), 100, description="Starter pack", reference_id="inv-1", metadata={"b": 1, "a": "é"})
+        recorded = add(make_user(), 100, description="Starter pack", reference_id="inv-1", metadata={"b": 1, "a": "é"})
 
         stored = queries.get_transaction(transaction_id=recorded.pk)
         for column in ("type", "amount", "balance_after", "timestamp", "description", "reference_id", "metadata"):
@@ -71,7 +71,7 @@ class TestAddCredits:
         assert recorded.metadata == '{"a":"é","b":1}'
 
     def test_says_the_balance_after_it(self):
-        owner = somebody()
+        owner = make_user()
         add(owner, 30, expires_at=NOON + DAY)
 
         after = add(owner, 70).after
@@ -80,7 +80,7 @@ class TestAddCredits:
         assert (after.next_expiry, after.last_updated, after.version) == ((30, NOON + DAY), NOON, 2)
 
     def test_repays_debt_first(self):
-        balance = funded(grants=[(10, None)])
+        balance = make_balance(grants=[(10, None)])
         owe(balance, 50)
 
         recorded = add(balance.owner, 100)
@@ -90,7 +90,7 @@ class TestAddCredits:
         check_sums(balance)
 
     def test_gives_nothing_to_spend_where_debt_takes_all(self):
-        balance = funded(grants=[(10, None)])
+        balance = make_balance(grants=[(10, None)])
         owe(balance, 110)
 
         recorded = add(balance.owner, 100)
@@ -100,7 +100,7 @@ class TestAddCredits:
         check_sums(balance)
 
     def test_never_dates_a_change_before_the_last(self):
-        owner = somebody()
+        owner = make_user()
         add(owner, at=NOON)
 
         recorded = add(owner, at=NOON - HOUR)
@@ -109,7 +109,7 @@ class TestAddCredits:
         assert CreditGrant.objects.get(transaction=recorded.pk).effective_at == NOON
 
     def test_writes_what_had_expired_before_it(self):
-        balance = funded(grants=[(20, DAY)])
+        balance = make_balance(grants=[(20, DAY)])
 
         recorded = add(balance.owner, 5, at=NOON + 2 * DAY)
 
@@ -120,25 +120,25 @@ class TestAddCredits:
     def test_reads_the_clock_when_no_instant_is_given(self):
         before = clock.now()
 
-        recorded = operations.add_credits(owner=somebody(), amount=1, type="promotion")
+        recorded = operations.add_credits(owner=make_user(), amount=1, type="promotion")
 
         assert before <= recorded.timestamp <= clock.now()
 
     @pytest.mark.parametrize("amount", [1, MOST])
     def test_keeps_the_bounds_of_an_amount(self, amount):
-        assert add(somebody(), amount).balance_after == amount
+        assert add(make_user(), amount).balance_after == amount
 
     @pytest.mark.parametrize("amount", [0, -1, MOST + 1, 2**63])
     def test_refuses_an_amount_out_of_bounds(self, amount):
         with unchanged(), pytest.raises(operations.InvalidArgumentError) as refusal:
-            add(somebody(), amount)
+            add(make_user(), amount)
 
         assert faults_of(refusal) == [("amount", "out_of_range")]
 
     @pytest.mark.parametrize("amount", [True, 9.0, 9.5, "9", None, Decimal(9)])
     def test_refuses_what_is_not_a_whole_number(self, amount):
         with unchanged(), pytest.raises(operations.InvalidArgumentError) as refusal:
-            add(somebody(), amount)
+            add(make_user(), amount)
 
         assert faults_of(refusal) == [("amount", "wrong_type")]
 
@@ -180,37 +180,37 @@ class TestAddCredits:
     )
     def test_refuses_what_could_never_be_right(self, terms, fault):
         with unchanged(), pytest.raises(operations.InvalidArgumentError) as refusal:
-            add(somebody(), **terms)
+            add(make_user(), **terms)
 
         assert faults_of(refusal) == [fault]
 
     def test_names_every_fault_at_once(self):
         with pytest.raises(operations.InvalidArgumentError) as refusal:
-            add(somebody(), 0, type="gift", priority=101)
+            add(make_user(), 0, type="gift", priority=101)
 
         assert [field for field, _ in faults_of(refusal)] == ["amount", "type", "priority"]
 
     @pytest.mark.parametrize("expires_in", [timedelta(0), -HOUR])
     def test_refuses_credits_that_expire_before_they_begin(self, expires_in):
         with unchanged(), pytest.raises(operations.InvalidArgumentError) as refusal:
-            add(somebody(), expires_at=NOON + expires_in)
+            add(make_user(), expires_at=NOON + expires_in)
 
         assert faults_of(refusal) == [("expires_at", "in_past")]
 
     def test_counts_that_from_the_last_change_of_the_balance(self):
-        balance = funded(at=NOON + DAY)
+        balance = make_balance(at=NOON + DAY)
 
         with unchanged(), pytest.raises(operations.InvalidArgumentError):
             add(balance.owner, at=NOON, expires_at=NOON + DAY)
 
     def test_opens_no_balance_for_a_refusal_that_the_caller_catches(self):
-        owner = somebody()
+        owner = make_user()
 
         with unchanged(), transaction.atomic(), pytest.raises(operations.InvalidArgumentError):
             add(owner, expires_at=NOON)
 
     def test_asks_the_database_three_times(self):
-        owner = somebody()
+        owner = make_user()
         add(owner)
 
         with captured_statements() as run:
@@ -226,16 +226,16 @@ class TestAddCredits:
 
     def test_refuses_an_instant_without_a_time_zone(self):
         with pytest.raises(operations.InvalidArgumentError, match="at"):
-            add(somebody(), at=NOON.replace(tzinfo=None))
+            add(make_user(), at=NOON.replace(tzinfo=None))
 
     def test_refuses_a_bare_id_as_owner(self):
         with pytest.raises(TypeError):
-            add(somebody().pk)
+            add(make_user().pk)
 
 
 class TestAddCreditsTwice:
     def test_adds_once(self):
-        owner = somebody()
+        owner = make_user()
         first = add(owner, 100, idempotency_key="k")
 
         with unchanged():
@@ -244,7 +244,7 @@ class TestAddCreditsTwice:
         assert (again.pk, again.after, again.replayed, first.replayed) == (first.pk, first.after, True, False)
 
     def test_replays_when_the_credits_have_expired_since(self):
-        owner = somebody()
+        owner = make_user()
         first = add(owner, 100, expires_at=NOON + DAY, idempotency_key="k")
 
         with unchanged():
@@ -253,7 +253,7 @@ class TestAddCreditsTwice:
         assert (again.pk, again.after) == (first.pk, first.after)
 
     def test_knows_the_same_request_in_another_spelling(self):
-        owner = somebody()
+        owner = make_user()
         east = timezone(2 * HOUR)
         first = add(
             owner, expires_at=NOON + DAY, unit_price=Decimal("0.1"), metadata={"a": 1, "b": 2}, idempotency_key="k"
@@ -284,14 +284,14 @@ class TestAddCreditsTwice:
         ],
     )
     def test_refuses_another_request_with_the_key(self, other):
-        owner = somebody()
+        owner = make_user()
         add(owner, idempotency_key="k")
 
         with unchanged(), pytest.raises(operations.IdempotencyKeyReusedError):
             add(owner, **other, idempotency_key="k")
 
     def test_lets_each_owner_and_each_caller_have_the_key(self):
-        one, other = somebody(), somebody()
+        one, other = make_user(), make_user()
 
         made = {
             add(owner, actor=actor, idempotency_key="k").pk for owner in (one, other) for actor in (None, one, other)
@@ -300,13 +300,13 @@ class TestAddCreditsTwice:
         assert len(made) == 6
 
     def test_keeps_the_facts_that_were_said_alongside(self):
-        owner = somebody()
+        owner = make_user()
         add(owner, idempotency_key="k", alongside={"tier": "growth"})
 
         assert add(owner, idempotency_key="k", alongside={"tier": "pro"}).alongside == {"tier": "growth"}
 
     def test_remembers_the_whole_answer(self):
-        balance = funded(grants=[(50, DAY)], at=NOON)
+        balance = make_balance(grants=[(50, DAY)], at=NOON)
         hold(balance, 20)
         first = add(balance.owner, 100, idempotency_key="k", at=NOON.astimezone(UTC))
         deduct(balance, 130)

@@ -10,8 +10,8 @@ from credits import operations
 from credits.models import CreditTotal, UsageWatermark
 from credits.queries import usage
 from credits.verification import verify_balance, verify_whole
-from tests.support.factories.credits import deduct, funded
-from tests.support.threads import at_once, locked
+from tests.support.factories.credits import deduct, make_balance
+from tests.support.threads import hold_lock, run_concurrently
 from tests.support.times import DAY, NOON
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -35,25 +35,25 @@ def sound(*balances):
 
 class TestFoldUsageUnderContention:
     def test_adds_each_transaction_once_when_run_at_once(self):
-        balance = funded(grants=[(1000, None)])
+        balance = make_balance(grants=[(1000, None)])
 
         for _ in range(6):
             for _ in range(5):
                 deduct(balance, 1)
-            assert sum(at_once([partial(fold, balance)] * CALLERS)) == 5 + (balance.sequence == 1)
+            assert sum(run_concurrently([partial(fold, balance)] * CALLERS)) == 5 + (balance.sequence == 1)
             balance.refresh_from_db()
 
         assert UsageWatermark.objects.get(balance=balance).sequence == balance.sequence == 31
         sound(balance)
 
     def test_loses_no_total_when_other_balances_are_folded_at_once(self):
-        balances = [funded(grants=[(1000, None)]) for _ in range(CALLERS)]
+        balances = [make_balance(grants=[(1000, None)]) for _ in range(CALLERS)]
 
         for _ in range(6):
             for balance in balances:
                 operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", at=NOON)
                 deduct(balance, 1)
-            at_once([partial(fold, balance) for balance in balances])
+            run_concurrently([partial(fold, balance) for balance in balances])
 
         assert set(CreditTotal.objects.values_list("type", "feature", "credits_out", "count")) == {
             ("promotion", None, 0, CALLERS),
@@ -63,7 +63,7 @@ class TestFoldUsageUnderContention:
         sound(*balances)
 
     def test_adds_what_is_spent_meanwhile_once(self):
-        balance = funded(grants=[(1000, None)])
+        balance = make_balance(grants=[(1000, None)])
 
         def spend():
             for _ in range(SPENT):
@@ -72,7 +72,7 @@ class TestFoldUsageUnderContention:
         def run():
             return sum(fold(balance, most=3) for _ in range(SPENT))
 
-        _, _, *folded = at_once([spend, spend, run, run])
+        _, _, *folded = run_concurrently([spend, spend, run, run])
         folded.append(fold(balance))
 
         assert sum(folded) == 1 + 2 * SPENT
@@ -80,7 +80,7 @@ class TestFoldUsageUnderContention:
         assert used(balance) == 2 * SPENT
 
     def test_shows_in_no_answer_while_it_runs(self):
-        balance = funded(grants=[(1000, None)])
+        balance = make_balance(grants=[(1000, None)])
         operations.deduct_many(
             owner=balance.owner, deductions=[operations.Deduction(amount=1, description="d")] * 200, at=NOON
         )
@@ -105,18 +105,18 @@ class TestFoldUsageUnderContention:
 
 class TestFoldUsageBesideSpending:
     def test_does_not_wait_for_a_balance_that_is_locked(self):
-        balance = funded()
+        balance = make_balance()
 
         def impatient():
             with connection.cursor() as cursor:
                 cursor.execute("SET lock_timeout = '50ms'")
             return fold(balance)
 
-        with locked(balance):
-            assert at_once([impatient]) == [1]
+        with hold_lock(balance):
+            assert run_concurrently([impatient]) == [1]
 
     def test_keeps_no_spending_waiting(self):
-        balance = funded()
+        balance = make_balance()
 
         def impatient():
             with connection.cursor() as cursor:
@@ -125,7 +125,7 @@ class TestFoldUsageBesideSpending:
 
         with transaction.atomic():
             fold(balance)
-            assert at_once([impatient]) == ["paid"]
+            assert run_concurrently([impatient]) == ["paid"]
 
         assert fold(balance) == 1
         sound(balance)

@@ -12,7 +12,7 @@ from credits import operations
 from credits.models import CreditBalance
 from credits.verification import verify_balance
 from fluxori.core.errors import DomainError
-from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.factories.identity import MembershipFactory, OrganizationFactory
 from tests.support.operations import check_sums
 from tests.support.times import DAY, NOON
@@ -48,7 +48,7 @@ def sound(balance):
 
 class TestDeductCreditsUnderContention:
     def test_never_spends_a_credit_twice(self):
-        balance = funded(grants=[(3, DAY), (7, None)])
+        balance = make_balance(grants=[(3, DAY), (7, None)])
 
         outcomes = at_once([lambda: deduct(balance, 1) and "paid"] * (3 * CALLERS))
 
@@ -57,7 +57,7 @@ class TestDeductCreditsUnderContention:
         assert (balance.balance, balance.sequence) == (0, 12)
 
     def test_moves_credits_once_for_one_key(self):
-        balance = funded()
+        balance = make_balance()
 
         recorded = at_once([lambda: deduct(balance, 10, idempotency_key="k")] * (2 * CALLERS))
 
@@ -68,7 +68,7 @@ class TestDeductCreditsUnderContention:
         assert balance.balance == 90
 
     def test_refuses_all_but_one_of_different_requests_with_one_key(self):
-        balance = funded()
+        balance = make_balance()
 
         def one(amount):
             return lambda: deduct(balance, amount, idempotency_key="k") and "paid"
@@ -79,7 +79,7 @@ class TestDeductCreditsUnderContention:
         check_sums(balance)
 
     def test_answers_batches_and_single_requests_of_one_balance_in_turn(self):
-        balance = funded(grants=[(200, None)])
+        balance = make_balance(grants=[(200, None)])
         batch = [operations.Deduction(amount=2, description="Spent in a test")] * 5
 
         at_once(
@@ -96,7 +96,7 @@ class TestDeductCreditsUnderContention:
 
 class TestAddCreditsUnderContention:
     def test_opens_a_balance_once(self):
-        owner = somebody()
+        owner = make_user()
 
         def add():
             return operations.add_credits(owner=owner, amount=5, type="purchase", at=NOON)
@@ -109,7 +109,7 @@ class TestAddCreditsUnderContention:
         assert balance.balance == 5 * CALLERS
 
     def test_adds_once_for_one_key_though_the_balance_is_new(self):
-        owner = somebody()
+        owner = make_user()
 
         def add():
             return operations.add_credits(owner=owner, amount=5, type="purchase", at=NOON, idempotency_key="k")
@@ -122,7 +122,7 @@ class TestAddCreditsUnderContention:
 
 class TestExpireCreditsUnderContention:
     def test_expires_what_was_not_spent_and_nothing_twice(self):
-        balance = funded(grants=[(40, DAY), (40, None)])
+        balance = make_balance(grants=[(40, DAY), (40, None)])
 
         def sweep():
             return operations.expire_credits(balance_ids=[balance.pk], at=NOON + DAY)["credits"]
@@ -138,7 +138,7 @@ class TestExpireCreditsUnderContention:
         assert balance.grants.get(expires_at=NOON + DAY).remaining == 0
 
     def test_of_many_balances_does_not_deadlock(self):
-        balances = [funded(grants=[(1, DAY)]) for _ in range(6)]
+        balances = [make_balance(grants=[(1, DAY)]) for _ in range(6)]
         ids = [balance.pk for balance in balances]
 
         def sweep(order):
@@ -155,7 +155,7 @@ class TestLimitsUnderContention:
     """Many spend at once within a limit: what it allows goes through, and not a credit more."""
 
     def test_let_exactly_the_amount_through(self):
-        balance = funded(grants=[(1000, None)])
+        balance = make_balance(grants=[(1000, None)])
         operations.set_limit(owner=balance.owner, amount=100, period="day", at=NOON)
 
         outcomes = at_once([lambda: deduct(balance, 5) and "paid"] * (5 * CALLERS))
@@ -165,7 +165,7 @@ class TestLimitsUnderContention:
         sound(balance)
 
     def test_count_holds_and_deductions_together(self):
-        balance = funded(grants=[(1000, None)])
+        balance = make_balance(grants=[(1000, None)])
         operations.set_limit(owner=balance.owner, amount=100, period="month", at=NOON)
 
         def place():
@@ -184,7 +184,7 @@ class TestLimitsUnderContention:
     def test_share_a_pool_between_its_members(self):
         organization = OrganizationFactory.create()
         members = [MembershipFactory.create(organization=organization).user for _ in range(2)]
-        balance = funded(organization, grants=[(1000, None)])
+        balance = make_balance(organization, grants=[(1000, None)])
         operations.set_limit(owner=organization, amount=100, period="day", at=NOON)
         for member in members:
             operations.set_limit(owner=organization, amount=60, period="day", member=member, at=NOON)
@@ -200,7 +200,7 @@ class TestLimitsUnderContention:
         sound(balance)
 
     def test_set_at_once_are_one_with_the_amount_of_one_of_them(self):
-        balance = funded()
+        balance = make_balance()
         deduct(balance, 7)
 
         def cap(amount):
@@ -213,7 +213,7 @@ class TestLimitsUnderContention:
         assert balance.limits.get().amount in {limit.amount for limit in outcomes}
 
     def test_set_while_others_spend_miss_nothing(self):
-        balance = funded(grants=[(1000, None)])
+        balance = make_balance(grants=[(1000, None)])
 
         def cap():
             return operations.set_limit(owner=balance.owner, amount=10**6, period="day", at=NOON) and "set"
@@ -225,7 +225,7 @@ class TestLimitsUnderContention:
         sound(balance)
 
     def test_removed_at_once_are_removed_once(self):
-        balance = funded()
+        balance = make_balance()
         limit = operations.set_limit(owner=balance.owner, amount=10, period="day", at=NOON).limit
 
         outcomes = at_once([lambda: operations.remove_limit(limit_id=limit.id, at=NOON) and "removed"] * CALLERS)

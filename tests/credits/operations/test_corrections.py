@@ -7,7 +7,7 @@ from credits import operations, queries
 from credits.models import CreditGrant
 from credits.verification import verify_balance
 from fluxori.core.ids import uuid7
-from tests.support.factories.credits import deduct, funded, hold, somebody
+from tests.support.factories.credits import deduct, hold, make_balance, make_user
 from tests.support.operations import captured_statements, check_sums, unchanged
 from tests.support.times import DAY, HOUR, MINUTE, NOON
 
@@ -79,7 +79,7 @@ NEVER_RIGHT = pytest.mark.parametrize("amount", [0, -1, MOST + 1, 1.5, True])
 
 class TestRefundUsage:
     def test_returns_what_was_used_to_the_grants_that_paid(self):
-        balance, actor, member = funded(grants=[(50, None), (20, DAY)]), somebody(), somebody()
+        balance, actor, member = make_balance(grants=[(50, None), (20, DAY)]), make_user(), make_user()
         lasting, fleeting = balance.grants.order_by("pk")
         usage = deduct(balance, 30, member=member, reference_id="r-1")
 
@@ -93,7 +93,7 @@ class TestRefundUsage:
         sound(balance)
 
     def test_gives_parts_back_from_the_last_entry_on_until_nothing_is_left(self):
-        balance = funded(grants=[(50, None), (20, DAY)])
+        balance = make_balance(grants=[(50, None), (20, DAY)])
         usage = deduct(balance, 30)
 
         steps = [(refund(usage, amount).amount, free(balance)) for amount in (4, 8, None)]
@@ -105,7 +105,7 @@ class TestRefundUsage:
         sound(balance)
 
     def test_returns_what_a_capture_used(self):
-        balance = funded()
+        balance = make_balance()
         held = operations.place_hold(owner=balance.owner, amount=60, description="Work", at=NOON)
         usage = operations.capture_hold(hold_id=held.pk, amount=80, at=NOON).transaction
         assert usage is not None
@@ -114,7 +114,7 @@ class TestRefundUsage:
         sound(balance)
 
     def test_refuses_more_than_is_left(self):
-        balance = funded()
+        balance = make_balance()
         usage = deduct(balance, 30)
         refund(usage, 10)
 
@@ -124,7 +124,7 @@ class TestRefundUsage:
         assert refusal.value.facts == {"refundable": 20}
 
     def test_lets_what_has_expired_meanwhile_leave_at_once(self):
-        balance = funded(grants=[(20, DAY), (50, None)])
+        balance = make_balance(grants=[(20, DAY), (50, None)])
         usage = deduct(balance, 30)
 
         recorded = refund(usage, at=NOON + DAY)
@@ -134,7 +134,7 @@ class TestRefundUsage:
         sound(balance)
 
     def test_brings_back_what_has_expired_as_a_new_grant_where_told_until_when(self):
-        balance = funded(grants=[(20, DAY), (50, None)])
+        balance = make_balance(grants=[(20, DAY), (50, None)])
         usage = deduct(balance, 30)
 
         recorded = refund(usage, 25, at=NOON + DAY, expires_at=NOON + 2 * DAY)
@@ -147,7 +147,7 @@ class TestRefundUsage:
         sound(balance)
 
     def test_keeps_the_expiry_of_what_has_not_expired(self):
-        balance = funded(grants=[(20, DAY)])
+        balance = make_balance(grants=[(20, DAY)])
         usage = deduct(balance, 20)
 
         refund(usage, at=NOON + DAY - MICROSECOND, expires_at=NOON + 9 * DAY)
@@ -156,7 +156,7 @@ class TestRefundUsage:
         sound(balance)
 
     def test_does_not_bring_back_what_was_voided(self):
-        balance = funded(grants=[(20, DAY)])
+        balance = make_balance(grants=[(20, DAY)])
         usage = deduct(balance, 10)
         void(balance.grants.get())
 
@@ -167,7 +167,7 @@ class TestRefundUsage:
         sound(balance)
 
     def test_lets_what_can_be_spent_repay_debt_first(self):
-        balance = funded(grants=[(20, DAY), (50, None)], type="purchase")
+        balance = make_balance(grants=[(20, DAY), (50, None)], type="purchase")
         usage = deduct(balance, 70)
         reverse(balance.transactions.get(sequence=2), 50)
 
@@ -179,7 +179,7 @@ class TestRefundUsage:
         sound(balance)
 
     def test_lets_a_revived_grant_repay_debt_first(self):
-        balance = funded(grants=[(20, DAY)], type="purchase")
+        balance = make_balance(grants=[(20, DAY)], type="purchase")
         usage = deduct(balance, 20)
         reverse(first_of(balance), 20)
 
@@ -190,7 +190,7 @@ class TestRefundUsage:
         sound(balance)
 
     def test_refuses_what_is_no_usage(self):
-        balance = funded()
+        balance = make_balance()
         usage = deduct(balance, 5)
         given_back = refund(usage)
 
@@ -201,7 +201,7 @@ class TestRefundUsage:
 
     @NEEDS_A_REASON
     def test_needs_a_reason(self, reason):
-        usage = deduct(funded(), 5)
+        usage = deduct(make_balance(), 5)
 
         with unchanged(), pytest.raises(operations.InvalidArgumentError) as refusal:
             refund(usage, reason=reason)
@@ -210,7 +210,7 @@ class TestRefundUsage:
 
     @NEVER_RIGHT
     def test_refuses_an_amount_that_could_never_be_right(self, amount):
-        usage = deduct(funded(), 5)
+        usage = deduct(make_balance(), 5)
 
         with unchanged(), pytest.raises(operations.InvalidArgumentError) as refusal:
             refund(usage, amount)
@@ -218,7 +218,7 @@ class TestRefundUsage:
         assert [field for field, _ in faults_of(refusal)] == ["amount"]
 
     def test_refuses_in_the_order_it_says(self):
-        balance = funded()
+        balance = make_balance()
         usage = deduct(balance, 5)
         refund(usage, 1, idempotency_key="k")
 
@@ -238,7 +238,7 @@ class TestRefundUsage:
         assert faults_of(refusal) == [("expires_at", "in_past")]
 
     def test_answers_the_same_key_as_it_did(self):
-        balance = funded(grants=[(20, DAY)])
+        balance = make_balance(grants=[(20, DAY)])
         usage = deduct(balance, 20)
         first = refund(usage, 5, at=NOON + DAY, idempotency_key="k", alongside={"tier": "pro"})
         refund(usage, 5, at=NOON + DAY)
@@ -250,7 +250,7 @@ class TestRefundUsage:
 
 class TestReversePurchase:
     def test_takes_its_own_grant_before_the_others(self):
-        balance = funded(grants=[(30, DAY)])
+        balance = make_balance(grants=[(30, DAY)])
         bought = buy(balance, 50)
         deduct(balance, 40)
         promoted, own = balance.grants.order_by("pk")
@@ -264,7 +264,7 @@ class TestReversePurchase:
         sound(balance)
 
     def test_takes_then_from_the_others_in_burn_order(self):
-        balance = funded(grants=[(30, None), (30, DAY)])
+        balance = make_balance(grants=[(30, None), (30, DAY)])
         bought = buy(balance, 50, priority=0)
         lasting, fleeting, own = balance.grants.order_by("pk")
         deduct(balance, 40)
@@ -276,7 +276,7 @@ class TestReversePurchase:
         sound(balance)
 
     def test_takes_its_own_credits_though_they_were_extended_twice(self):
-        balance = funded(grants=[(30, HOUR)])
+        balance = make_balance(grants=[(30, HOUR)])
         bought = buy(balance, 50, expires_at=NOON + DAY)
         own = CreditGrant.objects.get(transaction=bought.pk)
         for days in (2, 3):
@@ -290,7 +290,7 @@ class TestReversePurchase:
         sound(balance)
 
     def test_leaves_pins_alone(self):
-        balance = funded(grants=[(100, None)], type="purchase")
+        balance = make_balance(grants=[(100, None)], type="purchase")
         hold(balance, 60)
 
         recorded = reverse(first_of(balance))
@@ -299,7 +299,7 @@ class TestReversePurchase:
         sound(balance)
 
     def test_takes_parts_until_nothing_is_left(self):
-        balance = funded(type="purchase")
+        balance = make_balance(type="purchase")
         bought = first_of(balance)
 
         assert [reverse(bought, amount).amount for amount in (30, None)] == [-30, -70]
@@ -309,7 +309,7 @@ class TestReversePurchase:
         sound(balance)
 
     def test_takes_back_what_has_expired_as_debt(self):
-        balance = funded(grants=[(100, DAY)], type="purchase")
+        balance = make_balance(grants=[(100, DAY)], type="purchase")
 
         recorded = reverse(first_of(balance), at=NOON + DAY)
 
@@ -318,7 +318,7 @@ class TestReversePurchase:
         sound(balance)
 
     def test_refuses_what_is_no_purchase(self):
-        balance = funded()
+        balance = make_balance()
         buy(balance)
         taken = reverse(balance.transactions.get(sequence=2), 1)
 
@@ -329,20 +329,20 @@ class TestReversePurchase:
 
     @NEEDS_A_REASON
     def test_needs_a_reason(self, reason):
-        balance = funded(type="purchase")
+        balance = make_balance(type="purchase")
 
         with unchanged(), pytest.raises(operations.InvalidArgumentError):
             reverse(first_of(balance), reason=reason)
 
     @NEVER_RIGHT
     def test_refuses_an_amount_that_could_never_be_right(self, amount):
-        balance = funded(type="purchase")
+        balance = make_balance(type="purchase")
 
         with unchanged(), pytest.raises(operations.InvalidArgumentError):
             reverse(first_of(balance), amount)
 
     def test_refuses_in_the_order_it_says(self):
-        balance = funded(type="purchase")
+        balance = make_balance(type="purchase")
         bought = first_of(balance)
         usage = deduct(balance, 1)
         reverse(bought, 1, idempotency_key="k")
@@ -360,7 +360,7 @@ class TestReversePurchase:
                 reverse(bought, 100)
 
     def test_answers_the_same_key_as_it_did(self):
-        balance = funded(type="purchase")
+        balance = make_balance(type="purchase")
         deduct(balance, 70)
         first = reverse(first_of(balance), idempotency_key="k")
         buy(balance, 500)
@@ -372,7 +372,7 @@ class TestReversePurchase:
 
 class TestVoidGrant:
     def test_takes_what_remains(self):
-        balance = funded(grants=[(100, None)])
+        balance = make_balance(grants=[(100, None)])
         deduct(balance, 30)
 
         done = void(balance.grants.get(), at=NOON + HOUR)
@@ -383,7 +383,7 @@ class TestVoidGrant:
         sound(balance)
 
     def test_of_a_grant_that_is_all_pinned_takes_nothing_yet(self):
-        balance = funded(grants=[(60, None)])
+        balance = make_balance(grants=[(60, None)])
         held = hold(balance, 60)
 
         done = void(balance.grants.get())
@@ -395,7 +395,7 @@ class TestVoidGrant:
         sound(balance)
 
     def test_keeps_what_comes_back_from_being_spent(self):
-        balance = funded(grants=[(60, None)])
+        balance = make_balance(grants=[(60, None)])
         usage = deduct(balance, 50)
         void(balance.grants.get())
 
@@ -405,7 +405,7 @@ class TestVoidGrant:
         sound(balance)
 
     def test_again_changes_nothing(self):
-        balance = funded()
+        balance = make_balance()
         void(balance.grants.get())
 
         with unchanged():
@@ -413,7 +413,7 @@ class TestVoidGrant:
         assert (again.transaction, again.answer.replayed) == (None, False)
 
     def test_again_with_a_key_is_remembered_and_nothing_else(self):
-        balance = funded()
+        balance = make_balance()
         first = void(balance.grants.get(), idempotency_key="a")
         second = void(balance.grants.get(), idempotency_key="b")
 
@@ -427,7 +427,7 @@ class TestVoidGrant:
         sound(balance)
 
     def test_refuses_one_that_is_spent_or_has_expired(self):
-        spent, expired = funded(grants=[(10, None)]), funded(grants=[(10, DAY)])
+        spent, expired = make_balance(grants=[(10, None)]), make_balance(grants=[(10, DAY)])
         deduct(spent, 10)
 
         with unchanged():
@@ -439,13 +439,13 @@ class TestVoidGrant:
 
     @NEEDS_A_REASON
     def test_needs_a_reason(self, reason):
-        balance = funded()
+        balance = make_balance()
 
         with unchanged(), pytest.raises(operations.InvalidArgumentError):
             void(balance.grants.get(), reason=reason)
 
     def test_refuses_in_the_order_it_says(self):
-        balance = funded()
+        balance = make_balance()
         grant = balance.grants.get()
         adjust(balance, 1, idempotency_key="k")
         deduct(balance, 101)
@@ -463,7 +463,7 @@ class TestVoidGrant:
 
 class TestExtendGrant:
     def test_moves_what_remains_to_a_copy(self):
-        balance = funded(grants=[(100, DAY)], priority=7, unit_price=Decimal("0.1"))
+        balance = make_balance(grants=[(100, DAY)], priority=7, unit_price=Decimal("0.1"))
         deduct(balance, 30)
         old = balance.grants.get()
 
@@ -481,7 +481,7 @@ class TestExtendGrant:
         sound(balance)
 
     def test_leaves_what_is_pinned_where_it_is(self):
-        balance = funded(grants=[(100, DAY)])
+        balance = make_balance(grants=[(100, DAY)])
         held = hold(balance, 60)
 
         extend(balance.grants.get(), NOON + 9 * DAY)
@@ -494,14 +494,14 @@ class TestExtendGrant:
         sound(balance)
 
     def test_saves_credits_to_the_last_microsecond(self):
-        balance = funded(grants=[(100, DAY)])
+        balance = make_balance(grants=[(100, DAY)])
 
         assert extend(balance.grants.get(), NOON + 2 * DAY, at=NOON + DAY - MICROSECOND).after.available == 100
         assert queries.settled(operations.Owner.of(balance.owner), at=NOON + DAY).available == 100
 
     def test_refuses_what_has_no_expiry_to_move(self):
-        everlasting, expired, voided = funded(), funded(grants=[(5, DAY)]), funded(grants=[(5, DAY)])
-        spent, pinned = funded(grants=[(5, DAY)]), funded(grants=[(5, DAY)])
+        everlasting, expired, voided = make_balance(), make_balance(grants=[(5, DAY)]), make_balance(grants=[(5, DAY)])
+        spent, pinned = make_balance(grants=[(5, DAY)]), make_balance(grants=[(5, DAY)])
         void(voided.grants.get())
         deduct(spent, 5)
         hold(pinned, 5)
@@ -524,7 +524,7 @@ class TestExtendGrant:
         ],
     )
     def test_refuses_an_expiry_that_is_no_later(self, expires_at, code):
-        balance = funded(grants=[(100, DAY)])
+        balance = make_balance(grants=[(100, DAY)])
 
         with unchanged(), pytest.raises(operations.InvalidArgumentError) as refusal:
             extend(balance.grants.get(), expires_at)
@@ -533,13 +533,13 @@ class TestExtendGrant:
 
     @NEEDS_A_REASON
     def test_needs_a_reason(self, reason):
-        balance = funded(grants=[(100, DAY)])
+        balance = make_balance(grants=[(100, DAY)])
 
         with unchanged(), pytest.raises(operations.InvalidArgumentError):
             extend(balance.grants.get(), NOON + 9 * DAY, reason=reason)
 
     def test_refuses_in_the_order_it_says(self):
-        balance = funded()
+        balance = make_balance()
         adjust(balance, 1, idempotency_key="k")
 
         with unchanged():
@@ -553,7 +553,7 @@ class TestExtendGrant:
                 extend(balance.grants.earliest("pk"), NOON)
 
     def test_answers_the_same_key_as_it_did(self):
-        balance = funded(grants=[(100, DAY)])
+        balance = make_balance(grants=[(100, DAY)])
         grant = balance.grants.get()
         first = extend(grant, NOON + 9 * DAY, idempotency_key="k")
         deduct(balance, 50)
@@ -564,7 +564,7 @@ class TestExtendGrant:
 
 class TestAdjustCredits:
     def test_up_opens_a_grant(self):
-        balance = funded()
+        balance = make_balance()
 
         recorded = adjust(balance, 25)
 
@@ -575,7 +575,7 @@ class TestAdjustCredits:
         sound(balance)
 
     def test_up_repays_debt_first(self):
-        balance = funded(type="purchase")
+        balance = make_balance(type="purchase")
         deduct(balance, 100)
         reverse(first_of(balance), 30)
 
@@ -583,7 +583,7 @@ class TestAdjustCredits:
         sound(balance)
 
     def test_down_takes_in_burn_order(self):
-        balance = funded(grants=[(50, None), (20, DAY)])
+        balance = make_balance(grants=[(50, None), (20, DAY)])
 
         recorded = adjust(balance, -30)
 
@@ -591,7 +591,7 @@ class TestAdjustCredits:
         sound(balance)
 
     def test_down_never_takes_what_is_held_nor_makes_a_debt(self):
-        balance = funded()
+        balance = make_balance()
         hold(balance, 60)
 
         with unchanged(), pytest.raises(operations.InsufficientCreditsError) as refusal:
@@ -602,7 +602,7 @@ class TestAdjustCredits:
         sound(balance)
 
     def test_down_is_possible_though_spending_is_suspended(self):
-        balance = funded()
+        balance = make_balance()
         operations.suspend_spending(owner=balance.owner, at=NOON)
 
         assert adjust(balance, -100).after.balance == 0
@@ -619,7 +619,7 @@ class TestAdjustCredits:
         ],
     )
     def test_refuses_an_amount_that_could_never_be_right(self, amount, code):
-        balance = funded()
+        balance = make_balance()
 
         with unchanged(), pytest.raises(operations.InvalidArgumentError) as refusal:
             adjust(balance, amount)
@@ -628,27 +628,27 @@ class TestAdjustCredits:
 
     @NEEDS_A_REASON
     def test_needs_a_reason(self, reason):
-        balance = funded()
+        balance = make_balance()
 
         with unchanged(), pytest.raises(operations.InvalidArgumentError):
             adjust(balance, 5, reason=reason)
 
     def test_refuses_in_the_order_it_says(self):
-        balance = funded()
+        balance = make_balance()
         adjust(balance, 1, idempotency_key="k")
 
         with unchanged():
             with pytest.raises(operations.InvalidArgumentError):
-                operations.adjust_credits(owner=somebody(), amount=0, reason="r", at=NOON)
+                operations.adjust_credits(owner=make_user(), amount=0, reason="r", at=NOON)
             with pytest.raises(operations.BalanceNotFoundError):
-                operations.adjust_credits(owner=somebody(), amount=1, reason="r", idempotency_key="k", at=NOON)
+                operations.adjust_credits(owner=make_user(), amount=1, reason="r", idempotency_key="k", at=NOON)
             with pytest.raises(operations.IdempotencyKeyReusedError):
                 adjust(balance, -1000, idempotency_key="k")
             with pytest.raises(operations.InsufficientCreditsError):
                 adjust(balance, -1000)
 
     def test_answers_the_same_key_as_it_did(self):
-        balance = funded()
+        balance = make_balance()
         first = adjust(balance, -30, idempotency_key="k", alongside={"tier": None})
         adjust(balance, 5)
 
@@ -660,7 +660,7 @@ class TestCorrections:
     def test_take_as_many_statements_for_forty_grants_as_for_one(self):
         counts = []
         for many in (1, 40):
-            balance = funded(grants=[(1, None)] * many, type="purchase")
+            balance = make_balance(grants=[(1, None)] * many, type="purchase")
             usage = deduct(balance, many)
             with captured_statements() as run:
                 refund(usage, idempotency_key="k")

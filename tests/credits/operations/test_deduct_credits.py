@@ -6,7 +6,7 @@ import pytest
 
 from credits import operations, queries
 from credits.models import CreditBalance, CreditRequest, Feature, FeaturePrice
-from tests.support.factories.credits import deduct, funded, hold, somebody
+from tests.support.factories.credits import deduct, hold, make_balance, make_user
 from tests.support.operations import captured_statements, check_sums, unchanged
 from tests.support.times import DAY, HOUR, NOON
 
@@ -34,8 +34,8 @@ def suspend(balance):
 
 class TestDeductCredits:
     def test_takes_from_the_grant_that_expires_first(self):
-        balance = funded(grants=[(50, None)])
-        funded(balance.owner, grants=[(20, DAY)])
+        balance = make_balance(grants=[(50, None)])
+        make_balance(balance.owner, grants=[(20, DAY)])
 
         recorded = deduct(balance, 30)
 
@@ -48,11 +48,11 @@ class TestDeductCredits:
         check_sums(balance)
 
     def test_says_which_grants_paid_in_burn_order(self):
-        balance = funded(grants=[(20, None)], type="purchase")
-        funded(balance.owner, grants=[(20, None)], type="allocation")
-        funded(balance.owner, grants=[(20, 2 * DAY)], type="purchase")
-        funded(balance.owner, grants=[(20, DAY)], type="purchase")
-        funded(balance.owner, grants=[(20, None)], type="purchase", priority=0)
+        balance = make_balance(grants=[(20, None)], type="purchase")
+        make_balance(balance.owner, grants=[(20, None)], type="allocation")
+        make_balance(balance.owner, grants=[(20, 2 * DAY)], type="purchase")
+        make_balance(balance.owner, grants=[(20, DAY)], type="purchase")
+        make_balance(balance.owner, grants=[(20, None)], type="purchase", priority=0)
 
         recorded = deduct(balance, 90)
 
@@ -68,7 +68,7 @@ class TestDeductCredits:
         assert [part.pk for part in recorded.entries.all()] == [part.pk for part in stored]
 
     def test_may_take_everything(self):
-        balance = funded(grants=[(10, None), (20, DAY)])
+        balance = make_balance(grants=[(10, None), (20, DAY)])
 
         recorded = deduct(balance, 30)
 
@@ -76,7 +76,7 @@ class TestDeductCredits:
         assert not balance.grants.filter(live=True).exists()
 
     def test_takes_all_or_nothing(self):
-        balance = funded(grants=[(10, None), (20, DAY)])
+        balance = make_balance(grants=[(10, None), (20, DAY)])
 
         with unchanged(), pytest.raises(operations.InsufficientCreditsError) as refusal:
             deduct(balance, 31)
@@ -84,7 +84,7 @@ class TestDeductCredits:
         assert refusal.value.facts == {"required": 31, "available": 30, "held": 0, "shortfall": 1}
 
     def test_leaves_what_is_set_aside(self):
-        balance = funded()
+        balance = make_balance()
         hold(balance, 60)
 
         with unchanged(), pytest.raises(operations.InsufficientCreditsError) as refusal:
@@ -93,7 +93,7 @@ class TestDeductCredits:
         assert refusal.value.facts == {"required": 41, "available": 40, "held": 60, "shortfall": 1}
 
     def test_has_back_what_was_set_aside_when_the_hold_lapses(self):
-        balance = funded()
+        balance = make_balance()
         hold(balance, 60, expires_in=HOUR)
 
         with pytest.raises(operations.InsufficientCreditsError):
@@ -105,12 +105,12 @@ class TestDeductCredits:
         check_sums(balance)
 
     def test_pays_with_a_grant_up_to_the_last_microsecond(self):
-        balance = funded(grants=[(20, DAY)])
+        balance = make_balance(grants=[(20, DAY)])
 
         assert deduct(balance, 20, at=NOON + DAY - MICROSECOND).balance_after == 0
 
     def test_ignores_a_grant_at_the_instant_it_expires(self):
-        balance = funded(grants=[(20, DAY)])
+        balance = make_balance(grants=[(20, DAY)])
 
         with unchanged(), pytest.raises(operations.InsufficientCreditsError) as refusal:
             deduct(balance, 1, at=NOON + DAY)
@@ -118,7 +118,7 @@ class TestDeductCredits:
         assert refusal.value.facts == {"required": 1, "available": 0, "held": 0, "shortfall": 1}
 
     def test_writes_what_expired_before_it(self):
-        balance = funded(grants=[(20, DAY), (50, None)])
+        balance = make_balance(grants=[(20, DAY), (50, None)])
 
         recorded = deduct(balance, 30, at=NOON + 3 * DAY)
 
@@ -128,7 +128,7 @@ class TestDeductCredits:
         check_sums(balance)
 
     def test_is_priced_by_the_server_where_a_feature_is_named(self):
-        balance = funded()
+        balance = make_balance()
 
         recorded = use(balance, "realtime-ai-dashboard", quantity=4)
 
@@ -136,7 +136,7 @@ class TestDeductCredits:
         assert queries.get_transaction(transaction_id=recorded.pk).price.credits == 3
 
     def test_uses_the_price_in_force_at_its_instant(self):
-        balance = funded()
+        balance = make_balance()
         FeaturePrice.objects.create(feature_id="simple-ai-insight", credits=11, effective_from=NOON + HOUR)
 
         before = use(balance, at=NOON + HOUR - MICROSECOND)
@@ -145,7 +145,7 @@ class TestDeductCredits:
         assert (before.amount, after.amount) == (-9, -11)
 
     def test_asks_the_price_of_the_last_change_where_the_clock_lags_behind_it(self):
-        balance = funded()
+        balance = make_balance()
         FeaturePrice.objects.create(feature_id="simple-ai-insight", credits=11, effective_from=NOON + HOUR)
         deduct(balance, 1, at=NOON + HOUR)
 
@@ -154,7 +154,7 @@ class TestDeductCredits:
         assert (recorded.amount, recorded.timestamp) == (-11, NOON + HOUR)
 
     def test_never_dates_a_change_before_the_last(self):
-        balance = funded(at=NOON)
+        balance = make_balance(at=NOON)
 
         recorded = [deduct(balance, 1, at=at) for at in (NOON + HOUR, NOON, NOON - DAY, NOON + 2 * HOUR)]
 
@@ -162,7 +162,7 @@ class TestDeductCredits:
         assert [said.sequence for said in recorded] == [2, 3, 4, 5]
 
     def test_does_not_bring_expired_credits_back_by_going_back_in_time(self):
-        balance = funded(grants=[(20, DAY), (50, None)])
+        balance = make_balance(grants=[(20, DAY), (50, None)])
         deduct(balance, 1, at=NOON + DAY)
 
         with pytest.raises(operations.InsufficientCreditsError) as refusal:
@@ -171,7 +171,7 @@ class TestDeductCredits:
         assert refusal.value.facts["available"] == 49
 
     def test_keeps_who_asked_and_whom_it_was_for(self):
-        balance, caller, member = funded(), somebody(), somebody()
+        balance, caller, member = make_balance(), make_user(), make_user()
 
         recorded = deduct(balance, 1, actor=caller, member=member.pk, reference_id="job-7", metadata={"n": 1})
 
@@ -181,7 +181,7 @@ class TestDeductCredits:
 
     @pytest.mark.parametrize("with_key", [None, "k"])
     def test_asks_the_database_three_times(self, with_key):
-        balance = funded(grants=[(1, DAY)] * 5 + [(100, None)])
+        balance = make_balance(grants=[(1, DAY)] * 5 + [(100, None)])
         hold(balance, 2, expires_in=HOUR)
 
         with captured_statements() as run:
@@ -190,7 +190,7 @@ class TestDeductCredits:
         assert len(run) == 3
 
     def test_carries_the_balance_in_every_statement_of_a_replay(self):
-        balance = funded()
+        balance = make_balance()
         use(balance, idempotency_key="k")
 
         with captured_statements() as run:
@@ -203,7 +203,7 @@ class TestDeductCredits:
 class TestDeductCreditsRefuses:
     @pytest.mark.parametrize("amount", [0, -1, MOST + 1, 2**63])
     def test_an_amount_out_of_bounds(self, amount):
-        balance = funded()
+        balance = make_balance()
 
         with unchanged(), pytest.raises(operations.InvalidArgumentError) as refusal:
             deduct(balance, amount)
@@ -212,7 +212,7 @@ class TestDeductCreditsRefuses:
 
     @pytest.mark.parametrize("amount", [True, False, 9.0, 9.5, "9", Decimal(9)])
     def test_what_is_not_a_whole_number(self, amount):
-        balance = funded()
+        balance = make_balance()
 
         with unchanged(), pytest.raises(operations.InvalidArgumentError) as refusal:
             deduct(balance, amount)
@@ -220,7 +220,7 @@ class TestDeductCreditsRefuses:
         assert faults_of(refusal) == [("amount", "wrong_type")]
 
     def test_nothing_within_bounds(self):
-        balance = funded(grants=[(MOST, None), (1, None)])
+        balance = make_balance(grants=[(MOST, None), (1, None)])
 
         assert [deduct(balance, amount).balance_after for amount in (1, MOST)] == [MOST, 0]
 
@@ -247,7 +247,7 @@ class TestDeductCreditsRefuses:
         ],
     )
     def test_what_could_never_be_right(self, said, fault):
-        balance = funded()
+        balance = make_balance()
 
         with unchanged(), pytest.raises(operations.InvalidArgumentError) as refusal:
             operations.deduct_credits(owner=balance.owner, at=NOON, **said)
@@ -256,10 +256,10 @@ class TestDeductCreditsRefuses:
 
     def test_an_owner_without_a_balance(self):
         with unchanged(), pytest.raises(operations.BalanceNotFoundError):
-            operations.deduct_credits(owner=somebody(), amount=1, description="x", at=NOON)
+            operations.deduct_credits(owner=make_user(), amount=1, description="x", at=NOON)
 
     def test_an_organization_by_the_id_of_a_user(self):
-        balance = funded()
+        balance = make_balance()
 
         with unchanged(), pytest.raises(operations.BalanceNotFoundError):
             operations.deduct_credits(
@@ -268,7 +268,7 @@ class TestDeductCreditsRefuses:
 
     @pytest.mark.parametrize("feature", ["no-such-thing", "not-yet-priced"])
     def test_a_feature_without_a_price(self, feature):
-        balance = funded()
+        balance = make_balance()
         Feature.objects.create(code="not-yet-priced", name="Soon", unit="piece")
         FeaturePrice.objects.create(feature_id="not-yet-priced", credits=1, effective_from=NOON + MICROSECOND)
 
@@ -278,19 +278,19 @@ class TestDeductCreditsRefuses:
         assert refusal.value.facts == {"feature": feature}
 
     def test_while_spending_is_suspended(self):
-        balance = funded()
+        balance = make_balance()
         suspend(balance)
 
         with unchanged(), pytest.raises(operations.SpendingSuspendedError):
             deduct(balance, 1)
 
     def test_in_the_documented_order(self):
-        balance = funded(grants=[(1, None)])
+        balance = make_balance(grants=[(1, None)])
         deduct(balance, 1, idempotency_key="k")
         balance.refresh_from_db()
         suspend(balance)
         # Each of these is wrong in every way that comes after the one it is refused for.
-        stranger = operations.Owner.user(somebody().pk)
+        stranger = operations.Owner.user(make_user().pk)
         tried: list[Any] = [
             (operations.InvalidArgumentError, stranger, {"feature": "nothing", "quantity": 0, "idempotency_key": "k"}),
             (operations.BalanceNotFoundError, stranger, {"feature": "nothing", "idempotency_key": "k"}),
@@ -306,7 +306,7 @@ class TestDeductCreditsRefuses:
 
 class TestDeductCreditsTwice:
     def test_takes_once(self):
-        balance = funded()
+        balance = make_balance()
         first = deduct(balance, 30, idempotency_key="k")
 
         with unchanged():
@@ -318,7 +318,7 @@ class TestDeductCreditsTwice:
         ]
 
     def test_replays_after_the_balance_has_emptied(self):
-        balance = funded(grants=[(30, DAY), (70, None)])
+        balance = make_balance(grants=[(30, DAY), (70, None)])
         first = deduct(balance, 40, idempotency_key="k")
         deduct(balance, 60)
 
@@ -328,7 +328,7 @@ class TestDeductCreditsTwice:
         assert (again.after, again.after.available) == (first.after, 60)
 
     def test_replays_while_spending_is_suspended(self):
-        balance = funded()
+        balance = make_balance()
         first = deduct(balance, 40, idempotency_key="k")
         balance.refresh_from_db()
         suspend(balance)
@@ -336,7 +336,7 @@ class TestDeductCreditsTwice:
         assert deduct(balance, 40, idempotency_key="k").pk == first.pk
 
     def test_replays_at_the_price_it_had(self):
-        balance = funded()
+        balance = make_balance()
         first = use(balance, idempotency_key="k")
         FeaturePrice.objects.create(feature_id="simple-ai-insight", credits=11, effective_from=NOON + HOUR)
 
@@ -355,43 +355,43 @@ class TestDeductCreditsTwice:
         ],
     )
     def test_refuses_another_request_with_the_key(self, other):
-        balance = funded()
+        balance = make_balance()
         deduct(balance, 30, idempotency_key="k")
 
         with unchanged(), pytest.raises(operations.IdempotencyKeyReusedError):
             deduct(balance, **{"amount": 30, "idempotency_key": "k", **other})
 
     def test_refuses_the_key_for_another_member(self):
-        balance = funded()
-        deduct(balance, 30, idempotency_key="k", member=somebody())
+        balance = make_balance()
+        deduct(balance, 30, idempotency_key="k", member=make_user())
 
         with unchanged(), pytest.raises(operations.IdempotencyKeyReusedError):
-            deduct(balance, 30, idempotency_key="k", member=somebody())
+            deduct(balance, 30, idempotency_key="k", member=make_user())
 
     def test_refuses_the_key_of_another_operation(self):
-        balance = funded(idempotency_key="k")
+        balance = make_balance(idempotency_key="k")
 
         with unchanged(), pytest.raises(operations.IdempotencyKeyReusedError):
             deduct(balance, 100, idempotency_key="k")
 
     def test_lets_each_caller_have_the_key(self):
-        balance, one, other = funded(), somebody(), somebody()
+        balance, one, other = make_balance(), make_user(), make_user()
 
         made = {deduct(balance, 10, actor=actor, idempotency_key="k").pk for actor in (None, one, other)}
 
         assert len(made) == 3
 
     def test_does_not_use_the_key_up_when_it_refuses(self):
-        balance = funded(grants=[(10, None)])
+        balance = make_balance(grants=[(10, None)])
         with pytest.raises(operations.InsufficientCreditsError):
             deduct(balance, 30, idempotency_key="k")
         assert not CreditRequest.objects.exists()
-        funded(balance.owner, grants=[(20, None)])
+        make_balance(balance.owner, grants=[(20, None)])
 
         assert deduct(balance, 30, idempotency_key="k").replayed is False
 
     def test_keeps_the_facts_that_were_said_alongside(self):
-        balance = funded()
+        balance = make_balance()
         deduct(balance, 1, idempotency_key="k", alongside={"tier": "growth"})
 
         assert deduct(balance, 1, idempotency_key="k", alongside={"tier": "pro"}).alongside == {"tier": "growth"}

@@ -8,10 +8,10 @@ from credits import operations
 from credits.models import CreditBalance
 from credits.operations import Deduction
 from credits.verification import verify_balance
-from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.factories.tiers import capped, month
-from tests.support.operations import captured_statements, check_sums, thirteen_refused, unchanged
-from tests.support.threads import locked_elsewhere
+from tests.support.operations import captured_statements, check_sums, reject_deductions_of_13, unchanged
+from tests.support.threads import locked_in_other_thread
 from tests.support.times import DAY, HOUR, NOON
 from tiers import operations as tiers
 
@@ -37,7 +37,7 @@ def batch(*items, atomic=False):
 
 
 def subscribed(tier):
-    user = somebody()
+    user = make_user()
     tiers.initialize_balance(owner=user, tier=tier, at=NOON)
     return CreditBalance.objects.get(pk=user.pk)
 
@@ -57,7 +57,7 @@ def codes(outcomes):
 
 class TestDeductMany:
     def test_answers_each_in_order(self):
-        balance = funded()
+        balance = make_balance()
 
         outcomes = deduct_all(balance, spend(10), Deduction(feature="simple-ai-insight"), spend(1))
 
@@ -68,7 +68,7 @@ class TestDeductMany:
         check_sums(balance)
 
     def test_draws_each_where_the_one_before_stopped(self):
-        balance = funded(grants=[(15, DAY), (15, None)])
+        balance = make_balance(grants=[(15, DAY), (15, None)])
 
         first, second = deduct_all(balance, spend(10), spend(10))
 
@@ -77,7 +77,7 @@ class TestDeductMany:
 
     def test_lets_no_refusal_touch_the_others(self):
         no_text: Any = ["simple-ai-insight"]
-        balance = funded(grants=[(20, None)])
+        balance = make_balance(grants=[(20, None)])
 
         outcomes = deduct_all(
             balance,
@@ -105,7 +105,7 @@ class TestDeductMany:
         check_sums(balance)
 
     def test_writes_nothing_when_all_are_refused(self):
-        balance = funded(grants=[(20, DAY)])
+        balance = make_balance(grants=[(20, DAY)])
 
         with unchanged():
             outcomes = deduct_all(balance, spend(1), spend(0), at=NOON + DAY)
@@ -113,15 +113,15 @@ class TestDeductMany:
         assert [outcome.code for outcome in outcomes] == ["insufficient_credits", "invalid"]
 
     def test_answers_nothing_to_nothing(self):
-        assert deduct_all(funded()) == []
+        assert deduct_all(make_balance()) == []
 
     def test_refuses_each_where_there_is_no_balance(self):
-        outcomes = operations.deduct_many(owner=somebody(), deductions=[spend(1), spend(0), spend(2)], at=NOON)
+        outcomes = operations.deduct_many(owner=make_user(), deductions=[spend(1), spend(0), spend(2)], at=NOON)
 
         assert codes(outcomes) == ["balance_not_found", "invalid", "balance_not_found"]
 
     def test_gives_what_was_refused_already_its_place(self):
-        balance = funded()
+        balance = make_balance()
         refused = operations.FeatureNotFoundError(feature="nothing")
 
         outcomes = deduct_all(balance, spend(1), refused, spend(2))
@@ -130,7 +130,7 @@ class TestDeductMany:
         assert outcomes[1] is refused
 
     def test_takes_once_for_a_key_that_comes_twice(self):
-        balance = funded()
+        balance = make_balance()
 
         first, again, other, last = deduct_all(
             balance,
@@ -145,14 +145,14 @@ class TestDeductMany:
         assert last.balance_after == 85
 
     def test_lets_a_key_be_tried_again_after_its_refusal(self):
-        balance = funded(grants=[(10, None)])
+        balance = make_balance(grants=[(10, None)])
 
         refused, paid = deduct_all(balance, spend(11, idempotency_key="k"), spend(10, idempotency_key="k"))
 
         assert (refused.code, paid.amount) == ("insufficient_credits", -10)
 
     def test_replays_each_of_an_earlier_batch(self):
-        balance = funded()
+        balance = make_balance()
         batch = [spend(amount, idempotency_key=f"k{amount}") for amount in (1, 2, 3)]
         first = deduct_all(balance, *batch)
         deduct(balance, 94)
@@ -163,7 +163,7 @@ class TestDeductMany:
         assert [(said.pk, said.after) for said in again] == [(said.pk, said.after) for said in first]
 
     def test_runs_as_many_statements_for_fifty_as_for_one(self):
-        balance = funded(grants=[(1, DAY)] * 20 + [(1000, None)])
+        balance = make_balance(grants=[(1, DAY)] * 20 + [(1000, None)])
         batch = [Deduction(feature="simple-ai-insight", idempotency_key=f"k{n}") for n in range(50)]
 
         with captured_statements() as run:
@@ -177,7 +177,7 @@ class TestDeductMany:
         check_sums(balance)
 
     def test_nor_for_their_replay_but_for_reading_what_was_recorded(self):
-        balance = funded(grants=[(1000, None)])
+        balance = make_balance(grants=[(1000, None)])
         batch = [Deduction(feature="simple-ai-insight", idempotency_key=f"k{n}") for n in range(50)]
         deduct_all(balance, *batch)
 
@@ -189,7 +189,7 @@ class TestDeductMany:
 
 class TestDeductManyTogether:
     def test_takes_all_where_none_is_refused(self):
-        balance = funded()
+        balance = make_balance()
 
         outcomes = together(balance, spend(10), spend(20))
 
@@ -207,7 +207,7 @@ class TestDeductManyTogether:
     )
     def test_takes_nothing_where_one_is_refused(self, refused, code):
         # Credits that have expired meanwhile are not written down either.
-        balance = funded(grants=[(100, None), (5, DAY)])
+        balance = make_balance(grants=[(100, None), (5, DAY)])
 
         with unchanged():
             outcomes = together(balance, spend(10), refused, spend(20), at=NOON + DAY)
@@ -215,7 +215,7 @@ class TestDeductManyTogether:
         assert codes(outcomes) == ["batch_aborted", code, "batch_aborted"]
 
     def test_refuses_each_for_its_own_reason(self):
-        balance = funded(grants=[(10, None)])
+        balance = make_balance(grants=[(10, None)])
 
         with unchanged():
             outcomes = together(balance, spend(6), spend(6), spend(4), spend(1))
@@ -223,7 +223,7 @@ class TestDeductManyTogether:
         assert codes(outcomes) == ["batch_aborted", "insufficient_credits", "batch_aborted", "insufficient_credits"]
 
     def test_counts_nothing_of_a_limit_when_it_takes_nothing(self):
-        balance = funded()
+        balance = make_balance()
         operations.set_limit(owner=balance.owner, period="day", amount=50, at=NOON)
 
         with unchanged():
@@ -235,10 +235,10 @@ class TestDeductManyTogether:
         assert verify_balance(balance.pk).differences == ()
 
     def test_uses_no_key_up_when_it_takes_nothing(self):
-        balance = funded()
+        balance = make_balance()
         first, second = spend(60, idempotency_key="a"), spend(60, idempotency_key="b")
         together(balance, first, second)
-        funded(balance.owner, [(20, None)])
+        make_balance(balance.owner, [(20, None)])
 
         outcomes = together(balance, first, second)
 
@@ -246,7 +246,7 @@ class TestDeductManyTogether:
         check_sums(balance)
 
     def test_answers_a_retry_of_all_as_the_first_time(self):
-        balance = funded()
+        balance = make_balance()
         batch = [spend(60, idempotency_key="a"), spend(40, idempotency_key="b")]
         first = together(balance, *batch)
 
@@ -258,7 +258,7 @@ class TestDeductManyTogether:
         ]
 
     def test_says_of_what_was_written_before_that_it_stands(self):
-        balance = funded()
+        balance = make_balance()
         before = deduct(balance, 10, idempotency_key="a")
 
         with unchanged():
@@ -277,12 +277,12 @@ class TestDeductManyTogether:
 
 class TestDeductBatch:
     def test_answers_each_in_order_whatever_its_balance(self):
-        one, other = funded(), funded(grants=[(5, None)])
+        one, other = make_balance(), make_balance(grants=[(5, None)])
 
         outcomes = batch(
             (other.owner, spend(3)),
             (one.owner, spend(10)),
-            (somebody(), spend(1)),
+            (make_user(), spend(1)),
             (other.owner, spend(3)),
             (None, operations.FeatureNotFoundError(feature="nothing")),
             (one.owner, spend(10)),
@@ -301,7 +301,7 @@ class TestDeductBatch:
             check_sums(balance)
 
     def test_together_lets_other_balances_stand(self):
-        one, other = funded(), funded(grants=[(5, None)])
+        one, other = make_balance(), make_balance(grants=[(5, None)])
 
         outcomes = batch((other.owner, spend(3)), (one.owner, spend(10)), (other.owner, spend(3)), atomic=True)
 
@@ -310,7 +310,7 @@ class TestDeductBatch:
         assert (other.balance, other.sequence) == (5, 1)
 
     def test_locks_one_balance_after_another_in_order_of_id(self):
-        balances = [funded() for _ in range(3)]
+        balances = [make_balance() for _ in range(3)]
 
         with captured_statements() as run:
             batch(*[(balance.owner, spend(1)) for balance in reversed(balances)] * 2)
@@ -328,10 +328,10 @@ class TestDeductBatch:
 class TestDeductBatchWhereABalanceIsBusy:
     @pytest.mark.parametrize("atomic", [True, False])
     def test_tells_the_fault_for_that_balance_and_serves_the_others(self, atomic):
-        busy, free = funded(), funded()
+        busy, free = make_balance(), make_balance()
         items = [(busy.owner, spend(1)), (free.owner, spend(2)), (busy.owner, spend(0)), (busy.owner, spend(3))]
 
-        with locked_elsewhere(busy), impatient():
+        with locked_in_other_thread(busy), impatient():
             fault, paid, refused, again = batch(*items, atomic=atomic)
 
         assert isinstance(fault, OperationalError)
@@ -361,7 +361,7 @@ class TestDeductManyOfMoreThanFifty:
         check_sums(balance)
 
     def test_leaves_what_has_only_expired_to_whoever_moves_something(self):
-        balance = funded(grants=[(1, DAY)] * (SEVERAL + 4))
+        balance = make_balance(grants=[(1, DAY)] * (SEVERAL + 4))
 
         [refused] = deduct_all(balance, spend(1), at=NOON + DAY)
 
@@ -373,7 +373,7 @@ class TestDeductManyOfMoreThanFifty:
         assert (balance.balance, balance.sequence) == (5, 2 * (SEVERAL + 4) + 1)
 
     def test_refuses_and_replays_among_them(self):
-        balance = funded(grants=[(2 * SEVERAL, None)])
+        balance = make_balance(grants=[(2 * SEVERAL, None)])
         again = spend(1, idempotency_key="k0")
 
         outcomes = deduct_all(balance, *self.spent(), again)
@@ -388,13 +388,13 @@ class TestDeductManyOfMoreThanFifty:
 
     @pytest.mark.django_db(transaction=True)
     def test_leaves_nothing_where_the_database_refuses_the_last(self):
-        balance = funded()
+        balance = make_balance()
 
-        with thirteen_refused(), unchanged(), pytest.raises(IntegrityError):
+        with reject_deductions_of_13(), unchanged(), pytest.raises(IntegrityError):
             deduct_all(balance, *self.spent(), spend(13))
 
     def test_writes_nothing_of_them_before_all_are_known_where_they_are_together(self):
-        balance = funded()
+        balance = make_balance()
 
         with unchanged():
             outcomes = together(balance, *self.spent(), spend(1000))

@@ -6,7 +6,7 @@ from credits import operations, queries
 from credits.models import CreditHold, CreditPin, CreditRequest, FeaturePrice
 from credits.verification import verify_balance
 from fluxori.core.ids import uuid7
-from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.operations import captured_statements, check_sums, unchanged
 from tests.support.times import DAY, HOUR, MINUTE, NOON, SECOND
 
@@ -65,7 +65,7 @@ def looks(held):
 
 class TestPlaceHold:
     def test_pins_grants_in_burn_order_without_a_transaction(self):
-        balance = funded(grants=[(50, None), (20, DAY)])
+        balance = make_balance(grants=[(50, None), (20, DAY)])
         lasting, fleeting = balance.grants.order_by("pk")
 
         held = place(balance, 30)
@@ -79,20 +79,20 @@ class TestPlaceHold:
         sound(balance)
 
     def test_lasts_a_quarter_of_an_hour_unless_told(self):
-        balance = funded()
+        balance = make_balance()
 
         assert place(balance, 1).expires_at == NOON + QUARTER
         assert place(balance, 1, expires_in_seconds=1).expires_at == NOON + SECOND
         assert place(balance, 1, expires_in_seconds=24 * 3600).expires_at == NOON + DAY
 
     def test_may_take_everything(self):
-        balance = funded()
+        balance = make_balance()
 
         assert place(balance, 100).after.available == 0
         sound(balance)
 
     def test_fixes_the_price_now(self):
-        balance = funded()
+        balance = make_balance()
         FeaturePrice.objects.create(feature_id="realtime-ai-dashboard", credits=5, effective_from=NOON + MINUTE)
 
         held = place(balance, None, feature="realtime-ai-dashboard", quantity=4)
@@ -103,7 +103,7 @@ class TestPlaceHold:
         sound(balance)
 
     def test_remembers_what_it_is_for(self):
-        balance, actor, member = funded(), somebody(), somebody()
+        balance, actor, member = make_balance(), make_user(), make_user()
 
         held = place(balance, actor=actor, member=member, reference_id="r-1", metadata={"b": 1, "a": 2})
         held.refresh_from_db()
@@ -112,7 +112,7 @@ class TestPlaceHold:
         assert (held.description, held.metadata) == ("Work", '{"a":2,"b":1}')
 
     def test_uses_what_a_lapsed_one_gives_back(self):
-        balance = funded()
+        balance = make_balance()
         earlier = place(balance, 100)
 
         later = place(balance, 100, at=NOON + QUARTER)
@@ -123,7 +123,7 @@ class TestPlaceHold:
         sound(balance)
 
     def test_does_not_pin_what_has_expired(self):
-        balance = funded(grants=[(20, DAY), (50, None)])
+        balance = make_balance(grants=[(20, DAY), (50, None)])
 
         with unchanged(), pytest.raises(operations.InsufficientCreditsError) as refusal:
             place(balance, 51, at=NOON + DAY)
@@ -147,7 +147,7 @@ class TestPlaceHold:
         ],
     )
     def test_refuses_arguments_that_could_never_be_right(self, asked, fault):
-        balance = funded()
+        balance = make_balance()
 
         with unchanged(), pytest.raises(operations.InvalidArgumentError) as refusal:
             place(balance, **asked)
@@ -156,16 +156,16 @@ class TestPlaceHold:
 
     def test_names_every_fault_at_once(self):
         with pytest.raises(operations.InvalidArgumentError) as refusal:
-            place(funded(), 0, expires_in_seconds=0)
+            place(make_balance(), 0, expires_in_seconds=0)
 
         assert faults_of(refusal) == [("amount", "out_of_range"), ("expires_in_seconds", "out_of_range")]
 
     def test_needs_a_balance(self):
         with unchanged(), pytest.raises(operations.BalanceNotFoundError):
-            operations.place_hold(owner=somebody(), amount=1, description="Work", at=NOON)
+            operations.place_hold(owner=make_user(), amount=1, description="Work", at=NOON)
 
     def test_refuses_in_the_order_it_says(self):
-        balance = funded()
+        balance = make_balance()
         place(balance, 1, idempotency_key="k")
         operations.suspend_spending(owner=balance.owner, at=NOON)
 
@@ -181,7 +181,7 @@ class TestPlaceHold:
             place(balance, 1000)
 
     def test_answers_the_same_key_as_it_did_whatever_has_become_of_it(self):
-        balance, actor = funded(), somebody()
+        balance, actor = make_balance(), make_user()
         first = place(balance, actor=actor, idempotency_key="k", alongside={"tier": "pro"})
         operations.extend_hold(hold_id=first.pk, expires_in_seconds=3600, at=NOON)
         capture(first, 25, at=NOON + MINUTE)
@@ -194,7 +194,7 @@ class TestPlaceHold:
         assert (again.status, again.expires_at) == ("open", NOON + QUARTER)
 
     def test_takes_three_statements(self):
-        balance = funded()
+        balance = make_balance()
 
         with captured_statements() as run:
             place(balance, None, feature="simple-ai-insight", idempotency_key="k")
@@ -204,7 +204,7 @@ class TestPlaceHold:
 
 class TestCaptureHold:
     def test_spends_all_that_is_held(self):
-        balance, actor, member = funded(), somebody(), somebody()
+        balance, actor, member = make_balance(), make_user(), make_user()
         held = place(balance, member=member, reference_id="r-1", metadata={"a": 1})
 
         done = capture(held, actor=actor, at=NOON + MINUTE)
@@ -219,7 +219,7 @@ class TestCaptureHold:
         sound(balance)
 
     def test_gives_back_first_what_would_burn_last(self):
-        balance = funded(grants=[(50, None), (20, DAY), (20, 2 * DAY)])
+        balance = make_balance(grants=[(50, None), (20, DAY), (20, 2 * DAY)])
         held = place(balance, 60)
 
         done = capture(held, 25)
@@ -231,7 +231,7 @@ class TestCaptureHold:
         sound(balance)
 
     def test_says_what_its_grant_has_left_with_the_rest_back(self):
-        balance = funded()
+        balance = make_balance()
 
         [entry] = capture(place(balance), 25).transaction.entries.all()
 
@@ -239,9 +239,9 @@ class TestCaptureHold:
         assert free(balance) == [(75, 0)]
 
     def test_takes_an_excess_from_what_is_available_in_one_usage(self):
-        balance = funded(grants=[(50, None), (20, DAY), (20, 2 * DAY)])
+        balance = make_balance(grants=[(50, None), (20, DAY), (20, 2 * DAY)])
         held = place(balance, 30)
-        funded(balance.owner, grants=[(20, HOUR)])
+        make_balance(balance.owner, grants=[(20, HOUR)])
 
         done = capture(held, 70)
 
@@ -251,7 +251,7 @@ class TestCaptureHold:
         sound(balance)
 
     def test_refuses_an_excess_that_is_not_available_and_keeps_the_hold(self):
-        balance = funded()
+        balance = make_balance()
         held = place(balance)
 
         with unchanged(), pytest.raises(operations.InsufficientCreditsError) as refusal:
@@ -261,7 +261,7 @@ class TestCaptureHold:
         assert capture(held, 100).transaction.after.balance == 0
 
     def test_needs_spending_not_suspended_only_for_an_excess(self):
-        balance = funded()
+        balance = make_balance()
         held = place(balance)
         operations.suspend_spending(owner=balance.owner, at=NOON)
 
@@ -270,7 +270,7 @@ class TestCaptureHold:
         assert capture(held, 60).transaction.amount == -60
 
     def test_of_nothing_is_a_release(self):
-        balance = funded()
+        balance = make_balance()
 
         done = capture(place(balance), 0)
 
@@ -279,14 +279,14 @@ class TestCaptureHold:
         sound(balance)
 
     def test_can_spend_pins_of_a_grant_that_has_expired(self):
-        balance = funded(grants=[(60, MINUTE)])
+        balance = make_balance(grants=[(60, MINUTE)])
         held = place(balance)
 
         assert capture(held, at=NOON + MINUTE).transaction.amount == -60
         sound(balance)
 
     def test_can_spend_pins_of_a_grant_that_was_voided(self):
-        balance = funded(grants=[(60, None)])
+        balance = make_balance(grants=[(60, None)])
         held = place(balance, 50)
         operations.void_grant(grant_id=balance.grants.get().pk, reason="By mistake", at=NOON)
 
@@ -301,7 +301,7 @@ class TestCaptureHold:
         sound(balance)
 
     def test_lets_the_rest_repay_debt(self):
-        balance = funded(grants=[(60, None)])
+        balance = make_balance(grants=[(60, None)])
         held = place(balance)
         owed(balance, 50)
 
@@ -312,7 +312,7 @@ class TestCaptureHold:
         sound(balance)
 
     def test_is_possible_to_the_last_microsecond(self):
-        balance = funded()
+        balance = make_balance()
         held = place(balance)
 
         with unchanged(), pytest.raises(operations.HoldClosedError):
@@ -321,13 +321,13 @@ class TestCaptureHold:
 
     @pytest.mark.parametrize("amount", [-1, MOST + 1, 2.0, True, "5"])
     def test_refuses_an_amount_that_could_never_be_right(self, amount):
-        held = place(funded())
+        held = place(make_balance())
 
         with unchanged(), pytest.raises(operations.InvalidArgumentError):
             capture(held, amount)
 
     def test_refuses_in_the_order_it_says(self):
-        balance = funded()
+        balance = make_balance()
         held = place(balance)
         capture(held, 5, idempotency_key="k")
 
@@ -343,7 +343,7 @@ class TestCaptureHold:
 
     @pytest.mark.parametrize("amount", [None, 25, 80, 0])
     def test_answers_the_same_key_as_it_did(self, amount):
-        balance = funded()
+        balance = make_balance()
         held = place(balance)
         first = capture(held, amount, idempotency_key="k", alongside={"tier": "pro"})
         deduct(balance, 10)
@@ -363,7 +363,7 @@ class TestCaptureHold:
             ]
 
     def test_of_everything_equals_a_deduction(self):
-        held_first, at_once = funded(grants=[(50, None), (20, DAY)]), funded(grants=[(50, None), (20, DAY)])
+        held_first, at_once = make_balance(grants=[(50, None), (20, DAY)]), make_balance(grants=[(50, None), (20, DAY)])
 
         capture(place(held_first, 30))
         deduct(at_once, 30)
@@ -375,7 +375,7 @@ class TestCaptureHold:
 
 class TestReleaseHold:
     def test_gives_everything_back(self):
-        balance = funded(grants=[(50, None), (20, DAY)])
+        balance = make_balance(grants=[(50, None), (20, DAY)])
         held = place(balance, 30)
 
         done = release(held, at=NOON + MINUTE)
@@ -386,7 +386,7 @@ class TestReleaseHold:
         sound(balance)
 
     def test_lets_what_comes_back_repay_debt(self):
-        balance = funded(grants=[(60, None)])
+        balance = make_balance(grants=[(60, None)])
         held = place(balance)
         owed(balance, 50)
 
@@ -396,7 +396,7 @@ class TestReleaseHold:
         sound(balance)
 
     def test_refuses_in_the_order_it_says(self):
-        balance = funded()
+        balance = make_balance()
         held = place(balance)
         release(held, idempotency_key="k")
 
@@ -409,13 +409,13 @@ class TestReleaseHold:
                 release(held)
 
     def test_refuses_one_that_has_lapsed_though_nobody_wrote_it(self):
-        held = place(funded())
+        held = place(make_balance())
 
         with unchanged(), pytest.raises(operations.HoldClosedError):
             release(held, at=NOON + QUARTER)
 
     def test_answers_the_same_key_as_it_did(self):
-        balance = funded()
+        balance = make_balance()
         held = place(balance)
         first = release(held, idempotency_key="k")
         deduct(balance, 100)
@@ -430,7 +430,7 @@ class TestReleaseHold:
 
 class TestExtendHold:
     def test_lets_it_last_from_now(self):
-        balance = funded()
+        balance = make_balance()
         held = place(balance)
 
         longer = extend(held, 24 * 3600, at=NOON + MINUTE)
@@ -441,12 +441,12 @@ class TestExtendHold:
         sound(balance)
 
     def test_never_shortens_it(self):
-        held = place(funded())
+        held = place(make_balance())
 
         assert extend(held, 1).expires_at == NOON + QUARTER
 
     def test_may_be_repeated(self):
-        held = place(funded())
+        held = place(make_balance())
         for hour in range(1, 30):
             held = extend(held, 3601, at=NOON + (hour - 1) * HOUR if hour > 1 else NOON)
 
@@ -454,7 +454,7 @@ class TestExtendHold:
 
     @pytest.mark.parametrize("seconds", [0, -1, 24 * 3600 + 1, 1.5, None, True])
     def test_refuses_seconds_that_could_never_be_right(self, seconds):
-        held = place(funded())
+        held = place(make_balance())
 
         with unchanged(), pytest.raises(operations.InvalidArgumentError) as refusal:
             extend(held, seconds)
@@ -462,7 +462,7 @@ class TestExtendHold:
         assert [field for field, _ in faults_of(refusal)] == ["expires_in_seconds"]
 
     def test_refuses_in_the_order_it_says(self):
-        held = place(funded())
+        held = place(make_balance())
         extend(held, idempotency_key="k")
         release(held)
 
@@ -477,13 +477,13 @@ class TestExtendHold:
                 extend(held)
 
     def test_refuses_one_that_has_lapsed(self):
-        held = place(funded())
+        held = place(make_balance())
 
         with unchanged(), pytest.raises(operations.HoldClosedError):
             extend(held, at=NOON + QUARTER)
 
     def test_answers_the_same_key_as_it_did(self):
-        held = place(funded())
+        held = place(make_balance())
         first = extend(held, idempotency_key="k")
         extend(held, 7200)
         capture(held)

@@ -7,7 +7,7 @@ from credits.models import SpendingLimit
 from credits.verification import verify_balance
 from fluxori.core.ids import uuid7
 from fluxori.identity.errors import UserNotFoundError
-from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.factories.identity import MembershipFactory, OrganizationFactory
 from tests.support.operations import captured_statements, check_sums, unchanged
 from tests.support.times import DAY, HOUR, MINUTE, NOON
@@ -45,7 +45,7 @@ def refund(usage, amount=None, at=NOON):
 
 
 def rich(owner=None):
-    return funded(owner, grants=[(10_000, None)])
+    return make_balance(owner, grants=[(10_000, None)])
 
 
 def pool(count=2):
@@ -79,7 +79,7 @@ def facts_of(refusal):
 
 class TestSetLimit:
     def test_answers_with_the_limit_and_the_balance(self):
-        balance, actor = rich(), somebody()
+        balance, actor = rich(), make_user()
 
         done = cap(balance, 100, actor=actor)
 
@@ -134,7 +134,7 @@ class TestSetLimit:
         sound(balance)
 
     def test_again_changes_the_amount_and_keeps_what_is_used(self):
-        balance, actor = rich(), somebody()
+        balance, actor = rich(), make_user()
         first = cap(balance)
         deduct(balance, 40, at=NOON + HOUR)
 
@@ -151,7 +151,7 @@ class TestSetLimit:
         deduct(balance, 40)
 
         with unchanged():
-            again = cap(balance, at=NOON + HOUR, actor=somebody())
+            again = cap(balance, at=NOON + HOUR, actor=make_user())
 
         assert (again.limit.used, again.replayed) == (40, False)
 
@@ -184,7 +184,7 @@ class TestSetLimit:
         assert SpendingLimit.objects.count() == 6
 
     def test_writes_what_had_fallen_due(self):
-        balance = funded(grants=[(10, HOUR), (90, None)])
+        balance = make_balance(grants=[(10, HOUR), (90, None)])
 
         done = cap(balance, at=NOON + HOUR)
 
@@ -220,11 +220,11 @@ class TestSetLimit:
     def test_refuses_in_the_order_it_says(self):
         balance, _, _ = pool()
         cap(balance, idempotency_key="k")
-        stranger = somebody()
+        stranger = make_user()
 
         with unchanged():
             with pytest.raises(operations.InvalidArgumentError):
-                operations.set_limit(owner=somebody(), amount=-1, period="day", at=NOON)
+                operations.set_limit(owner=make_user(), amount=-1, period="day", at=NOON)
             with pytest.raises(operations.BalanceNotFoundError):
                 operations.set_limit(
                     owner=OrganizationFactory.create(), amount=1, period="day", member=stranger, at=NOON
@@ -236,7 +236,7 @@ class TestSetLimit:
 
     def test_names_every_fault_at_once(self):
         with unchanged(), pytest.raises(operations.InvalidArgumentError) as refusal:
-            operations.set_limit(owner=somebody(), amount=-1, period="week", member=somebody(), at=NOON)
+            operations.set_limit(owner=make_user(), amount=-1, period="week", member=make_user(), at=NOON)
 
         assert [(fault.field, fault.code) for fault in refusal.value.errors] == [
             ("amount", "out_of_range"),
@@ -382,7 +382,7 @@ class TestDeductWithinALimit:
         sound(balance)
 
     def test_refuses_after_suspension_and_before_funds(self):
-        balance = funded()
+        balance = make_balance()
         cap(balance, 10)
         operations.suspend_spending(owner=balance.owner, at=NOON)
 
@@ -479,7 +479,7 @@ class TestHoldsWithinALimit:
         sound(balance)
 
     def test_are_refused_after_suspension_and_before_funds(self):
-        balance = funded()
+        balance = make_balance()
         cap(balance, 10)
         operations.suspend_spending(owner=balance.owner, at=NOON)
 
@@ -519,7 +519,7 @@ class TestHoldsWithinALimit:
 
         rich(balance.owner)  # at NOON: nothing is due
         assert stored(balance) == [(70, MIDNIGHT - DAY)]
-        funded(balance.owner, at=NOON + HOUR)
+        make_balance(balance.owner, at=NOON + HOUR)
 
         assert stored(balance) == [(0, MIDNIGHT - DAY)]
         sound(balance)
@@ -559,7 +559,7 @@ class TestHoldsWithinALimit:
         sound(balance)
 
     def test_captured_for_more_are_refused_in_the_order_it_says(self):
-        balance = funded()
+        balance = make_balance()
         held = place(balance, 70)
         cap(balance, 80)
         operations.suspend_spending(owner=balance.owner, at=NOON)
@@ -698,7 +698,7 @@ class TestStandings:
         assert [standing.member_id for standing in found] == [ann.pk, None]
 
     def test_of_a_balance_nobody_opened_are_none(self):
-        assert queries.limit_statuses(queries.get_limits(owner=somebody()), at=NOON) == []
+        assert queries.limit_statuses(queries.get_limits(owner=make_user()), at=NOON) == []
 
     def test_say_when_each_resets(self):
         balance = rich()
@@ -744,7 +744,7 @@ class TestCheckSpending:
             assert (allowed.allowed, allowed.reason, allowed.limit) == (True, None, None)
 
     def test_gives_the_reasons_in_the_order_in_which_a_deduction_refuses(self):
-        balance = funded()
+        balance = make_balance()
         cap(balance, 10)
 
         assert self.check(balance, 1000).reason == "spending_limit_reached"

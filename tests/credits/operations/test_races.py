@@ -6,9 +6,9 @@ import pytest
 
 from credits import operations
 from credits.verification import verify_balance
-from tests.support.factories.credits import deduct, funded
+from tests.support.factories.credits import deduct, make_balance
 from tests.support.operations import check_sums
-from tests.support.threads import at_once
+from tests.support.threads import run_concurrently
 from tests.support.times import MINUTE, NOON
 
 CALLERS = 4
@@ -58,11 +58,11 @@ def sound(balance):
 
 class TestHoldsUnderContention:
     def test_are_captured_once(self):
-        balance = funded(grants=[(1000, None)])
+        balance = make_balance(grants=[(1000, None)])
 
         for _ in range(ROUNDS):
             held = place(balance)
-            outcomes = at_once([capture(held, amount) for amount in (None, 10, 60, 80)])
+            outcomes = run_concurrently([capture(held, amount) for amount in (None, 10, 60, 80)])
             assert sorted(outcomes) == ["captured"] + ["hold_closed"] * 3
 
         sound(balance)
@@ -70,12 +70,12 @@ class TestHoldsUnderContention:
         assert balance.held == 0
 
     def test_are_captured_or_released(self):
-        balance = funded(grants=[(1000, None)])
+        balance = make_balance(grants=[(1000, None)])
         captured = 0
 
         for _ in range(ROUNDS):
             held = place(balance)
-            outcomes = at_once([capture(held), release(held)] * (CALLERS // 2))
+            outcomes = run_concurrently([capture(held), release(held)] * (CALLERS // 2))
             assert outcomes.count("hold_closed") == CALLERS - 1
             captured += outcomes.count("captured")
 
@@ -84,13 +84,13 @@ class TestHoldsUnderContention:
 
     def test_are_captured_or_lapse(self):
         for _ in range(ROUNDS):
-            balance = funded()
+            balance = make_balance()
             held = place(balance)
 
             def sweep(balance=balance):
                 return operations.expire_credits(balance_ids=[balance.pk], at=LAPSE)["balances"]
 
-            swept, won = at_once([sweep, capture(held, at=IN_TIME)])
+            swept, won = run_concurrently([sweep, capture(held, at=IN_TIME)])
 
             held.refresh_from_db()
             assert (swept, won, held.status) in [(0, "captured", "captured"), (1, "hold_closed", "lapsed")]
@@ -99,7 +99,7 @@ class TestHoldsUnderContention:
 
     def test_are_extended_or_lapse(self):
         for _ in range(ROUNDS):
-            balance = funded()
+            balance = make_balance()
             held = place(balance)
 
             def sweep(balance=balance):
@@ -108,7 +108,7 @@ class TestHoldsUnderContention:
             def extend(held=held):
                 return operations.extend_hold(hold_id=held.pk, expires_in_seconds=60, at=IN_TIME).status
 
-            outcome = at_once([sweep, extend])
+            outcome = run_concurrently([sweep, extend])
 
             assert outcome in [[0, "open"], [1, "hold_closed"]]
             sound(balance)
@@ -116,9 +116,9 @@ class TestHoldsUnderContention:
 
     def test_and_deductions_share_what_there_is(self):
         for _ in range(ROUNDS):
-            balance = funded()
+            balance = make_balance()
 
-            outcomes = at_once([pay(balance, 30), keep(balance, 30)] * CALLERS)
+            outcomes = run_concurrently([pay(balance, 30), keep(balance, 30)] * CALLERS)
 
             assert outcomes.count("insufficient_credits") == 5
             sound(balance)
@@ -126,10 +126,10 @@ class TestHoldsUnderContention:
             assert balance.held == 30 * outcomes.count("held")
 
     def test_do_not_take_the_same_excess(self):
-        balance = funded()
+        balance = make_balance()
         several = [place(balance, 20) for _ in range(CALLERS)]
 
-        outcomes = at_once([capture(held, 40) for held in several])
+        outcomes = run_concurrently([capture(held, 40) for held in several])
 
         assert sorted(outcomes) == ["captured"] + ["insufficient_credits"] * 3
         sound(balance)
@@ -137,11 +137,11 @@ class TestHoldsUnderContention:
 
     def test_are_captured_whole_though_their_grant_is_being_voided(self):
         for _ in range(ROUNDS):
-            balance = funded()
+            balance = make_balance()
             grant = balance.grants.get()
             held = place(balance)
 
-            outcomes = at_once([void(grant), capture(held)])
+            outcomes = run_concurrently([void(grant), capture(held)])
 
             assert outcomes == ["voided", "captured"]
             sound(balance)
@@ -151,10 +151,10 @@ class TestHoldsUnderContention:
 
     def test_take_an_excess_only_from_what_is_not_voided(self):
         for _ in range(ROUNDS):
-            balance = funded()
+            balance = make_balance()
             held = place(balance)
 
-            outcomes = at_once([void(balance.grants.get()), capture(held, 80)])
+            outcomes = run_concurrently([void(balance.grants.get()), capture(held, 80)])
 
             assert outcomes in [["voided", "captured"], ["voided", "insufficient_credits"]]
             sound(balance)
@@ -163,11 +163,11 @@ class TestHoldsUnderContention:
 
     def test_are_captured_though_their_purchase_is_being_reversed(self):
         for _ in range(ROUNDS):
-            balance = funded(type="purchase")
+            balance = make_balance(type="purchase")
             bought = balance.transactions.get()
             held = place(balance)
 
-            outcomes = at_once([reverse(bought), capture(held)])
+            outcomes = run_concurrently([reverse(bought), capture(held)])
 
             assert outcomes == ["reversed", "captured"]
             sound(balance)
@@ -175,10 +175,10 @@ class TestHoldsUnderContention:
 
     def test_are_not_placed_on_a_grant_that_is_being_voided(self):
         for _ in range(ROUNDS):
-            balance = funded()
+            balance = make_balance()
             grant = balance.grants.get()
 
-            outcomes = at_once([void(grant), keep(balance)])
+            outcomes = run_concurrently([void(grant), keep(balance)])
 
             assert outcomes in [["voided", "held"], ["voided", "insufficient_credits"]]
             sound(balance)
@@ -187,7 +187,7 @@ class TestHoldsUnderContention:
 
 class TestCorrectionsUnderContention:
     def test_never_refund_more_than_was_used(self):
-        balance = funded(grants=[(1000, None)])
+        balance = make_balance(grants=[(1000, None)])
 
         for _ in range(ROUNDS):
             usage = deduct(balance, 60)
@@ -197,46 +197,46 @@ class TestCorrectionsUnderContention:
                     operations.refund_usage(transaction_id=usage.pk, amount=25, reason="It failed", at=NOON) and "back"
                 )
 
-            assert sorted(at_once([refund] * CALLERS)) == ["back"] * 2 + ["refund_exceeds_usage"] * 2
+            assert sorted(run_concurrently([refund] * CALLERS)) == ["back"] * 2 + ["refund_exceeds_usage"] * 2
 
         sound(balance)
         assert balance.balance == 1000 - 10 * ROUNDS
 
     def test_refund_everything_once(self):
-        balance = funded(grants=[(1000, None)])
+        balance = make_balance(grants=[(1000, None)])
 
         for _ in range(ROUNDS):
             usage = deduct(balance, 60)
 
-            assert sorted(at_once([refund(usage)] * CALLERS)) == ["back"] + ["refund_exceeds_usage"] * 3
+            assert sorted(run_concurrently([refund(usage)] * CALLERS)) == ["back"] + ["refund_exceeds_usage"] * 3
 
         sound(balance)
         assert balance.balance == 1000
 
     def test_never_reverse_more_than_was_bought(self):
-        balance = funded(type="purchase")
+        balance = make_balance(type="purchase")
         bought = balance.transactions.get()
 
-        outcomes = at_once([reverse(bought), pay(balance, 30)] * CALLERS)
+        outcomes = run_concurrently([reverse(bought), pay(balance, 30)] * CALLERS)
 
         assert (outcomes.count("reversed"), outcomes.count("reversal_exceeds_purchase")) == (1, CALLERS - 1)
         sound(balance)
         assert balance.balance == -balance.debt == -30 * outcomes.count("paid")
 
     def test_void_once(self):
-        balance = funded()
+        balance = make_balance()
         grant = balance.grants.get()
 
         def void_and_tell():
             return operations.void_grant(grant_id=grant.pk, reason="By mistake", at=NOON).transaction is not None
 
-        assert sorted(at_once([void_and_tell] * CALLERS)) == [False] * 3 + [True]
+        assert sorted(run_concurrently([void_and_tell] * CALLERS)) == [False] * 3 + [True]
         sound(balance)
         assert balance.balance == 0
 
     def test_extend_what_expires_or_find_it_gone(self):
         for _ in range(ROUNDS):
-            balance = funded(grants=[(100, 15 * MINUTE)])
+            balance = make_balance(grants=[(100, 15 * MINUTE)])
             grant = balance.grants.get()
 
             def sweep(balance=balance):
@@ -248,19 +248,19 @@ class TestCorrectionsUnderContention:
                     operations.extend_grant(grant_id=grant.pk, expires_at=later, reason="r", at=IN_TIME) and "extended"
                 )
 
-            outcomes = at_once([sweep, extend])
+            outcomes = run_concurrently([sweep, extend])
 
             assert outcomes in [[0, "extended"], [100, "grant_not_extendable"]]
             sound(balance)
             assert balance.balance == (100 if "extended" in outcomes else 0)
 
     def test_adjust_down_no_further_than_what_deductions_leave(self):
-        balance = funded()
+        balance = make_balance()
 
         def adjust():
             return operations.adjust_credits(owner=balance.owner, amount=-30, reason="r", at=NOON) and "adjusted"
 
-        outcomes = at_once([adjust, pay(balance, 30)] * CALLERS)
+        outcomes = run_concurrently([adjust, pay(balance, 30)] * CALLERS)
 
         assert outcomes.count("insufficient_credits") == 5
         sound(balance)
@@ -268,13 +268,13 @@ class TestCorrectionsUnderContention:
 
     def test_refund_what_expires_without_losing_track_of_it(self):
         for _ in range(ROUNDS):
-            balance = funded(grants=[(100, 15 * MINUTE)])
+            balance = make_balance(grants=[(100, 15 * MINUTE)])
             usage = deduct(balance, 60)
 
             def sweep(balance=balance):
                 return operations.expire_credits(balance_ids=[balance.pk], at=LAPSE)["credits"]
 
-            outcomes = at_once([sweep, refund(usage, 30), sweep, refund(usage, 30)])
+            outcomes = run_concurrently([sweep, refund(usage, 30), sweep, refund(usage, 30)])
 
             # What comes back after the first sweep leaves at once, and no sweep has to take it.
             assert outcomes[1::2] == ["back", "back"]

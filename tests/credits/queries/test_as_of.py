@@ -10,7 +10,7 @@ from credits import operations, queries
 from credits.models import CreditBalance, CreditGrant, CreditHold
 from credits.verification import verify_balance
 from fluxori.core.errors import DomainError
-from tests.support.factories.credits import deduct, somebody
+from tests.support.factories.credits import deduct, make_user
 from tests.support.times import DAY, HOUR, MINUTE, NOON
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +21,7 @@ class Diary:
 
     def __init__(self, clock_at):
         self.clock_at = clock_at
-        self.owner = somebody()
+        self.owner = make_user()
         self.reads = {}
         self.act = operations.add_credits(owner=self.owner, amount=100, type="purchase", expires_at=NOON + DAY, at=NOON)
         self.balance = CreditBalance.objects.get(pk=self.owner.pk)

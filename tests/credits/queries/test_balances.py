@@ -5,7 +5,7 @@ from django.db.models import Q
 
 from credits import operations, queries
 from fluxori.core import clock
-from tests.support.factories.credits import capture, deduct, funded, hold, somebody
+from tests.support.factories.credits import capture, deduct, hold, make_balance, make_user
 from tests.support.operations import owe, unchanged
 from tests.support.times import DAY, HOUR, NOON
 
@@ -24,7 +24,7 @@ def balance_at(balance, at):
 
 class TestGetBalance:
     def test_says_how_it_stands(self):
-        balance = funded(grants=[(30, None)], at=NOON)
+        balance = make_balance(grants=[(30, None)], at=NOON)
 
         read = queries.get_balance(owner=balance.owner)
 
@@ -33,7 +33,7 @@ class TestGetBalance:
         assert (read.sequence, read.version, read.last_updated) == (1, 1, NOON)
 
     def test_leaves_out_what_has_expired_though_no_sweep_has_run(self):
-        balance = funded(grants=[(20, DAY), (50, None)])
+        balance = make_balance(grants=[(20, DAY), (50, None)])
 
         with unchanged():
             read = queries.get_balance(owner=balance.owner)
@@ -42,12 +42,12 @@ class TestGetBalance:
 
     def test_says_what_expires_next(self):
         now = clock.now()
-        balance = funded(grants=[(20, 2 * DAY), (30, DAY), (5, DAY), (50, None)], at=now)
+        balance = make_balance(grants=[(20, 2 * DAY), (30, DAY), (5, DAY), (50, None)], at=now)
 
         assert queries.get_balance(owner=balance.owner).next_expiry == (35, now + DAY)
 
     def test_says_debt_below_zero_and_nothing_to_spend(self):
-        balance = funded(grants=[(30, None)])
+        balance = make_balance(grants=[(30, None)])
         owe(balance, 50)
 
         assert figures(queries.get_balance(owner=balance.owner)) == {
@@ -59,17 +59,17 @@ class TestGetBalance:
 
     def test_needs_a_balance(self):
         with pytest.raises(operations.BalanceNotFoundError):
-            queries.get_balance(owner=somebody())
+            queries.get_balance(owner=make_user())
 
     def test_does_not_take_a_user_for_an_organization(self):
-        balance = funded()
+        balance = make_balance()
 
         with pytest.raises(operations.BalanceNotFoundError):
             queries.get_balance(owner=operations.Owner.organization(balance.pk))
 
     def test_holds_back_the_clock_of_a_reader_that_lags(self):
         ahead = clock.now() + DAY
-        balance = funded(grants=[(20, HOUR), (50, None)], at=ahead - HOUR)
+        balance = make_balance(grants=[(20, HOUR), (50, None)], at=ahead - HOUR)
         deduct(balance, 1, at=ahead)
 
         assert queries.get_balance(owner=balance.owner).available == 49
@@ -77,7 +77,7 @@ class TestGetBalance:
 
 class TestGetBalanceAt:
     def test_has_nothing_before_the_balance_existed(self):
-        balance = funded(at=NOON)
+        balance = make_balance(at=NOON)
 
         read = queries.get_balance(owner=balance.owner, at=NOON - MICROSECOND)
 
@@ -86,29 +86,29 @@ class TestGetBalanceAt:
 
     def test_refuses_the_future(self):
         with pytest.raises(operations.InvalidArgumentError) as refusal:
-            queries.get_balance(owner=funded().owner, at=clock.now() + HOUR)
+            queries.get_balance(owner=make_balance().owner, at=clock.now() + HOUR)
 
         assert [(fault.field, fault.code) for fault in refusal.value.errors] == [("at", "in_future")]
 
     def test_needs_a_balance(self):
         with pytest.raises(operations.BalanceNotFoundError):
-            queries.get_balance(owner=somebody(), at=NOON)
+            queries.get_balance(owner=make_user(), at=NOON)
 
     def test_counts_a_change_from_its_very_instant(self):
-        balance = funded(grants=[(100, None)])
+        balance = make_balance(grants=[(100, None)])
         deduct(balance, 30, at=NOON + DAY)
 
         assert balance_at(balance, NOON + DAY - MICROSECOND)["balance"] == 100
         assert balance_at(balance, NOON + DAY)["balance"] == 70
 
     def test_expires_credits_at_their_very_instant(self):
-        balance = funded(grants=[(20, DAY), (50, None)])
+        balance = make_balance(grants=[(20, DAY), (50, None)])
 
         assert balance_at(balance, NOON + DAY - MICROSECOND)["available"] == 70
         assert balance_at(balance, NOON + DAY)["available"] == 50
 
     def test_says_the_same_before_and_after_the_sweep(self):
-        balance = funded(grants=[(20, DAY), (30, 2 * DAY)])
+        balance = make_balance(grants=[(20, DAY), (30, 2 * DAY)])
         hold(balance, 15, expires_in=DAY + HOUR)
         moments = [NOON + n * HOUR for n in range(60)]
         before = [balance_at(balance, at) for at in moments]
@@ -118,7 +118,7 @@ class TestGetBalanceAt:
         assert [balance_at(balance, at) for at in moments] == before
 
     def test_keeps_the_pins_of_holds_that_were_open_then(self):
-        balance = funded(grants=[(100, None)])
+        balance = make_balance(grants=[(100, None)])
         placed = hold(balance, 60, at=NOON + HOUR, expires_in=DAY)
         capture(placed, 25, at=NOON + 2 * HOUR)
 
@@ -131,7 +131,7 @@ class TestGetBalanceAt:
         ]
 
     def test_agrees_at_any_past_instant_with_what_was_read_then(self):
-        balance = funded(grants=[(100, None), (40, 2 * DAY), (30, DAY + HOUR)])
+        balance = make_balance(grants=[(100, None), (40, 2 * DAY), (30, DAY + HOUR)])
         step, told = 7 * HOUR, {}
 
         def tell(at):
@@ -143,9 +143,9 @@ class TestGetBalanceAt:
         acts = {
             1: lambda at: deduct(balance, 20, at=at),
             2: pin,
-            4: lambda at: funded(balance.owner, grants=[(10, DAY)], at=at),
+            4: lambda at: make_balance(balance.owner, grants=[(10, DAY)], at=at),
             5: lambda at: owe(balance, 200, at=at),
-            6: lambda at: funded(balance.owner, grants=[(290, None)], at=at),
+            6: lambda at: make_balance(balance.owner, grants=[(290, None)], at=at),
             8: lambda at: capture(pin(at), 20, at=at),
         }
         for turn in range(14):
@@ -161,17 +161,17 @@ class TestGetBalanceAt:
 
 class TestGetTransactionHistory:
     def test_is_newest_first(self):
-        balance = funded()
+        balance = make_balance()
         deduct(balance, 1)
         deduct(balance, 2)
 
         assert [said.amount for said in queries.get_transaction_history(owner=balance.owner)] == [-2, -1, 100]
 
     def test_is_empty_where_nobody_opened_a_balance(self):
-        assert list(queries.get_transaction_history(owner=somebody())) == []
+        assert list(queries.get_transaction_history(owner=make_user())) == []
 
     def test_keeps_to_one_owner(self):
-        balance, other = funded(), funded()
+        balance, other = make_balance(), make_balance()
         deduct(other, 1)
 
         assert [said.balance_id for said in queries.get_transaction_history(owner=balance.owner)] == [balance.pk]
@@ -179,7 +179,7 @@ class TestGetTransactionHistory:
 
 class TestGetTransaction:
     def test_finds_it_with_its_entries(self):
-        balance = funded(grants=[(10, DAY), (10, None)])
+        balance = make_balance(grants=[(10, DAY), (10, None)])
         spent = deduct(balance, 15)
 
         found = queries.get_transaction(transaction_id=spent.pk)
@@ -190,7 +190,7 @@ class TestGetTransaction:
         ]
 
     def test_does_not_find_what_may_not_be_seen(self):
-        spent, other = deduct(funded(), 15), funded()
+        spent, other = deduct(make_balance(), 15), make_balance()
 
         with pytest.raises(operations.TransactionNotFoundError):
             queries.get_transaction(transaction_id=spent.pk, visible=Q(balance_id=other.pk))
@@ -211,7 +211,7 @@ class TestPrices:
 
 class TestDueBalances:
     def test_finds_expired_credits_and_lapsed_holds_in_order_of_id(self):
-        fleeting, lasting, pinned = funded(grants=[(1, DAY)]), funded(), funded()
+        fleeting, lasting, pinned = make_balance(grants=[(1, DAY)]), make_balance(), make_balance()
         hold(pinned, 1, expires_in=DAY)
 
         due = queries.due_balances(at=NOON + DAY, after=None, limit=10)

@@ -11,7 +11,7 @@ from credits.models import CreditRollup, CreditTotal, UsageWatermark
 from credits.queries import usage
 from credits.verification import verify_balance, verify_whole
 from fluxori.identity.owner import Owner
-from tests.support.factories.credits import capture, deduct, funded, hold, somebody
+from tests.support.factories.credits import capture, deduct, hold, make_balance, make_user
 from tests.support.factories.identity import MembershipFactory
 from tests.support.operations import captured_statements
 from tests.support.times import DAY, HOUR, MINUTE, NOON
@@ -50,7 +50,7 @@ def told(request):
 
 class TestGetUsage:
     def test_tells_every_day_of_the_period(self, told):
-        balance = funded()
+        balance = make_balance()
         deduct(balance, 5)
         deduct(balance, 6, at=NOON + HOUR)
         deduct(balance, 7, at=NOON + 2 * DAY)
@@ -65,14 +65,14 @@ class TestGetUsage:
         ]
 
     def test_begins_at_from_and_ends_before_to(self, told):
-        balance = funded()
+        balance = make_balance()
         for hours, amount in enumerate([1, 2, 4, 8]):
             deduct(balance, amount, at=NOON + hours * HOUR)
 
         assert told("day", balance, from_=NOON + HOUR, to=NOON + 3 * HOUR) == [("2025-03-03", 6, 0, 2)]
 
     def test_takes_parts_of_days_at_both_edges(self, told):
-        balance = funded()
+        balance = make_balance()
         for day in range(4):
             deduct(balance, 1, at=NOON + day * DAY - HOUR + HOUR * (day == 0))
             deduct(balance, 10, at=NOON + day * DAY + HOUR)
@@ -87,7 +87,7 @@ class TestGetUsage:
         ]
 
     def test_counts_a_refund_when_it_happened_for_what_it_gives_back(self, told):
-        balance = funded()
+        balance = make_balance()
         insight = operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", at=NOON)
         refund(insight, 4, at=NOON + DAY)
 
@@ -95,7 +95,7 @@ class TestGetUsage:
         assert told("feature", balance) == [("simple-ai-insight", 9, 4, 1)]
 
     def test_tells_features_from_the_most_used_and_no_feature_as_none(self, told):
-        balance = funded()
+        balance = make_balance()
         operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", at=NOON)
         operations.deduct_credits(owner=balance.owner, feature="ai-generated-report", at=NOON)
         capture(hold(balance, 20), 9)
@@ -108,7 +108,7 @@ class TestGetUsage:
 
     def test_tells_the_members_of_a_pool(self, told):
         seat = MembershipFactory.create()
-        balance = funded(seat.organization)
+        balance = make_balance(seat.organization)
         mine = deduct(balance, 30, member=seat.user)
         deduct(balance, 5)
         refund(mine, 30, at=NOON)
@@ -116,14 +116,14 @@ class TestGetUsage:
         assert told("member", balance) == [(str(seat.user.pk), 30, 30, 1), (None, 5, 0, 1)]
 
     def test_tells_a_users_own_usage_as_theirs(self, told):
-        balance = funded()
+        balance = make_balance()
         deduct(balance, 5)
         deduct(balance, 6, member=balance.user)
 
         assert told("member", balance) == [(str(balance.pk), 11, 0, 2)]
 
     def test_tells_every_type_by_what_came_and_went(self, told):
-        balance = funded(grants=[(100, HOUR), (50, None)])
+        balance = make_balance(grants=[(100, HOUR), (50, None)])
         used = deduct(balance, 30)
         operations.adjust_credits(owner=balance.owner, amount=7, reason="r", at=NOON)
         operations.adjust_credits(owner=balance.owner, amount=-2, reason="r", at=NOON)
@@ -144,7 +144,7 @@ class TestGetUsage:
         assert sum(credits_in - credits_out for _, credits_out, credits_in, _ in types) == balance.balance
 
     def test_adds_everything_up(self):
-        balance = funded()
+        balance = make_balance()
         refund(deduct(balance, 30), 10, at=NOON)
 
         total = usage.get_usage(owner=balance.owner, group_by="day", **WEEK).total
@@ -152,7 +152,7 @@ class TestGetUsage:
         assert (total.used, total.refunded, total.net, total.count) == (30, 10, 20, 1)
 
     def test_is_the_last_thirty_days_unless_told(self):
-        balance = funded()
+        balance = make_balance()
         deduct(balance, 5)
         deduct(balance, 6, at=NOON + MINUTE)
 
@@ -163,7 +163,7 @@ class TestGetUsage:
         assert len(told.results) == 31
 
     def test_is_nothing_where_nobody_opened_a_balance(self):
-        nobody = somebody()
+        nobody = make_user()
 
         assert usage.get_usage(owner=nobody, group_by="feature", at=NOON).results == []
         assert {share.used for share in usage.get_usage(owner=nobody, at=NOON).results} == {0}
@@ -182,12 +182,12 @@ class TestGetUsage:
     )
     def test_refuses_a_period_that_cannot_be(self, asked, field, code):
         with pytest.raises(operations.InvalidArgumentError) as refusal:
-            usage.get_usage(owner=somebody(), at=NOON, **asked)
+            usage.get_usage(owner=make_user(), at=NOON, **asked)
 
         assert [(error.field, error.code) for error in refusal.value.errors] == [(field, code)]
 
     def test_takes_a_leap_year_whole_and_a_period_that_has_begun(self):
-        balance = funded()
+        balance = make_balance()
 
         told = usage.get_usage(owner=balance.owner, from_=NOON - 366 * DAY, at=NOON)
         month = usage.get_usage(owner=balance.owner, from_=NOON, to=NOON + 28 * DAY, at=NOON)
@@ -196,7 +196,7 @@ class TestGetUsage:
         assert len(month.results) == 29
 
     def test_asks_the_database_once(self):
-        balance = funded()
+        balance = make_balance()
 
         with captured_statements() as run:
             usage.get_usage(owner=balance.owner, at=NOON)
@@ -214,7 +214,7 @@ class TestGetUsage:
         ],
     )
     def test_takes_days_from_the_rollups_unless_the_period_parts_them(self, asked, from_rollups):
-        balance = funded()
+        balance = make_balance()
         for hours in range(2):
             deduct(balance, 1, at=NOON + hours * HOUR)
         fold(balance)
@@ -241,7 +241,7 @@ class TestFoldingNeverShows:
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(steps, st.lists(st.tuples(instants, instants), min_size=1, max_size=5))
     def test_in_any_answer_wherever_it_stopped(self, steps, periods):
-        balance = funded(grants=[(1000, None)], at=MIDNIGHT)
+        balance = make_balance(grants=[(1000, None)], at=MIDNIGHT)
         at, usages, moves = MIDNIGHT, [], []
         for kind, amount, detail in steps:
             if kind == "wait":
@@ -280,7 +280,7 @@ class TestFoldingNeverShows:
 class TestFoldUsage:
     def test_adds_up_each_day_type_feature_and_member(self):
         seat = MembershipFactory.create()
-        balance = funded(seat.organization)
+        balance = make_balance(seat.organization)
         deduct(balance, 5, member=seat.user)
         deduct(balance, 6, member=seat.user)
         operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", member=seat.user, at=NOON + DAY)
@@ -296,7 +296,7 @@ class TestFoldUsage:
         assert UsageWatermark.objects.get(balance=balance).sequence == 4
 
     def test_finds_nothing_more_to_do_the_second_time(self):
-        balance = funded()
+        balance = make_balance()
         fold(balance)
         before = list(CreditRollup.objects.values())
 
@@ -304,7 +304,7 @@ class TestFoldUsage:
         assert list(CreditRollup.objects.values()) == before
 
     def test_takes_no_more_than_it_is_told_and_goes_on_from_there(self):
-        one, other = sorted((funded(grants=[(1, None)] * 3) for _ in range(2)), key=lambda balance: balance.pk)
+        one, other = sorted((make_balance(grants=[(1, None)] * 3) for _ in range(2)), key=lambda balance: balance.pk)
 
         counts = [fold(one, other, most=2) for _ in range(4)]
 
@@ -313,8 +313,8 @@ class TestFoldUsage:
         assert verify_whole().differences == ()
 
     def test_carries_what_the_spent_credits_were_sold_for(self):
-        balance = funded(grants=[(10, None)], type="purchase", unit_price=Decimal("0.125"))
-        funded(balance.owner, grants=[(5, None)])
+        balance = make_balance(grants=[(10, None)], type="purchase", unit_price=Decimal("0.125"))
+        make_balance(balance.owner, grants=[(5, None)])
         deduct(balance, 12)  # 5 given, then 7 bought
 
         fold(balance)
@@ -324,7 +324,7 @@ class TestFoldUsage:
         assert CreditRollup.objects.get(balance=balance, type="purchase").value == Decimal("1.25")
 
     def test_counts_what_a_debt_swallows_as_unpriced(self):
-        balance = funded(grants=[(10, None)], type="purchase", unit_price=Decimal(1))
+        balance = make_balance(grants=[(10, None)], type="purchase", unit_price=Decimal(1))
         deduct(balance, 4)
         operations.reverse_purchase(
             transaction_id=balance.transactions.get(sequence=1).pk, reason="Chargeback", at=NOON
@@ -339,7 +339,7 @@ class TestFoldUsage:
 class TestTotals:
     def test_add_up_all_balances_by_day_type_and_feature(self):
         seat = MembershipFactory.create()
-        pool, own = funded(seat.organization), funded(unit_price=Decimal("0.5"))
+        pool, own = make_balance(seat.organization), make_balance(unit_price=Decimal("0.5"))
         deduct(pool, 5, member=seat.user)
         deduct(pool, 6)
         deduct(own, 7)
@@ -366,7 +366,7 @@ class TestTotals:
         assert usage.totals(from_=date.min, to=date.max).as_of == NOON + HOUR
 
     def test_are_written_again_after_they_were_emptied(self):
-        balance = funded()
+        balance = make_balance()
         deduct(balance, 5)
         fold(balance)
         before = list(CreditTotal.objects.values_list("day", "type", "credits_in", "credits_out", "count"))
@@ -382,7 +382,7 @@ class TestTotals:
 
 class TestUnfolded:
     def test_walks_in_order_of_the_id_over_what_lies_beyond_a_watermark(self):
-        balances = sorted((funded() for _ in range(4)), key=lambda balance: balance.pk)
+        balances = sorted((make_balance() for _ in range(4)), key=lambda balance: balance.pk)
         ids = [balance.pk for balance in balances]
         fold(*balances[:2])
         deduct(balances[1], 1)
@@ -395,7 +395,7 @@ class TestUnfolded:
 
 class TestOwners:
     def test_are_named_as_everywhere(self):
-        balance = funded()
+        balance = make_balance()
         deduct(balance, 5)
 
         assert usage.get_usage(owner=Owner.user(balance.pk), **WEEK).total.used == 5

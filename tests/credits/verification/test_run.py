@@ -10,7 +10,7 @@ from django.db import connection
 from credits import operations, verification
 from credits.models import CreditTotal
 from credits.verification import run
-from tests.support.factories.credits import capture, deduct, funded, hold, reverse
+from tests.support.factories.credits import capture, deduct, hold, make_balance, reverse
 from tests.support.times import DAY, HOUR, MINUTE, NOON
 
 LATER = NOON + MINUTE
@@ -20,7 +20,7 @@ EVENING = NOON + 8 * HOUR
 @pytest.fixture
 def ledger(db):
     """Return a balance with some of everything: the ids of its rows, by what they are."""
-    balance = funded(grants=[(100, None), (20, DAY)])
+    balance = make_balance(grants=[(100, None), (20, DAY)])
     owner = balance.owner
     deduct(balance, 30, at=LATER)  # number 3: 20 fleeting, 10 lasting
     captured = hold(balance, 30, at=LATER)
@@ -32,12 +32,12 @@ def ledger(db):
     operations.add_credits(owner=owner, amount=7, type="promotion", expires_at=LATER + HOUR, at=LATER)
     operations.expire_credits(balance_ids=[balance.pk], at=EVENING)  # number 9
     # One more of its own, in debt: 10 bought, 4 spent, 10 taken back.
-    debtor = funded(grants=[(10, None)], type="purchase")
+    debtor = make_balance(grants=[(10, None)], type="purchase")
     deduct(debtor, 4)
     reverse(debtor.transactions.get(sequence=1), 10)
     operations.set_limit(owner=debtor.owner, amount=50, period="day", at=NOON)
     # And one that is folded, but for its last transaction.
-    folded = funded(grants=[(50, None)], unit_price=Decimal("0.10"))
+    folded = make_balance(grants=[(50, None)], unit_price=Decimal("0.10"))
     deduct(folded, 5)
     operations.aggregate_usage(balance_ids=[folded.pk], most=9)
     deduct(folded, 6)
@@ -322,7 +322,7 @@ class TestVerifyBalance:
 
     @pytest.mark.parametrize("wrong", [40, 74, 76, 100])
     def test_knows_what_was_left_beside_pins(self, db, wrong):
-        balance = funded()
+        balance = make_balance()
         capture(hold(balance, 60), 25, at=LATER)
         hold(balance, 10, at=LATER + MINUTE)
         deduct(balance, 5, at=LATER + 2 * MINUTE)
@@ -398,7 +398,7 @@ class TestVerifyAll:
 @pytest.mark.django_db(transaction=True)
 class TestVerifyWhileTheSystemWorks:
     def test_gives_no_false_alarm(self):
-        balance = funded(grants=[(100_000, None)])
+        balance = make_balance(grants=[(100_000, None)])
 
         def spend():
             for _ in range(40):

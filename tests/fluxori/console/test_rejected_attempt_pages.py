@@ -8,7 +8,7 @@ from django.urls import reverse
 from fluxori.adminkit.changelist import ListAdmin
 from fluxori.identity.models import User
 from tests.support.admin import superuser_client, words
-from tests.support.factories.credits import funded
+from tests.support.factories.credits import make_balance
 from tests.support.staff import client_of, in_role, page_of
 
 pytestmark = pytest.mark.django_db
@@ -27,7 +27,7 @@ class TestARefusedPage:
         assert f'href="{reverse("find")}"' in words(answer)
 
     def test_says_that_one_may_not(self):
-        answer = client_of(in_role("auditor")).get(page_of("add", funded()))
+        answer = client_of(in_role("auditor")).get(page_of("add", make_balance()))
 
         assert answer.status_code == 403
         assert "None of your groups allows it" in words(answer)
@@ -36,7 +36,7 @@ class TestARefusedPage:
         client = Client(enforce_csrf_checks=True)
         client.force_login(in_role("support"))
 
-        answer = client.post(page_of("add", funded()), {"amount": "5"})
+        answer = client.post(page_of("add", make_balance()), {"amount": "5"})
 
         assert answer.status_code == 403
         assert "This form has expired" in words(answer)
@@ -59,7 +59,7 @@ class TestAnEmptyList:
         assert (page.when_empty and page.when_empty in shown) or f"Add {page.opts.verbose_name}" in shown
 
     def test_leads_back_to_the_whole_where_a_filter_left_nothing(self):
-        funded()
+        make_balance()
 
         shown = words(superuser_client().get("/admin/credits/credittransaction/", {"q": "nobody@"}))
 

@@ -19,7 +19,7 @@ from fluxori.console.actions.catalogue import ACTS
 from fluxori.console.models import ApprovalRequest, ManualCreditCeiling, StaffAction
 from fluxori.core import clock
 from fluxori.identity.models import User
-from tests.support.factories.credits import deduct, hold, somebody
+from tests.support.factories.credits import deduct, hold, make_user
 from tests.support.factories.identity import MembershipFactory
 from tests.support.staff import client_of, in_role, order, page_of
 from tests.support.times import HOUR
@@ -118,7 +118,7 @@ ALSO = {
 @pytest.fixture
 def desk(db):
     """One row of everything there is to look at."""
-    owner = somebody()
+    owner = make_user()
     now = clock.now()
     tiers.initialize_balance(owner=owner, tier="explorer", at=now - timedelta(days=40))
     balance = CreditBalance.objects.get(pk=owner.pk)
@@ -147,7 +147,7 @@ def person(role: str) -> Client:
     if role == "nobody":
         return Client()
     if role == "customer":
-        return client_of(somebody())
+        return client_of(make_user())
     if role == "superuser":
         return client_of(User.objects.create_superuser("boss@staff.test"))
     return client_of(in_role(role))

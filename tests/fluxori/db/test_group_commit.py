@@ -23,10 +23,10 @@ from fluxori.core import request_context
 from fluxori.core.errors import DomainError
 from fluxori.db import group_commit, statements
 from fluxori.db.group_commit import GroupCommitQueue
-from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.factories.identity import MembershipFactory, OrganizationFactory
-from tests.support.operations import captured_statements, check_sums, thirteen_refused, unchanged
-from tests.support.threads import elsewhere, locked, locked_elsewhere
+from tests.support.operations import captured_statements, check_sums, reject_deductions_of_13, unchanged
+from tests.support.threads import hold_lock, in_other_thread, locked_in_other_thread
 from tests.support.times import DAY, HOUR, NOON
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -67,7 +67,7 @@ def in_line(number: int) -> bool:
 
 def outcome_of(act: Act) -> Any:
     try:
-        return elsewhere(act)
+        return in_other_thread(act)
     except BaseException as refused:  # noqa: BLE001 - what it was is what the tests ask
         return refused
 
@@ -80,7 +80,7 @@ def lined_up(acts: Sequence[Act], balance: CreditBalance) -> Iterator[list[Any]]
     """
     outcomes: list[Any] = []
     with ThreadPoolExecutor(len(acts)) as pool:
-        with locked_elsewhere(balance):
+        with locked_in_other_thread(balance):
             started: list[Future[Any]] = []
             for place, act in enumerate(acts):
                 started.append(pool.submit(outcome_of, act))
@@ -123,7 +123,7 @@ class Queued:
         self.served: list[int] = []
 
     def __call__(self, acts: Sequence[Act], meanwhile: Callable[[list[Any]], Any] = lambda asked: None) -> list[Any]:
-        at_work, working, go = funded(), Event(), Event()
+        at_work, working, go = make_balance(), Event(), Event()
 
         def operation(awaited, gather):
             def gathered():
@@ -246,12 +246,12 @@ def lose_the_connection() -> None:
             another.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(elsewhere, terminate).result(timeout=20)
+        pool.submit(in_other_thread, terminate).result(timeout=20)
 
 
 class TestDeductionsThatComeTogether:
     def test_share_one_transaction_and_its_statements(self):
-        balance = funded(grants=[(5, DAY), (95, None)])
+        balance = make_balance(grants=[(5, DAY), (95, None)])
         ran: list[list[str]] = []
 
         def pay(number):
@@ -270,17 +270,17 @@ class TestDeductionsThatComeTogether:
         sound(balance)
 
     def test_are_answered_when_they_are_committed(self):
-        balance = funded()
+        balance = make_balance()
 
         def pay():
             paid = deduct(balance, 1)
-            return elsewhere(lambda: balance.transactions.filter(pk=paid.pk).exists())
+            return in_other_thread(lambda: balance.transactions.filter(pk=paid.pk).exists())
 
         assert together([pay] * 5, balance) == [True] * 5
 
     def test_keep_who_asked_and_how_it_was_asked(self):
-        balance = funded()
-        people = [somebody() for _ in range(4)]
+        balance = make_balance()
+        people = [make_user() for _ in range(4)]
 
         def pay(place):
             request_context.request_id.set(f"request-{place}")
@@ -307,7 +307,7 @@ class TestDeductionsThatComeTogether:
         sound(balance)
 
     def test_are_refused_alone(self):
-        balance = funded(grants=[(10, None)])
+        balance = make_balance(grants=[(10, None)])
         acts = [
             paying(balance, 4),
             paying(balance, 7),
@@ -324,7 +324,7 @@ class TestDeductionsThatComeTogether:
         sound(balance)
 
     def test_write_nothing_in_the_ledger_when_all_are_refused_and_count_each(self):
-        balance = funded(grants=[(10, None)])
+        balance = make_balance(grants=[(10, None)])
         version = balance.version
 
         outcomes = together([paying(balance, 11, idempotency_key=f"k{n}") for n in range(4)], balance)
@@ -335,14 +335,14 @@ class TestDeductionsThatComeTogether:
         assert [attempt.count for attempt in RejectedAttempt.objects.filter(balance=balance)] == [4]
 
     def test_take_once_for_one_key(self):
-        balance = funded()
+        balance = make_balance()
         before = deduct(balance, 3, idempotency_key="old")
         acts = [
             paying(balance, 10, idempotency_key="k"),
             paying(balance, 10, idempotency_key="k"),
             paying(balance, 11, idempotency_key="k"),
             paying(balance, 3, idempotency_key="old"),
-            paying(balance, 10, idempotency_key="k", actor=somebody()),
+            paying(balance, 10, idempotency_key="k", actor=make_user()),
         ]
 
         first, again, other, old, another = together(acts, balance)
@@ -357,7 +357,7 @@ class TestDeductionsThatComeTogether:
     def test_count_against_limits_one_after_the_other(self):
         organization = OrganizationFactory.create()
         one, other = [MembershipFactory.create(organization=organization).user for _ in range(2)]
-        balance = funded(organization, grants=[(1000, None)])
+        balance = make_balance(organization, grants=[(1000, None)])
         operations.set_limit(owner=organization, amount=20, period="day", at=NOON)
         operations.set_limit(owner=organization, amount=12, period="day", member=one, at=NOON)
 
@@ -369,7 +369,7 @@ class TestDeductionsThatComeTogether:
         sound(balance)
 
     def test_happen_at_the_latest_of_their_instants(self):
-        balance = funded()
+        balance = make_balance()
 
         paid = together([paying(balance, at=NOON + SECOND * part) for part in (0.5, 1.25, 0)], balance)
 
@@ -377,7 +377,7 @@ class TestDeductionsThatComeTogether:
         assert commits(balance) == 1
 
     def test_do_not_move_each_other_in_time(self):
-        balance = funded(grants=[(2, timedelta(minutes=30)), (98, None)])
+        balance = make_balance(grants=[(2, timedelta(minutes=30)), (98, None)])
 
         now, later, too = together([paying(balance, at=at) for at in (NOON, NOON + HOUR, NOON)], balance)
 
@@ -388,7 +388,7 @@ class TestDeductionsThatComeTogether:
 
     def test_are_no_more_at_once_than_a_transaction_should_carry(self, monkeypatch):
         monkeypatch.setattr(group_commit, "MAX_BATCH_SIZE", 3)
-        balance = funded()
+        balance = make_balance()
 
         paid = together([paying(balance, idempotency_key=f"k{n}") for n in range(7)], balance)
 
@@ -397,7 +397,7 @@ class TestDeductionsThatComeTogether:
         sound(balance)
 
     def test_find_no_balance_each_for_itself(self, spending):
-        nobody, go = somebody(), Event()
+        nobody, go = make_user(), Event()
         spending(started=lambda: go.wait(20))
 
         with ThreadPoolExecutor(3) as pool:
@@ -410,10 +410,10 @@ class TestDeductionsThatComeTogether:
         assert len({id(refusal) for refusal in outcomes}) == 3
 
     def test_inside_a_transaction_of_the_caller_go_alone(self):
-        balance = funded()
+        balance = make_balance()
 
         with ThreadPoolExecutor(1) as pool:
-            with locked(balance):
+            with hold_lock(balance):
                 leader = pool.submit(outcome_of, paying(balance, 1))
                 until(lambda: waiting_for_locks() == 1)
                 mine = deduct(balance, 2)
@@ -424,7 +424,7 @@ class TestDeductionsThatComeTogether:
         sound(balance)
 
     def test_fall_with_the_transaction_of_the_caller_alone(self):
-        balance = funded()
+        balance = make_balance()
 
         with ThreadPoolExecutor(1) as pool:
             with transaction.atomic():
@@ -439,7 +439,7 @@ class TestDeductionsThatComeTogether:
 
 class TestDeductionsOfSeveralBalances:
     def test_share_one_transaction_and_its_statements(self, queued):
-        balances = [funded(grants=[(100, None)]) for _ in range(3)]
+        balances = [make_balance(grants=[(100, None)]) for _ in range(3)]
         ran: list[list[str]] = []
 
         def pay(place):
@@ -459,7 +459,7 @@ class TestDeductionsOfSeveralBalances:
             sound(balance)
 
     def test_are_refused_alone(self, queued):
-        one, other, nobody = funded(grants=[(10, None)]), funded(), CreditBalance(user=somebody())
+        one, other, nobody = make_balance(grants=[(10, None)]), make_balance(), CreditBalance(user=make_user())
         acts = [paying(one, 7), paying(nobody), paying(one, 4), paying(other, 5), paying(one, 3)]
 
         outcomes = queued(acts)
@@ -471,7 +471,7 @@ class TestDeductionsOfSeveralBalances:
         sound(other)
 
     def test_wait_for_no_balance_but_their_own(self, queued):
-        busy, free = funded(), funded()
+        busy, free = make_balance(), make_balance()
         paid_meanwhile: list[int] = []
 
         def look(asked):
@@ -480,7 +480,7 @@ class TestDeductionsOfSeveralBalances:
                 paid_meanwhile.append(CreditBalance.objects.get(pk=free.pk).balance)
 
         with ThreadPoolExecutor(1) as pool:
-            with locked_elsewhere(busy):
+            with locked_in_other_thread(busy):
                 going = pool.submit(queued, [paying(busy, 1), paying(free, 2), paying(busy, 3), paying(free, 4)], look)
                 until(lambda: CreditBalance.objects.get(pk=free.pk).balance == 94)
                 until(lambda: waiting_for_locks() == 1 and in_line(1))
@@ -495,7 +495,7 @@ class TestDeductionsOfSeveralBalances:
         sound(free)
 
     def test_read_again_what_changed_while_they_took_the_lock(self, monkeypatch):
-        one = funded(grants=[(5, DAY), (95, None)])
+        one = make_balance(grants=[(5, DAY), (95, None)])
         slowly = locked_balance._BOOKS_IF_FREE.replace(
             "WHERE b.id = ANY", "WHERE (SELECT pg_sleep(1)) IS NOT NULL AND b.id = ANY"
         )
@@ -514,7 +514,7 @@ class TestDeductionsOfSeveralBalances:
         sound(one)
 
     def test_pass_by_those_who_wait_for_a_lock(self):
-        busy, free = funded(), funded()
+        busy, free = make_balance(), make_balance()
 
         with lined_up([paying(busy)] * 2, busy) as outcomes:
             assert deduct(free, 1).balance_after == 99
@@ -524,7 +524,7 @@ class TestDeductionsOfSeveralBalances:
         sound(free)
 
     def test_fall_to_a_fault_of_one_alone(self, queued):
-        one, other = funded(), funded()
+        one, other = make_balance(), make_balance()
 
         def stumble(asked):
             if any(deduction.amount == 13 for deduction in asked):
@@ -538,7 +538,7 @@ class TestDeductionsOfSeveralBalances:
         sound(other)
 
     def test_are_told_what_stands_beside_them_all_at_once(self, queued):
-        balances, asked = [funded() for _ in range(3)], []
+        balances, asked = [make_balance() for _ in range(3)], []
 
         def tell(ids):
             asked.append(sorted(ids))
@@ -550,7 +550,7 @@ class TestDeductionsOfSeveralBalances:
         assert asked == [sorted(balance.pk for balance in balances)]
 
     def test_never_lose_a_credit_among_many_threads(self):
-        balances = [funded(grants=[(30, None)]) for _ in range(4)]
+        balances = [make_balance(grants=[(30, None)]) for _ in range(4)]
 
         def spend(place):
             return [outcome_of(paying(balances[(place + turn) % 4], 1)) for turn in range(20)]
@@ -567,7 +567,7 @@ class TestDeductionsOfSeveralBalances:
 class TestFaultsAmongDeductionsThatComeTogether:
     @pytest.mark.parametrize("kind", [psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected])
     def test_are_tried_again_all_together(self, spending, kind):
-        balance, served = funded(), []
+        balance, served = make_balance(), []
         faults = [kind, kind]
 
         def boarded(deductions):
@@ -587,7 +587,7 @@ class TestFaultsAmongDeductionsThatComeTogether:
         ("kind", "tries"), [(psycopg.errors.DeadlockDetected, 4), (psycopg.errors.QueryCanceled, 1)]
     )
     def test_that_last_are_told_to_each_and_no_more_is_tried(self, spending, kind, tries):
-        balance, served = funded(), []
+        balance, served = make_balance(), []
 
         def boarded(deductions):
             served.append(len(deductions))
@@ -603,7 +603,7 @@ class TestFaultsAmongDeductionsThatComeTogether:
         assert [code_of(fault) for fault in outcomes] == ["busy"] * 4
 
     def test_of_one_are_its_own(self, spending):
-        balance = funded()
+        balance = make_balance()
 
         def boarded(deductions):
             if any(deduction.amount == 13 for deduction in deductions):
@@ -616,7 +616,7 @@ class TestFaultsAmongDeductionsThatComeTogether:
         sound(balance)
 
     def test_of_one_that_the_database_finds_are_its_own(self, spending):
-        balance = funded()
+        balance = make_balance()
 
         def boarded(deductions):
             if any(deduction.amount == 13 for deduction in deductions):
@@ -631,10 +631,10 @@ class TestFaultsAmongDeductionsThatComeTogether:
         sound(balance)
 
     def test_of_one_that_the_database_finds_at_the_commit_are_its_own(self, spending):
-        balance, tries = funded(), []
+        balance, tries = make_balance(), []
 
         spending(boarded=lambda deductions: tries.append(len(deductions)))
-        with thirteen_refused():
+        with reject_deductions_of_13():
             outcomes = together([paying(balance, amount) for amount in (1, 13, 2)], balance)
 
         assert told(outcomes) == [1, IntegrityError, 2]
@@ -643,7 +643,7 @@ class TestFaultsAmongDeductionsThatComeTogether:
 
     @pytest.mark.parametrize("when", ["boarded", "written"])
     def test_that_end_the_leader_end_nobody_else(self, spending, when):
-        balance = funded()
+        balance = make_balance()
         spending(**{when: once(end)})
 
         outcomes = together([paying(balance)] * 5, balance)
@@ -652,7 +652,7 @@ class TestFaultsAmongDeductionsThatComeTogether:
         sound(balance)
 
     def test_in_getting_the_lock_are_the_leaders_and_the_next_one_leads(self):
-        balance = funded()
+        balance = make_balance()
 
         def impatient():
             with connection.cursor() as cursor:
@@ -667,7 +667,7 @@ class TestFaultsAmongDeductionsThatComeTogether:
         sound(balance)
 
     def test_before_the_commit_leave_everybody_paid_though_the_connection_is_lost(self, spending):
-        balance = funded()
+        balance = make_balance()
         spending(boarded=once(lose_the_connection))
 
         outcomes = together([paying(balance, idempotency_key=f"k{n}") for n in range(4)], balance)
@@ -676,7 +676,7 @@ class TestFaultsAmongDeductionsThatComeTogether:
         sound(balance)
 
     def test_in_the_commit_leave_everybody_not_knowing(self, spending):
-        balance = funded()
+        balance = make_balance()
         acts = [paying(balance, idempotency_key=f"k{n}") for n in range(4)]
         spending(written=once(lose_the_connection))
 
@@ -689,7 +689,7 @@ class TestFaultsAmongDeductionsThatComeTogether:
         sound(balance)
 
     def test_that_end_the_leader_in_the_commit_leave_the_others_not_knowing(self, spending):
-        balance = funded()
+        balance = make_balance()
         acts = [paying(balance, idempotency_key=f"k{n}") for n in range(3)]
         # Committed, but whoever led does not live to say so.
         spending(written=once(lambda: transaction.on_commit(end)))
@@ -705,7 +705,7 @@ class TestFaultsAmongDeductionsThatComeTogether:
 class TestWaitingInLine:
     def test_is_for_so_many_and_no_more(self, settings):
         settings.DEDUCTION_QUEUE_LIMIT = 2
-        balance, other = funded(), funded()
+        balance, other = make_balance(), make_balance()
 
         with lined_up([paying(balance)] * 3, balance) as outcomes:
             asked = monotonic()
@@ -720,8 +720,8 @@ class TestWaitingInLine:
 
     def test_in_vain_is_answered_503_and_when_to_try_again(self, settings, api, clock_at):
         settings.DEDUCTION_QUEUE_LIMIT = 1
-        user = somebody()
-        balance = funded(user)
+        user = make_user()
+        balance = make_balance(user)
         clock_at(NOON)
 
         with lined_up([paying(balance)] * 2, balance) as outcomes, unchanged():
@@ -732,10 +732,10 @@ class TestWaitingInLine:
 
     def test_ends_when_a_lock_has_been_waited_for_long_enough(self, settings):
         settings.LOCK_TIMEOUT_MS = 100
-        balance = funded()
+        balance = make_balance()
 
         with ThreadPoolExecutor(2) as pool:
-            with locked_elsewhere(balance):
+            with locked_in_other_thread(balance):
                 leader = pool.submit(outcome_of, paying(balance, 1))
                 until(lambda: waiting_for_locks() == 1)
                 rider = pool.submit(outcome_of, paying(balance, 2))
@@ -762,7 +762,7 @@ class TestWaitingInLine:
 
     def test_goes_on_for_whoever_was_taken_along(self, settings, spending):
         settings.LOCK_TIMEOUT_MS = 300
-        balance = funded()
+        balance = make_balance()
         spending(boarded=lambda _: sleep(0.6))
 
         assert told(together([paying(balance)] * 3, balance)) == [1] * 3
@@ -770,11 +770,11 @@ class TestWaitingInLine:
 
     def test_has_an_end_for_them_too(self, settings, spending):
         settings.LOCK_TIMEOUT_MS = settings.STATEMENT_TIMEOUT_MS = 150
-        balance, go = funded(), Event()
+        balance, go = make_balance(), Event()
         spending(boarded=lambda _: go.wait(20))
 
         with ThreadPoolExecutor(2) as pool:
-            with locked_elsewhere(balance):
+            with locked_in_other_thread(balance):
                 leader = pool.submit(outcome_of, paying(balance, 1))
                 until(lambda: waiting_for_locks() == 1)
                 rider = pool.submit(outcome_of, paying(balance, 2, idempotency_key="k"))
@@ -797,28 +797,28 @@ class TestABalanceThatIsOpenedMeanwhile:
         monkeypatch.setattr(locked_balance, "_LOCK", slowly)
 
     def test_is_not_changed_without_its_lock(self, slow_lock, monkeypatch):
-        user = somebody()
+        user = make_user()
 
         def locked_pages():
             with transaction.atomic():
                 return list(locked_balance.Reading([user.pk], NOON).locked())
 
         with ThreadPoolExecutor(1) as pool:
-            found = pool.submit(elsewhere, locked_pages)
+            found = pool.submit(in_other_thread, locked_pages)
             until(lambda: asleep() == 1)
             monkeypatch.undo()
-            funded(user)
+            make_balance(user)
 
             assert found.result(timeout=30) == []
 
     def test_is_not_there_for_those_who_had_waited_for_it(self, slow_lock, monkeypatch):
-        user = somebody()
+        user = make_user()
 
         with ThreadPoolExecutor(1) as pool:
             paid = pool.submit(outcome_of, paying(CreditBalance(pk=user.pk, user=user)))
             until(lambda: asleep() == 1)
             monkeypatch.undo()
-            balance = funded(user)
+            balance = make_balance(user)
 
             assert told([paid.result(timeout=30)]) == ["balance_not_found"]
 

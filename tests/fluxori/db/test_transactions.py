@@ -6,7 +6,7 @@ from django.db import OperationalError, connection, transaction
 
 from credits import operations
 from credits.models import CreditBalance
-from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.operations import check_sums, unchanged
 from tests.support.times import NOON
 
@@ -46,7 +46,7 @@ class TestWholeOutermost:
         assert operation() == 2
 
     def test_leaves_nothing_of_a_try_that_failed(self):
-        owner = somebody()
+        owner = make_user()
         tries = []
 
         @operations.whole
@@ -62,7 +62,7 @@ class TestWholeOutermost:
         check_sums(CreditBalance.objects.get())
 
     def test_tries_again_after_a_true_serialization_failure(self):
-        balance = funded()
+        balance = make_balance()
         stale = connection.copy()
         tries = []
 
@@ -90,7 +90,7 @@ class TestWholeOutermost:
 @pytest.mark.django_db(transaction=True)
 class TestWholeInsideATransactionOfTheCaller:
     def test_stands_with_it(self):
-        balance = funded()
+        balance = make_balance()
 
         with transaction.atomic():
             deduct(balance, 10)
@@ -100,7 +100,7 @@ class TestWholeInsideATransactionOfTheCaller:
         assert balance.balance == 70
 
     def test_falls_with_it(self):
-        balance = funded()
+        balance = make_balance()
 
         with unchanged(), transaction.atomic():
             deduct(balance, 10, idempotency_key="k")
@@ -109,7 +109,7 @@ class TestWholeInsideATransactionOfTheCaller:
         assert deduct(balance, 10, idempotency_key="k").replayed is False
 
     def test_lets_the_caller_go_on_after_a_refusal(self):
-        balance = funded()
+        balance = make_balance()
 
         with transaction.atomic():
             with pytest.raises(operations.InsufficientCreditsError):

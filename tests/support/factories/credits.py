@@ -1,4 +1,7 @@
-"""Ledgers for tests. Credits are poured through the operations, so no test stands on a ledger that could not be."""
+"""Users and balances for tests.
+
+Credits are added through the operations, so every ledger in a test is one that production could contain.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -15,40 +18,40 @@ from fluxori.identity.owner import OwnerLike
 from tests.support.times import HOUR, NOON
 
 
-def somebody(**fields: Any) -> User:
-    """Return a new user, who cannot log in with a password."""
+def make_user(**fields: Any) -> User:
+    """Return a new user without a usable password."""
     return User.objects.create_user(f"{uuid4()}@example.test", **fields)
 
 
-def funded(
+def make_balance(
     owner: OwnerLike | None = None,
     grants: Iterable[tuple[int, timedelta | None]] = ((100, None),),
     at: datetime = NOON,
     **terms: Any,
 ) -> CreditBalance:
-    """Return the balance of ``owner``, or of somebody new, after adding ``grants``: (credits, expires in) each.
+    """Return the balance of ``owner``, or of a new user, after adding ``grants``: pairs of (credits, expires in).
 
-    ``terms`` go to ``add_credits``; unless told otherwise the credits are a promotion.
+    ``terms`` are passed to ``add_credits``; the type is ``promotion`` by default.
     """
-    whose = operations.Owner.of(owner or somebody())
+    balance_owner = operations.Owner.of(owner or make_user())
     for amount, expires_in in grants:
         expires_at = None if expires_in is None else at + expires_in
         operations.add_credits(
-            owner=whose, amount=amount, expires_at=expires_at, at=at, **{"type": "promotion", **terms}
+            owner=balance_owner, amount=amount, expires_at=expires_at, at=at, **{"type": "promotion", **terms}
         )
-    return CreditBalance.objects.get(pk=whose.id)
+    return CreditBalance.objects.get(pk=balance_owner.id)
 
 
-def deduct(balance: CreditBalance, amount: int, at: datetime = NOON, **said: Any) -> Any:
+def deduct(balance: CreditBalance, amount: int, at: datetime = NOON, **details: Any) -> Any:
     """Take ``amount`` credits from ``balance`` and return the transaction."""
     return operations.deduct_credits(
-        owner=balance.owner, amount=amount, at=at, **{"description": "Spent in a test", **said}
+        owner=balance.owner, amount=amount, at=at, **{"description": "Spent in a test", **details}
     )
 
 
 @operations.whole
 def hold(balance: CreditBalance, amount: int, at: datetime = NOON, expires_in: timedelta = HOUR) -> CreditHold:
-    """Set ``amount`` credits of ``balance`` aside and return the open hold."""
+    """Place a hold of ``amount`` credits on ``balance`` and return it."""
     request = operations.ask("place_hold", actor=None, key=None)
     with operations.opened(balance.owner, at=at) as page:
         pins = burn_order.plan_deltas(amount, page.book.grants.values())
@@ -66,7 +69,7 @@ def hold(balance: CreditBalance, amount: int, at: datetime = NOON, expires_in: t
 
 @operations.whole
 def capture(placed: CreditHold, amount: int, at: datetime = NOON) -> None:
-    """Spend ``amount`` of an open hold's credits; the rest is free again."""
+    """Capture ``amount`` credits of an open hold and release the rest."""
     request = operations.ask("capture_hold", actor=None, key=None)
     with operations.opened(placed.balance.owner, at=at, hold_ids=[placed.pk]) as page:
         book = page.book
@@ -83,13 +86,13 @@ def capture(placed: CreditHold, amount: int, at: datetime = NOON) -> None:
 
 
 def reverse(purchase: CreditTransaction, amount: int, at: datetime = NOON) -> None:
-    """Take ``amount`` credits of a purchase back: what remains in burn order, then as debt."""
+    """Reverse ``amount`` credits of a purchase: first from the remaining credits in burn order, then as debt."""
     owe(purchase.balance, amount, at=at, reverses=purchase)
 
 
 @operations.whole
 def owe(balance: CreditBalance, amount: int, at: datetime = NOON, reverses: CreditTransaction | None = None) -> None:
-    """Take ``amount`` credits back, of no purchase in particular: what remains in burn order, then as debt."""
+    """Reverse ``amount`` credits without naming a purchase: first from the remaining credits, then as debt."""
     request = operations.ask("reverse_purchase", actor=None, key=None)
     with operations.opened(balance.owner, at=at) as page:
         taken = burn_order.plan_deltas(amount, page.book.grants.values())

@@ -1,4 +1,4 @@
-"""People and organizations."""
+"""Factories of users, organizations and memberships."""
 
 from factory.declarations import Sequence, SubFactory
 from factory.django import DjangoModelFactory

@@ -7,7 +7,7 @@ from typing import Any
 from credits import queries as ledger_queries
 from credits.models import CreditBalance
 from fluxori.identity.owner import Owner, OwnerLike
-from tests.support.factories.credits import somebody
+from tests.support.factories.credits import make_user
 from tests.support.times import NOON
 from tiers import operations
 from tiers.domain.periods import period_start
@@ -18,7 +18,7 @@ def subscribed(
     owner: OwnerLike | None = None, tier: str = "explorer", at: datetime = NOON, **asked: Any
 ) -> CreditBalance:
     """Return the balance of ``owner``, or of somebody new, initialized on ``tier`` at ``at``."""
-    whose = Owner.of(owner or somebody())
+    whose = Owner.of(owner or make_user())
     operations.initialize_balance(owner=whose, tier=tier, at=at, **asked)
     return CreditBalance.objects.get(pk=whose.id)
 

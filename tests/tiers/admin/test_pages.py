@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from fluxori.core import clock
 from tests.support.admin import said, superuser_client, words
-from tests.support.factories.credits import somebody
+from tests.support.factories.credits import make_user
 from tiers import operations
 from tiers.models import AllocationRun, MonthlyAllocation, RecoveryCost, Subscription, Tier
 
@@ -19,7 +19,7 @@ def url(model, page: str, *args: object) -> str:
 @pytest.fixture
 def subscribed(db):
     """Somebody on the smallest tier, twenty days into period 1."""
-    owner = somebody()
+    owner = make_user()
     operations.initialize_balance(owner=owner, tier="explorer", at=clock.now() - timedelta(days=51))
     operations.add_monthly_allocation(owner=owner, at=clock.now() - timedelta(days=40))
     operations.start_run(started_at=clock.now(), at=clock.now(), started_by="test", due=1)
@@ -53,7 +53,7 @@ class TestEveryPage:
 
     @pytest.mark.parametrize("model", [Subscription, MonthlyAllocation], ids=lambda model: model.__name__)
     def test_finds_by_e_mail(self, subscribed, model):
-        other = somebody()
+        other = make_user()
         operations.initialize_balance(owner=other, tier="growth")
 
         found = superuser_client().get(url(model, "changelist"), {"q": subscribed.email}).context["cl"].result_list
@@ -64,7 +64,7 @@ class TestEveryPage:
     def test_asks_the_same_for_many_rows_as_for_one(self, subscribed, model, django_assert_max_num_queries):
         client = superuser_client()
         for _ in range(5):
-            owner = somebody()
+            owner = make_user()
             operations.initialize_balance(owner=owner, tier="pro", at=clock.now() - timedelta(days=40))
             operations.add_monthly_allocation(owner=owner)
 

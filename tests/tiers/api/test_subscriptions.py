@@ -1,10 +1,10 @@
 import pytest
 
 from credits.models import CreditGrant, CreditTransaction
-from tests.support.factories.credits import funded
+from tests.support.factories.credits import make_balance
 from tests.support.factories.identity import AdminFactory, OrganizationFactory, UserFactory
 from tests.support.factories.tiers import month
-from tests.support.ledger import stored
+from tests.support.ledger import table_digests
 from tests.support.times import DAY, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
@@ -57,7 +57,7 @@ class TestInitialize:
 
     def test_subscribes_a_balance_that_had_no_tier(self, api):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
 
         told = api(AdminFactory.create()).post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"}).json()
 
@@ -66,12 +66,12 @@ class TestInitialize:
     def test_refuses_one_that_has(self, api):
         client, asked = api(AdminFactory.create()), {"userId": str(UserFactory.create().pk), "tier": "explorer"}
         client.post(INITIALIZE, asked)
-        before = stored()
+        before = table_digests()
 
         refused = client.post(INITIALIZE, asked)
 
         assert (refused.status_code, refused.json()["code"]) == (409, "balance_exists")
-        assert stored() == before
+        assert table_digests() == before
 
 
 class TestChangeTier:
@@ -128,16 +128,16 @@ class TestChangeTier:
         ann, client = UserFactory.create(), api(AdminFactory.create())
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
         asked = {"userId": str(ann.pk), "tier": "growth", "effective": "nextPeriod", "proration": "difference"}
-        before = stored()
+        before = table_digests()
 
         for refused in (client.put(TIER, asked), client.post(PREVIEW, asked)):
             assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
             assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [("proration", "invalid_choice")]
-        assert stored() == before
+        assert table_digests() == before
 
     def test_refuses_a_balance_without_a_tier(self, api):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
 
         refused = api(AdminFactory.create()).put(TIER, {"userId": str(ann.pk), "tier": "growth"})
 
@@ -155,11 +155,11 @@ class TestPreviewTier:
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
         clock_at(NOON + 15.5 * DAY)
         asked = {"userId": str(ann.pk), "tier": "growth", "proration": "difference"}
-        before = stored()
+        before = table_digests()
 
         answer = client.post(PREVIEW, asked, headers={"Idempotency-Key": "nothing to name"})
 
-        assert (answer.status_code, stored()) == (200, before)
+        assert (answer.status_code, table_digests()) == (200, before)
         assert answer.json() == {
             "fromTier": "explorer",
             "toTier": "growth",
@@ -190,7 +190,7 @@ class TestPreviewTier:
     )
     def test_refuses_as_the_change_does(self, api, tier, expected):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
 
         refused = api(AdminFactory.create()).post(PREVIEW, {"userId": str(ann.pk), "tier": tier})
 
@@ -214,22 +214,22 @@ class TestCancelScheduledTier:
         client.put(TIER, {"userId": str(ann.pk), "tier": "explorer", "effective": "nextPeriod"})
         first = client.delete(f"{SCHEDULED}?userId={ann.pk}", headers=key)
         client.put(TIER, {"userId": str(ann.pk), "tier": "pro"})
-        before = stored()
+        before = table_digests()
 
         again = client.delete(f"{SCHEDULED}?userId={ann.pk}", headers=key)
 
         assert (again.status_code, again.content, again["Idempotency-Replayed"]) == (200, first.content, "true")
-        assert stored() == before
+        assert table_digests() == before
 
     def test_refuses_where_nothing_is_scheduled(self, api):
         ann, client = UserFactory.create(), api(AdminFactory.create())
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "growth"})
-        before = stored()
+        before = table_digests()
 
         refused = client.delete(f"{SCHEDULED}?userId={ann.pk}")
 
         assert (refused.status_code, refused.json()["code"]) == (409, "no_scheduled_change")
-        assert stored() == before
+        assert table_digests() == before
 
     @pytest.mark.parametrize(
         ("query", "fault"),
@@ -282,7 +282,7 @@ class TestAllocateMonth:
 
     def test_refuses_a_balance_without_a_tier(self, api):
         ann = UserFactory.create()
-        funded(ann)
+        make_balance(ann)
 
         refused = api(AdminFactory.create()).post(ALLOCATE, {"userId": str(ann.pk)})
 

@@ -9,7 +9,7 @@ from django.db import connection
 from fluxori.core import clock
 from tests.support.factories.tiers import fleeting, many_subscribed, month, periods_of, subscribed
 from tests.support.operations import captured_statements
-from tests.support.threads import at_once, locked
+from tests.support.threads import hold_lock, run_concurrently
 from tests.support.tier_tables import check_ledger, unwritten
 from tests.support.times import DAY, NOON, SECOND
 from tiers.models import AllocationRun
@@ -200,8 +200,8 @@ class TestAllocateMonthlyCreditsBesideSomebodyAtWork:
                 run("--jobs", "1", at=month(1))
             return stop.value.returncode
 
-        with locked(balances[2]):
-            [status] = at_once([hurried])
+        with hold_lock(balances[2]):
+            [status] = run_concurrently([hurried])
         first = [len(periods_of(balance)) for balance in balances]
         run(at=month(1))
 

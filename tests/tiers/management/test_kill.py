@@ -4,8 +4,8 @@ import time
 import pytest
 
 from tests.support.factories.tiers import many_subscribed, month, periods_of
-from tests.support.processes import PATIENCE, python
-from tests.support.threads import locked
+from tests.support.processes import PATIENCE, start_python
+from tests.support.threads import hold_lock
 from tests.support.tier_tables import check_ledger
 from tiers.models import AllocationRun, MonthlyAllocation
 
@@ -13,7 +13,7 @@ CHUNK = 10
 
 
 def start():
-    return python("manage.py", "allocate_monthly_credits", "--at", month(2).isoformat(), "--chunk", str(CHUNK))
+    return start_python("manage.py", "allocate_monthly_credits", "--at", month(2).isoformat(), "--chunk", str(CHUNK))
 
 
 def wait_for(given):
@@ -30,7 +30,7 @@ class TestAllocateMonthlyCreditsKilled:
         balances = sorted(many_subscribed(200), key=lambda balance: balance.pk)
 
         # It comes to a stand in the middle of the eleventh and twelfth chunk, their transactions open, and dies there.
-        with locked(balances[105]), locked(balances[115]):
+        with hold_lock(balances[105]), hold_lock(balances[115]):
             killed = start()
             wait_for(2 * 100)
             killed.send_signal(signal.SIGKILL)

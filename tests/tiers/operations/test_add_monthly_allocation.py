@@ -6,7 +6,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from credits import operations as ledger
 from credits import queries
 from fluxori.core.errors import DomainError
-from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.factories.tiers import fleeting, month, periods_of, run_over, subscribed, subscription_of
 from tests.support.tier_tables import check_ledger, unwritten
 from tests.support.times import DAY, NOON, SECOND
@@ -25,7 +25,7 @@ class TestAddMonthlyAllocation:
     def test_gives_the_first_period_beside_the_initial_allocation(self):
         balance = subscribed()
 
-        done = allocate(balance, reason="Welcome back", actor=(staff := somebody()))
+        done = allocate(balance, reason="Welcome back", actor=(staff := make_user()))
 
         assert done.allocated
         assert (done.after.balance, done.transaction.amount, done.transaction.type) == (800, 400, "allocation")
@@ -78,7 +78,7 @@ class TestAddMonthlyAllocation:
 
     def test_follows_a_balance_that_is_ahead_of_the_clock(self):
         balance = subscribed()
-        funded(balance.owner, at=month(1))
+        make_balance(balance.owner, at=month(1))
 
         allocate(balance, at=month(1) - SECOND)
 
@@ -140,7 +140,7 @@ class TestAddMonthlyAllocationAgain:
 
 class TestAddMonthlyAllocationRefuses:
     def test_a_balance_without_a_tier(self):
-        balance = funded()
+        balance = make_balance()
 
         with unwritten(), pytest.raises(operations.NoSubscriptionError) as refusal:
             allocate(balance)
@@ -155,7 +155,7 @@ class TestAddMonthlyAllocationRefuses:
             allocate(balance)
 
     def test_in_the_documented_order(self):
-        nobody, balance = somebody(), funded(idempotency_key="taken")
+        nobody, balance = make_user(), make_balance(idempotency_key="taken")
         wrong: dict[str, Any] = {"owner": nobody, "reason": "x" * 501, "idempotency_key": "taken", "at": NOON}
         mended: list[tuple[dict[str, Any], type[DomainError]]] = [
             ({}, ledger.InvalidArgumentError),

@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from credits import queries as ledger_queries
-from tests.support.factories.credits import deduct, funded, hold
+from tests.support.factories.credits import deduct, hold, make_balance
 from tests.support.factories.tiers import (
     fleeting,
     many_subscribed,
@@ -141,7 +141,7 @@ class TestAllocateDue:
     def test_skips_what_would_have_expired_before_the_last_movement(self):
         fleeting()
         balance = subscribed(tier="fleeting")
-        funded(balance.owner, grants=[(5, None)], at=month(2))
+        make_balance(balance.owner, grants=[(5, None)], at=month(2))
 
         run_over([balance], at=month(2) - SECOND)
 
@@ -150,7 +150,7 @@ class TestAllocateDue:
 
     def test_writes_what_has_fallen_due_before_it(self):
         balance = subscribed()
-        funded(balance.owner, grants=[(30, DAY)])
+        make_balance(balance.owner, grants=[(30, DAY)])
         hold(balance, 10)
 
         run_over([balance], at=month(1))

@@ -6,7 +6,7 @@ import pytest
 from django.core.management import call_command
 
 from credits.models import CreditBalance
-from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.factories.tiers import (
     changes_of,
     many_subscribed,
@@ -16,7 +16,7 @@ from tests.support.factories.tiers import (
     subscribed,
     subscription_of,
 )
-from tests.support.threads import at_once
+from tests.support.threads import run_concurrently
 from tests.support.tier_tables import check_ledger
 from tests.support.times import DAY, NOON
 from tiers import operations
@@ -33,7 +33,7 @@ class TestAllocationUnderContention:
     def test_of_two_runs_gives_every_period_once(self):
         balances = many_subscribed(30)
 
-        at_once([lambda: run_command(month(2))] * 2)
+        run_concurrently([lambda: run_command(month(2))] * 2)
 
         assert [periods_of(balance) for balance in balances] == [[(1, 400), (2, 400)]] * 30
         assert sum(run.allocated for run in AllocationRun.objects.all()) == 60
@@ -42,7 +42,7 @@ class TestAllocationUnderContention:
     def test_of_one_chunk_by_many_gives_every_period_once(self):
         balances = many_subscribed(5)
 
-        done = at_once([lambda: run_over(balances, at=month(1))] * 6)
+        done = run_concurrently([lambda: run_over(balances, at=month(1))] * 6)
 
         assert sorted(totals.subscriptions for totals in done) == [0, 0, 0, 0, 0, 5]
         assert [periods_of(balance) for balance in balances] == [[(1, 400)]] * 5
@@ -54,7 +54,7 @@ class TestAllocationUnderContention:
             for _ in range(10):
                 deduct(balance, 9, at=month(1))
 
-        at_once([partial(run_over, balances, at=month(1)), *(partial(spend, balance) for balance in balances)])
+        run_concurrently([partial(run_over, balances, at=month(1)), *(partial(spend, balance) for balance in balances)])
 
         assert [CreditBalance.objects.get(pk=b.pk).balance for b in balances] == [800 - 90] * 4
         assert [periods_of(balance) for balance in balances] == [[(1, 400)]] * 4
@@ -69,7 +69,7 @@ class TestAllocationUnderContention:
                 for balance in sorted(balances, key=lambda balance: balance.pk)
             ]
 
-        run, asked = at_once([lambda: run_over(balances, at=month(1)), ask_for_each])
+        run, asked = run_concurrently([lambda: run_over(balances, at=month(1)), ask_for_each])
 
         assert run.allocated.total() + asked.count(True) == 10
         assert [periods_of(balance) for balance in balances] == [[(1, 400)]] * 10
@@ -79,7 +79,7 @@ class TestAllocationUnderContention:
     def test_on_request_by_many_gives_the_period_once(self):
         balance = subscribed()
 
-        done = at_once([lambda: operations.add_monthly_allocation(owner=balance.owner, at=month(1))] * 6)
+        done = run_concurrently([lambda: operations.add_monthly_allocation(owner=balance.owner, at=month(1))] * 6)
 
         assert [result.allocated for result in done].count(True) == 1
         assert len({result.transaction.pk for result in done}) == 1
@@ -99,7 +99,7 @@ class TestTierChangeUnderContention:
     def test_by_many_gives_the_difference_once(self):
         balance = subscribed()
 
-        done = at_once([partial(self.change, balance)] * 6)
+        done = run_concurrently([partial(self.change, balance)] * 6)
 
         assert sorted(result.transaction.amount for result in done if result.transaction) == [800]
         assert changes_of(balance) == [(1, "explorer", "growth", 800)]
@@ -108,7 +108,9 @@ class TestTierChangeUnderContention:
     def test_to_several_tiers_gives_no_more_than_the_highest_brings(self):
         balance = subscribed()
 
-        at_once([partial(self.change, balance, tier) for tier in ("pro", "growth", "explorer", "enterprise") * 2])
+        run_concurrently(
+            [partial(self.change, balance, tier) for tier in ("pro", "growth", "explorer", "enterprise") * 2]
+        )
 
         # However they fell, Enterprise was among them: half of 20,000 less 400, up to a credit of rounding for each.
         given = sum(given for *_, given in changes_of(balance))
@@ -123,7 +125,7 @@ class TestTierChangeUnderContention:
         def allocate(balance):
             return operations.add_monthly_allocation(owner=balance.owner, at=self.HALF)
 
-        at_once(
+        run_concurrently(
             [partial(self.change, balance) for balance in balances[:4]]
             + [partial(allocate, balance) for balance in balances[:4]]
             + [partial(self.change, balance) for balance in balances[4:]]
@@ -146,7 +148,7 @@ class TestTierChangeUnderContention:
         def cancel(balance):
             return operations.cancel_scheduled_change(owner=balance.owner, at=self.HALF)
 
-        outcomes = at_once(
+        outcomes = run_concurrently(
             [partial(cancel, balance) for balance in balances] + [partial(self.change, balance) for balance in balances]
         )
 
@@ -164,7 +166,7 @@ class TestTierChangeUnderContention:
         balance = subscribed()
         self.change(balance, "pro", effective="nextPeriod", proration="none")
 
-        outcomes = at_once(
+        outcomes = run_concurrently(
             [partial(operations.cancel_scheduled_change, owner=balance.owner, at=self.HALF) for _ in range(6)]
         )
 
@@ -179,7 +181,9 @@ class TestTierChangeUnderContention:
         def allocate(balance):
             return operations.add_monthly_allocation(owner=balance.owner, at=month(2))
 
-        at_once([partial(run_over, balances, month(2))] * 2 + [partial(allocate, balance) for balance in balances])
+        run_concurrently(
+            [partial(run_over, balances, month(2))] * 2 + [partial(allocate, balance) for balance in balances]
+        )
 
         for balance in balances:
             assert changes_of(balance) == [(2, "explorer", "pro", 0)]
@@ -191,14 +195,14 @@ class TestInitializeBalanceUnderContention:
     # The first opening of a balance keeps them apart by itself; on one that is there already only its lock does.
     @pytest.mark.parametrize("earlier", [[], [50]])
     def test_lets_one_win(self, earlier):
-        owner = somebody()
+        owner = make_user()
         for amount in earlier:
-            funded(owner, grants=[(amount, None)])
+            make_balance(owner, grants=[(amount, None)])
 
         def initialize(tier):
             return operations.initialize_balance(owner=owner, tier=tier, at=NOON)
 
-        outcomes = at_once([partial(initialize, tier) for tier in ("pro", "growth") * 3])
+        outcomes = run_concurrently([partial(initialize, tier) for tier in ("pro", "growth") * 3])
 
         assert outcomes.count("balance_exists") == 5
         [won] = [outcome for outcome in outcomes if outcome != "balance_exists"]
@@ -207,9 +211,9 @@ class TestInitializeBalanceUnderContention:
         assert subscription_of(balance).tier_id == won.alongside["tier"]
 
     def test_answers_all_alike_under_one_key(self):
-        owner = somebody()
+        owner = make_user()
 
-        done = at_once(
+        done = run_concurrently(
             [lambda: operations.initialize_balance(owner=owner, tier="pro", idempotency_key="k", at=NOON)] * 6
         )
 

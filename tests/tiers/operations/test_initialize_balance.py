@@ -7,7 +7,7 @@ from credits import queries
 from credits.models import CreditBalance
 from fluxori.core.errors import DomainError
 from fluxori.identity.owner import Owner
-from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.factories.identity import OrganizationFactory
 from tests.support.factories.tiers import fleeting, month, periods_of, subscribed, subscription_of
 from tests.support.tier_tables import check_ledger, unwritten
@@ -24,7 +24,7 @@ def faults_of(refusal):
 
 class TestInitializeBalance:
     def test_opens_the_balance_with_the_credits_of_the_tier(self):
-        owner = somebody()
+        owner = make_user()
 
         done = initialize_balance(owner=owner, tier="growth", at=NOON)
 
@@ -61,13 +61,13 @@ class TestInitializeBalance:
         assert periods_of(subscribed()) == []
 
     def test_gives_as_many_credits_as_it_is_told(self):
-        done = initialize_balance(owner=somebody(), tier="pro", initial_balance=1, at=NOON)
+        done = initialize_balance(owner=make_user(), tier="pro", initial_balance=1, at=NOON)
 
         assert done.transaction is not None
         assert (done.after.balance, done.transaction.amount) == (1, 1)
 
     def test_may_begin_with_nothing(self):
-        owner = somebody()
+        owner = make_user()
 
         done = initialize_balance(owner=owner, tier="pro", initial_balance=0, at=NOON)
 
@@ -77,7 +77,7 @@ class TestInitializeBalance:
         assert list(queries.get_transaction_history(owner=owner)) == []
 
     def test_subscribes_a_balance_that_was_opened_without_a_tier(self):
-        bought = funded(grants=[(50, None)], type="purchase")
+        bought = make_balance(grants=[(50, None)], type="purchase")
 
         done = initialize_balance(owner=bought.owner, tier="explorer", at=NOON + DAY)
 
@@ -99,16 +99,16 @@ class TestInitializeBalance:
         assert queries.get_balance(owner=balance.owner, at=month(1)).available == 0
 
     def test_counts_from_the_last_movement_where_the_clock_is_behind_it(self):
-        ahead = funded(grants=[(50, None)], at=NOON + DAY)
+        ahead = make_balance(grants=[(50, None)], at=NOON + DAY)
 
         initialize_balance(owner=ahead.owner, tier="explorer", at=NOON)
 
         assert subscription_of(ahead).anchor == NOON + DAY
 
     def test_remembers_who_asked(self):
-        staff = somebody()
+        staff = make_user()
 
-        done = initialize_balance(owner=somebody(), tier="pro", actor=staff, idempotency_key="first", at=NOON)
+        done = initialize_balance(owner=make_user(), tier="pro", actor=staff, idempotency_key="first", at=NOON)
 
         assert done.transaction is not None
         assert (done.transaction.actor_id, done.transaction.idempotency_key) == (staff.pk, "first")
@@ -125,7 +125,7 @@ class TestInitializeBalanceAgain:
 
     @pytest.mark.parametrize(("initial_balance", "moved"), [(None, True), (0, False)])
     def test_replays_the_first_answer_under_its_key_whatever_has_happened_since(self, initial_balance, moved):
-        owner = somebody()
+        owner = make_user()
         asked: dict[str, Any] = {
             "owner": owner,
             "tier": "growth",
@@ -133,7 +133,7 @@ class TestInitializeBalanceAgain:
             "idempotency_key": "once",
         }
         first = initialize_balance(**asked, at=NOON)
-        funded(owner, at=NOON + DAY)
+        make_balance(owner, at=NOON + DAY)
         deduct(CreditBalance.objects.get(pk=owner.pk), 10, at=NOON + DAY)
         operations.update_subscription_tier(owner=owner, tier="pro", at=NOON + DAY)
 
@@ -164,7 +164,7 @@ class TestInitializeBalanceRefuses:
         ],
     )
     def test_what_can_never_be_right(self, asked, fault):
-        owner = somebody()
+        owner = make_user()
 
         with unwritten(), pytest.raises(ledger.InvalidArgumentError) as refusal:
             initialize_balance(**{"owner": owner, "tier": "pro", "at": NOON, **asked})
@@ -172,7 +172,7 @@ class TestInitializeBalanceRefuses:
         assert faults_of(refusal) == [fault]
 
     def test_an_unknown_tier_without_opening_the_balance(self):
-        owner = somebody()
+        owner = make_user()
 
         with unwritten(), pytest.raises(operations.TierNotFoundError) as refusal:
             initialize_balance(owner=owner, tier="platinum", at=NOON)
@@ -188,7 +188,7 @@ class TestInitializeBalanceRefuses:
 
     def test_in_the_documented_order(self):
         balance = subscribed()
-        funded(balance.owner, idempotency_key="taken")
+        make_balance(balance.owner, idempotency_key="taken")
         wrong: dict[str, Any] = {
             "owner": balance.owner,
             "at": NOON,

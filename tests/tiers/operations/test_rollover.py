@@ -5,7 +5,7 @@ from django.db import IntegrityError, transaction
 
 from credits import operations as ledger
 from credits import queries as ledger_queries
-from tests.support.factories.credits import deduct, funded
+from tests.support.factories.credits import deduct, make_balance
 from tests.support.factories.tiers import capped, fleeting, left_of, month, periods_of, run_over, subscribed
 from tests.support.tier_tables import check_ledger
 from tests.support.times import DAY, NOON, SECOND
@@ -111,7 +111,7 @@ class TestCapped:
     def test_never_touches_what_was_bought(self):
         capped(cap=10)
         balance = subscribed(tier="capped")
-        funded(balance.owner, [(500, None)], type="purchase")
+        make_balance(balance.owner, [(500, None)], type="purchase")
 
         run_over([balance], at=month(3))
 

@@ -6,7 +6,7 @@ from django.db import DatabaseError, transaction
 
 from credits import operations as ledger
 from fluxori.core.errors import DomainError
-from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.factories.tiers import (
     capped,
     changes_of,
@@ -17,7 +17,7 @@ from tests.support.factories.tiers import (
     subscribed,
     subscription_of,
 )
-from tests.support.ledger import stored
+from tests.support.ledger import table_digests
 from tests.support.tier_tables import check_ledger, unwritten
 from tests.support.times import DAY, NOON
 from tiers import operations, queries
@@ -107,7 +107,7 @@ class TestDifference:
     def test_grants_it_for_the_rest_of_the_period(self):
         balance = subscribed(at=APRIL)
 
-        done = change(balance, "growth", at=HALF, proration="difference", actor=(staff := somebody()))
+        done = change(balance, "growth", at=HALF, proration="difference", actor=(staff := make_user()))
 
         assert (done.transaction.type, done.transaction.amount, done.after.balance) == ("allocation", 800, 1200)
         assert done.transaction.description == "Change to Growth: 16 April 2025 to 1 May 2025"
@@ -384,8 +384,8 @@ class TestCancelScheduledChange:
             cancel_scheduled_change(owner=balance.owner, at=MAY)
 
     def test_refuses_in_the_documented_order(self):
-        untiered, tiered = funded(idempotency_key="taken"), subscribed(at=APRIL)
-        wrong: dict[str, Any] = {"owner": somebody(), "idempotency_key": "x" * 256, "at": APRIL}
+        untiered, tiered = make_balance(idempotency_key="taken"), subscribed(at=APRIL)
+        wrong: dict[str, Any] = {"owner": make_user(), "idempotency_key": "x" * 256, "at": APRIL}
         mended: list[tuple[dict[str, Any], type[DomainError]]] = [
             ({}, ledger.InvalidArgumentError),
             ({"idempotency_key": "taken"}, ledger.BalanceNotFoundError),
@@ -418,13 +418,13 @@ class TestPreview:
     def test_writes_nothing_and_tells_what_then_happens(self, asked, at, scheduled):
         capped(3000, percent=50)
         balance = subscribed(tier="growth", at=APRIL)
-        funded(balance.owner, [(50, 20 * DAY)], at=APRIL)
+        make_balance(balance.owner, [(50, 20 * DAY)], at=APRIL)
         if scheduled:
             change(balance, scheduled, at=APRIL, effective="nextPeriod")
 
-        before = stored()
+        before = table_digests()
         told = preview_subscription_tier(owner=balance.owner, at=at, **asked)
-        assert stored() == before
+        assert table_digests() == before
 
         held = queries.tier_facts(owner=balance.owner, at=at)["tier"]
         done = change(balance, at=at, **asked)
@@ -456,11 +456,11 @@ class TestPreview:
         assert preview_subscription_tier(owner=balance.owner, tier="pro", at=HALF).next_allocation is None
 
     def test_refuses_as_the_change_does(self):
-        balance, untiered = subscribed(at=APRIL), funded()
+        balance, untiered = subscribed(at=APRIL), make_balance()
         refused: list[tuple[dict[str, Any], type[DomainError]]] = [
             ({"owner": balance.owner, "tier": "pro", "effective": "later"}, ledger.InvalidArgumentError),
             ({"owner": balance.owner, "tier": "pro", "at": datetime(2025, 4, 1)}, ledger.InvalidArgumentError),  # noqa: DTZ001
-            ({"owner": somebody(), "tier": "no-such"}, ledger.BalanceNotFoundError),
+            ({"owner": make_user(), "tier": "no-such"}, ledger.BalanceNotFoundError),
             ({"owner": untiered.owner, "tier": "no-such"}, operations.TierNotFoundError),
             ({"owner": untiered.owner, "tier": "pro"}, operations.NoSubscriptionError),
         ]
@@ -509,10 +509,10 @@ class TestUpdateSubscriptionTierRefuses:
 
     def test_an_owner_without_a_balance(self):
         with unwritten(), pytest.raises(ledger.BalanceNotFoundError):
-            update_subscription_tier(owner=somebody(), tier="no-such", at=NOON)
+            update_subscription_tier(owner=make_user(), tier="no-such", at=NOON)
 
     def test_in_the_documented_order(self):
-        balance = funded(idempotency_key="taken")
+        balance = make_balance(idempotency_key="taken")
         wrong: dict[str, Any] = {"tier": "no-such", "idempotency_key": "taken", "effective": "later"}
         mended: list[tuple[dict[str, Any], type[DomainError]]] = [
             ({}, ledger.InvalidArgumentError),

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.support.factories.credits import funded
+from tests.support.factories.credits import make_balance
 from tests.support.factories.tiers import capped, fleeting, month, run_over, subscribed
 from tests.support.times import DAY, NOON
 from tiers import queries
@@ -77,4 +77,4 @@ class TestComingAllocations:
         gone = subscribed()
         Subscription.objects.filter(balance=gone).update(status="cancelled")
 
-        assert coming(gone, month(4)) == coming(funded(at=NOON), month(4)) == []
+        assert coming(gone, month(4)) == coming(make_balance(at=NOON), month(4)) == []

@@ -12,7 +12,7 @@ from credits.models import CreditTransaction, RejectedAttempt
 from fluxori.core import clock
 from fluxori.identity.models import Membership, Organization
 from tests.support.admin import counted, staff_client, superuser_client, words
-from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.factories.tiers import subscribed
 from tests.support.times import DAY, HOUR, MINUTE
 from tiers import operations as tiers
@@ -36,10 +36,12 @@ def act(name, balance, **on):
 def lived(at) -> Any:
     """Return the balance of a pool with something of everything on it, as of ``at``."""
     pool = Organization.objects.create(name="Karoo Outfitters")
-    member = somebody()
+    member = make_user()
     Membership.objects.create(organization=pool, user=member, role="owner")
     balance = subscribed(owner=pool, at=at - 20 * DAY)
-    funded(pool, grants=[(500, timedelta(days=90))], at=at - 19 * DAY, type="purchase", unit_price=Decimal("0.11"))
+    make_balance(
+        pool, grants=[(500, timedelta(days=90))], at=at - 19 * DAY, type="purchase", unit_price=Decimal("0.11")
+    )
     operations.set_limit(owner=pool, amount=200, period="month", at=at - 18 * DAY)
     spend: dict[str, Any] = {"owner": pool, "actor": member, "member": member, "feature": "ai-generated-report"}
     paid = operations.deduct_credits(**spend, at=at - 3 * DAY)
@@ -63,7 +65,7 @@ def lived(at) -> Any:
 class TestTheAccountPage:
     def test_says_what_there_is_now_though_nothing_was_swept(self):
         now = clock.now()
-        lapsed = funded(grants=[(100, None), (40, DAY)], at=now - 2 * DAY)
+        lapsed = make_balance(grants=[(100, None), (40, DAY)], at=now - 2 * DAY)
 
         answer = account(lapsed)
 
@@ -94,7 +96,7 @@ class TestTheAccountPage:
             assert told in page, told
 
     def test_shows_grants_in_the_order_they_are_spent(self):
-        balance = funded(grants=[(100, None), (20, 5000 * DAY)])
+        balance = make_balance(grants=[(100, None), (20, 5000 * DAY)])
 
         shown = account(balance).context["grants"]
 
@@ -104,7 +106,7 @@ class TestTheAccountPage:
         from credits.operations import aggregate_usage
 
         now = clock.now()
-        balance = funded(at=now - 30 * DAY)
+        balance = make_balance(at=now - 30 * DAY)
         deduct(balance, 7, at=now - 20 * DAY)
         aggregate_usage(balance_ids=[balance.pk], most=100)
         deduct(balance, 5, at=now - HOUR)
@@ -153,7 +155,7 @@ class TestTheAccountPage:
             assert "Keep Growth" in words(page)
 
     def test_offers_to_resume_where_spending_is_suspended(self):
-        balance = funded()
+        balance = make_balance()
         client = staff_client("credits.view_creditbalance", "console.suspend_spending")
         operations.suspend_spending(owner=balance.owner, reason="Looked odd")
 
@@ -165,7 +167,7 @@ class TestTheAccountPage:
     def test_leads_to_all_that_was_refused(self):
         balance = lived(clock.now())
         RejectedAttempt.objects.create(
-            balance=funded(), hour=clock.now(), code="spending_suspended", count=1, last_at=clock.now()
+            balance=make_balance(), hour=clock.now(), code="spending_suspended", count=1, last_at=clock.now()
         )
         client = superuser_client()
         listed = reverse("admin:credits_rejectedattempt_changelist") + f"?balance={balance.pk}"
@@ -178,14 +180,14 @@ class TestTheAccountPage:
         assert "40 required, 12 available" in words(page)
 
     def test_offers_no_refund_of_what_was_given_back(self):
-        balance = funded()
+        balance = make_balance()
         paid = deduct(balance, 5)
         operations.refund_usage(transaction_id=paid.pk, reason="It failed")
 
         assert act("refund", balance, transaction=paid.pk) not in words(account(balance))
 
     def test_shows_no_rand_to_those_who_may_not_see_it(self):
-        balance = funded(type="purchase", unit_price=Decimal("0.11"))
+        balance = make_balance(type="purchase", unit_price=Decimal("0.11"))
 
         page = words(account(balance, staff_client("credits.view_creditbalance")))
 
@@ -203,9 +205,9 @@ class TestTheAccountPage:
         balance = lived(now)
         client = superuser_client()
         for n in range(30):
-            deduct(balance, 1, at=now - MINUTE + timedelta(seconds=n), actor=somebody(), member=somebody())
+            deduct(balance, 1, at=now - MINUTE + timedelta(seconds=n), actor=make_user(), member=make_user())
         for _ in range(15):
-            Membership.objects.create(organization_id=balance.pk, user=somebody())
+            Membership.objects.create(organization_id=balance.pk, user=make_user())
 
         with django_assert_max_num_queries(32) as asked:
             assert account(balance, client).status_code == 200
@@ -213,7 +215,7 @@ class TestTheAccountPage:
         assert counted(asked) == []
 
     def test_says_the_next_step_where_there_is_nothing(self):
-        balance = funded(grants=[(5, None)])
+        balance = make_balance(grants=[(5, None)])
         deduct(balance, 5)
 
         page = words(account(balance))
@@ -221,16 +223,16 @@ class TestTheAccountPage:
         assert "Nothing is left of what was ever given." in page
 
     def test_does_not_know_a_balance_nobody_opened(self):
-        url = reverse("admin:credits_creditbalance_change", args=[somebody().pk])
+        url = reverse("admin:credits_creditbalance_change", args=[make_user().pk])
 
         assert superuser_client().get(url).status_code == 302
 
     def test_is_for_those_who_may_see_balances(self):
-        assert account(funded(), staff_client()).status_code == 403
+        assert account(make_balance(), staff_client()).status_code == 403
 
     @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
     def test_takes_nothing(self, method):
-        balance = funded()
+        balance = make_balance()
         url = reverse("admin:credits_creditbalance_change", args=[balance.pk])
 
         assert getattr(superuser_client(), method)(url).status_code == 403
@@ -282,7 +284,7 @@ class TestAnExplainedTransaction:
             assert explained(row, client).status_code == 200
 
     def test_escapes_what_a_customer_wrote(self):
-        paid = deduct(funded(), 5, description="<script>alert(1)</script>", metadata={"x": "</pre><b>"})
+        paid = deduct(make_balance(), 5, description="<script>alert(1)</script>", metadata={"x": "</pre><b>"})
 
         page = explained(paid).content.decode()
 
@@ -300,7 +302,7 @@ class TestAnExplainedTransaction:
 
 class TestTheRowsOfAnAccount:
     def test_offer_the_acts_that_fit_them(self):
-        balance = funded(grants=[(100, None), (20, 5000 * DAY)])
+        balance = make_balance(grants=[(100, None), (20, 5000 * DAY)])
         lasting, fleeting = balance.grants.order_by("pk")
         held = operations.place_hold(owner=balance.owner, amount=5, description="A report")
         may = ["console.extend_grant", "console.void_grant", "console.release_hold"]
@@ -317,7 +319,7 @@ class TestTheRowsOfAnAccount:
         assert act("release", balance, hold=held.pk) not in page("credithold", held)
 
     def test_offer_nothing_to_those_who_may_only_look(self):
-        balance = funded()
+        balance = make_balance()
         client = staff_client("credits.view_creditgrant")
 
         page = words(client.get(reverse("admin:credits_creditgrant_change", args=[balance.grants.get().pk])))

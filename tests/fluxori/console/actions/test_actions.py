@@ -11,7 +11,7 @@ from credits.verification import verify_balance
 from fluxori.console.models import StaffAction
 from fluxori.core import clock
 from tests.support.admin import said, superuser_client, words
-from tests.support.factories.credits import deduct, funded, hold, somebody
+from tests.support.factories.credits import deduct, hold, make_balance, make_user
 from tests.support.factories.identity import MembershipFactory
 from tests.support.staff import minted, page_of
 from tests.support.times import DAY
@@ -26,13 +26,13 @@ def client(db):
 
 @pytest.fixture
 def balance(db):
-    return funded(grants=[(100, None), (20, 30 * DAY)], at=clock.now())
+    return make_balance(grants=[(100, None), (20, 30 * DAY)], at=clock.now())
 
 
 @pytest.fixture
 def subscribed(db):
     """Somebody who had their 400 credits forty days ago and nothing since: a month is due."""
-    owner = somebody()
+    owner = make_user()
     tiers.initialize_balance(owner=owner, tier="explorer", at=clock.now() - timedelta(days=40))
     return owner
 
@@ -78,7 +78,7 @@ class TestAdjusting:
         assert "120 are available" in refused(client, page_of("adjust", balance), amount="-121")
 
     def test_needs_a_balance(self, client, db):
-        assert refused(client, page_of("adjust", somebody()), amount="5") == "Nobody opened this balance."
+        assert refused(client, page_of("adjust", make_user()), amount="5") == "Nobody opened this balance."
 
 
 class TestRefunding:
@@ -96,7 +96,7 @@ class TestRefunding:
 
     def test_says_what_expired_meanwhile(self, client, db):
         past = clock.now() - 10 * DAY
-        balance = funded(grants=[(50, 5 * DAY)], at=past)
+        balance = make_balance(grants=[(50, 5 * DAY)], at=past)
         usage = deduct(balance, 40, at=past)
 
         preview, _, row = do(client, page_of("refund", balance, transaction=usage.pk))
@@ -106,7 +106,7 @@ class TestRefunding:
 
     def test_with_a_new_expiry_gives_by_hand_what_had_expired(self, client, db):
         past = clock.now() - 10 * DAY
-        balance = funded(grants=[(50, 5 * DAY)], at=past)
+        balance = make_balance(grants=[(50, 5 * DAY)], at=past)
         usage = deduct(balance, 40, at=past)
 
         _, _, row = do(client, page_of("refund", balance, transaction=usage.pk), expires_at="2050-01-01T00:00")
@@ -130,7 +130,7 @@ class TestRefunding:
 
 class TestReversing:
     def test_takes_a_purchase_back_and_owes_what_was_spent(self, client, db):
-        balance = funded(type="purchase", at=clock.now())
+        balance = make_balance(type="purchase", at=clock.now())
         deduct(balance, 30, at=clock.now())
         bought = balance.transactions.get(type="purchase")
 
@@ -141,7 +141,7 @@ class TestReversing:
         assert (row.after["debt"], row.of_transaction_id, row.credits) == (30, bought.pk, 0)
 
     def test_suggests_a_chargeback(self, client, db):
-        balance = funded(type="purchase")
+        balance = make_balance(type="purchase")
         page = page_of("reverse", balance, transaction=balance.transactions.get().pk)
 
         assert client.get(page).context["form"]["reason"].value() == "chargeback"
@@ -265,7 +265,7 @@ class TestTiers:
         assert list(answer.context["form"].errors) == ["proration"]
 
     def test_are_looked_at_as_they_stand_by_then(self, client, db):
-        owner, anchor = somebody(), clock.now() - timedelta(days=40)
+        owner, anchor = make_user(), clock.now() - timedelta(days=40)
         tiers.initialize_balance(owner=owner, tier="growth", at=anchor)
         tiers.update_subscription_tier(owner=owner, tier="explorer", effective="nextPeriod", at=anchor)
 
@@ -322,7 +322,7 @@ class TestLimits:
 
     def test_are_set_for_a_member(self, client, db):
         seat: Any = MembershipFactory()
-        funded(seat.organization)
+        make_balance(seat.organization)
 
         _, _, row = do(
             client, page_of("limit", seat.organization), amount="0", period="month", member=seat.user.email.upper()
@@ -340,7 +340,7 @@ class TestLimits:
         page = page_of("limit", balance)
 
         nobody = client.post(page, minted(client, page, amount="5", period="day", member="nobody@example.test"))
-        other = client.post(page, minted(client, page, amount="5", period="day", member=somebody().email))
+        other = client.post(page, minted(client, page, amount="5", period="day", member=make_user().email))
 
         assert nobody.context["form"].non_field_errors() == ["There is no such user."]
         assert "Only an organization has members." in other.context["form"].non_field_errors()[0]

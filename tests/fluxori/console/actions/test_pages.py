@@ -7,7 +7,7 @@ from credits.models import CreditBalance, CreditTransaction
 from fluxori.console.models import StaffAction
 from fluxori.identity.models import Organization
 from tests.support.admin import STAFF, said, staff_client, superuser_client, words
-from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.factories.identity import OrganizationFactory
 from tests.support.staff import minted, page_of
 
@@ -16,7 +16,7 @@ ADDED = {"amount": "50", "type": "promotion", "description": "For the outage", "
 
 @pytest.fixture
 def balance(db):
-    return funded(grants=[(120, None)])
+    return make_balance(grants=[(120, None)])
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ class TestConfirming:
         assert "Begin again" in answer.context["form"].non_field_errors()[0]
         assert CreditTransaction.objects.count() == 2
 
-    @pytest.mark.parametrize("make", [somebody, OrganizationFactory])
+    @pytest.mark.parametrize("make", [make_user, OrganizationFactory])
     def test_opens_a_balance_where_there_is_none(self, db, make):
         client, whom = superuser_client(), make()
         page = page_of("add", whom)
@@ -166,7 +166,7 @@ class TestConfirming:
         assert superuser_client().get(page_of("steal", balance)).status_code == 404
 
     def test_does_not_know_a_row_of_another_balance(self, balance):
-        others = deduct(funded(), 5)
+        others = deduct(make_balance(), 5)
 
         client = superuser_client()
 
@@ -184,8 +184,8 @@ class TestFindingTheOwner:
         assert reverse(self.PAGE) in page
 
     def test_finds_people_and_organizations_with_and_without_balance(self, db):
-        funded(Organization.objects.create(name="Acme Traders"), grants=[(7, None)])
-        newcomer = somebody()
+        make_balance(Organization.objects.create(name="Acme Traders"), grants=[(7, None)])
+        newcomer = make_user()
 
         client = superuser_client()
         pools = words(client.get(reverse(self.PAGE), {"q": "acme"}))

@@ -10,8 +10,8 @@ from fluxori.console.allocation import pages
 from fluxori.core import clock
 from tests.support.admin import said, staff_client, superuser_client, words
 from tests.support.factories.tiers import many_subscribed, periods_of
-from tests.support.ledger import stored
-from tests.support.threads import at_once, locked
+from tests.support.ledger import table_digests
+from tests.support.threads import hold_lock, run_concurrently
 from tests.support.times import DAY, MINUTE
 from tiers import operations
 from tiers.models import AllocationRun
@@ -33,7 +33,7 @@ class TestTheDryRun:
     def test_counts_and_gives_nothing(self):
         many_subscribed(2, at=AGO)
         many_subscribed(1, tier="growth", at=AGO)
-        before = stored()
+        before = table_digests()
 
         found = superuser_client().get(reverse("admin:tiers_allocationrun_dry_run")).context["found"]
 
@@ -41,7 +41,7 @@ class TestTheDryRun:
             ("Explorer", 2, 2, 800),
             ("Growth", 1, 1, 2000),
         ]
-        assert stored() == before
+        assert table_digests() == before
 
     def test_looks_at_no_more_than_it_may(self, monkeypatch):
         monkeypatch.setattr(pages, "COUNTED", 2)
@@ -101,8 +101,8 @@ class TestTheRefused:
             with pytest.raises(CommandError):
                 call_command("allocate_monthly_credits", jobs=1, verbosity=0)
 
-        with locked(balances[0]):
-            at_once([hurried])
+        with hold_lock(balances[0]):
+            run_concurrently([hurried])
         return AllocationRun.objects.get(), balances[0]
 
     def test_are_named_and_given_their_month_when_tried_again(self):
@@ -132,8 +132,8 @@ class TestTheRefused:
         run, missed = self.refused()
 
         client = superuser_client()
-        with locked(missed):
-            [answer] = at_once([lambda: client.post(again(run), follow=True)])
+        with hold_lock(missed):
+            [answer] = run_concurrently([lambda: client.post(again(run), follow=True)])
 
         assert said(answer) == ["Tried 1 again: 0 months allocated, 1 refused."]
         assert periods_of(missed) == []

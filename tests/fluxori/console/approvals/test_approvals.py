@@ -19,7 +19,7 @@ from fluxori.console.actions import operations
 from fluxori.console.models import ApprovalRequest, ManualCreditCeiling, StaffAction
 from fluxori.identity.models import User
 from tests.support.admin import said, words
-from tests.support.factories.credits import deduct, funded
+from tests.support.factories.credits import deduct, make_balance
 from tests.support.staff import client_of, in_role, minted, order, page_of
 from tests.support.times import DAY, HOUR, NOON
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def balance(db):
-    return funded(grants=[(120, None)])
+    return make_balance(grants=[(120, None)])
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ class TestTheCeiling:
     def test_counts_over_all_balances_and_acts(self, balance, support):
         lead = in_role("support lead")
         for _ in range(5):
-            add(funded(), lead, 5000)
+            add(make_balance(), lead, 5000)
 
         with pytest.raises(errors.CeilingExceededError):
             operations.perform(order("adjust", balance.user, lead, amount=1))
@@ -113,7 +113,7 @@ class TestTheCeiling:
         assert queries.ceiling_of(lead, at=NOON).given_today == 0
 
     def test_counts_expired_credits_that_a_refund_revives(self, support):
-        balance = funded(grants=[(600, HOUR)])
+        balance = make_balance(grants=[(600, HOUR)])
         usage = deduct(balance, 600)
         revive = order("refund", balance.user, support, usage.pk, amount=600, expires_at=NOON + 9 * DAY)
 
@@ -255,7 +255,7 @@ class TestApproving:
         assert operations.approve(request_id=asked.pk, approver=in_role("finance"), at=NOON).row.credits == 5001
 
     def test_says_what_makes_it_impossible_by_now(self, support, lead):
-        balance = funded(grants=[(600, HOUR)])
+        balance = make_balance(grants=[(600, HOUR)])
         usage = deduct(balance, 600)
         revive = order("refund", balance.user, support, usage.pk, amount=600, expires_at=NOON + 9 * DAY)
         asked = operations.request_act(replace(revive, at=NOON + DAY)).row
@@ -400,7 +400,7 @@ class TestTheRecords:
 
     def test_are_found_by_ticket_and_by_whom(self, balance, lead):
         operations.perform(replace(order("adjust", balance.user, lead, amount=5), ticket="SUP-9"))
-        operations.perform(order("adjust", funded().user, lead, amount=6))
+        operations.perform(order("adjust", make_balance().user, lead, amount=6))
         client, page = client_of(lead), reverse("admin:console_staffaction_changelist")
 
         for term in ("SUP-9", balance.user.email):
@@ -409,7 +409,7 @@ class TestTheRecords:
 
     def test_of_acts_are_found_by_who_did_them(self, balance, lead):
         operations.perform(order("adjust", balance.user, lead, amount=5))
-        operations.perform(order("add", funded().user, in_role("finance"), amount=6))
+        operations.perform(order("add", make_balance().user, in_role("finance"), amount=6))
         client, page = client_of(lead), reverse("admin:console_staffaction_changelist")
 
         for query in ({"q": lead.email}, {"act": "adjust"}, {"created_at_from": "2025-03-03", "q": lead.email}):
@@ -427,7 +427,7 @@ class TestTheRecords:
         assert "held" not in page.split("balance 120 → 125")[1].split("</fieldset>")[0]
 
     def test_of_approved_acts_are_found_by_that(self, balance, support, lead):
-        operations.perform(order("adjust", funded().user, lead, amount=5))
+        operations.perform(order("adjust", make_balance().user, lead, amount=5))
         operations.approve(request_id=ask(balance, support).pk, approver=lead, note="", at=NOON)
         client, page = client_of(lead), reverse("admin:console_staffaction_changelist")
 
@@ -446,7 +446,7 @@ class TestTheRecords:
 
     def test_of_requests_are_found_by_who_asked_and_whom_they_are_for(self, balance, support, lead):
         asked = ask(balance, support)
-        ask(funded(), in_role("support"))
+        ask(make_balance(), in_role("support"))
         client, page = client_of(lead), reverse("admin:console_approvalrequest_changelist")
 
         for term in (support.email, balance.user.email, str(asked.pk)):
@@ -465,8 +465,8 @@ class TestTheRecords:
         self, balance, lead, support, django_assert_max_num_queries
     ):
         for _ in range(6):
-            add(funded(), lead, 5)
-            ask(funded(), support)
+            add(make_balance(), lead, 5)
+            ask(make_balance(), support)
         client = client_of(lead)
 
         for name, most in (("staffaction", 12), ("approvalrequest", 12)):

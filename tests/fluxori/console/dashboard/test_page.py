@@ -13,7 +13,7 @@ from fluxori.console.dashboard import snapshot
 from fluxori.console.dashboard.page import Figure, lines, money
 from fluxori.core import clock
 from tests.support.admin import staff_client, superuser_client, words
-from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.factories.tiers import many_subscribed, subscribed
 from tests.support.times import DAY, HOUR
 from tiers.models import RecoveryCost
@@ -90,7 +90,7 @@ class TestMoney:
         assert (today.unpriced, today.unpriced_cost) == (50, Decimal("1.50"))
 
     def test_says_them_in_words(self):
-        deduct(funded(at=NOW - 2 * DAY), 40, at=NOW - DAY)
+        deduct(make_balance(at=NOW - 2 * DAY), 40, at=NOW - DAY)
         fold()
 
         page = words(index())
@@ -101,7 +101,7 @@ class TestMoney:
 
 class TestTheDashboard:
     def test_shows_what_was_folded(self):
-        balance = funded(at=NOW - 2 * DAY, type="purchase", unit_price=Decimal("0.10"))
+        balance = make_balance(at=NOW - 2 * DAY, type="purchase", unit_price=Decimal("0.10"))
         operations.deduct_credits(owner=balance.owner, feature="ai-generated-report", at=NOW - DAY)
         fold()
 
@@ -120,7 +120,7 @@ class TestTheDashboard:
         assert "Nobody has looked yet" in page
 
     def test_keeps_rand_from_those_who_may_not_see_it(self):
-        funded(type="purchase", unit_price=Decimal("0.10"))
+        make_balance(type="purchase", unit_price=Decimal("0.10"))
         fold()
 
         answer = index(staff_client("credits.view_creditbalance"))
@@ -131,7 +131,7 @@ class TestTheDashboard:
     def test_asks_the_same_however_much_there_is(self, django_assert_max_num_queries):
         many_subscribed(5, at=NOW - 3 * DAY)
         for _ in range(5):
-            deduct(funded(at=NOW - DAY), 90, at=NOW - HOUR)
+            deduct(make_balance(at=NOW - DAY), 90, at=NOW - HOUR)
         fold()
         snapshot.take_standing(at=NOW)
         client = superuser_client()
@@ -147,7 +147,7 @@ class TestTheStanding:
     def test_counts_balances_by_tier(self):
         many_subscribed(2, at=NOW - DAY)
         subscribed(tier="pro", at=NOW - DAY)
-        funded()
+        make_balance()
 
         snapshot.take_standing(at=NOW)
 
@@ -163,7 +163,9 @@ class TestTheStanding:
 
     def test_names_who_is_about_to_run_out_the_first_one_first(self):
         begun = NOW - 20 * DAY
-        nearly, soon, later = (funded(somebody(), grants=[(amount, None)], at=begun) for amount in (105, 130, 1000))
+        nearly, soon, later = (
+            make_balance(make_user(), grants=[(amount, None)], at=begun) for amount in (105, 130, 1000)
+        )
         for balance in (nearly, soon, later):
             deduct(balance, 100, at=NOW - DAY)
         fold()

@@ -10,7 +10,7 @@ from fluxori.console.login import throttle
 from fluxori.console.models import LoginFailures
 from fluxori.identity.models import User
 from tests.support.factories.identity import PASSWORD
-from tests.support.threads import at_once
+from tests.support.threads import run_concurrently
 from tests.support.times import MINUTE, NOON
 
 LIMIT = 5
@@ -101,7 +101,7 @@ class TestTheDoor:
 @pytest.mark.django_db(transaction=True)
 class TestTheDoorUnderContention:
     def test_lets_no_more_guesses_through_at_once_than_one_after_another(self):
-        outcomes = at_once([lambda: throttle.attempt("name", limit=LIMIT, at=NOON)] * 12)
+        outcomes = run_concurrently([lambda: throttle.attempt("name", limit=LIMIT, at=NOON)] * 12)
 
         assert outcomes.count(True) == LIMIT
         assert throttle.attempt("name", limit=LIMIT, at=NOON + timedelta(minutes=15))

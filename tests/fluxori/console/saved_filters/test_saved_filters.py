@@ -13,9 +13,9 @@ from fluxori.console.actions import constants
 from fluxori.console.models import SavedFilter, StaffAction
 from fluxori.console.saved_filters import operations
 from tests.support.admin import said, words
-from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.staff import ROLES, client_of, in_role
-from tests.support.threads import at_once
+from tests.support.threads import run_concurrently
 
 pytestmark = pytest.mark.django_db
 
@@ -60,7 +60,7 @@ class TestSavingAFilter:
         assert "Late refunds" not in words(client.get("/admin/credits/creditgrant/"))
 
     def test_shows_what_it_showed(self):
-        balance = funded()
+        balance = make_balance()
         paid, _ = deduct(balance, 5, reference_id="order-7"), deduct(balance, 6)
         client = client_of(in_role("support"))
 
@@ -82,7 +82,7 @@ class TestSavingAFilter:
         ],
     )
     def test_keeps_the_filter_and_not_where_its_page_began(self, asked, spelled):
-        balance = funded()
+        balance = make_balance()
         asked = asked.replace("01890a5d-ac96-774b-bcce-b302099a8057", str(balance.transactions.get().pk))
 
         save(client_of(in_role("support")), asked)
@@ -92,7 +92,7 @@ class TestSavingAFilter:
     @pytest.mark.parametrize("query", ["", "after=nonsense", "p=2", "q=", "type__exact=&timestamp_from="])
     def test_saves_no_whole_list(self, query):
         if query.startswith("after"):
-            query = f"after={funded().transactions.get().pk}"
+            query = f"after={make_balance().transactions.get().pk}"
 
         answer = save(client_of(in_role("support")), query)
 
@@ -288,7 +288,7 @@ class TestEachRole:
     def test_of_none_saves_nothing(self):
         page = f"{keep_page()}?{REFUNDS}"
 
-        for client in (Client(), client_of(somebody())):
+        for client in (Client(), client_of(make_user())):
             assert client.post(page, {"name": "x"}).status_code == 302
         assert client_of(in_role()).post(page, {"name": "x"}).status_code == 403
         assert SavedFilter.objects.count() == 0
@@ -304,7 +304,7 @@ class TestSavingUnderContention:
         def one(name):
             return lambda: kept(staff, name=name) and "saved"
 
-        outcomes = at_once([one(str(number)) for number in range(6)])
+        outcomes = run_concurrently([one(str(number)) for number in range(6)])
 
         assert sorted(outcomes) == ["saved"] * 2 + ["too_many_filters"] * 4
         assert SavedFilter.objects.count() == 3
@@ -312,6 +312,6 @@ class TestSavingUnderContention:
     def test_saves_one_form_once(self):
         staff = in_role("support")
 
-        at_once([partial(kept, staff)] * 4)
+        run_concurrently([partial(kept, staff)] * 4)
 
         assert SavedFilter.objects.count() == 1

@@ -7,7 +7,7 @@ from django.urls import reverse
 from credits import operations
 from fluxori.identity.models import Membership, Organization
 from tests.support.admin import staff_client, superuser_client, words
-from tests.support.factories.credits import deduct, funded, somebody
+from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.times import NOON
 
 pytestmark = pytest.mark.django_db
@@ -23,27 +23,27 @@ def page(label, key):
 
 class TestFind:
     def test_goes_to_the_account_of_an_e_mail(self):
-        balance = funded()
-        funded()
+        balance = make_balance()
+        make_balance()
 
         assert find(f" {str(balance.user).upper()} ").url == page("credits_creditbalance", balance.pk)
 
     def test_goes_to_the_account_of_an_e_mail_by_how_it_begins(self):
-        owner = somebody()
+        owner = make_user()
         owner.email = "thandi.nkosi@example.test"
         owner.save()
-        funded(owner)
+        make_balance(owner)
 
         assert find("thandi").url == page("credits_creditbalance", owner.pk)
 
     def test_goes_to_an_organization_by_words_of_its_name(self):
-        pool = funded(Organization.objects.create(name="Table Mountain Traders"))
-        funded(Organization.objects.create(name="Tablecloths"))
+        pool = make_balance(Organization.objects.create(name="Table Mountain Traders"))
+        make_balance(Organization.objects.create(name="Tablecloths"))
 
         assert find("mountain tab").url == page("credits_creditbalance", pool.pk)
 
     def test_goes_to_the_transaction_of_a_reference(self):
-        paid = deduct(funded(), 5, reference_id="Report-42")
+        paid = deduct(make_balance(), 5, reference_id="Report-42")
 
         client = superuser_client()
 
@@ -51,7 +51,7 @@ class TestFind:
         assert find("report-42", client).context["hits"] == []
 
     def test_goes_to_whatever_an_id_names(self):
-        balance = funded()
+        balance = make_balance()
         paid = deduct(balance, 5)
         held = operations.place_hold(owner=balance.owner, amount=3, description="Work", at=NOON)
         [grant] = balance.grants.all()
@@ -64,14 +64,14 @@ class TestFind:
 
     def test_lists_what_is_several(self):
         for _ in range(2):
-            deduct(funded(), 5, reference_id="order-7")
+            deduct(make_balance(), 5, reference_id="order-7")
 
         answer = find("order-7")
 
         assert len(answer.context["hits"]) == 2
 
     def test_leads_from_a_member_to_the_pools_they_spend_from(self):
-        member, pool = somebody(), funded(Organization.objects.create(name="Karoo"))
+        member, pool = make_user(), make_balance(Organization.objects.create(name="Karoo"))
         Membership.objects.create(user=member, organization_id=pool.pk)
 
         urls = {hit.url for hit in find(member.email).context["hits"]}
@@ -80,7 +80,7 @@ class TestFind:
 
     @pytest.mark.parametrize("term", ["", "   ", "nobody", "'; --", "&|!:*", "\x00", "é" * 300, "%", "_"])
     def test_finds_nothing_for_what_names_nothing(self, term):
-        funded()
+        make_balance()
 
         answer = find(term)
 
@@ -88,7 +88,7 @@ class TestFind:
         assert answer.context["hits"] == []
 
     def test_shows_only_what_one_may_see(self):
-        paid = deduct(funded(), 5, reference_id="order-7")
+        paid = deduct(make_balance(), 5, reference_id="order-7")
 
         nobody = staff_client("identity.view_user")
 
@@ -99,7 +99,7 @@ class TestFind:
         assert "login" in find("x", client).url
 
     def test_suggests_without_leaving_the_page(self):
-        balance = funded()
+        balance = make_balance()
 
         answer = find(str(balance.user)[:8], suggest="1")
 

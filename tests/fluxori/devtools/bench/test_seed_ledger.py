@@ -11,7 +11,7 @@ from credits import verification
 from credits.models import CreditBalance, CreditHold, CreditRequest, CreditTransaction
 from fluxori.devtools.bench import seeding
 from fluxori.identity.models import Membership, Organization, User
-from tests.support.factories.credits import funded
+from tests.support.factories.credits import make_balance
 from tests.support.times import NOON
 from tiers.models import MonthlyAllocation, Subscription
 
@@ -95,7 +95,7 @@ class TestSeedLedger:
         assert max(instants) <= NOON
 
     def test_leaves_a_database_alone_that_holds_other_data(self):
-        funded()
+        make_balance()
 
         with pytest.raises(CommandError, match="holds other data"):
             seed("--transactions", 10)

@@ -10,8 +10,9 @@ from unfold.admin import TabularInline
 
 from credits.models import Feature, FeaturePrice
 from credits.queries import usage
+from fluxori.adminkit.columns import timestamp_column
 from fluxori.adminkit.dated_rows import DatedAdmin, DatedForm, HistoryAdmin, ReasonedForm
-from fluxori.adminkit.read_only import format_credits, instant
+from fluxori.adminkit.formatting import format_credits
 from fluxori.core import clock
 
 
@@ -88,7 +89,7 @@ def used_of(feature: Feature, *, at: datetime) -> str:
 @admin.register(FeaturePrice)
 class FeaturePriceAdmin(DatedAdmin):
     list_display = ["feature", "credits", "effective"]
-    effective = instant("effective_from", "effective from")
+    effective = timestamp_column("effective_from", "effective from")
     list_filter = ["feature"]
     list_select_related = ["feature"]
     search_fields = ["feature__code", "feature__name"]

@@ -18,8 +18,8 @@ from credits.models import (
     CreditTransaction,
 )
 from fluxori.adminkit.changelist import DateRangeFilter
-from fluxori.adminkit.formatting import name_html
-from fluxori.adminkit.read_only import counted, identifier, instant, link_to, listing, named
+from fluxori.adminkit.columns import credits_column, id_column, name_column, timestamp_column
+from fluxori.adminkit.formatting import changelist_link_html, name_html, object_link_html
 
 
 class ReadOnlyInline(TabularInline):  # type: ignore[misc]
@@ -59,21 +59,21 @@ class StateFilter(admin.SimpleListFilter):
 
 @admin.register(CreditBalance)
 class CreditBalanceAdmin(OwnedAdmin):
-    owner_paths = ("pk",)
-    exported = {"owner": name_of}
+    owner_fields = ("pk",)
+    export_columns = {"owner": name_of}
     list_display = ["owner", "kind", "whole", "set_aside", "owed", "changed", "suspended"]
-    whole = counted("balance")
-    set_aside = counted("held")
-    owed = counted("debt")
-    when_empty = "A balance opens with the first credits that somebody is given."
+    whole = credits_column("balance")
+    set_aside = credits_column("held")
+    owed = credits_column("debt")
+    empty_message = "A balance opens with the first credits that somebody is given."
     list_filter = [StateFilter]
-    saved = [("Suspended", "state=suspended"), ("In debt", "state=debt")]
+    saved_links = [("Suspended", "state=suspended"), ("In debt", "state=debt")]
     list_select_related = ["user", "organization"]
     fields = ["copied", "sequence", "version", "changed", "created", "suspended", "head"]
-    copied = identifier()
-    changed = instant("last_at", "last change")
-    created = instant("created_at")
-    suspended = instant("suspended_at", "suspended since")
+    copied = id_column()
+    changed = timestamp_column("last_at", "last change")
+    created = timestamp_column("created_at")
+    suspended = timestamp_column("suspended_at", "suspended since")
     change_list_template = "admin/credits/creditbalance/change_list.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditBalance]:
@@ -101,20 +101,20 @@ class CreditBalanceAdmin(OwnedAdmin):
 class CreditGrantAdmin(OwnedAdmin):
     ordering = ("-effective_at", "-pk")
     list_display = ["source", "owner", "given", "left", "set_aside", "effective", "expires", "voided"]
-    given = counted("amount")
-    left = counted("remaining")
-    set_aside = counted("held")
-    when_empty = "What is allocated, bought or given will stand here, with what is left of it."
+    given = credits_column("amount")
+    left = credits_column("remaining")
+    set_aside = credits_column("held")
+    empty_message = "What is allocated, bought or given will stand here, with what is left of it."
     list_filter = ["source", "live", ("effective_at", DateRangeFilter)]
-    saved = [
+    saved_links = [
         ("Purchases", "source__exact=purchase"),
         ("Adjustments", "source__exact=adjustment"),
         ("Still holding credits", "live__exact=1"),
     ]
-    effective = instant("effective_at", "effective")
-    expires = instant("expires_at", "expires")
-    voided = instant("voided_at", "voided")
-    copied = identifier()
+    effective = timestamp_column("effective_at", "effective")
+    expires = timestamp_column("expires_at", "expires")
+    voided = timestamp_column("voided_at", "voided")
+    copied = id_column()
     fields = [
         "copied",
         "owner",
@@ -132,11 +132,11 @@ class CreditGrantAdmin(OwnedAdmin):
 
     @admin.display(description="given by")
     def grants_from(self, row: CreditGrant) -> str:
-        return link_to(row.transaction)
+        return object_link_html(row.transaction)
 
     @admin.display(description="what became of it")
     def history(self, row: CreditGrant) -> str:
-        return listing("credits_creditentry", "Its entries", grant=row.pk)
+        return changelist_link_html("credits_creditentry", "Its entries", grant=row.pk)
 
 
 class EntriesInline(ReadOnlyInline):
@@ -147,7 +147,7 @@ class EntriesInline(ReadOnlyInline):
 
     @admin.display(description="grant")
     def fell_on(self, row: CreditEntry) -> str:
-        return link_to(row.grant) if row.grant_id else "debt"
+        return object_link_html(row.grant) if row.grant_id else "debt"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditEntry]:
         return CreditEntry.objects.select_related("grant").order_by("position")
@@ -166,25 +166,25 @@ class CreditTransactionAdmin(OwnedAdmin):
         "reference",
         "by",
     ]
-    reference = named("reference_id", "reference")
-    by = named("actor")
-    moved = counted("amount")
-    afterwards = counted("balance_after")
-    when_empty = "The first allocation, purchase or usage will stand here."
+    reference = name_column("reference_id", "reference")
+    by = name_column("actor")
+    moved = credits_column("amount")
+    afterwards = credits_column("balance_after")
+    empty_message = "The first allocation, purchase or usage will stand here."
     list_display_links = ["when", "type"]
     list_filter = ["type", ("timestamp", DateRangeFilter)]
-    saved = [
+    saved_links = [
         ("Refunds", "type__exact=refund"),
         ("Purchases", "type__exact=purchase"),
         ("Adjustments", "type__exact=adjustment"),
         ("Reversals", "type__exact=reversal"),
         ("Voids", "type__exact=void"),
     ]
-    when = instant("timestamp", "when")
-    recorded = instant("recorded_at", "written down")
-    copied = identifier()
+    when = timestamp_column("timestamp", "when")
+    recorded = timestamp_column("recorded_at", "written down")
+    copied = id_column()
     list_select_related = ["balance__user", "balance__organization", "actor"]
-    also_by = ["reference_id"]
+    exact_search_fields = ["reference_id"]
     search_help_text = "E-mail, organization, id or reference"
     inlines = [EntriesInline]
     fields = [
@@ -211,16 +211,16 @@ class CreditTransactionAdmin(OwnedAdmin):
 
 @admin.register(CreditEntry)
 class CreditEntryAdmin(OwnedAdmin):
-    when_empty = "What a transaction gave to each grant, or took from it, will stand here."
+    empty_message = "What a transaction gave to each grant, or took from it, will stand here."
     list_display = ["id", "owner", "transaction", "position", "moved", "fell_on", "left"]
-    moved = counted("amount")
-    left = counted("remaining_after")
+    moved = credits_column("amount")
+    left = credits_column("remaining_after")
     list_select_related = ["balance__user", "balance__organization", "transaction", "grant"]
     fields = ["id", "owner", "transaction", "position", "amount", "fell_on", "remaining_after"]
 
     @admin.display(description="grant")
     def fell_on(self, row: CreditEntry) -> str:
-        return link_to(row.grant) if row.grant_id else "debt"
+        return object_link_html(row.grant) if row.grant_id else "debt"
 
 
 class PinsInline(ReadOnlyInline):
@@ -231,7 +231,7 @@ class PinsInline(ReadOnlyInline):
 
     @admin.display(description="grant")
     def pinned_on(self, row: CreditPin) -> str:
-        return link_to(row.grant)
+        return object_link_html(row.grant)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditPin]:
         return CreditPin.objects.select_related("grant").order_by("position")
@@ -241,16 +241,16 @@ class PinsInline(ReadOnlyInline):
 class CreditHoldAdmin(OwnedAdmin):
     ordering = ("-created_at", "-pk")
     list_display = ["created", "owner", "status", "set_aside", "spent", "expires", "closed"]
-    set_aside = counted("amount")
-    spent = counted("captured")
-    when_empty = "Work that sets credits aside before it begins will stand here."
+    set_aside = credits_column("amount")
+    spent = credits_column("captured")
+    empty_message = "Work that sets credits aside before it begins will stand here."
     list_filter = ["status", ("created_at", DateRangeFilter)]
-    saved = [("Open", "status__exact=open"), ("Lapsed", "status__exact=lapsed")]
-    created = instant("created_at", "placed")
-    expires = instant("expires_at", "expires")
-    closed = instant("closed_at", "closed")
-    copied = identifier()
-    also_by = ["reference_id"]
+    saved_links = [("Open", "status__exact=open"), ("Lapsed", "status__exact=lapsed")]
+    created = timestamp_column("created_at", "placed")
+    expires = timestamp_column("expires_at", "expires")
+    closed = timestamp_column("closed_at", "closed")
+    copied = id_column()
+    exact_search_fields = ["reference_id"]
     search_help_text = "E-mail, organization, id or reference"
     inlines = [PinsInline]
     fields = [
@@ -270,22 +270,22 @@ class CreditHoldAdmin(OwnedAdmin):
 
 @admin.register(CreditPin)
 class CreditPinAdmin(OwnedAdmin):
-    when_empty = "The grants on which a hold is pinned will stand here."
+    empty_message = "The grants on which a hold is pinned will stand here."
     list_display = ["id", "owner", "hold", "grant", "position", "set_aside"]
-    set_aside = counted("amount")
+    set_aside = credits_column("amount")
     list_select_related = ["balance__user", "balance__organization", "hold", "grant"]
     fields = ["id", "owner", "hold", "grant", "position", "amount"]
 
 
 @admin.register(CreditRequest)
 class CreditRequestAdmin(OwnedAdmin):
-    when_empty = "Requests that came with a key will stand here, so that none takes effect twice."
+    empty_message = "Requests that came with a key will stand here, so that none takes effect twice."
     list_display = ["key", "owner", "verb", "by", "transaction", "created"]
-    verb = named("operation")
-    by = named("caller")
-    created = instant("created_at", "when")
+    verb = name_column("operation")
+    by = name_column("caller")
+    created = timestamp_column("created_at", "when")
     list_select_related = ["balance__user", "balance__organization", "caller", "transaction"]
-    also_by = ["key"]
+    exact_search_fields = ["key"]
     search_help_text = "E-mail, organization, id or key"
     fields = ["id", "owner", "key", "operation", "caller", ("transaction", "hold"), "answer", "print", "created"]
 

@@ -9,8 +9,8 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest
 
 from credits.models import CreditBalance
-from fluxori.adminkit.formatting import name_html
-from fluxori.adminkit.read_only import NOTHING, ReadOnlyAdmin, link
+from fluxori.adminkit.formatting import NOTHING, change_link_html, name_html
+from fluxori.adminkit.read_only import ReadOnlyAdmin
 from fluxori.identity import queries as people
 from fluxori.identity.models import Organization, User
 
@@ -51,16 +51,16 @@ def name_of(balance: CreditBalance | None) -> str:
 class OwnedAdmin(ReadOnlyAdmin):
     """Rows of one balance each, found by whose they are.
 
-    People and organizations are looked up first, then the rows that name one of them in ``owner_paths``, each a column
-    that leads an index; ``also_by`` names columns that are compared exactly where the words name nobody.
+    People and organizations are looked up first, then the rows that name one of them in ``owner_fields``, each a column
+    that leads an index; ``exact_search_fields`` names columns that are compared exactly where the words name nobody.
     """
 
-    owner_paths: Iterable[str] = ("balance_id",)
-    also_by: Iterable[str] = ()
+    owner_fields: Iterable[str] = ("balance_id",)
+    exact_search_fields: Iterable[str] = ()
     search_fields: Any = ("pk",)
     search_help_text: Any = "E-mail, organization or id"
     list_select_related: Any = ("balance__user", "balance__organization")
-    exported: Any = {"owner": lambda row: name_of(row.balance)}
+    export_columns: Any = {"owner": lambda row: name_of(row.balance)}
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
         term = search_term.strip()
@@ -72,14 +72,14 @@ class OwnedAdmin(ReadOnlyAdmin):
         found = [whom.pk for whom in people_like(term)]
         if found:
             return queryset.filter(self._of(found)), False
-        return queryset.filter(_any((field, term) for field in self.also_by)), False
+        return queryset.filter(_any((field, term) for field in self.exact_search_fields)), False
 
     def _of(self, keys: list[UUID]) -> Q:
-        return _any((f"{path}__in", keys) for path in self.owner_paths)
+        return _any((f"{path}__in", keys) for path in self.owner_fields)
 
     @admin.display(description="owner")
     def owner(self, row: Any) -> str:
-        return link("credits.creditbalance", row.balance_id, name_html(name_of(row.balance)))
+        return change_link_html("credits.creditbalance", row.balance_id, name_html(name_of(row.balance)))
 
 
 def _any(conditions: Iterable[tuple[str, Any]]) -> Q:

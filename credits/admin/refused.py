@@ -9,8 +9,8 @@ from django.http import HttpRequest
 from credits.admin.owners import OwnedAdmin
 from credits.models import RejectedAttempt
 from fluxori.adminkit.changelist import DateRangeFilter
-from fluxori.adminkit.formatting import name_html
-from fluxori.adminkit.read_only import NOTHING, format_credits, instant, link
+from fluxori.adminkit.columns import timestamp_column
+from fluxori.adminkit.formatting import NOTHING, change_link_html, format_credits, name_html
 
 _WORDS = {
     "insufficient_credits": "Not enough credits",
@@ -49,13 +49,13 @@ class RefusedAttemptAdmin(OwnedAdmin):
     """Newest hour first, by which a date counts too: it stays, where the last attempt of an hour moves."""
 
     ordering = ("-hour", "-pk")
-    when_empty = "An attempt to spend that is refused will be counted here, with the numbers that led to it."
+    empty_message = "An attempt to spend that is refused will be counted here, with the numbers that led to it."
     list_display = ["last", "owner", "why", "tried", "numbers", "times", "who"]
-    last = instant("last_at", "last at")
-    hour_of = instant("hour", "hour")
+    last = timestamp_column("last_at", "last at")
+    hour_of = timestamp_column("hour", "hour")
     list_filter = [WhyFilter, ("hour", DateRangeFilter)]
     list_select_related = ["balance__user", "balance__organization", "actor", "member"]
-    saved = [
+    saved_links = [
         ("Not enough credits", "code=insufficient_credits"),
         ("A limit was reached", "code=spending_limit_reached"),
         ("Suspended", "code=spending_suspended"),
@@ -72,7 +72,7 @@ class RefusedAttemptAdmin(OwnedAdmin):
 
     @admin.display(description="for")
     def tried(self, row: RejectedAttempt) -> str:
-        return link("credits.feature", row.feature, row.feature) if row.feature else "An amount"
+        return change_link_html("credits.feature", row.feature, row.feature) if row.feature else "An amount"
 
     @admin.display(description="times")
     def times(self, row: RejectedAttempt) -> str:

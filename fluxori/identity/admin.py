@@ -86,7 +86,7 @@ class UserAdmin(BaseUserAdmin, PeopleAdmin):  # type: ignore[type-arg,misc]
     change_password_form = AdminPasswordChangeForm
     list_display = ("email", "role", "external_id", "is_active", "is_staff", "since")
     list_filter = ("role", "is_active", "is_staff")
-    saved: Any = (("Staff", "is_staff__exact=1"), ("Deactivated", "is_active__exact=0"))
+    saved_links: Any = (("Staff", "is_staff__exact=1"), ("Deactivated", "is_active__exact=0"))
     search_fields = ("pk",)
     search_help_text = "E-mail, external id or id"
     ordering = ("-id",)
@@ -166,12 +166,12 @@ class MembershipAdmin(PeopleAdmin):
     """Every seat, to be searched; given and taken on the organization's page."""
 
     list_display = ("organization", "user", "role", "since")
-    when_empty = "Members are added on the page of their organization."
+    empty_message = "Members are added on the page of their organization."
     list_filter = ("role",)
     list_select_related = ("organization", "user")
     search_help_text = "E-mail, organization or id"
     ordering = ("-id",)
-    exported: Any = {"organization": lambda row: row.organization, "user": lambda row: row.user}
+    export_columns: Any = {"organization": lambda row: row.organization, "user": lambda row: row.user}
 
     def of(self, keys: list[UUID]) -> Q:
         return Q(pk__in=keys) | Q(organization__in=keys) | Q(user__in=keys)

@@ -3,7 +3,9 @@
 from django.contrib import admin
 
 from credits.admin.owners import OwnedAdmin
-from fluxori.adminkit.read_only import ReadOnlyAdmin, counted, instant, link_to, listing
+from fluxori.adminkit.columns import credits_column, timestamp_column
+from fluxori.adminkit.formatting import changelist_link_html, object_link_html
+from fluxori.adminkit.read_only import ReadOnlyAdmin
 from fluxori.core import clock
 from tiers.models import AllocationRun, MonthlyAllocation, Subscription
 
@@ -12,10 +14,10 @@ from tiers.models import AllocationRun, MonthlyAllocation, Subscription
 class SubscriptionAdmin(OwnedAdmin):
     list_display = ["owner", "tier", "status", "begun", "next_allocation", "scheduled_tier", "scheduled"]
     list_display_links = ["begun"]
-    when_empty = "A balance that is initialized with a tier will stand here."
-    begun = instant("anchor", "anchor")
-    next_allocation = instant("next_allocation_at", "next allocation")
-    scheduled = instant("scheduled_at", "scheduled for")
+    empty_message = "A balance that is initialized with a tier will stand here."
+    begun = timestamp_column("anchor", "anchor")
+    next_allocation = timestamp_column("next_allocation_at", "next allocation")
+    scheduled = timestamp_column("scheduled_at", "scheduled for")
     list_filter = ["tier", "status"]
     list_select_related = ["balance__user", "balance__organization", "tier", "scheduled_tier"]
     fields = [
@@ -29,17 +31,17 @@ class SubscriptionAdmin(OwnedAdmin):
 
     @admin.display(description="allocations")
     def allocated(self, row: Subscription) -> str:
-        return listing("tiers_monthlyallocation", "Its months", balance=row.pk)
+        return changelist_link_html("tiers_monthlyallocation", "Its months", balance=row.pk)
 
 
 @admin.register(MonthlyAllocation)
 class MonthlyAllocationAdmin(OwnedAdmin):
     list_display = ["period", "owner", "tier", "given", "starts", "ends", "allocated", "granted_by"]
-    given = counted("credits")
-    when_empty = "The scheduler gives each month as it begins, and it will stand here."
-    starts = instant("starts_at")
-    ends = instant("ends_at")
-    allocated = instant("allocated_at")
+    given = credits_column("credits")
+    empty_message = "The scheduler gives each month as it begins, and it will stand here."
+    starts = timestamp_column("starts_at")
+    ends = timestamp_column("ends_at")
+    allocated = timestamp_column("allocated_at")
     list_filter = ["tier"]
     list_select_related = ["balance__user", "balance__organization", "tier", "transaction"]
     fields = [
@@ -53,7 +55,7 @@ class MonthlyAllocationAdmin(OwnedAdmin):
 
     @admin.display(description="transaction")
     def granted_by(self, row: MonthlyAllocation) -> str:
-        return link_to(row.transaction)
+        return object_link_html(row.transaction)
 
 
 @admin.register(AllocationRun)
@@ -69,17 +71,17 @@ class AllocationRunAdmin(ReadOnlyAdmin):
         "not_done",
         "given",
     ]
-    waiting = counted("due")
-    looked_after = counted("subscriptions")
-    done = counted("allocated")
-    not_done = counted("refused")
-    given = counted("credits")
-    when_empty = "The scheduler runs it every five minutes. A dry run says what it would give now."
+    waiting = credits_column("due")
+    looked_after = credits_column("subscriptions")
+    done = credits_column("allocated")
+    not_done = credits_column("refused")
+    given = credits_column("credits")
+    empty_message = "The scheduler runs it every five minutes. A dry run says what it would give now."
     list_filter = ["status"]
     list_select_related = ["tier"]
     search_fields = ["started_by"]
     search_help_text = "Who or what started it"
-    started = instant("started_at", "started")
+    started = timestamp_column("started_at", "started")
 
     @admin.display(description="standing")
     def standing(self, row: AllocationRun) -> str:

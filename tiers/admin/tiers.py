@@ -5,8 +5,9 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from fluxori.adminkit.columns import timestamp_column
 from fluxori.adminkit.dated_rows import DatedAdmin, HistoryAdmin, ReasonedForm
-from fluxori.adminkit.read_only import format_credits, format_timestamp, instant
+from fluxori.adminkit.formatting import format_credits, format_timestamp
 from tiers import queries
 from tiers.models import RecoveryCost, Tier
 
@@ -89,6 +90,6 @@ def affected_by(tier: Tier) -> list[str]:
 @admin.register(RecoveryCost)
 class RecoveryCostAdmin(DatedAdmin):
     list_display = ["rand_per_credit", "effective"]
-    effective = instant("effective_from", "effective from")
+    effective = timestamp_column("effective_from", "effective from")
     search_fields = ["rand_per_credit"]
     fields = ["rand_per_credit", "effective_from", "change_reason"]

@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from credits import operations
 from credits.models import CreditBalance, CreditGrant, CreditTransaction
-from fluxori.adminkit.changelist import ListAdmin, cell
+from fluxori.adminkit.changelist import ListAdmin
+from fluxori.adminkit.csv_export import csv_lines, csv_value
 from tests.support.admin import counted, staff_client, superuser_client, words
 from tests.support.factories.credits import deduct, make_balance
 from tests.support.times import DAY, HOUR, NOON
@@ -149,7 +150,7 @@ class TestDates:
 
 class TestCsv:
     def test_has_every_row_of_the_filtered_list(self, small_pages, monkeypatch):
-        monkeypatch.setattr("fluxori.adminkit.changelist._CHUNK", 2)
+        monkeypatch.setattr("fluxori.adminkit.csv_export._BATCH_SIZE", 2)
         made = spread()
 
         rows = rows_of(superuser_client().get(reverse(EXPORT), {"type__exact": "usage"}))
@@ -179,7 +180,7 @@ class TestCsv:
         [(None, ""), (True, True), (-40, -40), (b"\x01\xff", "01ff"), ("plain", "plain"), (["=x"], '["=x"]')],
     )
     def test_carries_every_kind_of_value(self, value, carried):
-        assert cell(value) == carried
+        assert csv_value(value) == carried
 
     def test_is_for_those_with_its_permission(self):
         make_balance()
@@ -201,12 +202,11 @@ class TestCsv:
         assert client.get(reverse(EXPORT)).status_code == 200
 
     def test_never_has_a_password(self):
-        from fluxori.adminkit.changelist import csv_of
         from fluxori.identity.models import User
 
         make_balance()
 
-        assert "password" not in next(iter(csv_of(User.objects.order_by("-pk"), {})))
+        assert "password" not in next(iter(csv_lines(User.objects.order_by("-pk"), {})))
 
     def test_asks_the_same_for_many_rows_as_for_one(self, django_assert_max_num_queries):
         for _ in range(6):
@@ -224,7 +224,7 @@ class TestSavedFilters:
         url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
         client = superuser_client()
 
-        for name, query in found.saved:
+        for name, query in found.saved_links:
             answer = client.get(f"{url}?{query}")
 
             assert answer.status_code == 200, name

@@ -1,4 +1,4 @@
-"""The ledger's own tables, read-only."""
+"""Read-only admin pages of the tables of the ledger."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import TabularInline
 
-from credits.admin.owners import OwnedAdmin, name_of
+from credits.admin.owners import OwnedAdmin, owner_name
 from credits.models import (
     CreditBalance,
     CreditEntry,
@@ -23,7 +23,7 @@ from fluxori.adminkit.formatting import changelist_link_html, name_html, object_
 
 
 class ReadOnlyInline(TabularInline):  # type: ignore[misc]
-    """Rows that belong to the one shown, without a form."""
+    """Read-only rows that belong to the row of the page."""
 
     extra = 0
     verbose_name_plural: Any = None
@@ -40,11 +40,11 @@ class ReadOnlyInline(TabularInline):  # type: ignore[misc]
 
 
 class StateFilter(admin.SimpleListFilter):
-    """Balances that want a look. Each choice has an index of its own, since such rows are few among many."""
+    """A filter for balances that need attention. Each choice has its own partial index, because few rows match."""
 
     title = "state"
     parameter_name = "state"
-    choice_of = {
+    conditions = {
         "suspended": Q(suspended_at__isnull=False),
         "debt": Q(debt__gt=0),
     }
@@ -53,24 +53,24 @@ class StateFilter(admin.SimpleListFilter):
         return [("suspended", "Spending suspended"), ("debt", "In debt")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[CreditBalance]) -> QuerySet[CreditBalance]:
-        chosen = self.choice_of.get(self.value() or "")
-        return queryset if chosen is None else queryset.filter(chosen)
+        condition = self.conditions.get(self.value() or "")
+        return queryset if condition is None else queryset.filter(condition)
 
 
 @admin.register(CreditBalance)
 class CreditBalanceAdmin(OwnedAdmin):
     owner_fields = ("pk",)
-    export_columns = {"owner": name_of}
-    list_display = ["owner", "kind", "whole", "set_aside", "owed", "changed", "suspended"]
-    whole = credits_column("balance")
-    set_aside = credits_column("held")
-    owed = credits_column("debt")
-    empty_message = "A balance opens with the first credits that somebody is given."
+    export_columns = {"owner": owner_name}
+    list_display = ["owner", "kind", "total", "on_hold", "in_debt", "changed", "suspended"]
+    total = credits_column("balance")
+    on_hold = credits_column("held")
+    in_debt = credits_column("debt")
+    empty_message = "A balance opens when an owner receives credits for the first time."
     list_filter = [StateFilter]
     saved_links = [("Suspended", "state=suspended"), ("In debt", "state=debt")]
     list_select_related = ["user", "organization"]
-    fields = ["copied", "sequence", "version", "changed", "created", "suspended", "head"]
-    copied = id_column()
+    fields = ["id_to_copy", "sequence", "version", "changed", "created", "suspended", "head"]
+    id_to_copy = id_column()
     changed = timestamp_column("last_at", "last change")
     created = timestamp_column("created_at")
     suspended = timestamp_column("suspended_at", "suspended since")
@@ -80,13 +80,13 @@ class CreditBalanceAdmin(OwnedAdmin):
         return CreditBalance.objects.select_related("user", "organization").order_by(*self.ordering)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        may = {"may_add_credits": request.user.has_perm("console.add_credits")}
-        shown: HttpResponse = super().changelist_view(request, {**may, **(extra_context or {})})
-        return shown
+        context = {"may_add_credits": request.user.has_perm("console.add_credits")}
+        response: HttpResponse = super().changelist_view(request, {**context, **(extra_context or {})})
+        return response
 
     @admin.display(description="owner")
     def owner(self, row: Any) -> str:
-        return name_html(name_of(row))
+        return name_html(owner_name(row))
 
     @admin.display(description="kind")
     def kind(self, row: CreditBalance) -> str:
@@ -100,11 +100,11 @@ class CreditBalanceAdmin(OwnedAdmin):
 @admin.register(CreditGrant)
 class CreditGrantAdmin(OwnedAdmin):
     ordering = ("-effective_at", "-pk")
-    list_display = ["source", "owner", "given", "left", "set_aside", "effective", "expires", "voided"]
-    given = credits_column("amount")
-    left = credits_column("remaining")
-    set_aside = credits_column("held")
-    empty_message = "What is allocated, bought or given will stand here, with what is left of it."
+    list_display = ["source", "owner", "granted", "remains", "on_hold", "effective", "expires", "voided"]
+    granted = credits_column("amount")
+    remains = credits_column("remaining")
+    on_hold = credits_column("held")
+    empty_message = "Allocated, purchased and added credits appear here, with what remains of them."
     list_filter = ["source", "live", ("effective_at", DateRangeFilter)]
     saved_links = [
         ("Purchases", "source__exact=purchase"),
@@ -114,9 +114,9 @@ class CreditGrantAdmin(OwnedAdmin):
     effective = timestamp_column("effective_at", "effective")
     expires = timestamp_column("expires_at", "expires")
     voided = timestamp_column("voided_at", "voided")
-    copied = id_column()
+    id_to_copy = id_column()
     fields = [
-        "copied",
+        "id_to_copy",
         "owner",
         "source",
         ("amount", "remaining", "held"),
@@ -124,29 +124,29 @@ class CreditGrantAdmin(OwnedAdmin):
         ("expires", "voided"),
         ("priority", "unit_price"),
         ("roll_cap", "roll_until"),
-        "grants_from",
+        "created_by",
         "parent",
         "feature",
         "history",
     ]
 
-    @admin.display(description="given by")
-    def grants_from(self, row: CreditGrant) -> str:
+    @admin.display(description="transaction")
+    def created_by(self, row: CreditGrant) -> str:
         return object_link_html(row.transaction)
 
-    @admin.display(description="what became of it")
+    @admin.display(description="history")
     def history(self, row: CreditGrant) -> str:
-        return changelist_link_html("credits_creditentry", "Its entries", grant=row.pk)
+        return changelist_link_html("credits_creditentry", "Entries of this grant", grant=row.pk)
 
 
 class EntriesInline(ReadOnlyInline):
     model = CreditEntry
     verbose_name_plural = "entries, in burn order"
-    fields = ["position", "amount", "fell_on", "remaining_after"]
+    fields = ["position", "amount", "grant_or_debt", "remaining_after"]
     readonly_fields = fields
 
     @admin.display(description="grant")
-    def fell_on(self, row: CreditEntry) -> str:
+    def grant_or_debt(self, row: CreditEntry) -> str:
         return object_link_html(row.grant) if row.grant_id else "debt"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditEntry]:
@@ -160,17 +160,17 @@ class CreditTransactionAdmin(OwnedAdmin):
         "when",
         "owner",
         "type",
-        "moved",
-        "afterwards",
+        "signed_amount",
+        "new_balance",
         "description",
         "reference",
-        "by",
+        "actor_name",
     ]
     reference = name_column("reference_id", "reference")
-    by = name_column("actor")
-    moved = credits_column("amount")
-    afterwards = credits_column("balance_after")
-    empty_message = "The first allocation, purchase or usage will stand here."
+    actor_name = name_column("actor")
+    signed_amount = credits_column("amount")
+    new_balance = credits_column("balance_after")
+    empty_message = "Transactions appear here, from the first allocation, purchase or usage on."
     list_display_links = ["when", "type"]
     list_filter = ["type", ("timestamp", DateRangeFilter)]
     saved_links = [
@@ -181,14 +181,14 @@ class CreditTransactionAdmin(OwnedAdmin):
         ("Voids", "type__exact=void"),
     ]
     when = timestamp_column("timestamp", "when")
-    recorded = timestamp_column("recorded_at", "written down")
-    copied = id_column()
+    recorded = timestamp_column("recorded_at", "recorded")
+    id_to_copy = id_column()
     list_select_related = ["balance__user", "balance__organization", "actor"]
     exact_search_fields = ["reference_id"]
     search_help_text = "E-mail, organization, id or reference"
     inlines = [EntriesInline]
     fields = [
-        "copied",
+        "id_to_copy",
         "owner",
         ("type", "sequence"),
         ("amount", "balance_after"),
@@ -211,26 +211,26 @@ class CreditTransactionAdmin(OwnedAdmin):
 
 @admin.register(CreditEntry)
 class CreditEntryAdmin(OwnedAdmin):
-    empty_message = "What a transaction gave to each grant, or took from it, will stand here."
-    list_display = ["id", "owner", "transaction", "position", "moved", "fell_on", "left"]
-    moved = credits_column("amount")
-    left = credits_column("remaining_after")
+    empty_message = "Entries appear here: what each transaction added to a grant or took from it."
+    list_display = ["id", "owner", "transaction", "position", "signed_amount", "grant_or_debt", "remains"]
+    signed_amount = credits_column("amount")
+    remains = credits_column("remaining_after")
     list_select_related = ["balance__user", "balance__organization", "transaction", "grant"]
-    fields = ["id", "owner", "transaction", "position", "amount", "fell_on", "remaining_after"]
+    fields = ["id", "owner", "transaction", "position", "amount", "grant_or_debt", "remaining_after"]
 
     @admin.display(description="grant")
-    def fell_on(self, row: CreditEntry) -> str:
+    def grant_or_debt(self, row: CreditEntry) -> str:
         return object_link_html(row.grant) if row.grant_id else "debt"
 
 
 class PinsInline(ReadOnlyInline):
     model = CreditPin
     verbose_name_plural = "pins, in burn order"
-    fields = ["position", "amount", "pinned_on"]
+    fields = ["position", "amount", "pinned_grant"]
     readonly_fields = fields
 
     @admin.display(description="grant")
-    def pinned_on(self, row: CreditPin) -> str:
+    def pinned_grant(self, row: CreditPin) -> str:
         return object_link_html(row.grant)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditPin]:
@@ -240,21 +240,21 @@ class PinsInline(ReadOnlyInline):
 @admin.register(CreditHold)
 class CreditHoldAdmin(OwnedAdmin):
     ordering = ("-created_at", "-pk")
-    list_display = ["created", "owner", "status", "set_aside", "spent", "expires", "closed"]
-    set_aside = credits_column("amount")
+    list_display = ["created", "owner", "status", "on_hold", "spent", "expires", "closed"]
+    on_hold = credits_column("amount")
     spent = credits_column("captured")
-    empty_message = "Work that sets credits aside before it begins will stand here."
+    empty_message = "Holds appear here: credits that are reserved before work begins."
     list_filter = ["status", ("created_at", DateRangeFilter)]
     saved_links = [("Open", "status__exact=open"), ("Lapsed", "status__exact=lapsed")]
     created = timestamp_column("created_at", "placed")
     expires = timestamp_column("expires_at", "expires")
     closed = timestamp_column("closed_at", "closed")
-    copied = id_column()
+    id_to_copy = id_column()
     exact_search_fields = ["reference_id"]
     search_help_text = "E-mail, organization, id or reference"
     inlines = [PinsInline]
     fields = [
-        "copied",
+        "id_to_copy",
         "owner",
         ("status", "amount", "captured"),
         "created",
@@ -270,19 +270,19 @@ class CreditHoldAdmin(OwnedAdmin):
 
 @admin.register(CreditPin)
 class CreditPinAdmin(OwnedAdmin):
-    empty_message = "The grants on which a hold is pinned will stand here."
-    list_display = ["id", "owner", "hold", "grant", "position", "set_aside"]
-    set_aside = credits_column("amount")
+    empty_message = "Pins appear here: the grants from which a hold reserves credits."
+    list_display = ["id", "owner", "hold", "grant", "position", "on_hold"]
+    on_hold = credits_column("amount")
     list_select_related = ["balance__user", "balance__organization", "hold", "grant"]
     fields = ["id", "owner", "hold", "grant", "position", "amount"]
 
 
 @admin.register(CreditRequest)
 class CreditRequestAdmin(OwnedAdmin):
-    empty_message = "Requests that came with a key will stand here, so that none takes effect twice."
-    list_display = ["key", "owner", "verb", "by", "transaction", "created"]
-    verb = name_column("operation")
-    by = name_column("caller")
+    empty_message = "Requests with an idempotency key appear here. Each takes effect once."
+    list_display = ["key", "owner", "operation_name", "actor_name", "transaction", "created"]
+    operation_name = name_column("operation")
+    actor_name = name_column("caller")
     created = timestamp_column("created_at", "when")
     list_select_related = ["balance__user", "balance__organization", "caller", "transaction"]
     exact_search_fields = ["key"]

@@ -11,8 +11,8 @@ from typing import Any
 from uuid import UUID
 
 from credits import queries
-from credits.admin.owners import name_of
-from credits.admin.refused import numbers_of, words_of
+from credits.admin.owners import owner_name
+from credits.admin.rejected_attempts import format_facts, reason_label
 from credits.domain.balance_state import BalanceState, Grant
 from credits.domain.burn_order import in_burn_order
 from credits.models import CreditBalance, CreditHold, Feature, RejectedAttempt
@@ -38,7 +38,7 @@ def account_context(balance: CreditBalance, *, at: datetime) -> dict[str, Any]:
     forecast = _forecast(balance, at)
     features = {feature.pk: feature for feature in Feature.objects.all()}
     return {
-        "title": name_of(balance),
+        "title": owner_name(balance),
         "balance": balance,
         "now": state.snapshot(),
         "read_at": at,
@@ -167,8 +167,8 @@ def _rejected_attempts(balance: CreditBalance, features: dict[str, Feature]) -> 
     _attach_users(attempts)
     for attempt in attempts:
         attempt.feature_name = features.get(attempt.feature)  # type: ignore[attr-defined]
-        attempt.explanation = words_of(attempt)  # type: ignore[attr-defined]
-        attempt.numbers = numbers_of(attempt)  # type: ignore[attr-defined]
+        attempt.explanation = reason_label(attempt)  # type: ignore[attr-defined]
+        attempt.numbers = format_facts(attempt)  # type: ignore[attr-defined]
     return attempts
 
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from credits.admin.owners import name_of
+from credits.admin.owners import owner_name
 from credits.models import CreditEntry, CreditGrant, CreditHold, CreditTransaction, Feature, FeaturePrice
 from fluxori.console.account.corrections import TransactionWithCorrections
 from fluxori.identity.models import User
@@ -40,7 +40,7 @@ def transaction_context(transaction: CreditTransaction) -> dict[str, Any]:
     return {
         "title": f"{transaction.get_type_display()} of {abs(transaction.amount):,} credits",
         "row": transaction,
-        "owner": name_of(transaction.balance),
+        "owner": owner_name(transaction.balance),
         "explanation": _explanation(transaction, feature),
         "feature": feature,
         "price_version": _price_version(transaction),

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.views import View
 
 from credits import queries
-from credits.admin.owners import people_like, uuid_of, whom_or_404
+from credits.admin.owners import get_owner_or_404, parse_uuid, search_owners
 from credits.domain.balance_state import BalanceSnapshot
 from credits.models import CreditBalance
 from credits.operations import BalanceNotFoundError
@@ -56,7 +56,7 @@ class ActionPage(ConsolePage):
         self.action: Action = ACTIONS[action]
         if not request.user.has_perm(self.action.permission):
             raise PermissionDenied
-        self.owner = whom_or_404(balance_id)
+        self.owner = get_owner_or_404(balance_id)
         self.subject = self._get_subject(request)
         return super().dispatch(request)
 
@@ -126,7 +126,7 @@ class ActionPage(ConsolePage):
         kind = self.action.subject_model
         if not kind:
             return None
-        subject_id = uuid_of(request.GET.get(kind, ""))
+        subject_id = parse_uuid(request.GET.get(kind, ""))
         if subject_id is None:
             raise Http404(f"This action needs the id of a {kind}.")
         try:
@@ -144,7 +144,7 @@ class FindOwnerPage(ConsolePage):
         if not request.user.has_perm(ACTIONS["add"].permission):
             raise PermissionDenied
         form = forms.FindOwnerForm(request.GET if "q" in request.GET else None)
-        owners = people_like(form.cleaned_data["q"], limit=20) if form.is_valid() else []
+        owners = search_owners(form.cleaned_data["q"], limit=20) if form.is_valid() else []
         balances = CreditBalance.objects.in_bulk([owner.pk for owner in owners])
         rows = [{"owner": owner, "details": describe_owner(owner, balances.get(owner.pk))} for owner in owners]
         return self.page(request, FIND_OWNER_TEMPLATE, form=form, rows=rows, searched=form.is_valid())

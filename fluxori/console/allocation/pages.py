@@ -13,7 +13,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from credits.admin.owners import name_of
+from credits.admin.owners import owner_name
 from credits.models import CreditBalance
 from fluxori.console.account.detail_pages import DetailPageMixin
 from fluxori.console.links import change_url, changelist_url
@@ -96,7 +96,7 @@ class AllocationRunDetailAdmin(DetailPageMixin, AllocationRunAdmin):
             "interrupted": interrupted,
             "rejected": [
                 (
-                    name_of(balances[key]) if key in balances else str(key),
+                    owner_name(balances[key]) if key in balances else str(key),
                     change_url("credits_creditbalance", key),
                     _REASONS.get(code, code),
                 )

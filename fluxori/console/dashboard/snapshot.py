@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Count, Min
 
-from credits.admin.owners import name_of
+from credits.admin.owners import owner_name
 from credits.models import CreditBalance
 from fluxori.console.links import change_url
 from fluxori.console.models import DashboardSnapshot
@@ -101,7 +101,7 @@ def latest_snapshot() -> SnapshotView | None:
         none=snapshot.tiers["none"],
         running_out=[
             RunningOutRow(
-                name_of(balance),
+                owner_name(balance),
                 change_url("credits_creditbalance", key),
                 row["available"],
                 row["per_day"],

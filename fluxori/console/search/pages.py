@@ -14,7 +14,7 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
-from credits.admin.owners import name_of, people_like, uuid_of
+from credits.admin.owners import owner_name, parse_uuid, search_owners
 from credits.models import CreditBalance, CreditGrant, CreditHold, CreditTransaction
 from fluxori.adminkit.formatting import format_credits, format_timestamp
 from fluxori.console.links import change_url
@@ -42,14 +42,14 @@ def search(request: HttpRequest, term: str) -> list[SearchResult]:
     term = term.strip()
     if not term or "\x00" in term:
         return []
-    key = uuid_of(term)
+    key = parse_uuid(term)
     results = list(_search_by_id(request, key) if key is not None else _search_by_text(request, term))
     return [result for result in results if result.exact] or results
 
 
 def _search_by_id(request: HttpRequest, key: UUID) -> Iterator[SearchResult]:
     if _may_view(request, CreditBalance, User, Organization):
-        yield from _owner_results(request, people_like(str(key)), str(key))
+        yield from _owner_results(request, search_owners(str(key)), str(key))
     if _may_view(request, CreditTransaction):
         for transaction in CreditTransaction.objects.filter(pk=key).select_related(*_OWNERS):
             yield _transaction_result(transaction)
@@ -58,7 +58,7 @@ def _search_by_id(request: HttpRequest, key: UUID) -> Iterator[SearchResult]:
             yield _hold_result(hold)
     if _may_view(request, CreditGrant):
         for grant in CreditGrant.objects.filter(pk=key).select_related(*_OWNERS):
-            details = f"{format_credits(grant.amount)} credits to {name_of(grant.balance)}"
+            details = f"{format_credits(grant.amount)} credits to {owner_name(grant.balance)}"
             yield SearchResult(f"Grant, {grant.source}", details, _row_url(grant), "redeem", exact=True)
 
 
@@ -70,7 +70,7 @@ def _search_by_text(request: HttpRequest, term: str) -> Iterator[SearchResult]:
         holds = CreditHold.objects.filter(reference_id=term).select_related(*_OWNERS).order_by("-pk")
         yield from map(_hold_result, holds[:LIMIT])
     if _may_view(request, CreditBalance, User, Organization):
-        yield from _owner_results(request, people_like(term, limit=LIMIT), term)
+        yield from _owner_results(request, search_owners(term, limit=LIMIT), term)
 
 
 def _owner_results(request: HttpRequest, owners: list[User | Organization], term: str) -> Iterator[SearchResult]:
@@ -99,13 +99,13 @@ def _organization_results(member: User) -> Iterator[SearchResult]:
 
 def _transaction_result(transaction: CreditTransaction) -> SearchResult:
     title = f"{transaction.get_type_display()} {transaction.amount:+,}"
-    details = f"{name_of(transaction.balance)}, {format_timestamp(transaction.timestamp)}"
+    details = f"{owner_name(transaction.balance)}, {format_timestamp(transaction.timestamp)}"
     return SearchResult(title, details, _row_url(transaction), "receipt_long", exact=True)
 
 
 def _hold_result(hold: CreditHold) -> SearchResult:
     title = f"Hold of {format_credits(hold.amount)}, {hold.status}"
-    details = f"{name_of(hold.balance)}, {format_timestamp(hold.created_at)}"
+    details = f"{owner_name(hold.balance)}, {format_timestamp(hold.created_at)}"
     return SearchResult(title, details, _row_url(hold), "lock_clock", exact=True)
 
 

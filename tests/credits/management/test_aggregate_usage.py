@@ -62,7 +62,7 @@ class TestFoldUsage:
 
         call_command("aggregate_usage", stdout=out)
 
-        assert out.getvalue() == "2 transactions of 1 balances folded\n"
+        assert out.getvalue() == "2 transactions of 1 balances aggregated\n"
 
     @pytest.mark.parametrize("chunk", ["0", "-1", "many"])
     def test_refuses_a_chunk_of_nothing(self, chunk):

@@ -68,7 +68,7 @@ class TestExplainTransaction:
         assert "reason       A page was missing\n" in returned
         assert f"reverses     {bought.pk}\n" in taken
         assert "entry        -5 on debt\n" in taken
-        assert "actor        nobody in particular" in taken
+        assert "actor        none" in taken
         assert 'metadata     {"order": "4711 ü"}\n' in explain(bought)
 
     def test_names_the_member_for_whom_a_pool_paid(self):

@@ -34,8 +34,8 @@ class TestAllocateMonthlyCredits:
         said = run(at=month(1))
 
         assert said.splitlines() == [
-            "explorer: 1 months allocated, 400 credits, 0 skipped as over",
-            "pro: 1 months allocated, 7,000 credits, 0 skipped as over",
+            "explorer: 1 periods allocated, 400 credits, 0 skipped because they are over",
+            "pro: 1 periods allocated, 7,000 credits, 0 skipped because they are over",
             "2 subscriptions due by 2025-04-03T12:00:00+00:00, 0 refused",
         ]
 

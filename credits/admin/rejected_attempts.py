@@ -1,4 +1,4 @@
-"""Attempts to spend that were refused: counted beside the ledger, told in words."""
+"""Admin page of rejected attempts to spend, which are counted outside the ledger."""
 
 from typing import Any
 
@@ -12,66 +12,66 @@ from fluxori.adminkit.changelist import DateRangeFilter
 from fluxori.adminkit.columns import timestamp_column
 from fluxori.adminkit.formatting import NOTHING, change_link_html, format_credits, name_html
 
-_WORDS = {
+_LABELS = {
     "insufficient_credits": "Not enough credits",
     "spending_limit_reached": "A limit was reached",
     "spending_suspended": "Spending was suspended",
 }
-_NUMBERS = ("required", "available", "held", "limit", "used")
+_FACTS = ("required", "available", "held", "limit", "used")
 
 
-def words_of(attempt: RejectedAttempt) -> str:
-    """Return why spending was refused."""
-    return _WORDS.get(attempt.code, attempt.code)
+def reason_label(attempt: RejectedAttempt) -> str:
+    """Return the reason of the rejection as text."""
+    return _LABELS.get(attempt.code, attempt.code)
 
 
-def numbers_of(attempt: RejectedAttempt) -> str:
-    """Return the numbers that led to the last refusal, as far as they are credits."""
-    told = (f"{value:,} {name}" for name, value in attempt.facts.items() if value and name in _NUMBERS)
-    return ", ".join(told)
+def format_facts(attempt: RejectedAttempt) -> str:
+    """Return the amounts that the last rejection is based on, in credits."""
+    parts = (f"{value:,} {name}" for name, value in attempt.facts.items() if value and name in _FACTS)
+    return ", ".join(parts)
 
 
-class WhyFilter(admin.SimpleListFilter):
-    """One reason. They are known, where looking up which there are would read every row."""
+class ReasonFilter(admin.SimpleListFilter):
+    """A filter by reason. The choices are fixed, because reading the distinct values would scan the table."""
 
     title = "reason"
     parameter_name = "code"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(_WORDS.items())
+        return list(_LABELS.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[RejectedAttempt]) -> QuerySet[RejectedAttempt]:
         return queryset.filter(code=self.value()) if self.value() else queryset
 
 
 @admin.register(RejectedAttempt)
-class RefusedAttemptAdmin(OwnedAdmin):
-    """Newest hour first, by which a date counts too: it stays, where the last attempt of an hour moves."""
+class RejectedAttemptAdmin(OwnedAdmin):
+    """The latest hour first. Lists and date filters use the hour, because ``last_at`` changes with every attempt."""
 
     ordering = ("-hour", "-pk")
-    empty_message = "An attempt to spend that is refused will be counted here, with the numbers that led to it."
-    list_display = ["last", "owner", "why", "tried", "numbers", "times", "who"]
+    empty_message = "Rejected attempts to spend appear here, with the amounts of the last attempt."
+    list_display = ["last", "owner", "reason_text", "feature_name", "amounts", "times", "last_user"]
     last = timestamp_column("last_at", "last at")
-    hour_of = timestamp_column("hour", "hour")
-    list_filter = [WhyFilter, ("hour", DateRangeFilter)]
+    hour_start = timestamp_column("hour", "hour")
+    list_filter = [ReasonFilter, ("hour", DateRangeFilter)]
     list_select_related = ["balance__user", "balance__organization", "actor", "member"]
     saved_links = [
         ("Not enough credits", "code=insufficient_credits"),
         ("A limit was reached", "code=spending_limit_reached"),
         ("Suspended", "code=spending_suspended"),
     ]
-    fields = ["owner", ("why", "tried"), "numbers", ("times", "who"), ("hour_of", "last"), "facts"]
+    fields = ["owner", ("reason_text", "feature_name"), "amounts", ("times", "last_user"), ("hour_start", "last"), "facts"]
 
     @admin.display(description="reason")
-    def why(self, row: RejectedAttempt) -> str:
-        return words_of(row)
+    def reason_text(self, row: RejectedAttempt) -> str:
+        return reason_label(row)
 
     @admin.display(description="of the last attempt")
-    def numbers(self, row: RejectedAttempt) -> str:
-        return numbers_of(row) or NOTHING
+    def amounts(self, row: RejectedAttempt) -> str:
+        return format_facts(row) or NOTHING
 
     @admin.display(description="for")
-    def tried(self, row: RejectedAttempt) -> str:
+    def feature_name(self, row: RejectedAttempt) -> str:
         return change_link_html("credits.feature", row.feature, row.feature) if row.feature else "An amount"
 
     @admin.display(description="times")
@@ -79,5 +79,5 @@ class RefusedAttemptAdmin(OwnedAdmin):
         return format_credits(row.count)
 
     @admin.display(description="last by")
-    def who(self, row: RejectedAttempt) -> Any:
+    def last_user(self, row: RejectedAttempt) -> Any:
         return name_html(row.member or row.actor or NOTHING)

@@ -31,7 +31,7 @@ def run(seed_of_it: int, stories: int) -> None:
 
 @pytest.mark.django_db(transaction=True)
 class TestLedgerAndModel:
-    def test_do_the_same(self, pytestconfig, capsys):
+    def test_agree_after_every_step(self, pytestconfig, capsys):
         wanted, first = pytestconfig.getoption("model_steps"), pytestconfig.getoption("model_seed")
         STEPS["run"] = 0
         began = time.monotonic()

@@ -16,7 +16,7 @@ from fluxori.identity.owner import OwnerLike
 from tests.model import stored
 from tests.model.machine import allocate
 from tests.support.factories.credits import make_user
-from tests.support.factories.tiers import many_subscribed, month, periods_of, run_over
+from tests.support.factories.tiers import make_subscribed_balances, month, periods_of, run_allocation
 from tests.support.times import DAY, HOUR, NOON, SECOND
 
 pytestmark = pytest.mark.django_db
@@ -105,10 +105,10 @@ def part_of(amount: int, share: float) -> int:
 shares = st.floats(0, 1)
 
 
-class TestWhatFallsDue:
+class TestDueEvents:
     @tried
     @given(gifts(), st.lists(st.tuples(shares, hours), max_size=2), shares, st.booleans(), stops)
-    def test_is_the_same_at_once_or_in_any_steps(self, given_to_it, held, spent, indebted, instants):
+    def test_lead_to_the_same_state_in_one_step_or_several(self, given_to_it, held, spent, indebted, instants):
         at_once, in_steps = born(given_to_it), born(given_to_it)
         for owner in (at_once, in_steps):
             spend(owner, part_of(available(owner), spent / 2))
@@ -131,14 +131,14 @@ class TestWhatFallsDue:
 
     @tried
     @given(st.lists(st.integers(1, 179), max_size=5))
-    def test_of_the_promises_of_months_too(self, days):
-        at_once, in_steps = many_subscribed(2, tier="growth")
+    def test_monthly_allocations_are_the_same_in_one_run_or_several(self, days):
+        at_once, in_steps = make_subscribed_balances(2, tier="growth")
         end = month(6)
 
-        run_over([at_once], at=end)
+        run_allocation([at_once], at=end)
         for day in sorted(days):
-            run_over([in_steps], at=NOON + day * DAY)
-        run_over([in_steps], at=end)
+            run_allocation([in_steps], at=NOON + day * DAY)
+        run_allocation([in_steps], at=end)
 
         assert periods_of(in_steps) == periods_of(at_once) == [(k, 2_000) for k in range(1, 7)]
         assert available(in_steps.owner, end) == available(at_once.owner, end) == 14_000
@@ -147,7 +147,7 @@ class TestWhatFallsDue:
 class TestHold:
     @tried
     @given(gifts(), shares, shares, st.integers(0, 120) | st.none())
-    def test_captured_equals_a_deduction(self, given_to_it, held, used, limit):
+    def test_captured_hold_equals_a_deduction(self, given_to_it, held, used, limit):
         """Whatever was set aside at first: less, as much, or more."""
         spending, holding = born(given_to_it), born(given_to_it)
         amount = part_of(available(spending), used)
@@ -173,7 +173,7 @@ class TestHold:
 
     @tried
     @given(gifts(), shares, hours)
-    def test_released_equals_nothing(self, given_to_it, held, after):
+    def test_released_hold_has_no_effect(self, given_to_it, held, after):
         waiting, holding = born(given_to_it), born(given_to_it)
         operations.set_limit(owner=holding, amount=100, period="month", at=NOON)
 
@@ -193,7 +193,7 @@ class TestHold:
 class TestDeduction:
     @tried
     @given(gifts(), shares, st.lists(shares, max_size=4))
-    def test_draws_the_same_credits_whole_or_in_parts(self, given_to_it, used, cuts):
+    def test_uses_the_same_credits_at_once_or_in_parts(self, given_to_it, used, cuts):
         whole, parted = born(given_to_it), born(given_to_it)
         amount = part_of(available(whole), used)
         edges = sorted({0, amount, *(round(amount * cut) for cut in cuts)})
@@ -213,7 +213,7 @@ class TestBalance:
         st.lists(st.tuples(st.sampled_from(["use", "hold", "release", "capture", "sweep"]), shares, hours), max_size=8),
         stops,
     )
-    def test_as_of_an_instant_is_what_was_read_then(self, given_to_it, acts, instants):
+    def test_as_of_an_instant_equals_the_read_at_that_instant(self, given_to_it, acts, instants):
         owner = born(given_to_it)
         wanted = sorted(NOON + half * HOUR / 2 for half in instants)
         read: dict[Any, Any] = {}

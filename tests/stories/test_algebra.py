@@ -107,7 +107,7 @@ class Story:
 
 
 class TestPurchase:
-    def test_gives_a_hundred(self):
+    def test_adds_100(self):
         story = Story(held=0)
 
         shares = [part.amount for part in story.purchase.entries.all()]
@@ -116,13 +116,13 @@ class TestPurchase:
 
 
 class TestHold:
-    def test_sets_aside_without_a_transaction(self):
+    def test_reserves_credits_without_a_transaction(self):
         story = Story()
 
         assert story.balance.transactions.count() == 1
         assert story.columns() == (40, 60, 0, 100, 40)
 
-    def test_released_gives_all_back(self):
+    def test_release_returns_all_credits(self):
         story = Story()
 
         story.release(AFTER)
@@ -130,7 +130,7 @@ class TestHold:
         assert story.said() == []
         assert story.columns() == (100, 0, 0, 100, 100)
 
-    def test_lapsed_gives_all_back(self):
+    def test_lapse_returns_all_credits(self):
         story = Story()
 
         story.sweep(LAPSE)
@@ -138,7 +138,7 @@ class TestHold:
         assert story.said() == []
         assert story.columns() == (100, 0, 0, 100, 100)
 
-    def test_captured_in_part_sets_the_rest_free(self):
+    def test_partial_capture_releases_the_rest(self):
         story = Story()
 
         story.capture(25, AFTER)
@@ -146,7 +146,7 @@ class TestHold:
         assert story.said() == [("usage", -25, [("P", -25)])]
         assert story.columns() == (75, 0, 0, 75, 75)
 
-    def test_captured_above_what_it_holds_is_one_usage(self):
+    def test_capture_above_the_hold_is_one_usage(self):
         story = Story()
 
         story.capture(80, AFTER)
@@ -156,7 +156,7 @@ class TestHold:
 
 
 class TestExpiryWhilePinned:
-    def test_takes_only_what_is_free(self):
+    def test_expires_only_free_credits(self):
         story = Story(EXPIRY)
 
         story.sweep(AFTER)
@@ -166,7 +166,7 @@ class TestExpiryWhilePinned:
         assert story.columns() == (0, 60, 0, 60, 0)
 
     @pytest.mark.parametrize("swept", [True, False])
-    def test_then_capture_expires_the_rest_at_once(self, swept):
+    def test_capture_expires_the_rest_at_once(self, swept):
         story = Story(EXPIRY)
         if swept:
             story.sweep(EXPIRY)
@@ -182,7 +182,7 @@ class TestExpiryWhilePinned:
         assert story.columns() == (0, 0, 0, 0, 0)
 
     @pytest.mark.parametrize("swept", [True, False])
-    def test_then_release_expires_all_at_once(self, swept):
+    def test_release_expires_all_at_once(self, swept):
         story = Story(EXPIRY)
         if swept:
             story.sweep(EXPIRY)
@@ -193,7 +193,7 @@ class TestExpiryWhilePinned:
         assert story.dated(2) == [AFTER, EXPIRY]
         assert story.columns() == (0, 0, 0, 0, 0)
 
-    def test_then_lapse_expires_all_at_its_instant(self):
+    def test_lapse_expires_all_at_its_own_instant(self):
         story = Story(EXPIRY)
 
         story.sweep(LAPSE + DAY)
@@ -204,7 +204,7 @@ class TestExpiryWhilePinned:
 
 
 class TestVoidWhilePinned:
-    def test_then_release_takes_the_rest_then(self):
+    def test_release_voids_the_rest(self):
         story = Story()
 
         story.void(AFTER)
@@ -217,7 +217,7 @@ class TestVoidWhilePinned:
 
 
 class TestReversalWhilePinned:
-    def test_leaves_the_pins_and_makes_a_debt(self):
+    def test_keeps_the_pins_and_creates_debt(self):
         story = Story()
 
         story.reverse(AFTER)
@@ -225,7 +225,7 @@ class TestReversalWhilePinned:
         assert story.said() == [("reversal", -100, [("P", -40), ("debt", -60)])]
         assert story.columns() == (0, 60, 60, 0, 0)
 
-    def test_then_release_repays_it(self):
+    def test_release_repays_the_debt(self):
         story = Story()
         story.reverse(EXPIRY)
         story.said()
@@ -235,7 +235,7 @@ class TestReversalWhilePinned:
         assert story.said() == [("reversal", 0, [("P", -60), ("debt", 60)])]
         assert story.columns() == (0, 0, 0, 0, 0)
 
-    def test_or_capture_leaves_it_owed(self):
+    def test_capture_keeps_the_debt(self):
         story = Story()
         story.reverse(EXPIRY)
         story.said()
@@ -245,7 +245,7 @@ class TestReversalWhilePinned:
         assert story.said() == [("usage", -60, [("P", -60)])]
         assert story.columns() == (0, 0, 60, -60, 0)
 
-    def test_and_the_next_purchase_repays_it_first(self):
+    def test_next_purchase_repays_the_debt_first(self):
         story = Story()
         story.reverse(EXPIRY)
         story.capture(60, AFTER)
@@ -258,7 +258,7 @@ class TestReversalWhilePinned:
 
 
 class TestRefund:
-    def test_of_credits_that_have_expired_since_expires_at_once(self):
+    def test_refund_of_expired_credits_expires_at_once(self):
         story = Story(EXPIRY, held=0)
         usage = story.spend(60)
         story.sweep(EXPIRY)
@@ -270,7 +270,7 @@ class TestRefund:
         assert story.dated(2) == [AFTER, AFTER]
         assert story.columns() == (0, 0, 0, 0, 0)
 
-    def test_repays_debt_first(self):
+    def test_refund_repays_debt_first(self):
         story = Story(held=0)
         usage = story.spend(100)
         story.reverse(LATER, 15)
@@ -284,7 +284,7 @@ class TestRefund:
 
 
 class TestRollover:
-    def test_beyond_its_cap_expires_first(self):
+    def test_credits_beyond_the_cap_expire(self):
         story = Story(EXPIRY, held=0, roll_cap=100)
 
         story.sweep(EXPIRY)

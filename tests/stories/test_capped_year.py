@@ -12,7 +12,7 @@ from django.core.management import call_command
 from credits import operations as ledger
 from credits import queries
 from tests.support.factories.credits import make_user
-from tests.support.factories.tiers import capped
+from tests.support.factories.tiers import make_capped_tier
 from tests.support.tier_tables import check_ledger
 from tiers import operations
 from tiers.queries import tier_facts
@@ -40,8 +40,8 @@ class Customer:
         paid = ledger.deduct_credits(owner=self.user, amount=amount, description="Analyses", at=at)
         return [(part.grant.source, -part.amount) for part in paid.entries.all()]
 
-    def moves(self, to, at, **asked):
-        return operations.update_subscription_tier(owner=self.user, tier=to, at=at, **asked)
+    def moves(self, to, at, **arguments):
+        return operations.update_subscription_tier(owner=self.user, tier=to, at=at, **arguments)
 
 
 def the_scheduler_comes(at):
@@ -49,7 +49,7 @@ def the_scheduler_comes(at):
 
 
 def test_a_year_on_a_capped_tier():
-    capped(1_000, code="studio", percent=50, months=3)
+    make_capped_tier(1_000, code="studio", percent=50, months=3)
     sipho = Customer()
 
     # He subscribes on the first of January and spends 700 of his first 1,000 credits.

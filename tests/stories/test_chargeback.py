@@ -68,13 +68,13 @@ def test_a_chargeback_after_spending():
     assert sipho.sees(day(2)) == (-220, 30, 250, 0)
 
     # The bank's message comes a second time, and then a colleague tries by hand: the purchase is taken back once.
-    again = ledger.reverse_purchase(
+    repeated = ledger.reverse_purchase(
         transaction_id=bought.pk, reason="Chargeback of order-7", idempotency_key="chargeback-7", at=day(2)
     )
-    assert again.replayed
-    with pytest.raises(ledger.ReversalExceedsPurchaseError) as refusal:
+    assert repeated.replayed
+    with pytest.raises(ledger.ReversalExceedsPurchaseError) as error:
         ledger.reverse_purchase(transaction_id=bought.pk, reason="Chargeback", amount=1, at=day(2))
-    assert refusal.value.facts == {"reversible": 0}
+    assert error.value.facts == {"reversible": 0}
 
     # He owes, so he can spend nothing, not even one credit.
     with pytest.raises(ledger.InsufficientCreditsError):

@@ -46,9 +46,9 @@ class Agency:
         )
 
     def is_refused(self, who, feature, at, quantity=1) -> Any:
-        with pytest.raises(ledger.SpendingLimitReachedError) as refusal:
+        with pytest.raises(ledger.SpendingLimitReachedError) as error:
             self.spends(who, feature, at, quantity)
-        return tuple(refusal.value.facts.values())
+        return tuple(error.value.facts.values())
 
     def used(self, at):
         """What is used of each limit, in the order in which they were set."""

@@ -79,9 +79,9 @@ def test_a_quarter_in_the_life_of_a_growth_customer():
     assert thandi.balance(on(3, 9)) == 111
 
     # Three more reports would cost 120. She is told what is missing, and nothing is taken.
-    with pytest.raises(ledger.InsufficientCreditsError) as refusal:
+    with pytest.raises(ledger.InsufficientCreditsError) as error:
         thandi.uses("ai-generated-report", on(3, 10), quantity=3)
-    assert refusal.value.facts == {"required": 120, "available": 111, "held": 0, "shortfall": 9}
+    assert error.value.facts == {"required": 120, "available": 111, "held": 0, "shortfall": 9}
     assert thandi.balance(on(3, 10)) == 111
 
     # She buys 1,000 credits, and presses the button twice; the second time is the first time.
@@ -113,9 +113,9 @@ def test_a_quarter_in_the_life_of_a_growth_customer():
     assert thandi.balance(on(3, 31)) == 7_991
 
     # Support is asked to allocate the month, too, but sees that she has it; and the next one is on the thirtieth.
-    asked = operations.add_monthly_allocation(owner=thandi.user, reason="She asked for it", at=on(4, 2))
-    assert not asked.allocated
-    assert asked.alongside["next_allocation_at"] == on(4, 30).isoformat()
+    requested = operations.add_monthly_allocation(owner=thandi.user, reason="She asked for it", at=on(4, 2))
+    assert not requested.allocated
+    assert requested.alongside["next_allocation_at"] == on(4, 30).isoformat()
     assert thandi.balance(on(4, 2)) == 7_991
 
     # The scheduler stands still for two months. When it is back, both come at once.

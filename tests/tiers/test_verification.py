@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from credits import verification
-from tests.support.factories.tiers import month, run_over, subscribed
+from tests.support.factories.tiers import make_subscribed_balance, month, run_allocation
 from tests.support.tier_tables import check_ledger
 from tiers import operations
 from tiers.verification import RULES
@@ -21,11 +21,11 @@ APRIL, HALF = datetime(2025, 4, 1, tzinfo=UTC), datetime(2025, 4, 16, tzinfo=UTC
 @pytest.fixture
 def promised():
     """Return a subscription with two months given and two changes of tier, one with a difference, by their ids."""
-    balance = subscribed(at=APRIL)
+    balance = make_subscribed_balance(at=APRIL)
     operations.add_monthly_allocation(owner=balance.owner, at=APRIL)
     for tier in ("growth", "explorer"):
         operations.update_subscription_tier(owner=balance.owner, tier=tier, proration="difference", at=HALF)
-    run_over([balance], at=month(1, APRIL))
+    run_allocation([balance], at=month(1, APRIL))
     first, second = balance.tier_changes.order_by("number")
     check_ledger()
     return SimpleNamespace(
@@ -100,7 +100,7 @@ class TestRules:
             ),
         ],
     )
-    def test_are_each_found_broken(self, promised, sql, rules):
+    def test_each_rule_reports_its_falsification(self, promised, sql, rules):
         falsify(promised, sql)
 
         found = rules_broken(promised)
@@ -108,8 +108,8 @@ class TestRules:
         assert found == rules
 
 
-class TestAPeriod:
-    def test_that_gave_more_than_its_highest_tier_is_found(self, promised):
+class TestPeriod:
+    def test_more_credits_than_the_highest_tier_are_reported(self, promised):
         # Four hundred and eight hundred under a tier of 2,000 are too many once the tier is said to have been smaller.
         falsify(promised, FIRST.format("high_credits = 1100"))
         assert rules_broken(promised) == set()
@@ -120,7 +120,7 @@ class TestAPeriod:
 
 
 class TestVerifyLedger:
-    def test_tries_the_rules_of_the_tiers_too(self, promised, capsys):
+    def test_runs_the_rules_of_tiers(self, promised, capsys):
         falsify(promised, WHOSE.format("changes = 3"))
 
         with pytest.raises(CommandError, match="1 differences found"):

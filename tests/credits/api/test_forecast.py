@@ -5,7 +5,7 @@ import pytest
 from credits import operations
 from tests.support.factories.credits import deduct, hold, make_balance
 from tests.support.factories.identity import MembershipFactory, UserFactory
-from tests.support.factories.tiers import capped, fleeting, month, subscribed
+from tests.support.factories.tiers import make_capped_tier, make_expiring_tier, make_subscribed_balance, month
 from tests.support.ledger import table_digests
 from tests.support.times import DAY, HOUR, NOON
 
@@ -47,7 +47,7 @@ class TestReadForecast:
 
     def test_names_only_grants_that_are_written(self, api, clock_at):
         ann = UserFactory.create()
-        balance = subscribed(ann, capped(cap=70, months=1).code)
+        balance = make_subscribed_balance(ann, make_capped_tier(cap=70, months=1).code)
         clock_at(month(1))
 
         [unused] = api(ann).get(FORECAST).json()["expiringUnused"]
@@ -56,7 +56,7 @@ class TestReadForecast:
 
     def test_counts_the_allocations_that_are_coming(self, api):
         ann = UserFactory.create()
-        balance = subscribed(ann, at=NOON - 10 * DAY)  # 400 at once, and on the 21st of each month
+        balance = make_subscribed_balance(ann, at=NOON - 10 * DAY)  # 400 at once, and on the 21st of each month
         deduct(balance, 200, at=NOON - DAY)
 
         told = api(ann).get(FORECAST).json()
@@ -67,7 +67,7 @@ class TestReadForecast:
 
     def test_lasts_for_ever_where_allocations_suffice(self, api):
         ann = UserFactory.create()
-        deduct(subscribed(ann, at=NOON - 20 * DAY), 100, at=NOON - DAY)
+        deduct(make_subscribed_balance(ann, at=NOON - 20 * DAY), 100, at=NOON - DAY)
 
         told = api(ann).get(FORECAST).json()
 
@@ -75,9 +75,9 @@ class TestReadForecast:
         assert told["runsOutAtWithAllocations"] is None
 
     def test_lets_the_credits_of_a_period_expire_with_it(self, api):
-        fleeting(monthly_credits=100)
+        make_expiring_tier(monthly_credits=100)
         ann = UserFactory.create()
-        balance = subscribed(ann, tier="fleeting", at=NOON - 20 * DAY)
+        balance = make_subscribed_balance(ann, tier="fleeting", at=NOON - 20 * DAY)
         deduct(balance, 20, at=NOON - DAY)
 
         told = api(ann).get(FORECAST).json()
@@ -150,7 +150,7 @@ class TestReadForecast:
 
     def test_says_so_of_an_empty_history_and_writes_nothing(self, api):
         ann = UserFactory.create()
-        subscribed(ann, initial_balance=0)
+        make_subscribed_balance(ann, initial_balance=0)
         before = table_digests()
 
         answer = api(ann).get(FORECAST)

@@ -5,7 +5,7 @@ import pytest
 from credits import operations
 from tests.support.factories.credits import deduct, hold, make_balance, owe
 from tests.support.factories.identity import UserFactory
-from tests.support.factories.tiers import capped, month, subscribed
+from tests.support.factories.tiers import make_capped_tier, make_subscribed_balance, month
 from tests.support.times import DAY, HOUR, MINUTE, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
@@ -74,7 +74,7 @@ class TestListGrants:
 
     def test_shows_what_rolls_over_where_it_comes_from_until_it_is_written(self, api, clock_at):
         ann = UserFactory.create()
-        balance = subscribed(ann, capped(cap=70, months=1).code)
+        balance = make_subscribed_balance(ann, make_capped_tier(cap=70, months=1).code)
         clock_at(month(1))
 
         [before] = api(ann).get(GRANTS, {"status": "active"}).json()["results"]

@@ -1,6 +1,6 @@
-"""What each step means for a purchase P of 100: the table of the design, row by row, by the operations themselves.
+"""The effect of each operation on a purchase P of 100: transactions, entries and the sums after it.
 
-The columns are what remains free, what is held, the debt, the balance, and what may be spent.
+The columns are the remaining credits, the held credits, the debt, the balance, and the available credits.
 """
 
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 
 class Story:
-    """One balance, its purchase P, and perhaps a hold of 60 of it, which lapses two hours after P expires."""
+    """One balance with a purchase P and, optionally, a hold of 60 credits that lapses two hours after P expires."""
 
     def __init__(self, expires_at: datetime | None = None, held: int = 60, roll_cap: int | None = None) -> None:
         self.owner = make_user()
@@ -35,7 +35,7 @@ class Story:
         self.balance = CreditBalance.objects.get(pk=self.owner.pk)
         self.p = self.balance.grants.get()
         self.hold = self.place(held) if held else None
-        self.told = self.balance.transactions.count()
+        self.reported = self.balance.transactions.count()
 
     def place(self, amount: int) -> CreditHold:
         placed = operations.place_hold(
@@ -50,8 +50,8 @@ class Story:
 
     def spend(self, amount: int, at: datetime = NOON) -> CreditTransaction:
         self.at = at
-        recorded: CreditTransaction = deduct(self.balance, amount, at=at)
-        return recorded
+        transaction: CreditTransaction = deduct(self.balance, amount, at=at)
+        return transaction
 
     def release(self, at: datetime) -> None:
         assert self.hold
@@ -75,34 +75,37 @@ class Story:
         self.at = at
         operations.refund_usage(transaction_id=usage.pk, amount=amount, reason="It failed", at=at)
 
-    def sweep(self, at: datetime) -> None:
+    def run_expiry_job(self, at: datetime) -> None:
         self.at = at
         operations.expire_credits(balance_ids=[self.owner.pk], at=at)
 
-    def said(self) -> list[tuple[str, int, list[tuple[str, int]]]]:
-        """The transactions since it was last asked: type, amount, and (P, another grant or debt, share)."""
+    def new_transactions(self) -> list[tuple[str, int, list[tuple[str, int]]]]:
+        """Return the transactions since the last call: type, amount, and the entries on P, another grant or debt."""
         named = {None: "debt", self.p.pk: "P"}
-        told, self.told = self.told, self.balance.transactions.count()
+        reported, self.reported = self.reported, self.balance.transactions.count()
         return [
             (
-                recorded.type,
-                recorded.amount,
-                [(named.get(part.grant_id, "other"), part.amount) for part in recorded.entries.order_by("position")],
+                transaction.type,
+                transaction.amount,
+                [
+                    (named.get(entry.grant_id, "other"), entry.amount)
+                    for entry in transaction.entries.order_by("position")
+                ],
             )
-            for recorded in self.balance.transactions.filter(sequence__gt=told).order_by("sequence")
+            for transaction in self.balance.transactions.filter(sequence__gt=reported).order_by("sequence")
         ]
 
     def dated(self, last: int) -> list[datetime]:
-        """The instants of the last transactions, the latest in front."""
+        """Return the timestamps of the last transactions, latest first."""
         return list(self.balance.transactions.order_by("-sequence").values_list("timestamp", flat=True)[:last])
 
     def columns(self) -> tuple[int, int, int, int, int]:
         check_sums(self.balance)
         assert verify_balance(self.balance.pk).differences == ()
         free = sum(self.balance.grants.values_list("remaining", flat=True))
-        said = queries.settled(operations.Owner.of(self.owner), at=self.at).snapshot()
-        stored = (free, self.balance.held, self.balance.debt, self.balance.balance, said.available)
-        assert stored[1:4] == (said.held, said.debt, said.balance)
+        current = queries.settled(operations.Owner.of(self.owner), at=self.at).snapshot()
+        stored = (free, self.balance.held, self.balance.debt, self.balance.balance, current.available)
+        assert stored[1:4] == (current.held, current.debt, current.balance)
         return stored
 
 
@@ -110,8 +113,8 @@ class TestPurchase:
     def test_adds_100(self):
         story = Story(held=0)
 
-        shares = [part.amount for part in story.purchase.entries.all()]
-        assert (story.purchase.type, story.purchase.amount, shares) == ("purchase", 100, [100])
+        entries = [entry.amount for entry in story.purchase.entries.all()]
+        assert (story.purchase.type, story.purchase.amount, entries) == ("purchase", 100, [100])
         assert story.columns() == (100, 0, 0, 100, 100)
 
 
@@ -127,15 +130,15 @@ class TestHold:
 
         story.release(AFTER)
 
-        assert story.said() == []
+        assert story.new_transactions() == []
         assert story.columns() == (100, 0, 0, 100, 100)
 
     def test_lapse_returns_all_credits(self):
         story = Story()
 
-        story.sweep(LAPSE)
+        story.run_expiry_job(LAPSE)
 
-        assert story.said() == []
+        assert story.new_transactions() == []
         assert story.columns() == (100, 0, 0, 100, 100)
 
     def test_partial_capture_releases_the_rest(self):
@@ -143,7 +146,7 @@ class TestHold:
 
         story.capture(25, AFTER)
 
-        assert story.said() == [("usage", -25, [("P", -25)])]
+        assert story.new_transactions() == [("usage", -25, [("P", -25)])]
         assert story.columns() == (75, 0, 0, 75, 75)
 
     def test_capture_above_the_hold_is_one_usage(self):
@@ -151,7 +154,7 @@ class TestHold:
 
         story.capture(80, AFTER)
 
-        assert story.said() == [("usage", -80, [("P", -80)])]
+        assert story.new_transactions() == [("usage", -80, [("P", -80)])]
         assert story.columns() == (20, 0, 0, 20, 20)
 
 
@@ -159,9 +162,9 @@ class TestExpiryWhilePinned:
     def test_expires_only_free_credits(self):
         story = Story(EXPIRY)
 
-        story.sweep(AFTER)
+        story.run_expiry_job(AFTER)
 
-        assert story.said() == [("expiry", -40, [("P", -40)])]
+        assert story.new_transactions() == [("expiry", -40, [("P", -40)])]
         assert story.dated(1) == [EXPIRY]
         assert story.columns() == (0, 60, 0, 60, 0)
 
@@ -169,11 +172,11 @@ class TestExpiryWhilePinned:
     def test_capture_expires_the_rest_at_once(self, swept):
         story = Story(EXPIRY)
         if swept:
-            story.sweep(EXPIRY)
+            story.run_expiry_job(EXPIRY)
 
         story.capture(25, AFTER)
 
-        assert story.said() == [
+        assert story.new_transactions() == [
             ("expiry", -40, [("P", -40)]),
             ("usage", -25, [("P", -25)]),
             ("expiry", -35, [("P", -35)]),
@@ -185,20 +188,20 @@ class TestExpiryWhilePinned:
     def test_release_expires_all_at_once(self, swept):
         story = Story(EXPIRY)
         if swept:
-            story.sweep(EXPIRY)
+            story.run_expiry_job(EXPIRY)
 
         story.release(AFTER)
 
-        assert story.said() == [("expiry", -40, [("P", -40)]), ("expiry", -60, [("P", -60)])]
+        assert story.new_transactions() == [("expiry", -40, [("P", -40)]), ("expiry", -60, [("P", -60)])]
         assert story.dated(2) == [AFTER, EXPIRY]
         assert story.columns() == (0, 0, 0, 0, 0)
 
     def test_lapse_expires_all_at_its_own_instant(self):
         story = Story(EXPIRY)
 
-        story.sweep(LAPSE + DAY)
+        story.run_expiry_job(LAPSE + DAY)
 
-        assert story.said() == [("expiry", -40, [("P", -40)]), ("expiry", -60, [("P", -60)])]
+        assert story.new_transactions() == [("expiry", -40, [("P", -40)]), ("expiry", -60, [("P", -60)])]
         assert story.dated(2) == [LAPSE, EXPIRY]
         assert story.columns() == (0, 0, 0, 0, 0)
 
@@ -211,7 +214,7 @@ class TestVoidWhilePinned:
         assert story.columns() == (0, 60, 0, 60, 0)
         story.release(AFTER + HOUR / 2)
 
-        assert story.said() == [("void", -40, [("P", -40)]), ("void", -60, [("P", -60)])]
+        assert story.new_transactions() == [("void", -40, [("P", -40)]), ("void", -60, [("P", -60)])]
         assert story.dated(2) == [AFTER + HOUR / 2, AFTER]
         assert story.columns() == (0, 0, 0, 0, 0)
 
@@ -222,38 +225,38 @@ class TestReversalWhilePinned:
 
         story.reverse(AFTER)
 
-        assert story.said() == [("reversal", -100, [("P", -40), ("debt", -60)])]
+        assert story.new_transactions() == [("reversal", -100, [("P", -40), ("debt", -60)])]
         assert story.columns() == (0, 60, 60, 0, 0)
 
     def test_release_repays_the_debt(self):
         story = Story()
         story.reverse(EXPIRY)
-        story.said()
+        story.new_transactions()
 
         story.release(AFTER)
 
-        assert story.said() == [("reversal", 0, [("P", -60), ("debt", 60)])]
+        assert story.new_transactions() == [("reversal", 0, [("P", -60), ("debt", 60)])]
         assert story.columns() == (0, 0, 0, 0, 0)
 
     def test_capture_keeps_the_debt(self):
         story = Story()
         story.reverse(EXPIRY)
-        story.said()
+        story.new_transactions()
 
         story.capture(60, AFTER)
 
-        assert story.said() == [("usage", -60, [("P", -60)])]
+        assert story.new_transactions() == [("usage", -60, [("P", -60)])]
         assert story.columns() == (0, 0, 60, -60, 0)
 
     def test_next_purchase_repays_the_debt_first(self):
         story = Story()
         story.reverse(EXPIRY)
         story.capture(60, AFTER)
-        story.said()
+        story.new_transactions()
 
         story.buy(AFTER)
 
-        assert story.said() == [("purchase", 100, [("other", 40), ("debt", 60)])]
+        assert story.new_transactions() == [("purchase", 100, [("other", 40), ("debt", 60)])]
         assert story.columns() == (40, 0, 0, 40, 40)
 
 
@@ -261,12 +264,12 @@ class TestRefund:
     def test_refund_of_expired_credits_expires_at_once(self):
         story = Story(EXPIRY, held=0)
         usage = story.spend(60)
-        story.sweep(EXPIRY)
-        story.said()
+        story.run_expiry_job(EXPIRY)
+        story.new_transactions()
 
         story.refund(usage, AFTER)
 
-        assert story.said() == [("refund", 60, [("P", 60)]), ("expiry", -60, [("P", -60)])]
+        assert story.new_transactions() == [("refund", 60, [("P", 60)]), ("expiry", -60, [("P", -60)])]
         assert story.dated(2) == [AFTER, AFTER]
         assert story.columns() == (0, 0, 0, 0, 0)
 
@@ -275,11 +278,11 @@ class TestRefund:
         usage = story.spend(100)
         story.reverse(LATER, 15)
         assert story.columns() == (0, 0, 15, -15, 0)
-        story.said()
+        story.new_transactions()
 
         story.refund(usage, AFTER, 20)
 
-        assert story.said() == [("refund", 20, [("P", 5), ("debt", 15)])]
+        assert story.new_transactions() == [("refund", 20, [("P", 5), ("debt", 15)])]
         assert story.columns() == (5, 0, 0, 5, 5)
 
 
@@ -287,9 +290,12 @@ class TestRollover:
     def test_credits_beyond_the_cap_expire(self):
         story = Story(EXPIRY, held=0, roll_cap=100)
 
-        story.sweep(EXPIRY)
+        story.run_expiry_job(EXPIRY)
 
-        assert story.said() == [("expiry", -50, [("P", -50)]), ("rollover", 0, [("P", -100), ("other", 100)])]
+        assert story.new_transactions() == [
+            ("expiry", -50, [("P", -50)]),
+            ("rollover", 0, [("P", -100), ("other", 100)]),
+        ]
         assert story.columns() == (100, 0, 0, 100, 100)
 
 

@@ -1,4 +1,4 @@
-"""A year of a customer on a capped tier, told in sentences, with the balance after each step.
+"""A year of a customer on a capped tier, with the balance after each step.
 
 Studio gives 1,000 credits a month. What is left when a month ends rolls over, up to half of that, for three months.
 """
@@ -25,26 +25,26 @@ def on(month, day, hour=9, year=2025):
 
 
 class Customer:
-    """Somebody whose balance can be asked at any step, and who spends."""
+    """A customer with a balance that the story reads after every step."""
 
     def __init__(self):
         self.user = make_user()
 
     def balance(self, at):
-        said = queries.get_balance(owner=self.user, at=at)
-        assert said.balance == said.available
-        return said.balance
+        current = queries.get_balance(owner=self.user, at=at)
+        assert current.balance == current.available
+        return current.balance
 
     def spends(self, amount, at):
-        """Return what paid: (source, credits) of each grant, in order."""
+        """Use credits and return (source, credits) of each grant used, in burn order."""
         paid = ledger.deduct_credits(owner=self.user, amount=amount, description="Analyses", at=at)
-        return [(part.grant.source, -part.amount) for part in paid.entries.all()]
+        return [(entry.grant.source, -entry.amount) for entry in paid.entries.all()]
 
     def moves(self, to, at, **arguments):
         return operations.update_subscription_tier(owner=self.user, tier=to, at=at, **arguments)
 
 
-def the_scheduler_comes(at):
+def run_monthly_allocation(at):
     call_command("allocate_monthly_credits", at=at, stdout=StringIO())
 
 
@@ -60,7 +60,7 @@ def test_a_year_on_a_capped_tier():
 
     # On the first of February the 300 that are left roll over at nine, on the stroke, and 1,000 new ones come.
     assert sipho.balance(on(2, 1)) == 300
-    the_scheduler_comes(on(2, 1))
+    run_monthly_allocation(on(2, 1))
     assert sipho.balance(on(2, 1)) == 1_300
 
     # What was rolled over goes first.
@@ -73,11 +73,11 @@ def test_a_year_on_a_capped_tier():
 
     # March: of February's 900 only 500 may stay. 500 rolled, 200 bought, and 1,000 new ones make 1,700.
     assert sipho.balance(on(3, 1)) == 700
-    the_scheduler_comes(on(3, 1))
+    run_monthly_allocation(on(3, 1))
     assert sipho.balance(on(3, 1)) == 1_700
 
     # He is away all March. In April 500 of March's credits push February's 500 out: half a month is all he may keep.
-    the_scheduler_comes(on(4, 1))
+    run_monthly_allocation(on(4, 1))
     assert sipho.balance(on(4, 1)) == 500 + 200 + 1_000
 
     # In the middle of April, half a month before the next, he moves up to Pro, and pays for the difference to 7,000.
@@ -90,7 +90,7 @@ def test_a_year_on_a_capped_tier():
     assert sipho.balance(on(4, 16, hour=11)) == 4_700
 
     # Pro's credits stay for ever, but those Studio gave in April do not: 500 of them roll over and push out the oldest.
-    the_scheduler_comes(on(5, 1))
+    run_monthly_allocation(on(5, 1))
     assert sipho.balance(on(5, 1)) == 500 + 200 + 3_000 + 7_000
 
     # Pro is more than he needs. He asks to be on Studio again from June, changes his mind twice, and stays with it.
@@ -109,7 +109,7 @@ def test_a_year_on_a_capped_tier():
     assert sipho.balance(on(8, 1)) == 10_200
 
     # When the scheduler is back, June and July bring what would have been left of them, 500, and August its 1,000.
-    the_scheduler_comes(on(8, 2))
+    run_monthly_allocation(on(8, 2))
     assert sipho.balance(on(8, 2)) == 10_200 + 500 + 1_000
 
     # A big autumn. Rolled credits first, then the month's, then what stays; what he bought comes last of all.
@@ -124,13 +124,13 @@ def test_a_year_on_a_capped_tier():
 
     # From September on he spends 900 a month, rolled credits first, so that every month leaves 100 more than the last.
     for month, balance in {9: 1_100, 10: 1_200, 11: 1_300, 12: 1_400}.items():
-        the_scheduler_comes(on(month, 1))
+        run_monthly_allocation(on(month, 1))
         assert sipho.balance(on(month, 1)) == balance
         sipho.spends(900, on(month, 25))
         assert sipho.balance(on(month, 25)) == balance - 900
 
     # On New Year's Day 400 of December's roll over, beside the 100 he bought; and another year begins.
     assert sipho.balance(on(1, 1, year=2026)) == 500
-    the_scheduler_comes(on(1, 1, year=2026))
+    run_monthly_allocation(on(1, 1, year=2026))
     assert sipho.balance(on(1, 1, year=2026)) == 1_500
     check_ledger()

@@ -1,4 +1,4 @@
-"""A chargeback after spending, told in sentences, with what the customer sees after each step."""
+"""A chargeback after spending, with what the customer sees after each step."""
 
 from decimal import Decimal
 from io import StringIO
@@ -21,7 +21,7 @@ def day(number):
 
 
 class Customer:
-    """Somebody on Explorer, 400 credits a month, of which 350 are spent on the first day."""
+    """A customer on Explorer, 400 credits a month, who uses 350 on the first day."""
 
     def __init__(self):
         self.user = make_user()
@@ -30,8 +30,8 @@ class Customer:
 
     def sees(self, at):
         """Return (balance, held, debt, available) at an instant."""
-        said = queries.get_balance(owner=self.user, at=at)
-        return said.balance, said.held, said.debt, said.available
+        current = queries.get_balance(owner=self.user, at=at)
+        return current.balance, current.held, current.debt, current.available
 
     def buys(self, amount, at):
         return ledger.add_credits(
@@ -42,10 +42,12 @@ class Customer:
         return ledger.deduct_credits(owner=self.user, amount=amount, description="AI features", at=at)
 
     def last(self):
-        """Return the newest transaction: type, amount, and which shares fell on grants and on debt."""
-        move = queries.get_transaction_history(owner=self.user)[0]
-        shares = [("grant" if part.grant_id else "debt", part.amount) for part in move.entries.order_by("position")]
-        return move.type, move.amount, shares
+        """Return the newest transaction: type, amount, and which entries are on grants and on debt."""
+        transaction = queries.get_transaction_history(owner=self.user)[0]
+        entries = [
+            ("grant" if entry.grant_id else "debt", entry.amount) for entry in transaction.entries.order_by("position")
+        ]
+        return transaction.type, transaction.amount, entries
 
 
 def test_a_chargeback_after_spending():
@@ -103,7 +105,7 @@ def test_a_chargeback_after_spending():
     sipho.spends(350, day(32))
     assert sipho.sees(day(32)) == (0, 0, 0, 0)
 
-    # What was said of any day before is still said of it, and every sum in the ledger holds.
+    # Reads as of earlier days have not changed, and all invariants hold.
     assert sipho.sees(day(2) - DAY / 2) == (350, 0, 0, 350)
     assert sipho.sees(day(4)) == (-200, 0, 200, 0)
     assert sipho.sees(day(30)) == (-50, 0, 50, 0)

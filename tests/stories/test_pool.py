@@ -1,4 +1,4 @@
-"""An organization with three members and caps, told in sentences, with the balance after each step."""
+"""An organization with three members and caps, with the balance after each step."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,7 @@ def on(month, day, hour=9, minute=0):
 
 
 class Agency:
-    """A pool that three people spend from, and that can be asked at any step."""
+    """An organization with three members who spend from one balance."""
 
     def __init__(self):
         self.organization = OrganizationFactory.create(name="Agency")
@@ -45,13 +45,13 @@ class Agency:
             owner=self.organization, actor=who, member=who, feature=feature, quantity=quantity, at=at
         )
 
-    def is_refused(self, who, feature, at, quantity=1) -> Any:
+    def is_rejected(self, who, feature, at, quantity=1) -> Any:
         with pytest.raises(ledger.SpendingLimitReachedError) as error:
             self.spends(who, feature, at, quantity)
         return tuple(error.value.facts.values())
 
     def used(self, at):
-        """What is used of each limit, in the order in which they were set."""
+        """Return the usage of each limit, in the order in which the limits were set."""
         found = queries.limit_statuses(queries.get_limits(owner=self.organization), at=at)
         return [limit.used for limit in reversed(found)]
 
@@ -76,7 +76,7 @@ def test_an_agency_of_three_keeps_to_its_caps():
 
     # Five more reports are all that fits into his day. A sixth is refused, with the numbers, and costs nothing.
     agency.spends(sipho, "ai-generated-report", on(6, 2, 14), quantity=5)
-    assert agency.is_refused(sipho, "ai-generated-report", on(6, 2, 15)) == (1_000, 1_000, on(6, 3, 0))
+    assert agency.is_rejected(sipho, "ai-generated-report", on(6, 2, 15)) == (1_000, 1_000, on(6, 3, 0))
     assert agency.balance(on(6, 2, 15)) == 6_000
 
     # That is his cap alone: Anna analyses 20 products for 25 credits each, and Lerato, who has none, refreshes a
@@ -95,7 +95,7 @@ def test_an_agency_of_three_keeps_to_its_caps():
         description="A catalogue, rewritten",
         at=on(6, 2, 23, 59),
     )
-    assert agency.is_refused(anna, "advanced-ai-analysis", on(6, 2, 23, 59)) == (1_000, 980, on(6, 3, 0))
+    assert agency.is_rejected(anna, "advanced-ai-analysis", on(6, 2, 23, 59)) == (1_000, 980, on(6, 3, 0))
     assert (agency.balance(on(6, 2, 23, 59)), agency.available(on(6, 2, 23, 59))) == (5_497, 5_017)
 
     # It is done at five past midnight and comes to 400, which is spent on the third. A new day has begun for everybody.
@@ -116,8 +116,8 @@ def test_an_agency_of_three_keeps_to_its_caps():
     assert agency.balance(on(6, 11)) == 2_137
 
     # Now the pool's own cap stops everybody, long before the pool is empty. Of two caps, the later one is named.
-    assert agency.is_refused(lerato, "ai-generated-report", on(6, 12), quantity=4) == (5_000, 4_863, on(7, 1, 0))
-    assert agency.is_refused(sipho, "ai-generated-report", on(6, 12), quantity=30) == (5_000, 4_863, on(7, 1, 0))
+    assert agency.is_rejected(lerato, "ai-generated-report", on(6, 12), quantity=4) == (5_000, 4_863, on(7, 1, 0))
+    assert agency.is_rejected(sipho, "ai-generated-report", on(6, 12), quantity=30) == (5_000, 4_863, on(7, 1, 0))
     agency.spends(anna, "ai-generated-report", on(6, 12), quantity=3)
     assert agency.balance(on(6, 12)) == 2_017
 
@@ -130,7 +130,7 @@ def test_an_agency_of_three_keeps_to_its_caps():
     assert agency.balance(on(6, 13)) == 1_017
 
     # In the last minute of June 17 credits are left of the month, in the first of July all of it.
-    assert agency.is_refused(sipho, "advanced-ai-analysis", on(6, 30, 23, 59)) == (6_000, 5_983, on(7, 1, 0))
+    assert agency.is_rejected(sipho, "advanced-ai-analysis", on(6, 30, 23, 59)) == (6_000, 5_983, on(7, 1, 0))
     agency.spends(sipho, "advanced-ai-analysis", on(7, 1, 0))
     assert agency.used(on(7, 1, 0)) == [25, 0]
     assert agency.balance(on(7, 1, 0)) == 992

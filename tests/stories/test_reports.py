@@ -1,4 +1,4 @@
-"""Reports that fail, told in sentences: the customer pays for what she gets, and only once."""
+"""Reports that fail: the customer pays for what she gets, and only once."""
 
 import pytest
 
@@ -11,11 +11,11 @@ from tests.support.times import MINUTE, NOON, SECOND
 
 
 class ModelUnavailableError(Exception):
-    """What the model answers on a bad day."""
+    """The failure of the AI model."""
 
 
 class Customer:
-    """Somebody with 100 credits."""
+    """A customer with 100 credits."""
 
     def __init__(self):
         self.user = make_user()
@@ -27,15 +27,15 @@ class Customer:
         return now.balance, now.held, now.available
 
     def history(self):
-        told = queries.get_transaction_history(owner=self.user).order_by("sequence")
-        return [(move.type, move.amount, move.balance_after) for move in told]
+        transactions = queries.get_transaction_history(owner=self.user).order_by("sequence")
+        return [(transaction.type, transaction.amount, transaction.balance_after) for transaction in transactions]
 
     def holds(self):
         return [(held.status, held.captured) for held in self.account.holds.order_by("id")]
 
 
 class Model:
-    """Fails as often as it is told to, and looks at the customer's credits while it works."""
+    """An AI model that fails ``failures`` times and reads the customer's balance while it works."""
 
     def __init__(self, customer, failures):
         self.customer, self.failures = customer, failures
@@ -105,7 +105,7 @@ def test_a_report_whose_process_is_killed(clock_at):
     clock_at(held.expires_at)
     assert lerato.sees() == (100, 0, 100)
 
-    # She tries once more and has her report; whoever finds the old hold later cannot charge her for it.
+    # She tries again and receives her report. The old hold can no longer be captured.
     with operations.charge(owner=lerato.user, feature="ai-generated-report"):
         pass
     assert lerato.sees() == (60, 0, 60)

@@ -70,7 +70,7 @@ def make_capped_tier(
     )
 
 
-def change_tier(balance: CreditBalance, tier: str, at: datetime = NOON + DAY, **arguments: Any) -> operations.Result:
+def change_tier(balance: CreditBalance, tier: str, at: datetime = NOON + DAY, **arguments: Any) -> Any:
     """Change the tier of a balance and return the result."""
     return operations.update_subscription_tier(owner=balance.owner, tier=tier, at=at, **arguments)
 

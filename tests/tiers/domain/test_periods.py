@@ -13,9 +13,9 @@ from tiers.domain.periods import period_at, period_start
 MICROSECOND = timedelta(microseconds=1)
 
 offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
-EARLIEST, LATEST = datetime(1990, 1, 1), datetime(2090, 12, 31)  # noqa: DTZ001 - the zone is drawn beside them
+EARLIEST, LATEST = datetime(1990, 1, 1), datetime(2090, 12, 31)  # noqa: DTZ001 - the time zone is drawn separately
 anchors = st.datetimes(EARLIEST, LATEST, timezones=offsets)
-# Twenty-five years: every length of February comes up.
+# Twenty-five years contain every length of February.
 counts = st.integers(0, 300)
 
 
@@ -23,7 +23,7 @@ def days(anchor, count):
     return [period_start(anchor, k).strftime("%d %b %Y") for k in range(count)]
 
 
-def test_the_examples_in_the_docstrings_hold():
+def test_examples_in_the_docstrings_hold():
     assert doctest.testmod(periods) == (0, 2)
 
 

@@ -63,18 +63,18 @@ def test_a_quarter_in_the_life_of_a_growth_customer():
     thandi.uses("ai-generated-report", on(2, 12), quantity=5)
     assert thandi.balance(on(2, 12)) == 1_911
 
-    # What she has not used of them by the seventeenth expires at nine that morning, although the expiry job has not run.
+    # The credits that are left expire at nine on the seventeenth, although the expiry job has not run.
     assert thandi.balance(on(2, 17, hour=8)) == 1_911
     assert thandi.balance(on(2, 17)) == 1_611
 
-    # February has no thirty-first: her month begins on the twenty-eighth. The scheduler runs twice; the month is allocated once.
+    # February has no 31st, so her period begins on the 28th. The scheduler runs twice; the month is allocated once.
     run_monthly_allocation(on(2, 28, hour=8))
     assert thandi.balance(on(2, 28, hour=8)) == 1_611
     run_monthly_allocation(on(2, 28))
     run_monthly_allocation(on(2, 28, hour=10))
     assert thandi.balance(on(2, 28, hour=10)) == 3_611
 
-    # A busy March: she analyses her whole catalogue, 140 products for 25 credits each, and is left with little.
+    # In March she analyses 140 products for 25 credits each.
     thandi.uses("advanced-ai-analysis", on(3, 9), quantity=140)
     assert thandi.balance(on(3, 9)) == 111
 
@@ -84,7 +84,7 @@ def test_a_quarter_in_the_life_of_a_growth_customer():
     assert error.value.facts == {"required": 120, "available": 111, "held": 0, "shortfall": 9}
     assert thandi.balance(on(3, 10)) == 111
 
-    # She buys 1,000 credits, and presses the button twice; the second request returns the first result.
+    # She buys 1,000 credits and sends the request twice; the second request returns the first result.
     for _ in range(2):
         ledger.add_credits(
             owner=thandi.user,
@@ -102,11 +102,11 @@ def test_a_quarter_in_the_life_of_a_growth_customer():
     assert sources == [("allocation", -111), ("purchase", -9)]
     assert thandi.balance(on(3, 11)) == 991
 
-    # She moves up to Pro. It changes nothing today.
+    # She changes to Pro, which does not change the balance today.
     operations.update_subscription_tier(owner=thandi.user, tier="pro", at=on(3, 20))
     assert thandi.balance(on(3, 20)) == 991
 
-    # On the thirty-first of March, not the twenty-eighth, Pro's 7,000 credits come.
+    # On the 31st of March, not the 28th, Pro's 7,000 credits are allocated.
     run_monthly_allocation(on(3, 28))
     assert thandi.balance(on(3, 28)) == 991
     run_monthly_allocation(on(3, 31))

@@ -112,7 +112,7 @@ def test_a_year_on_a_capped_tier():
     run_monthly_allocation(on(8, 2))
     assert sipho.balance(on(8, 2)) == 10_200 + 500 + 1_000
 
-    # In autumn he uses rolled-over credits first, then the month's, then credits without expiry, and purchased ones last.
+    # In autumn he uses rolled-over credits first, then the month's, then those without expiry, and purchased ones last.
     assert sipho.spends(11_600, on(8, 20)) == [
         ("rollover", 500),
         ("allocation", 1_000),

@@ -79,8 +79,8 @@ def test_an_agency_of_three_keeps_to_its_caps():
     assert agency.is_rejected(sipho, "ai-generated-report", on(6, 2, 15)) == (1_000, 1_000, on(6, 3, 0))
     assert agency.balance(on(6, 2, 15)) == 6_000
 
-    # The limit is Sipho's only: Anna analyses 20 products for 25 credits each, and Lerato, who has no limit, refreshes a
-    # dashboard.
+    # The limit is Sipho's only: Anna analyses 20 products for 25 credits each, and Lerato, who has no limit, refreshes
+    # a dashboard.
     agency.spends(anna, "advanced-ai-analysis", on(6, 2, 16), quantity=20)
     agency.spends(lerato, "realtime-ai-dashboard", on(6, 2, 16))
     assert agency.balance(on(6, 2, 16)) == 5_497

@@ -59,7 +59,7 @@ def test_a_report_that_fails_twice_and_succeeds_the_third_time(clock_at):
         with operations.charge(owner=lerato.user, actor=lerato.user, feature="ai-generated-report") as charge:
             return model.write(), charge
 
-    # She requests a report. A hold reserves its 40 credits while the model works; the model fails, and they are released.
+    # She requests a report. A hold reserves its 40 credits while the model works. The model fails; they are released.
     with pytest.raises(ModelUnavailableError):
         report()
     assert model.seen == [(100, 40, 60)]

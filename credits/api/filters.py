@@ -65,4 +65,4 @@ class BalanceFilters(Filters):
         return queryset.filter(pk__in=on_tier(value, at=clock.now()).values("pk"))
 
     def having_at_most(self, queryset: QuerySet[Any], name: str, value: int) -> QuerySet[Any]:  # noqa: ARG002 - likewise
-        return queries.having_at_most(queryset, value, at=clock.now())
+        return queries.filter_by_available(queryset, value, at=clock.now())

@@ -29,7 +29,7 @@ class HoldViewSet(viewsets.GenericViewSet[CreditHold]):
     def list(self, request: Request) -> Response:
         """One balance's holds, newest first; none where no balance was opened."""
         owner = reading(request, owner_in(request.query_params)).owner
-        holds = queries.get_pinned(queries.get_holds(at=clock.now()), owner=owner)
+        holds = queries.with_pins(queries.get_holds(at=clock.now()), owner=owner)
         page = self.paginate_queryset(self.filter_queryset(holds))
         return self.get_paginated_response([serializers.HoldOut.of(row) for row in page or []])
 

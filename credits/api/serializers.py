@@ -10,8 +10,8 @@ from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_fiel
 from rest_framework.serializers import ListField, SerializerMethodField
 
 from credits.domain import constants
-from credits.domain.balance_state import BalanceSnapshot
 from credits.domain.limits import PERIODS
+from credits.domain.records import BalanceSnapshot
 from credits.models import CreditBalance, CreditEntry, CreditGrant, CreditHold, CreditTransaction
 from credits.queries.usage import GROUPS, Forecast
 from fluxori.api.errors import InvalidInputError

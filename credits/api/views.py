@@ -158,7 +158,7 @@ class BalanceListViewSet(viewsets.GenericViewSet[CreditBalance]):
         """Every balance, the newest owner first."""
         page = self.paginate_queryset(self.filter_queryset(queries.get_balances())) or []
         ids, at = [row.pk for row in page], clock.now()
-        told, facts = queries.snapshots(ids, at=at), tier_facts_of(ids, at=at)
+        told, facts = queries.get_snapshots(ids, at=at), tier_facts_of(ids, at=at)
         return self.get_paginated_response(
             [serializers.BalanceOut.of(serializers.Standing(told[key], facts[key])) for key in ids]
         )

@@ -1,156 +1,25 @@
-"""One balance opened in memory: its live grants, its open holds, its limits, and the movements not yet written.
+"""The state of one balance in memory: its live grants, open holds and limits, and the changes not yet written.
 
-Pure: a book is loaded under the balance's lock (to write) or from one snapshot (to read), changed here, and written
-set-wise by ``credits.operations``. Every change of a grant's credits goes through :meth:`Book.post`, which keeps the
-sums right and numbers, dates and hashes the transaction. Credits are whole numbers throughout.
+The engine loads it under the lock of the balance (to write) or from one snapshot (to read). Every change of a grant's
+credits goes through :meth:`BalanceState.post`, which keeps the sums right and numbers, dates and hashes the
+transaction. The module is pure: no Django, no clock. Next: ``due_events.py`` for what happens with time,
+``credits.engine`` for locks and rows.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from uuid import UUID
 
 from credits.domain import burn_order, hash_chain
 from credits.domain.limits import Limit
+from credits.domain.records import BalanceSnapshot, Entry, Grant, GrantDelta, Hold, Transaction, TransactionDetails
 from fluxori.core.ids import uuid7
 
 
 @dataclass(slots=True)
-class Grant:
-    """Credits given at once, spendable in ``[effective_at, expires_at)``; see ``credits.models.CreditGrant``."""
-
-    id: UUID
-    source: str
-    amount: int
-    remaining: int
-    held: int
-    priority: int
-    effective_at: datetime
-    expires_at: datetime | None
-    voided_at: datetime | None = None
-    roll_cap: int | None = None
-    roll_until: datetime | None = None
-    unit_price: Decimal | None = None
-    feature_id: str | None = None
-    parent_id: UUID | None = None
-    transaction_id: UUID | None = None
-
-    def expired(self, at: datetime) -> bool:
-        """Whether the grant may no longer be spent at ``at``: from the instant it expires on."""
-        return self.expires_at is not None and self.expires_at <= at
-
-
-@dataclass(slots=True)
-class Hold:
-    """Credits set aside on concrete grants; ``pins`` are (grant id, credits) in burn order."""
-
-    id: UUID
-    amount: int
-    created_at: datetime
-    expires_at: datetime
-    pins: list[tuple[UUID, int]]
-    status: str = "open"
-    captured: int = 0
-    closed_at: datetime | None = None
-    feature_id: str | None = None
-    price_id: UUID | None = None
-    quantity: int | None = None
-    description: str = ""
-    reference_id: str = ""
-    metadata: str | None = None
-    actor_id: UUID | None = None
-    member_id: UUID | None = None
-    request_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class GrantDelta:
-    """A signed share of a transaction. Without a grant it falls on debt."""
-
-    grant: Grant | None
-    amount: int
-
-
-@dataclass(slots=True)
-class Entry:
-    """The share of one transaction that fell on one grant, or on debt."""
-
-    id: UUID
-    grant_id: UUID | None
-    position: int
-    amount: int
-    remaining_after: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransactionDetails:
-    """What a transaction says about itself, besides its numbers. Ids and words only, never names or e-mails."""
-
-    description: str = ""
-    reference_id: str = ""
-    feature_id: str | None = None
-    price_id: UUID | None = None
-    quantity: int | None = None
-    actor_id: UUID | None = None
-    member_id: UUID | None = None
-    hold_id: UUID | None = None
-    reverses_id: UUID | None = None
-    idempotency_key: str | None = None
-    reason: str = ""
-    request_id: str = ""
-    metadata: str | None = None
-
-
-@dataclass(slots=True)
-class Transaction:
-    """One movement of one balance, as it will be written; see ``credits.models.CreditTransaction``."""
-
-    id: UUID
-    balance_id: UUID
-    sequence: int
-    type: str
-    amount: int
-    balance_after: int
-    timestamp: datetime
-    recorded_at: datetime
-    details: TransactionDetails
-    entries: list[Entry]
-    opened: list[Grant]
-    previous_hash: bytes
-    hash_version: int = hash_chain.VERSION
-    hash: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What one unit of a feature costs, in whole credits, by the price of that id."""
-
-    id: UUID
-    credits: int
-
-
-@dataclass(frozen=True, slots=True)
-class BalanceSnapshot:
-    """A balance as it stood at one instant. Credits are whole; ``available`` is never below zero."""
-
-    id: UUID
-    user_id: UUID | None
-    organization_id: UUID | None
-    balance: int
-    held: int
-    available: int
-    debt: int
-    last_updated: datetime
-    next_expiry: tuple[int, datetime] | None
-    sequence: int
-    version: int
-    suspended_at: datetime | None = None
-
-
-@dataclass(slots=True)
 class BalanceState:
-    """The balance row, the live grants, holds and limits that matter now; and what has been changed since loading."""
+    """The balance row, its live grants, the holds and limits that were loaded with it, and every change since loading."""
 
     id: UUID
     user_id: UUID | None
@@ -178,24 +47,24 @@ class BalanceState:
 
     @property
     def available(self) -> int:
-        """What may be spent, once the book is settled."""
+        """The credits that can be spent, provided that due events have been applied."""
         return self.balance - self.held + self.debt
 
     def post(
         self,
         kind: str,
         at: datetime,
-        draws: Iterable[GrantDelta],
+        deltas: Iterable[GrantDelta],
         details: TransactionDetails,
         opened: Sequence[Grant] = (),
     ) -> Transaction:
-        """Record one movement: apply each draw to its grant or to the debt, number, date and chain it.
+        """Record one transaction: apply each delta to its grant or to the debt, then number, date and hash it.
 
-        ``opened`` are the grants this transaction creates, with nothing remaining yet; their credits come as draws.
+        ``opened`` are the grants that the transaction creates. They start with nothing remaining; deltas fill them.
         """
         self.last_at = max(self.last_at, at)
         self.sequence += 1
-        recorded = Transaction(
+        transaction = Transaction(
             id=uuid7(),
             balance_id=self.id,
             sequence=self.sequence,
@@ -210,43 +79,46 @@ class BalanceState:
             previous_hash=self.head_hash,
         )
         for grant in opened:
-            grant.transaction_id = recorded.id
+            grant.transaction_id = transaction.id
             self.grants[grant.id] = grant
             self.opened_grants.append(grant)
-        for position, draw in enumerate(draws):
-            recorded.entries.append(self._enter(position, draw))
-            recorded.amount += draw.amount
-        self.balance += recorded.amount
-        recorded.balance_after = self.balance
-        recorded.hash = self.head_hash = hash_chain.transaction_hash(recorded)
-        self.transactions.append(recorded)
+        for position, delta in enumerate(deltas):
+            transaction.entries.append(self._apply_delta(position, delta))
+            transaction.amount += delta.amount
+        self.balance += transaction.amount
+        transaction.balance_after = self.balance
+        transaction.hash = self.head_hash = hash_chain.transaction_hash(transaction)
+        self.transactions.append(transaction)
         if kind == "usage":
-            self.count(-recorded.amount, details.member_id, self.last_at)
-        return recorded
+            self.count_toward_limits(-transaction.amount, details.member_id, self.last_at)
+        return transaction
 
-    def _enter(self, position: int, draw: GrantDelta) -> Entry:
-        grant = draw.grant
+    def _apply_delta(self, position: int, delta: GrantDelta) -> Entry:
+        grant = delta.grant
         if grant is None:
-            self.debt -= draw.amount
-            return Entry(uuid7(), None, position, draw.amount, None)
-        grant.remaining += draw.amount
+            self.debt -= delta.amount
+            return Entry(uuid7(), None, position, delta.amount, None)
+        grant.remaining += delta.amount
         self.changed_grants.add(grant.id)
         assert grant.remaining >= 0
-        return Entry(uuid7(), grant.id, position, draw.amount, grant.remaining)
+        return Entry(uuid7(), grant.id, position, delta.amount, grant.remaining)
 
-    def count(self, amount: int, member_id: UUID | None, at: datetime) -> None:
-        """Count against the limits what ``member_id`` used at ``at``, or negative what came back of it."""
+    def count_toward_limits(self, amount: int, member_id: UUID | None, at: datetime) -> None:
+        """Count ``amount`` credits that ``member_id`` used at ``at`` toward the limits
+
+        Negative for credits given back.
+        """
         for limit in self.limits.values():
             if limit.counts(member_id) and limit.count(amount, at):
                 self.changed_limits[limit.id] = limit
 
     def pin(self, grant: Grant, amount: int) -> None:
-        """Set ``amount`` of what the grant has remaining aside."""
+        """Move ``amount`` credits of the grant from remaining to held."""
         assert 0 <= amount <= grant.remaining
         self.unpin(grant, -amount)
 
     def unpin(self, grant: Grant, amount: int) -> None:
-        """Give ``amount`` pinned credits back to the grant's remaining."""
+        """Move ``amount`` pinned credits of the grant back to remaining."""
         grant.held -= amount
         grant.remaining += amount
         self.held -= amount
@@ -260,10 +132,10 @@ class BalanceState:
         self.holds[hold.id] = hold
         self.opened_holds.append(hold)
         self.last_at = max(self.last_at, hold.created_at)
-        self.count(hold.amount, hold.member_id, hold.created_at)
+        self.count_toward_limits(hold.amount, hold.member_id, hold.created_at)
 
     def close_hold(self, hold: Hold, status: str, at: datetime) -> None:
-        """End the hold: what it pinned is back with its grants, and counts no longer."""
+        """Close the hold: its pins return to their grants, and it does not count toward limits any more."""
         for grant_id, amount in hold.pins:
             self.unpin(self.grants[grant_id], amount)
         hold.status = status
@@ -271,27 +143,27 @@ class BalanceState:
         self.last_at = max(self.last_at, at)
         del self.holds[hold.id]
         self.changed_holds[hold.id] = hold
-        self.count(-hold.amount, hold.member_id, hold.created_at)
+        self.count_toward_limits(-hold.amount, hold.member_id, hold.created_at)
 
     def move_expiry(self, hold: Hold, expires_at: datetime, at: datetime) -> None:
-        """Let an open hold lapse at another instant."""
+        """Change the instant at which an open hold lapses."""
         hold.expires_at = expires_at
         self.last_at = max(self.last_at, at)
         self.changed_holds[hold.id] = hold
 
     def void(self, grant: Grant, at: datetime) -> None:
-        """Mark the grant as voided: nothing that comes back to it can be spent again."""
+        """Mark the grant as voided: credits that return to it later cannot be spent."""
         grant.voided_at = at
         self.last_at = max(self.last_at, at)
         self.changed_grants.add(grant.id)
 
     def set_limit(self, limit: Limit, at: datetime) -> None:
-        """Put a limit in force, new or changed."""
+        """Put a new or changed limit into force."""
         self.limits[limit.id] = limit
         self._change_limit(limit, at)
 
     def remove_limit(self, limit: Limit, at: datetime) -> None:
-        """End a limit; what it counted stays with its row."""
+        """Remove a limit from force. Its row keeps the last count."""
         del self.limits[limit.id]
         limit.removed_at = at
         self._change_limit(limit, at)
@@ -305,17 +177,17 @@ class BalanceState:
         return burn_order.in_burn_order(grant for grant in self.grants.values() if grant.remaining > 0)
 
     def persisted_ancestor(self, grant: Grant) -> Grant:
-        """Return the grant in whose row the credits stand as long as what this book has made of them is not written.
+        """Return the stored grant whose row holds these credits until the changes of this state are written.
 
-        That is the grant itself or, where it was opened here by rolling over, the one it rolled over from.
+        It is the grant itself or, if due events created the grant by rollover, the stored grant that rolled over.
         """
-        opened = {made.id for made in self.opened_grants}
-        while grant.id in opened and grant.parent_id is not None:
+        unwritten = {grant.id for grant in self.opened_grants}
+        while grant.id in unwritten and grant.parent_id is not None:
             grant = self.grants[grant.parent_id]
         return grant
 
     def snapshot(self) -> BalanceSnapshot:
-        """Return the balance as the book has it now; it must be settled."""
+        """Return the balance as it is now. Due events must have been applied."""
         return BalanceSnapshot(
             id=self.id,
             user_id=self.user_id,

@@ -1,9 +1,8 @@
-"""The burn order: which grants pay for usage, and in which order. Pure functions.
+"""The burn order: which grants pay for a usage, and in which order. Pure arithmetic.
 
-The order is written in four places on purpose, so that they check each other. Change all of them together: this module
-(the rule that operations apply), ``credits/verification/rules/burn_order.sql``, ``tests/model/balance.py`` (the model)
-and ``fluxori/devtools/bench/reference.sql`` (the benchmark reference). The verification rule contains the date from
-which it applies.
+The order is total, so the same grants always pay in the same way. The same rule is written again, on purpose, in
+``credits/verification/rules/burn_order.sql`` (to check stored history), in ``tests/model/balance.py`` (to check this
+code) and in ``fluxori/devtools/bench/reference.sql`` (to compare speed): change all four together.
 """
 
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Burnable(Protocol):
-    """What the burn order looks at in a grant."""
+    """The attributes of a grant that the burn order depends on."""
 
     id: UUID
     source: str
@@ -29,10 +28,10 @@ G = TypeVar("G", bound=Burnable)
 
 
 def position(grant: Burnable) -> tuple[int, datetime, bool, datetime, UUID]:
-    """Return the sort key of a grant: a total order, so that the same grants always pay the same way.
+    """Return the sort key of a grant in the burn order.
 
-    Lower priority numbers first, then what expires first (never is last), then everything that was not bought before
-    what was, then the older, then the smaller id.
+    Lower priority numbers first; then the earlier expiry, never last; then every other source before purchases; then
+    the earlier ``effective_at``; then the smaller id.
     """
     return (
         grant.priority,
@@ -44,24 +43,24 @@ def position(grant: Burnable) -> tuple[int, datetime, bool, datetime, UUID]:
 
 
 def in_burn_order(grants: Iterable[G]) -> list[G]:
-    """Return the grants, the one that pays first in front."""
+    """Return the grants in burn order: the first one pays first."""
     return sorted(grants, key=position)
 
 
 def plan_deltas(amount: int, grants: Iterable[G]) -> list[tuple[G, int]]:
-    """Return who pays how much of ``amount`` whole credits: (grant, credits) pairs in burn order.
+    """Return the (grant, credits) pairs that pay ``amount`` whole credits, in burn order.
 
-    Grants with nothing remaining are passed over. The parts add up to ``amount`` or, where the grants hold less, to
-    all they have: whether that is enough is the caller's question.
+    Grants with nothing remaining are skipped. If the grants hold less than ``amount``, the pairs add up to all they
+    hold; the caller has to check the funds before.
 
     >>> plan_deltas(0, [])
     []
     """
-    draws = []
+    payments = []
     for grant in in_burn_order(grant for grant in grants if grant.remaining > 0):
         if amount <= 0:
             break
-        taken = min(amount, grant.remaining)
-        draws.append((grant, taken))
-        amount -= taken
-    return draws
+        paid = min(amount, grant.remaining)
+        payments.append((grant, paid))
+        amount -= paid
+    return payments

@@ -1,4 +1,7 @@
-"""The bounds every door and every operation keeps. Credits are whole; sizes are characters unless they say bytes."""
+"""The bounds of the ledger, written once. Credits are whole numbers; sizes are characters unless the name says bytes.
+
+Serializers, validation, models and SQL checks take their limits from here.
+"""
 
 MAX_CREDITS = 10**12
 MAX_DESCRIPTION = 500
@@ -14,3 +17,4 @@ UNIT_PRICE_PLACES = 6
 MAX_BATCH = 500
 DEFAULT_HOLD_SECONDS = 15 * 60
 MAX_HOLD_SECONDS = 24 * 60 * 60
+HASH_VERSION = 1

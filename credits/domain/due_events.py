@@ -1,90 +1,92 @@
-"""What falls due by an instant: holds lapse, grants expire or roll over. A pure function of a book and a time.
+"""Due events: what happens to a balance with time alone. Holds lapse; grants expire or roll over; credits repay debt.
 
-Operations write what it finds, in the same transaction as their own change; reads run it and write nothing; the sweep
-writes it for balances that nobody touches. All three therefore tell the same story.
+``apply_due_events`` is a pure function of a balance state and an instant. Operations write its transactions together
+with their own change, reads run it and write nothing, and the expiry job writes it for balances that no operation
+touches, so that all three agree.
 """
 
 from datetime import datetime
 
 from credits.domain import constants
-from credits.domain.balance_state import BalanceState, Grant, GrantDelta, TransactionDetails
+from credits.domain.balance_state import BalanceState
+from credits.domain.records import Grant, GrantDelta, TransactionDetails
 from fluxori.core.ids import uuid7
 
 
-def apply_due_events(book: BalanceState, at: datetime) -> None:
-    """Bring ``book`` up to ``at``, in time order; at one instant lapses come before expiries.
+def apply_due_events(state: BalanceState, at: datetime) -> None:
+    """Apply everything that is due by ``at``, in order of time. At one instant holds lapse before grants expire.
 
-    Each movement is dated at the instant it fell due, not at ``at``. Half-open: what expires at ``at`` is gone at
-    ``at``. Running it once, or in any number of steps, gives the same movements.
+    Each transaction is dated at the instant it fell due, not at ``at``. Intervals are half-open: what expires at ``at``
+    is gone at ``at``. One call, or any number of calls with rising instants, gives the same transactions.
     """
-    settled = None
-    while (instant := _next_due(book, at)) is not None:
-        # What fell due at an instant is gone after it. Were it not, this would never end, and hold its lock for ever.
-        assert settled is None or instant > settled, f"{book.id} does not settle at {instant}"
-        for hold in sorted((h for h in book.holds.values() if h.expires_at <= instant), key=lambda h: h.id):
-            book.close_hold(hold, "lapsed", instant)
-        normalize(book, instant)
-        settled = instant
+    applied = None
+    while (instant := _next_due(state, at)) is not None:
+        # An instant without progress would be an endless loop that holds the lock of the balance.
+        assert applied is None or instant > applied, f"due events of {state.id} do not advance past {instant}"
+        for hold in sorted((h for h in state.holds.values() if h.expires_at <= instant), key=lambda h: h.id):
+            state.close_hold(hold, "lapsed", instant)
+        normalize(state, instant)
+        applied = instant
 
 
-def normalize(book: BalanceState, at: datetime) -> None:
-    """Put right what a change at ``at`` left behind, so that only what may be spent remains.
+def normalize(state: BalanceState, at: datetime) -> None:
+    """Restore the rules that a change at ``at`` may have broken: only spendable credits remain, and debt is repaid
+    first.
 
-    Credits of a voided grant leave as ``void``, those of an expired one as ``expiry`` or, at the instant of their
-    expiry and up to the grant's ``roll_cap``, as ``rollover``; whatever can be spent then repays debt first. Where
-    several roll over at one instant, they share the largest of their caps.
+    Credits of a voided grant leave as ``void``. Credits of an expired grant leave as ``expiry`` or, at the instant of
+    the expiry and up to the grant's ``roll_cap``, as ``rollover``. Grants that roll over at one instant share the
+    largest of their caps. What remains then repays debt.
     """
     caps = []
-    for grant in book.spendable():
+    for grant in state.spendable():
         if grant.voided_at is not None:
-            book.post(
-                "void", at, [GrantDelta(grant, -grant.remaining)], TransactionDetails(description="Credits voided")
-            )
+            details = TransactionDetails(description="Credits voided")
+            state.post("void", at, [GrantDelta(grant, -grant.remaining)], details)
         elif grant.expired(at):
-            caps += _expire(book, grant, at)
+            caps += _expire(state, grant, at)
     if caps:
-        # Only now: what leaves at this instant anyway is out of the pool, or it would push out credits that may stay.
-        enforce_rollover_cap(book, max(caps), at)
-    if book.debt > 0:
-        repay_debt(book, at)
+        # Only after all of them: a rolled-over grant that expires at this instant must not count toward the cap.
+        enforce_rollover_cap(state, max(caps), at)
+    if state.debt > 0:
+        repay_debt(state, at)
 
 
-def repay_debt(book: BalanceState, at: datetime) -> None:
-    """Let what remains pay the debt: a ``reversal`` of amount 0, since the balance has long been reduced."""
-    draws = []
-    owed = book.debt
-    for grant in book.spendable():
-        paid = min(owed, grant.remaining)
-        if paid > 0:
-            draws.append(GrantDelta(grant, -paid))
-            owed -= paid
-    if draws:
-        draws.append(GrantDelta(None, book.debt - owed))
-        book.post("reversal", at, draws, TransactionDetails(description="Debt repaid"))
+def repay_debt(state: BalanceState, at: datetime) -> None:
+    """Repay debt from what remains: a ``reversal`` of amount 0, because the balance was reduced when the debt arose."""
+    deltas = []
+    owed = state.debt
+    for grant in state.spendable():
+        repaid = min(owed, grant.remaining)
+        if repaid > 0:
+            deltas.append(GrantDelta(grant, -repaid))
+            owed -= repaid
+    if deltas:
+        deltas.append(GrantDelta(None, state.debt - owed))
+        state.post("reversal", at, deltas, TransactionDetails(description="Debt repaid"))
 
 
-def _next_due(book: BalanceState, at: datetime) -> datetime | None:
-    due = [hold.expires_at for hold in book.holds.values() if hold.expires_at <= at]
-    due += [g.expires_at for g in book.grants.values() if g.remaining > 0 and g.expires_at and g.expires_at <= at]
+def _next_due(state: BalanceState, at: datetime) -> datetime | None:
+    due = [hold.expires_at for hold in state.holds.values() if hold.expires_at <= at]
+    due += [g.expires_at for g in state.grants.values() if g.remaining > 0 and g.expires_at and g.expires_at <= at]
     return min(due, default=None)
 
 
-def _expire(book: BalanceState, grant: Grant, at: datetime) -> list[int]:
-    """Let what the grant has left expire or roll over, and return the cap under which it rolled, if any of it did."""
-    # Credits that come back to a grant after its expiry have missed the instant at which it rolled over.
+def _expire(state: BalanceState, grant: Grant, at: datetime) -> list[int]:
+    """Expire or roll over what the grant has remaining. Return the cap that applied if anything rolled over."""
+    # Credits that return to a grant after its expiry missed the instant at which it rolled over.
     cap = grant.roll_cap or 0 if grant.expires_at == at else 0
     rolled = min(grant.remaining, cap)
     lost = grant.remaining - rolled
     if lost > 0:
-        book.post("expiry", at, [GrantDelta(grant, -lost)], TransactionDetails(description="Credits expired"))
+        state.post("expiry", at, [GrantDelta(grant, -lost)], TransactionDetails(description="Credits expired"))
     if rolled == 0:
         return []
-    roll_over(book, grant, at, until=grant.roll_until)
+    roll_over(state, grant, at, until=grant.roll_until)
     return [cap]
 
 
-def roll_over(book: BalanceState, grant: Grant, at: datetime, *, until: datetime | None) -> None:
-    """Move what the grant has remaining to a rollover grant, spendable in ``[at, until)``."""
+def roll_over(state: BalanceState, grant: Grant, at: datetime, *, until: datetime | None) -> None:
+    """Move what the grant has remaining to a new rollover grant, spendable in ``[at, until)``."""
     rolled = Grant(
         id=uuid7(),
         source="rollover",
@@ -98,19 +100,18 @@ def roll_over(book: BalanceState, grant: Grant, at: datetime, *, until: datetime
         feature_id=grant.feature_id,
         parent_id=grant.id,
     )
-    said = TransactionDetails(description="Credits rolled over")
-    draws = [GrantDelta(grant, -grant.remaining), GrantDelta(rolled, grant.remaining)]
-    book.post("rollover", at, draws, said, opened=[rolled])
+    deltas = [GrantDelta(grant, -grant.remaining), GrantDelta(rolled, grant.remaining)]
+    state.post("rollover", at, deltas, TransactionDetails(description="Credits rolled over"), opened=[rolled])
 
 
-def enforce_rollover_cap(book: BalanceState, cap: int, at: datetime) -> None:
+def enforce_rollover_cap(state: BalanceState, cap: int, at: datetime) -> None:
     """Expire the oldest rolled-over credits beyond ``cap``."""
-    pool = [grant for grant in book.spendable() if grant.source == "rollover"]
+    pool = [grant for grant in state.spendable() if grant.source == "rollover"]
     excess = sum(grant.remaining for grant in pool) - cap
     for grant in sorted(pool, key=lambda grant: (grant.effective_at, grant.id)):
-        trimmed = min(excess, grant.remaining)
-        if trimmed <= 0:
+        expired = min(excess, grant.remaining)
+        if expired <= 0:
             return
-        said = TransactionDetails(description="Rolled-over credits beyond the cap")
-        book.post("expiry", at, [GrantDelta(grant, -trimmed)], said)
-        excess -= trimmed
+        details = TransactionDetails(description="Rolled-over credits beyond the cap")
+        state.post("expiry", at, [GrantDelta(grant, -expired)], details)
+        excess -= expired

@@ -1,6 +1,7 @@
-"""Every reason the ledger has to refuse, each with its stable code.
+"""The errors of the ledger: one class for each reason, with a stable code and the facts of the case.
 
-The kind, each class's parent, says what sort of no it is. ``docs/errors.md`` lists them for the people who call us.
+The parent class is the kind of error; ``fluxori.api.problems`` maps kinds to HTTP status. ``docs/reference/errors.md``
+lists the codes for callers.
 """
 
 from datetime import datetime
@@ -19,14 +20,14 @@ from fluxori.core.errors import (
 
 
 class InvalidArgumentError(InvalidRequestError):
-    """An argument could never be right; ``errors`` names each field."""
+    """An argument is not valid, whatever the state of the ledger; ``errors`` names each field."""
 
 
 class BusyError(UnavailableError):
-    """Too many wait for those before them, or it has waited too long; nothing was written."""
+    """Too many requests wait, or this one waited too long for a lock; nothing was written."""
 
     code = "busy"
-    title = "Too much is going on here at once"
+    title = "Too many requests at the same time"
 
     @property
     def detail(self) -> str:
@@ -35,12 +36,12 @@ class BusyError(UnavailableError):
 
 class BalanceNotFoundError(NotFoundError):
     code = "balance_not_found"
-    title = "Nobody opened this balance"
+    title = "This owner has no balance"
 
 
 class FeatureNotFoundError(NotFoundError):
     code = "feature_not_found"
-    title = "There is no such feature, or it has no price yet"
+    title = "There is no such feature, or it has no price"
 
     def __init__(self, *, feature: str) -> None:
         super().__init__(feature=feature)
@@ -68,7 +69,7 @@ class LimitNotFoundError(NotFoundError):
 
 class IdempotencyKeyReusedError(KeyReusedError):
     code = "idempotency_key_reused"
-    title = "The idempotency key already names another request"
+    title = "The idempotency key was used for another request"
 
 
 class SpendingSuspendedError(ForbiddenError):
@@ -80,10 +81,13 @@ class SpendingSuspendedError(ForbiddenError):
 
 
 class SpendingLimitReachedError(ForbiddenError):
-    """``limit`` and ``used`` are whole credits of the limit that resets last; ``resets_at`` is when that is."""
+    """``limit`` and ``used`` are whole credits of the exceeded limit that resets last
+
+    ``resets_at`` is the end of its window.
+    """
 
     code = "spending_limit_reached"
-    title = "A spending limit does not allow it"
+    title = "A spending limit would be exceeded"
 
     def __init__(self, *, limit: int, used: int, resets_at: datetime) -> None:
         super().__init__(limit=limit, used=used, resets_at=resets_at)
@@ -95,7 +99,7 @@ class SpendingLimitReachedError(ForbiddenError):
 
 
 class InsufficientCreditsError(PaymentRequiredError):
-    """All counts are whole credits; ``held`` are those set aside for work under way."""
+    """Whole credits. ``held`` are credits that open holds have set aside."""
 
     code = "insufficient_credits"
     title = "Not enough credits"
@@ -128,7 +132,7 @@ class RefundExceedsUsageError(ConflictError):
     """``refundable`` is what was used and not yet refunded, in whole credits."""
 
     code = "refund_exceeds_usage"
-    title = "More than was used and not yet refunded"
+    title = "The refund exceeds what was used and not yet refunded"
 
     def __init__(self, *, refundable: int) -> None:
         super().__init__(refundable=refundable)
@@ -143,7 +147,7 @@ class ReversalExceedsPurchaseError(ConflictError):
     """``reversible`` is what was bought and not yet reversed, in whole credits."""
 
     code = "reversal_exceeds_purchase"
-    title = "More than was bought and not yet reversed"
+    title = "The reversal exceeds what was bought and not yet reversed"
 
     def __init__(self, *, reversible: int) -> None:
         super().__init__(reversible=reversible)
@@ -156,9 +160,9 @@ class GrantNotVoidableError(ConflictError):
 
 class GrantNotExtendableError(ConflictError):
     code = "grant_not_extendable"
-    title = "The grant has nothing left whose expiry could be moved"
+    title = "The grant has nothing remaining whose expiry can be extended"
 
 
 class BatchAbortedError(AbortedError):
     code = "batch_aborted"
-    title = "Another deduction of this balance in the batch was refused, and they go together"
+    title = "Another deduction of this balance in the atomic batch was rejected"

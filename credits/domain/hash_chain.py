@@ -1,24 +1,20 @@
-"""The hash chain of a balance: each transaction carries a SHA-256 over everything it says and its predecessor's hash.
+"""The hash chain of a balance: each transaction carries a SHA-256 over all its facts and its predecessor's hash.
 
-The exact fields, their encoding and a test vector stand in ``docs/ledger-hash.md``; the SQL function
-``credits_transaction_hash`` computes the same bytes inside PostgreSQL. Pure.
+``docs/reference/ledger-hash.md`` lists the fields, their encoding and a test vector. The SQL function
+``credits_transaction_hash`` computes the same bytes inside PostgreSQL, so a change here needs a change there. Pure.
 """
-
-from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import orjson
 
-if TYPE_CHECKING:
-    from credits.domain.balance_state import Entry, Grant, Transaction
+from credits.domain.records import Entry, Grant, Transaction
 
-VERSION = 1
 GENESIS = bytes(32)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,13 +26,13 @@ Value = str | int | bytes | datetime | Decimal | UUID | None
 
 
 def transaction_hash(transaction: Transaction) -> bytes:
-    """Return the 32 bytes that chain ``transaction`` to its predecessor."""
+    """Return the SHA-256 of the transaction, which includes the hash of its predecessor."""
     return hashlib.sha256(preimage(transaction)).digest()
 
 
 def preimage(transaction: Transaction) -> bytes:
-    """Return the bytes that are hashed: length-prefixed fields in a fixed order."""
-    said = transaction.details
+    """Return the hashed bytes: length-prefixed fields in a fixed order."""
+    details = transaction.details
     fields: list[Value] = [
         transaction.hash_version,
         transaction.previous_hash,
@@ -48,19 +44,19 @@ def preimage(transaction: Transaction) -> bytes:
         transaction.balance_after,
         transaction.timestamp,
         transaction.recorded_at,
-        said.description,
-        said.reference_id,
-        said.feature_id,
-        said.price_id,
-        said.quantity,
-        said.actor_id,
-        said.member_id,
-        said.hold_id,
-        said.reverses_id,
-        said.idempotency_key,
-        said.reason,
-        said.request_id,
-        said.metadata,
+        details.description,
+        details.reference_id,
+        details.feature_id,
+        details.price_id,
+        details.quantity,
+        details.actor_id,
+        details.member_id,
+        details.hold_id,
+        details.reverses_id,
+        details.idempotency_key,
+        details.reason,
+        details.request_id,
+        details.metadata,
         len(transaction.entries),
     ]
     for entry in transaction.entries:
@@ -97,15 +93,15 @@ def _encoded(values: list[Value]) -> list[bytes]:
         if value is None:
             parts.append(_NULL)
             continue
-        spell = _SPELLED.get(type(value))
-        raw = str(value).encode() if spell is None else spell(value)
+        encode = _ENCODERS.get(type(value))
+        raw = str(value).encode() if encode is None else encode(value)
         parts.append(len(raw).to_bytes(4, "big"))
         parts.append(raw)
     return parts
 
 
 def _uuid(value: UUID) -> bytes:
-    # The same as str(value), in a quarter of the time; and most of what is hashed are ids.
+    # The same text as str(value) in a quarter of the time. Most hashed values are ids.
     return orjson.dumps(value)[1:-1]
 
 
@@ -114,11 +110,11 @@ def _micros(at: datetime) -> bytes:
 
 
 def _decimal(value: Decimal) -> bytes:
-    # Adding zero turns minus zero, which PostgreSQL does not know, into zero.
+    # Adding zero turns minus zero, which PostgreSQL does not have, into zero.
     return str(value.quantize(_SIX_PLACES) + 0).encode()
 
 
-_SPELLED: dict[type, Callable[[Any], bytes]] = {
+_ENCODERS: dict[type, Callable[[Any], bytes]] = {
     bytes: bytes,
     str: str.encode,
     int: b"%d".__mod__,

@@ -1,7 +1,8 @@
-"""How much may be used in a day or a month of the calendar, UTC. Pure arithmetic.
+"""Spending limits: caps on the credits used in a UTC day or month. Pure arithmetic.
 
-Used is what was spent and what open holds set aside, less what was refunded, each in the window in which it was spent
-or set aside. Credits are whole; windows are half-open.
+Used credits are usage and open holds less refunds, each counted in the window in which the usage happened or the hold
+was placed. Credits are whole numbers; windows are half-open. The counter of a limit is stored in its row and changes
+under the lock of the balance; ``verify_ledger`` compares it with the history.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ PERIODS = ("day", "month")
 
 
 def window_start(period: str, at: datetime) -> datetime:
-    """Return when the window of ``at`` began: midnight, or midnight of the first of the month, in UTC.
+    """Return the start of the window that contains ``at``: midnight, or midnight of the first of the month, in UTC.
 
     >>> window_start("month", datetime(2025, 3, 31, 23, 59, tzinfo=UTC)).isoformat()
     '2025-03-01T00:00:00+00:00'
@@ -34,10 +35,10 @@ def window_end(period: str, start: datetime) -> datetime:
 
 @dataclass(slots=True)
 class Limit:
-    """A cap on what may be used in each window: by one member or, without one, from the whole balance.
+    """A cap on the credits used in each window, by one member or, without a member, from the whole balance.
 
-    ``used`` is what was counted in the window that began at ``window_starts_at``. The instants of a balance never run
-    back, so an older window cannot be asked about again, and one counter is enough.
+    ``used`` counts the window that began at ``window_starts_at``. Timestamps of a balance never decrease, so no older
+    window is needed again, and one counter is enough.
     """
 
     id: UUID
@@ -51,25 +52,26 @@ class Limit:
     removed_at: datetime | None = None
 
     def window(self, at: datetime) -> datetime:
-        """Return when the window began that ``at`` falls in, or the one that was counted in last if that is later."""
+        """Return the start of the window of ``at``, or of the window counted last if that is later."""
         return max(self.window_starts_at, window_start(self.period, at))
 
     def used_at(self, at: datetime) -> int:
-        """Return what is used of it at ``at``: a window that has begun since starts at 0."""
+        """Return the credits used in the window of ``at``. A window later than the counted one starts at 0."""
         return self.used if self.window(at) == self.window_starts_at else 0
 
     def resets_at(self, at: datetime) -> datetime:
-        """Return when the window of ``at`` ends and all of it may be used again."""
+        """Return the end of the window of ``at``, when the full amount is usable again."""
         return window_end(self.period, self.window(at))
 
     def counts(self, member_id: UUID | None) -> bool:
-        """Whether what is used for this member counts; for nobody in particular, only for the whole balance."""
+        """Return whether usage by this member counts. Usage without a member counts for the whole balance only."""
         return self.member_id is None or self.member_id == member_id
 
     def count(self, amount: int, at: datetime) -> bool:
-        """Count what was used at ``at``, or came back of what was used then, and return whether that changed anything.
+        """Count ``amount`` credits used at ``at``, or a negative amount given back, and return whether the counter
+        changed.
 
-        What comes back of a window that is over changes nothing any more.
+        Credits given back to a window that is over change nothing.
         """
         window = window_start(self.period, at)
         if window < self.window_starts_at:
@@ -81,13 +83,13 @@ class Limit:
         return True
 
     def status(self, at: datetime) -> "LimitStatus":
-        """Return how it stands at ``at``."""
+        """Return the status of the limit at ``at``."""
         return LimitStatus(self.id, self.member_id, self.period, self.amount, self.used_at(at), self.resets_at(at))
 
 
 @dataclass(frozen=True, slots=True)
 class LimitStatus:
-    """How a limit stands at one instant: what is used of it, in whole credits, and when that begins anew."""
+    """A limit at one instant: the whole credits used in the window, and when the window ends."""
 
     id: UUID
     member_id: UUID | None
@@ -105,22 +107,20 @@ def first_exceeded_limit(
     at: datetime,
     released_hold: tuple[int, datetime] | None = None,
 ) -> LimitStatus | None:
-    """Return the limit that does not let ``member_id`` use ``amount`` more at ``at``, or None if all do.
+    """Return the limit that ``amount`` more credits for ``member_id`` at ``at`` would exceed, or None.
 
-    ``released_hold`` is what a hold that would end has counted, and when. Of several limits it is the one that resets last and,
-    of those, the one with the least room: before it lets the member go on, no other has to be waited for. Where two
-    have the same room, it is the smaller one, so that the same limits always refuse in the same words.
+    ``released_hold`` is the (amount, placed at) of a hold that the same operation closes; its credits do not count
+    twice. Of several exceeded limits the result is the one that resets last; then the one exceeded most; then the one
+    with the smaller amount. So the same limits always give the same error.
     """
-    broken = []
+    exceeded = []
     for limit in limits:
         if not limit.counts(member_id):
             continue
         status = limit.status(at)
-        back = (
-            released_hold[0]
-            if released_hold and window_start(limit.period, released_hold[1]) == limit.window(at)
-            else 0
-        )
-        if status.used - back + amount > limit.amount:
-            broken.append(status)
-    return max(broken, key=lambda each: (each.resets_at, each.used - each.amount, -each.amount), default=None)
+        released = 0
+        if released_hold and window_start(limit.period, released_hold[1]) == limit.window(at):
+            released = released_hold[0]
+        if status.used - released + amount > limit.amount:
+            exceeded.append(status)
+    return max(exceeded, key=lambda each: (each.resets_at, each.used - each.amount, -each.amount), default=None)

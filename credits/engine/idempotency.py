@@ -1,4 +1,10 @@
-"""The caller's name for a request: told apart by fingerprint, remembered with the effect it had."""
+"""Idempotent requests: the fingerprint of a request, and its result as it is stored under the idempotency key.
+
+The key, the fingerprint and the result are written in the transaction of the operation, so key and effect commit
+together. A retry with the same fingerprint returns the stored result; another fingerprint under the same key is an
+error. What can change later (the balance after, tier facts, the status of a hold) is stored; a transaction or hold is
+found again by its id.
+"""
 
 import hashlib
 from dataclasses import dataclass, fields
@@ -8,18 +14,18 @@ from uuid import UUID
 
 import orjson
 
-from credits.domain import constants
-from credits.domain.balance_state import BalanceSnapshot, Hold
-from credits.engine.validation import Arguments, canonical_json, id_of
+from credits.domain.records import BalanceSnapshot, Hold
+from credits.engine.validation import Validator, canonical_json, id_of
+from credits.tier_registry import TierFacts
 from fluxori.core import request_context
 
-_SNAPSHOT = tuple(each.name for each in fields(BalanceSnapshot))
+_SNAPSHOT_FIELDS = tuple(each.name for each in fields(BalanceSnapshot))
 _HOLD_STATE = ("status", "captured", "closed_at", "expires_at")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One request as it was asked, before anything stored was looked at. Without a key it is never remembered."""
+class IdempotentRequest:
+    """One request, before any stored data is read. Without a key it is never remembered."""
 
     operation: str
     caller: UUID | None
@@ -28,47 +34,58 @@ class Request:
     request_id: str
 
 
-def ask(operation: str, *, actor: Any, key: str | None, **asked: Any) -> Request:
-    """Return the request that these arguments make.
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """The part of a result that is stored as JSON; ``extras`` are the facts of one kind of operation."""
 
-    The fingerprint covers the operation and everything asked, defaults filled; who asks and the key are beside it.
+    balance: BalanceSnapshot
+    tier_facts: TierFacts
+    extras: dict[str, Any]
+    hold_state: dict[str, Any] | None
 
-    :raises InvalidArgumentError: if the key is empty, longer than 255, or not printable
+
+def build_request(operation: str, *, actor: Any, key: str | None, **arguments: Any) -> IdempotentRequest:
+    """Return the request. Its fingerprint covers the operation and ``arguments`` with their defaults filled in.
+
+    :raises InvalidArgumentError: the key is empty, longer than 255 characters, or not printable
     """
+    fingerprint = b""
     if key is not None:
-        arguments = Arguments()
-        if not isinstance(key, str) or not key or not key.isprintable():
-            arguments.fault("idempotency_key", "wrong_type", "Printable characters are needed.")
-        elif len(key) > constants.MAX_IDEMPOTENCY_KEY:
-            arguments.fault("idempotency_key", "key_too_long", f"At most {constants.MAX_IDEMPOTENCY_KEY} characters.")
-        arguments.refuse()
-    digest = hashlib.sha256(canonical_json([operation, asked]).encode()).digest() if key is not None else b""
-    return Request(operation, id_of(actor), key, digest, request_context.request_id.get())
+        validator = Validator()
+        validator.idempotency_key(key)
+        validator.raise_if_invalid()
+        fingerprint = hashlib.sha256(canonical_json([operation, arguments]).encode()).digest()
+    return IdempotentRequest(operation, id_of(actor), key, fingerprint, request_context.request_id.get())
 
 
-def spell_answer(after: BalanceSnapshot, alongside: dict[str, Any], hold: Hold | None) -> str:
-    """Return the answer as it is remembered: what can change later is written out, the rest is found by its id."""
-    state = hold and {name: getattr(hold, name) for name in _HOLD_STATE}
-    # Not asdict, which copies every value deeply.
-    said = {name: getattr(after, name) for name in _SNAPSHOT}
-    return orjson.dumps({"after": said, "alongside": alongside, "hold": state}).decode()
+def serialize_result(balance: BalanceSnapshot, tier_facts: TierFacts, extras: dict[str, Any], hold: Hold | None) -> str:
+    """Return the JSON text of a result."""
+    # getattr instead of dataclasses.asdict, which copies every value deeply.
+    return orjson.dumps(
+        {
+            "balance": {name: getattr(balance, name) for name in _SNAPSHOT_FIELDS},
+            "tier_facts": tier_facts.to_json(),
+            "extras": extras,
+            "hold": hold and {name: getattr(hold, name) for name in _HOLD_STATE},
+        }
+    ).decode()
 
 
-def read_answer(text: str) -> tuple[BalanceSnapshot, dict[str, Any], dict[str, Any] | None]:
-    """Return the snapshot, the facts kept alongside it, and how the hold stood."""
-    answer = orjson.loads(text)
-    said, state = answer["after"], answer["hold"]
+def deserialize_result(text: str) -> StoredResult:
+    """Return the result that :func:`serialize_result` made."""
+    stored = orjson.loads(text)
+    balance, hold = stored["balance"], stored["hold"]
     for name in ("id", "user_id", "organization_id"):
-        said[name] = said[name] and UUID(said[name])
-    _read_times(said, "last_updated", "suspended_at")
-    if said["next_expiry"]:
-        amount, at = said["next_expiry"]
-        said["next_expiry"] = (amount, datetime.fromisoformat(at))
-    if state:
-        _read_times(state, "closed_at", "expires_at")
-    return BalanceSnapshot(**said), answer["alongside"], state
+        balance[name] = balance[name] and UUID(balance[name])
+    _parse_timestamps(balance, "last_updated", "suspended_at")
+    if balance["next_expiry"]:
+        amount, at = balance["next_expiry"]
+        balance["next_expiry"] = (amount, datetime.fromisoformat(at))
+    if hold:
+        _parse_timestamps(hold, "closed_at", "expires_at")
+    return StoredResult(BalanceSnapshot(**balance), TierFacts.from_json(stored["tier_facts"]), stored["extras"], hold)
 
 
-def _read_times(said: dict[str, Any], *names: str) -> None:
+def _parse_timestamps(values: dict[str, Any], *names: str) -> None:
     for name in names:
-        said[name] = said[name] and datetime.fromisoformat(said[name])
+        values[name] = values[name] and datetime.fromisoformat(values[name])

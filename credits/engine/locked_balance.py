@@ -1,51 +1,49 @@
-"""Opening balances to change them: lock, read, settle, let the caller plan, and write everything at once.
+"""Locked balances: lock the balance rows, load their states, let the caller plan, and write every change when the block
+ends.
 
-The only SQL that writes the ledger is run here. Three statements serve one request or five hundred: the lock, the read
-of all that depends on it, the write. The first two go together, the last goes with the commit. Who would not wait for
-the lock takes it with the read.
+``lock_balance`` and ``lock_balances`` are the way to change the ledger. The order is always the same: lock, load, plan,
+write, in one transaction of the caller's operation. The lock is ``SELECT ... FOR NO KEY UPDATE`` on the balance row,
+taken in order of id; everything that depends on it is read in a later statement. A planned operation that raises an
+error has changed nothing. Next: ``write.py`` for the write, ``idempotency.py`` for requests and stored results.
 """
 
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from credits import queries
+from credits import tier_registry
 from credits.domain import errors
-from credits.domain.balance_state import BalanceSnapshot, BalanceState, Hold, Price, Transaction, TransactionDetails
+from credits.domain.balance_state import BalanceState
 from credits.domain.due_events import apply_due_events
-from credits.engine import rows
-from credits.engine.idempotency import Request, read_answer, spell_answer
-from credits.engine.validation import instant
+from credits.domain.records import BalanceSnapshot, Hold, Price, Transaction, TransactionDetails
+from credits.engine.idempotency import IdempotentRequest, deserialize_result, serialize_result
+from credits.engine.rows import Row, add_rows
+from credits.engine.validation import resolve_timestamp
+from credits.engine.write import empty_rows, write_rows
 from credits.models import CreditBalance
-from credits.queries import Loaded, Remembered
+from credits.queries.loading import LoadedBalance, RememberedRequest, load_balances, require_state
+from credits.tier_registry import TierFacts
 from fluxori.core.errors import DomainError
 from fluxori.core.ids import uuid7
-from fluxori.db import statements
 from fluxori.identity import queries as identity
 from fluxori.identity.owner import Owner
 
-_WRITE = (Path(__file__).parent / "sql" / "write.sql").read_text(encoding="utf-8")
-_PART = re.compile(r"^\), (\w+) AS \(\n.*?\n(?=\))", re.MULTILINE | re.DOTALL)
-
-
-Teller = Callable[[Collection[UUID]], dict[UUID, dict[str, Any]]]
-# Facts that an answer keeps beside the balance, for its replay; or who asks for those of some balances, all at once.
-Alongside = dict[str, Any] | Teller
-
 
 @dataclass(slots=True)
-class Answer:
-    """What a request was answered: the balance right after it, and what it wrote, here in memory or named by id."""
+class OperationResult:
+    """The result of one request inside the engine: records planned now, or the ids of records written before.
+
+    ``balance`` is the balance right after the request. ``extras`` are facts of one kind of operation, ready for JSON.
+    ``results.py`` makes the public result of it.
+    """
 
     balance_id: UUID
-    after: BalanceSnapshot
-    alongside: dict[str, Any]
+    balance: BalanceSnapshot
+    tier_facts: TierFacts
+    extras: dict[str, Any] = field(default_factory=dict)
     transaction: Transaction | None = None
     hold: Hold | None = None
     transaction_id: UUID | None = None
@@ -55,123 +53,284 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Page:
-    """One balance, locked and settled up to ``at``, for planning. What is recorded on it is written when it closes."""
+class GroupTierFacts:
+    """The tier facts of the balances of one group, read at most once, when the first result needs them."""
 
-    book: BalanceState
+    balance_ids: Collection[UUID]
     at: datetime
-    known: dict[tuple[UUID | None, str], Remembered] = field(default_factory=dict)
-    requests: list[dict[str, Any]] = field(default_factory=list)
-    prices: dict[str, Price] = field(default_factory=dict)
-    told: dict[Teller, dict[str, Any]] = field(default_factory=dict)
-    recorded: int = 0
+    _facts: dict[UUID, TierFacts] | None = None
 
-    def replay(self, request: Request) -> Answer | None:
-        """Return the earlier answer to the same request, or None for a new one.
+    def of(self, balance_id: UUID) -> TierFacts:
+        """Return the facts of one balance of the group."""
+        if self._facts is None:
+            self._facts = tier_registry.tier_facts(self.balance_ids, at=self.at)
+        return self._facts[balance_id]
 
-        :raises IdempotencyKeyReusedError: if the key names another request of this caller
+
+@dataclass(slots=True)
+class LockedBalance:
+    """One locked balance for planning. ``at`` is the effective instant: due events have been applied up to it."""
+
+    state: BalanceState
+    at: datetime
+    tier_facts: GroupTierFacts
+    remembered: dict[tuple[UUID | None, str], RememberedRequest] = field(default_factory=dict)
+    prices: dict[str, list[Price]] = field(default_factory=dict)
+    request_rows: list[Row] = field(default_factory=list)
+    is_changed: bool = False
+
+    def advance_to(self, at: datetime) -> None:
+        """Apply due events up to ``at``, or up to the last change if that is later: timestamps never decrease."""
+        self.at = max(at, self.state.last_at)
+        apply_due_events(self.state, self.at)
+
+    def current_price(self, feature: str) -> Price | None:
+        """Return the price of a feature at the effective instant, or None."""
+        in_force = [price for price in self.prices.get(feature, ()) if price.effective_from <= self.at]
+        return in_force[-1] if in_force else None
+
+    def find_result(self, request: IdempotentRequest) -> OperationResult | None:
+        """Return the stored result of the same request, or None for a new request.
+
+        :raises IdempotencyKeyReusedError: the key was used for a different request of this caller
         """
-        remembered = self.known.get((request.caller, request.key)) if request.key is not None else None
+        remembered = self.remembered.get((request.caller, request.key)) if request.key is not None else None
         if remembered is None:
             return None
         if remembered.fingerprint != request.fingerprint:
             raise errors.IdempotencyKeyReusedError()
-        after, alongside, hold_state = read_answer(remembered.answer)
-        return Answer(
-            self.book.id,
-            after,
-            alongside,
+        stored = deserialize_result(remembered.result)
+        return OperationResult(
+            self.state.id,
+            stored.balance,
+            stored.tier_facts,
+            stored.extras,
             transaction_id=remembered.transaction_id,
             hold_id=remembered.hold_id,
-            hold_state=hold_state,
+            hold_state=stored.hold_state,
             replayed=True,
         )
 
+    def plan(
+        self, request: IdempotentRequest, at: datetime, plan: Callable[["LockedBalance"], OperationResult]
+    ) -> OperationResult | DomainError:
+        """Return the stored result, the result of ``plan`` at ``at``, or its error. An error has changed nothing."""
+        try:
+            if (previous := self.find_result(request)) is not None:
+                return previous
+            self.advance_to(at)
+            return plan(self)
+        except DomainError as error:
+            return error
+
     def record(
         self,
-        request: Request,
+        request: IdempotentRequest,
         *,
         transaction: Transaction | None = None,
         transaction_id: UUID | None = None,
         hold: Hold | None = None,
-        alongside: Alongside | None = None,
-    ) -> Answer:
-        """Count the change, and remember its answer under the request's key.
+        tier_facts: TierFacts | None = None,
+        extras: dict[str, Any] | None = None,
+    ) -> OperationResult:
+        """Count the change, store its result under the request's key, and return the result.
 
-        The answer's transaction is one planned on this page, or an earlier one, named by its id.
+        The transaction was planned on this balance, or is an earlier one named by its id. ``tier_facts`` replace those
+        of the registry, for an operation that changes the tier.
         """
-        self.touch()
-        answer = Answer(
-            self.book.id,
-            self.book.snapshot(),
-            self._facts(alongside),
+        self.mark_changed()
+        result = OperationResult(
+            self.state.id,
+            self.state.snapshot(),
+            tier_facts or self.tier_facts.of(self.state.id),
+            extras or {},
             transaction,
             hold,
             transaction.id if transaction else transaction_id,
             hold.id if hold else None,
         )
         if request.key is not None:
-            self._remember(request, answer)
-        return answer
+            self._remember(request, result)
+        return result
 
-    def repeat(self, request: Request, *, transaction_id: UUID | None, alongside: Alongside | None) -> Answer:
-        """Answer with an earlier transaction: nothing is written but the request's key, where it has one."""
+    def record_no_change(
+        self,
+        request: IdempotentRequest,
+        *,
+        transaction_id: UUID | None = None,
+        tier_facts: TierFacts | None = None,
+        extras: dict[str, Any] | None = None,
+    ) -> OperationResult:
+        """Return a result that changes nothing, perhaps with an earlier transaction
+
+        Only a key is written, if there is one.
+        """
         if request.key is not None:
-            return self.record(request, transaction_id=transaction_id, alongside=alongside)
-        return Answer(self.book.id, self.book.snapshot(), self._facts(alongside), transaction_id=transaction_id)
+            return self.record(request, transaction_id=transaction_id, tier_facts=tier_facts, extras=extras)
+        facts = tier_facts or self.tier_facts.of(self.state.id)
+        return OperationResult(self.state.id, self.state.snapshot(), facts, extras or {}, transaction_id=transaction_id)
 
-    def _facts(self, alongside: Alongside | None) -> dict[str, Any]:
-        if not callable(alongside):
-            return alongside or {}
-        if alongside not in self.told:
-            self.told[alongside] = alongside([self.book.id])[self.book.id]
-        return self.told[alongside]
-
-    def _remember(self, request: Request, answer: Answer) -> None:
+    def _remember(self, request: IdempotentRequest, result: OperationResult) -> None:
         assert request.key is not None
-        spelled = spell_answer(answer.after, answer.alongside, answer.hold)
-        remembered = Remembered(request.fingerprint, spelled, answer.transaction_id, answer.hold_id)
-        row = {
-            "id": uuid7(),
-            "balance_id": self.book.id,
-            "caller_id": request.caller,
-            "key": request.key,
-            "operation": request.operation,
-            "created_at": self.book.recorded_at,
+        serialized = serialize_result(result.balance, result.tier_facts, result.extras, result.hold)
+        self.request_rows.append(
+            {
+                "id": uuid7(),
+                "balance_id": self.state.id,
+                "caller_id": request.caller,
+                "key": request.key,
+                "operation": request.operation,
+                "created_at": self.state.recorded_at,
+                "fingerprint": request.fingerprint,
+                "answer": serialized,
+                "transaction_id": result.transaction_id,
+                "hold_id": result.hold_id,
+            }
+        )
+        self.remembered[request.caller, request.key] = RememberedRequest(
+            request.fingerprint, serialized, result.transaction_id, result.hold_id
+        )
+
+    def mark_changed(self) -> None:
+        """Count one change, so that the balance is written, with the due events that were applied."""
+        self.state.version += 1
+        self.is_changed = True
+
+    def discard(self) -> None:
+        """Write nothing of this balance."""
+        self.is_changed = False
+
+
+class LockedBalances(dict[UUID, LockedBalance]):
+    """Locked balances by id."""
+
+    def of(self, owner: Owner) -> LockedBalance:
+        """Return the balance of the owner.
+
+        :raises BalanceNotFoundError: the owner has no balance
+        """
+        balance = self.get(owner.id)
+        require_state(owner, balance.state if balance else None)
+        assert balance is not None
+        return balance
+
+
+class BalanceLoader:
+    """Locks balances and loads what planning on them needs; ``needs`` are the keyword arguments of ``load_balances``.
+
+    ``at`` is the latest instant at which anything is planned, ``earliest`` the earliest.
+    """
+
+    def __init__(
+        self,
+        balance_ids: Collection[UUID],
+        at: datetime,
+        *,
+        earliest: datetime | None = None,
+        requests: Sequence[IdempotentRequest] = (),
+        **needs: Any,
+    ) -> None:
+        self._ids = balance_ids
+        self._at = at
+        keyed = [request for request in requests if request.key is not None]
+        self._needs = needs | {
+            "earliest": earliest,
+            "keys": {request.key for request in keyed},
+            "caller_ids": {request.caller for request in keyed},
         }
-        self.requests.append(row | remembered._asdict())
-        self.known[request.caller, request.key] = remembered
 
-    def answer(self, request: Request, plan: Callable[["Page"], Answer]) -> Answer | DomainError:
-        """Return the earlier answer, what ``plan`` records now, or the refusal; a refusal has changed nothing."""
-        try:
-            return self.replay(request) or plan(self)
-        except DomainError as refusal:
-            return refusal
+    def lock_and_load(self) -> LockedBalances:
+        """Lock the balances that exist, waiting for other transactions, and load them."""
+        return self._load(lock(self._ids))
 
-    def touch(self) -> None:
-        """Count a change, so that the page is written; alone, it writes what settling found."""
-        self.book.version += 1
-        self.recorded += 1
+    def lock_available(self) -> LockedBalances:
+        """Lock the balances that no other transaction has locked, without waiting, and load them."""
+        return self._load(lock(self._ids, skip_locked=True))
 
-    def drop(self) -> None:
-        """Let nothing of the page be written, whatever was recorded on it."""
-        self.recorded = 0
+    def load(self) -> LockedBalances:
+        """Load balances that this transaction has locked before."""
+        return self._load(self._ids)
 
+    def _load(self, locked_ids: Collection[UUID]) -> LockedBalances:
+        if not locked_ids:
+            return LockedBalances()
+        tier_facts = GroupTierFacts(locked_ids, self._at)
+        loaded = load_balances(locked_ids, at=self._at, **self._needs)
+        return LockedBalances({each.state.id: self._locked_balance(each, tier_facts) for each in loaded})
 
-class Pages(dict[UUID, Page]):
-    """Open pages by the balance's id."""
-
-    def of(self, owner: Owner) -> Page:
-        """:raises BalanceNotFoundError: if nobody opened such a balance"""
-        page = self.get(owner.id)
-        if page is None or (page.book.user_id if owner.kind == "user" else page.book.organization_id) != owner.id:
-            raise errors.BalanceNotFoundError()
-        return page
+    def _locked_balance(self, loaded: LoadedBalance, tier_facts: GroupTierFacts) -> LockedBalance:
+        state = loaded.state
+        return LockedBalance(state, max(self._at, state.last_at), tier_facts, loaded.remembered, loaded.prices)
 
 
-def said(request: Request, **details: Any) -> TransactionDetails:
-    """Return a transaction's particulars: those given, and who asked."""
+def lock(balance_ids: Collection[UUID], *, skip_locked: bool = False) -> set[UUID]:
+    """Lock the balances that exist, in order of id, and return their ids.
+
+    ``FOR NO KEY UPDATE`` conflicts with every other writer of the balance, but not with inserts of rows that refer to
+    it. What depends on the balance is read in a later statement: under READ COMMITTED a statement that waited for a
+    lock sees the new version of the locked row only. ``skip_locked`` leaves out balances that another transaction has
+    locked.
+    """
+    rows = CreditBalance.objects.select_for_update(no_key=True, skip_locked=skip_locked)
+    return set(rows.filter(pk__in=balance_ids).order_by("pk").values_list("pk", flat=True))
+
+
+@contextmanager
+def lock_balance(
+    owner: Owner,
+    *,
+    at: datetime | None,
+    requests: Sequence[IdempotentRequest] = (),
+    create: bool = False,
+    **needs: Any,
+) -> Iterator[LockedBalance]:
+    """Lock one owner's balance, apply due events up to ``at``, and write what was recorded when the block ends.
+
+    ``create`` opens a balance for an owner that has none. Without ``at`` the clock is read. ``needs`` are the keyword
+    arguments of ``load_balances``: features, hold_ids, grant_ids, member_ids.
+
+    :raises InvalidArgumentError: ``wrong_type``: ``at`` has no time zone
+    :raises UserNotFoundError: with ``create``: there is no such user
+    :raises OrganizationNotFoundError: with ``create``: there is no such organization
+    :raises BalanceNotFoundError: the owner has no balance
+    """
+    at = resolve_timestamp(at)
+    loader = BalanceLoader([owner.id], at, requests=requests, **needs)
+    balances = loader.lock_and_load()
+    if create and owner.id not in balances:
+        _open_balance(owner, at)
+        balances = loader.lock_and_load()
+    with flush_on_exit(balances):
+        balance = balances.of(owner)
+        balance.advance_to(at)
+        yield balance
+
+
+@contextmanager
+def lock_balances(balance_ids: Iterable[UUID], *, at: datetime) -> Iterator[LockedBalances]:
+    """Lock many balances in order of id, apply due events up to ``at``, and write all recorded changes in one
+    statement.
+    """
+    with flush_on_exit(BalanceLoader(list(balance_ids), at).lock_and_load()) as balances:
+        for balance in balances.values():
+            balance.advance_to(at)
+        yield balances
+
+
+@contextmanager
+def flush_on_exit(balances: LockedBalances) -> Iterator[LockedBalances]:
+    """Write the changed balances in one statement when the block ends without an exception."""
+    yield balances
+    rows = empty_rows()
+    for balance in balances.values():
+        if balance.is_changed:
+            add_rows(rows, balance.state)
+            rows["requests"] += balance.request_rows
+    write_rows(rows)
+
+
+def transaction_details(request: IdempotentRequest, **details: Any) -> TransactionDetails:
+    """Return the details of a transaction: those given, with the caller, the key and the request id."""
     return TransactionDetails(
         actor_id=request.caller,
         idempotency_key=request.key,
@@ -180,159 +339,10 @@ def said(request: Request, **details: Any) -> TransactionDetails:
     )
 
 
-@contextmanager
-def opened(
-    owner: Owner,
-    *,
-    at: datetime | None,
-    requests: Sequence[Request] = (),
-    create: bool = False,
-    features: Iterable[str] = (),
-    hold_ids: Iterable[UUID] = (),
-    grant_ids: Iterable[UUID] = (),
-    member_ids: Iterable[UUID | None] = (),
-) -> Iterator[Page]:
-    """Open one owner's balance for planning, and write what was recorded when the block ends.
-
-    With ``create``, a balance nobody opened yet is opened. Without an ``at`` the clock is read. ``member_ids`` are
-    those for whom credits are used or come back, so that their limits count it.
-
-    :raises InvalidArgumentError: ``wrong_type`` if ``at`` has no time zone
-    :raises UserNotFoundError: with ``create``, if there is no such user to open it for
-    :raises OrganizationNotFoundError: likewise for an organization
-    :raises BalanceNotFoundError: if nobody opened such a balance
-    """
-    at = instant(at)
-    reading = Reading(
-        [owner.id],
-        at,
-        requests=requests,
-        features=features,
-        hold_ids=hold_ids,
-        grant_ids=grant_ids,
-        member_ids=member_ids,
-    )
-    pages = reading.locked()
-    if create and owner.id not in pages:
-        _open_balance(owner, at)
-        pages = reading.locked()
-    with written(pages):
-        yield pages.of(owner)
-
-
-@contextmanager
-def lock_balances(balance_ids: Iterable[UUID], *, at: datetime) -> Iterator[Pages]:
-    """Open many balances for planning, locked in order of id, and write all that was recorded in one statement."""
-    with written(Reading(list(balance_ids), at).locked()) as pages:
-        yield pages
-
-
 def _open_balance(owner: Owner, at: datetime) -> None:
     identity.require_owner(owner)
     row = CreditBalance(
         id=owner.id, user_id=owner.user_id, organization_id=owner.organization_id, last_at=at, created_at=at
     )
+    # A concurrent request may open it first; both then wait for the same lock.
     CreditBalance.objects.bulk_create([row], ignore_conflicts=True)
-
-
-def lock(balance_ids: Iterable[UUID], *, skip_locked: bool = False) -> set[UUID]:
-    """Lock the balances that exist, in order of id, and return their ids.
-
-    What depends on a balance is read in a later statement: under READ COMMITTED a statement that waited for a lock sees
-    the new version of the locked row only. ``skip_locked`` leaves out balances that another transaction has locked.
-    """
-    balances = CreditBalance.objects.select_for_update(no_key=True, skip_locked=skip_locked)
-    return set(balances.filter(pk__in=balance_ids).order_by("pk").values_list("pk", flat=True))
-
-
-class Reading:
-    """Balances to be opened, and all that is asked of the database for planning on them.
-
-    ``named`` are the names that :func:`opened` takes. ``tellers`` are asked for their facts along with it.
-    """
-
-    def __init__(
-        self,
-        balance_ids: Collection[UUID],
-        at: datetime,
-        *,
-        requests: Sequence[Request] = (),
-        tellers: Collection[Teller] = (),
-        **named: Any,
-    ) -> None:
-        self._ids = balance_ids
-        self._at = at
-        self._tellers = tellers
-        keyed = [request for request in requests if request.key is not None]
-        self._named = named | {
-            "keys": {request.key for request in keyed},
-            "caller_ids": {request.caller for request in keyed},
-        }
-
-    def locked(self) -> Pages:
-        """Lock the balances, in order of id, and open those that there are."""
-        return self._load(lock(self._ids))
-
-    def opened(self) -> Pages:
-        """Open balances whose locks this transaction has taken already."""
-        return self._load(self._ids)
-
-    def free(self) -> Pages:
-        """Lock those of the balances that nobody else has locked, without waiting, and open them."""
-        return self._load(lock(self._ids, skip_locked=True))
-
-    def _load(self, balance_ids: Collection[UUID]) -> Pages:
-        if not balance_ids:
-            return Pages()
-        found = queries.loading(balance_ids, at=self._at, **self._named)
-        return self._pages(found, [tell(balance_ids) for tell in self._tellers])
-
-    def _pages(self, found: Iterable[Loaded], facts: Sequence[Mapping[UUID, dict[str, Any]]]) -> Pages:
-        pages = Pages()
-        for loaded in found:
-            book = loaded.book
-            told = {tell: of_all[book.id] for tell, of_all in zip(self._tellers, facts, strict=True)}
-            page = Page(book, max(self._at, book.last_at), loaded.remembered, prices=loaded.prices, told=told)
-            apply_due_events(book, page.at)
-            pages[book.id] = page
-        return pages
-
-
-@contextmanager
-def written(pages: Pages) -> Iterator[Pages]:
-    """Write what was recorded on the pages when the block ends."""
-    yield pages
-    document = _document()
-    for page in pages.values():
-        if page.recorded:
-            _add_history(document, page)
-            rows.add_changed(document, page.book)
-    if document["balances"]:
-        statements.execute(*_writing(document))
-
-
-_Document = dict[str, list[dict[str, Any]]]
-
-
-def _document() -> _Document:
-    return {part: [] for part in rows.PARTS}
-
-
-def _add_history(document: _Document, page: Page) -> None:
-    rows.add_new(document, page.book)
-    document["requests"] += page.requests
-
-
-def _writing(document: _Document) -> tuple[str, dict[str, Any]]:
-    """Return the statement that writes these rows, and its parameters."""
-    parameters: dict[str, Any] = {part: statements.to_json(found) for part, found in document.items() if found}
-    sql = _statement(tuple(parameters))
-    for part in rows.CHANGED & parameters.keys():
-        parameters[f"{part}_ids"] = statements.array(row["id"] for row in document[part])
-    return sql, parameters
-
-
-@cache
-def _statement(parts: tuple[str, ...]) -> str:
-    """Return write.sql with these parts only: to plan one that writes nothing costs as much as one that does."""
-    return _PART.sub(lambda part: part[0] if part[1] in parts else "", _WRITE)

@@ -1,8 +1,8 @@
-"""Attempts to spend that were refused: counted for the support desk once the refused operation is over.
+"""Rejected attempts to spend, counted by hour, so that support can explain them.
 
-A refusal leaves the ledger as it was, so the count is a statement of its own, after the rollback. It is best effort: a
-count that fails is logged and the refusal is answered all the same; inside a caller's own transaction it waits for the
-commit, and a rollback takes it along.
+A rejected operation leaves the ledger as it was, so the count is a statement of its own after the rollback. It is best
+effort: a failure is logged and the caller gets its error all the same. Inside a transaction of the caller it waits for
+that commit.
 """
 
 from collections.abc import Iterable
@@ -12,58 +12,65 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 
+from credits.engine.deductions import Deduction
+from credits.engine.validation import id_of
 from fluxori.core import clock
 from fluxori.core.errors import DomainError, ForbiddenError, PaymentRequiredError
 from fluxori.core.ids import uuid7
 from fluxori.db import statements
 
-_COUNT = (Path(__file__).parent / "sql" / "rejected_attempts.sql").read_text(encoding="utf-8")
-KEPT = timedelta(days=90)
+_RECORD = (Path(__file__).parent / "sql" / "record_rejected_attempts.sql").read_text(encoding="utf-8")
+RETENTION = timedelta(days=90)
 
-# What a customer asks about: no credits, a limit, a suspension. A mistake of the caller's is the caller's to read.
-SPENDING = (ForbiddenError, PaymentRequiredError)
+# What customers ask about: no credits, a limit, a suspension. Other errors are mistakes of the calling program.
+REJECTIONS = (ForbiddenError, PaymentRequiredError)
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """One attempt to spend that was refused: why, on what, by whom and for whom."""
+class Rejection:
+    """One rejected attempt: the error, the feature, the actor and the member."""
 
-    refusal: DomainError
+    error: DomainError
     feature: str | None
     actor_id: UUID | None
     member_id: UUID | None
 
+    @classmethod
+    def of(cls, deduction: Deduction, error: DomainError) -> "Rejection":
+        """Return the rejection of a deduction."""
+        return cls(error, deduction.feature, id_of(deduction.actor), id_of(deduction.member))
 
-def record_rejected_attempts(balance_id: UUID, refused: Iterable[Refused], at: datetime | None) -> None:
-    """Count these attempts under the hour of ``at``, as soon as no transaction is open; others than spending are none.
 
-    Rows older than ninety days of the same balance are forgotten.
+def record_rejected_attempts(balance_id: UUID, rejections: Iterable[Rejection], at: datetime | None) -> None:
+    """Count the rejections under the hour of ``at``, after the commit of the current transaction; other errors are
+    ignored.
+
+    Rows of the balance that are older than 90 days are deleted.
     """
     when = at or clock.now()
-    counted: dict[tuple[str, str], dict[str, Any]] = {}
-    for attempt in refused:
-        if not isinstance(attempt.refusal, SPENDING):
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for rejection in rejections:
+        if not isinstance(rejection.error, REJECTIONS):
             continue
-        key = (attempt.refusal.code, attempt.feature or "")
-        earlier = counted[key]["count"] if key in counted else 0
-        counted[key] = {
+        key = (rejection.error.code, rejection.feature or "")
+        earlier = rows[key]["count"] if key in rows else 0
+        rows[key] = {
             "id": uuid7(),
             "hour": when.astimezone(UTC).replace(minute=0, second=0, microsecond=0),
             "code": key[0],
             "feature": key[1],
             "count": earlier + 1,
             "last_at": when,
-            "actor_id": attempt.actor_id,
-            "member_id": attempt.member_id,
-            "facts": attempt.refusal.facts,
+            "actor_id": rejection.actor_id,
+            "member_id": rejection.member_id,
+            "facts": rejection.error.facts,
         }
-    if counted:
-        document = statements.to_json(list(counted.values()))
-
-        def write() -> None:
-            with connection.cursor() as cursor:
-                cursor.execute(_COUNT, {"balance": balance_id, "oldest": when - KEPT, "rows": document})
-
-        transaction.on_commit(write, robust=True)
+    if rows:
+        parameters = {
+            "balance": balance_id,
+            "oldest": when - RETENTION,
+            "rows": statements.to_json(list(rows.values())),
+        }
+        transaction.on_commit(lambda: statements.execute(_RECORD, parameters), robust=True)

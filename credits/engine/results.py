@@ -1,105 +1,165 @@
-"""From what was recorded, or remembered, to what the caller is given: the row itself, with the balance beside it."""
+"""The results that operations return: frozen objects with the records, the balance after them, and the tier facts.
 
-from collections.abc import Callable, Sequence
-from copy import copy
-from typing import Any, TypeVar
+The first response and every replay are built here, from records planned in memory or from the stored rows, so that both
+are equal. ``replayed`` is the only difference.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS
-from django.db.models import Model, Prefetch
-from django.db.models.base import ModelState
+from django.db.models import Prefetch
 
-from credits.engine import rows
-from credits.engine.locked_balance import Answer
-from credits.models import CreditEntry, CreditHold, CreditPin, CreditTransaction
+from credits.domain.limits import LimitStatus
+from credits.domain.records import BalanceSnapshot, Entry, Grant, Hold, Transaction, TransactionDetails
+from credits.engine.locked_balance import OperationResult
+from credits.models import CreditEntry, CreditGrant, CreditHold, CreditPin, CreditTransaction
+from credits.tier_registry import TierFacts
 
-M = TypeVar("M", bound=Model)
-
-
-def transaction_of(answer: Answer) -> CreditTransaction:
-    """Return the answer's transaction with its entries, the balance ``after`` it, and whether it is a replay."""
-    return transactions_of([answer])[0]
+_DETAILS = tuple(each.name for each in fields(TransactionDetails))
+_GRANT = tuple(each.name for each in fields(Grant))
+_HOLD = tuple(each.name for each in fields(Hold) if each.name != "pins")
 
 
-def transactions_of(answers: Sequence[Answer]) -> list[CreditTransaction]:
-    """Return :func:`transaction_of` each of these answers of one balance; what is remembered is read all at once."""
-    remembered = _read([answer for answer in answers if answer.transaction is None])
-    return [_transaction(answer, remembered) for answer in answers]
+@dataclass(frozen=True, slots=True)
+class TransactionResult:
+    """One transaction with its entries, the balance right after it, and the tier facts of the balance."""
+
+    transaction: Transaction
+    balance: BalanceSnapshot
+    tier_facts: TierFacts
+    replayed: bool = False
 
 
-def _transaction(answer: Answer, remembered: dict[UUID, CreditTransaction]) -> CreditTransaction:
-    if answer.transaction is not None:
-        written = answer.transaction
-        found = _stored(CreditTransaction, rows.transaction(written))
-        _AtHand.beside(found, entries=lambda: [_stored(CreditEntry, rows.entry(written, e)) for e in written.entries])
-    else:
-        assert answer.transaction_id is not None
-        found = copy(remembered[answer.transaction_id])
-    found.after = answer.after
-    found.alongside = answer.alongside
-    found.replayed = answer.replayed
-    return found
+@dataclass(frozen=True, slots=True)
+class HoldResult:
+    """A hold with its pins as the request left it, and the balance right after."""
+
+    hold: Hold
+    balance: BalanceSnapshot
+    tier_facts: TierFacts
+    replayed: bool = False
 
 
-def _read(answers: list[Answer]) -> dict[UUID, CreditTransaction]:
-    if not answers:
+@dataclass(frozen=True, slots=True)
+class CaptureResult:
+    """A closed hold and its usage; ``transaction`` is None if 0 credits were captured, which releases the hold."""
+
+    hold: Hold
+    transaction: Transaction | None
+    balance: BalanceSnapshot
+    tier_facts: TierFacts
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VoidResult:
+    """A voided grant; ``transaction`` is None if nothing remained, or if the grant was voided before."""
+
+    transaction: Transaction | None
+    balance: BalanceSnapshot
+    tier_facts: TierFacts
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LimitResult:
+    """A spending limit as the request left it, and the balance right after."""
+
+    limit: LimitStatus
+    balance: BalanceSnapshot
+    replayed: bool = False
+
+
+def transaction_result(result: OperationResult) -> TransactionResult:
+    """Return the public result of an operation that writes a transaction."""
+    return transaction_results([result])[0]
+
+
+def transaction_results(results: Sequence[OperationResult]) -> list[TransactionResult]:
+    """Return the public results of one balance; the stored transactions of replays are read at once."""
+    stored = _stored_transactions(results)
+    return [
+        TransactionResult(_transaction(result, stored), result.balance, result.tier_facts, result.replayed)
+        for result in results
+    ]
+
+
+def optional_transaction(result: OperationResult) -> Transaction | None:
+    """Return the transaction of an operation that may write none."""
+    if result.transaction is None and result.transaction_id is None:
+        return None
+    return _transaction(result, _stored_transactions([result]))
+
+
+def hold_result(result: OperationResult) -> HoldResult:
+    """Return the public result of an operation on a hold."""
+    return HoldResult(_hold(result), result.balance, result.tier_facts, result.replayed)
+
+
+def capture_result(result: OperationResult) -> CaptureResult:
+    """Return the public result of a capture."""
+    return CaptureResult(
+        _hold(result), optional_transaction(result), result.balance, result.tier_facts, result.replayed
+    )
+
+
+def void_result(result: OperationResult) -> VoidResult:
+    """Return the public result of a void."""
+    return VoidResult(optional_transaction(result), result.balance, result.tier_facts, result.replayed)
+
+
+def _transaction(result: OperationResult, stored: dict[UUID, Transaction]) -> Transaction:
+    if result.transaction is not None:
+        return result.transaction
+    assert result.transaction_id is not None
+    return stored[result.transaction_id]
+
+
+def _stored_transactions(results: Sequence[OperationResult]) -> dict[UUID, Transaction]:
+    ids = [r.transaction_id for r in results if r.transaction is None and r.transaction_id is not None]
+    if not ids:
         return {}
-    # Every index of the ledger leads with the balance, so the balance must be said, for the entries too.
-    balance_id = answers[0].balance_id
+    # Every index of the ledger leads with the balance, so related rows are read by balance, too.
+    balance_id = results[0].balance_id
     entries = CreditEntry.objects.filter(balance_id=balance_id).order_by("position")
-    found = CreditTransaction.objects.filter(balance_id=balance_id).prefetch_related(Prefetch("entries", entries))
-    return found.in_bulk([answer.transaction_id for answer in answers])
+    created = CreditGrant.objects.filter(balance_id=balance_id).order_by("pk")
+    rows = CreditTransaction.objects.filter(balance_id=balance_id).prefetch_related(
+        Prefetch("entries", entries), Prefetch("opened_grants", created)
+    )
+    return {row.pk: transaction_record(row) for row in rows.filter(pk__in=ids)}
 
 
-def _stored(model: type[M], columns: dict[str, Any]) -> M:
-    """Return the row with these columns as Django returns one that it has read, in a tenth of the time."""
-    made, state = model.__new__(model), ModelState()
-    state.adding, state.db = False, DEFAULT_DB_ALIAS
-    made.__dict__.update(columns, _state=state)
-    return made
+def transaction_record(row: CreditTransaction) -> Transaction:
+    """Return the record of a stored transaction with its entries and the grants that it created."""
+    return Transaction(
+        id=row.pk,
+        balance_id=row.balance_id,
+        sequence=row.sequence,
+        type=row.type,
+        amount=row.amount,
+        balance_after=row.balance_after,
+        timestamp=row.timestamp,
+        recorded_at=row.recorded_at,
+        details=TransactionDetails(**{name: getattr(row, name) for name in _DETAILS}),
+        entries=[
+            Entry(entry.pk, entry.grant_id, entry.position, entry.amount, entry.remaining_after)
+            for entry in row.entries.all()
+        ],
+        opened=[Grant(**{name: getattr(grant, name) for name in _GRANT}) for grant in row.opened_grants.all()],
+        previous_hash=bytes(row.previous_hash),
+        hash_version=row.hash_version,
+        hash=bytes(row.hash),
+    )
 
 
-class _AtHand(dict[str, Any]):
-    """What ``prefetch_related`` keeps beside a row; here it is made of what is at hand once somebody asks for it."""
-
-    def __init__(self, row: Model, related: dict[str, Callable[[], list[Any]]]) -> None:
-        super().__init__()
-        self._row = row
-        self._related = related
-
-    @classmethod
-    def beside(cls, row: Model, **related: Callable[[], list[Any]]) -> None:
-        """Let ``row.<relation>.all()`` answer with what the function returns, instead of asking the database."""
-        row._prefetched_objects_cache = cls(row, related)  # type: ignore[attr-defined]  # noqa: SLF001
-
-    def __missing__(self, relation: str) -> Any:
-        make = self._related.pop(relation)
-        # Not found here any more, so this is the query that asks the database; it never will.
-        found = getattr(self._row, relation).all()
-        found._result_cache = make()  # noqa: SLF001 - what prefetch_related does
-        found._prefetch_done = True  # noqa: SLF001 - likewise
-        self[relation] = found
-        return found
-
-
-def hold_of(answer: Answer) -> CreditHold:
-    """Return the answer's hold with its pins, the balance ``after`` it, and whether it is a replay.
-
-    A replay shows the hold as the request left it, whatever has become of it since.
-    """
-    if answer.hold is not None:
-        placed = answer.hold
-        found = _stored(CreditHold, rows.hold(answer.balance_id, placed))
-        _AtHand.beside(found, pins=lambda: [_stored(CreditPin, row) for row in rows.pins(answer.balance_id, placed)])
-    else:
-        assert answer.hold_id is not None
-        pins_of = CreditPin.objects.filter(balance_id=answer.balance_id).order_by("position")
-        found = CreditHold.objects.prefetch_related(Prefetch("pins", pins_of)).get(
-            balance_id=answer.balance_id, pk=answer.hold_id
-        )
-        for name, value in (answer.hold_state or {}).items():
-            setattr(found, name, value)
-    found.after = answer.after
-    found.alongside = answer.alongside
-    found.replayed = answer.replayed
-    return found
+def _hold(result: OperationResult) -> Hold:
+    if result.hold is not None:
+        return replace(result.hold)
+    assert result.hold_id is not None
+    pins = CreditPin.objects.filter(balance_id=result.balance_id).order_by("position")
+    row = CreditHold.objects.prefetch_related(Prefetch("pins", pins)).get(
+        balance_id=result.balance_id, pk=result.hold_id
+    )
+    columns = {name: getattr(row, name) for name in _HOLD} | (result.hold_state or {})
+    return Hold(**columns, pins=[(pin.grant_id, pin.amount) for pin in row.pins.all()])

@@ -1,4 +1,9 @@
-"""What an argument must look like whatever the state of things. Every fault is collected and named by its field."""
+"""Validation of arguments: what is wrong whatever the state of the ledger is.
+
+A :class:`Validator` collects every error with the name of its field and raises them together, before anything is
+locked. The same bounds serve Python callers and HTTP. ``canonical_json`` is the one JSON text of a value that is
+stored, hashed and compared.
+"""
 
 import json
 import re
@@ -13,101 +18,118 @@ from credits.domain import constants, errors
 from fluxori.core import clock
 from fluxori.core.errors import FieldError
 
+# NUL, and lone surrogates, which UTF-8 cannot encode.
+_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
-class Arguments:
-    """Collects what is wrong with the arguments of one call, and refuses them together."""
+
+class Validator:
+    """Collects the errors of one call's arguments."""
 
     def __init__(self) -> None:
-        self._faults: list[FieldError] = []
+        self._errors: list[FieldError] = []
 
-    def fault(self, field: str, code: str, detail: str) -> None:
-        self._faults.append(FieldError(field, code, detail))
+    def add_error(self, field: str, code: str, detail: str) -> None:
+        """Add an error of one field."""
+        self._errors.append(FieldError(field, code, detail))
 
-    def refuse(self) -> None:
-        """:raises InvalidArgumentError: if anything was wrong"""
-        if self._faults:
-            raise errors.InvalidArgumentError(self._faults)
+    def raise_if_invalid(self) -> None:
+        """Raise the collected errors, if there are any.
 
-    def whole(self, field: str, value: Any, *, minimum: int = 1, maximum: int = constants.MAX_CREDITS) -> None:
+        :raises InvalidArgumentError: with every error
+        """
+        if self._errors:
+            raise errors.InvalidArgumentError(self._errors)
+
+    def integer(self, field: str, value: Any, *, minimum: int = 1, maximum: int = constants.MAX_CREDITS) -> None:
+        """Require a whole number from ``minimum`` to ``maximum``; booleans and floats are refused."""
         if not isinstance(value, int) or isinstance(value, bool):
-            self.fault(field, "wrong_type", "A whole number is needed.")
+            self.add_error(field, "wrong_type", "A whole number is needed.")
         elif not minimum <= value <= maximum:
-            self.fault(field, "out_of_range", f"It must be from {minimum} to {maximum}.")
+            self.add_error(field, "out_of_range", f"It must be from {minimum} to {maximum}.")
 
-    def text(self, field: str, value: Any, *, maximum: int, required: bool = False) -> None:
+    def string(self, field: str, value: Any, *, maximum: int, required: bool = False) -> None:
+        """Require storable text of at most ``maximum`` characters; ``required`` refuses blank text."""
         if not isinstance(value, str):
-            self.fault(field, "wrong_type", "Text is needed.")
+            self.add_error(field, "wrong_type", "Text is needed.")
         elif len(value) > maximum:
-            self.fault(field, "too_long", f"At most {maximum} characters.")
+            self.add_error(field, "too_long", f"At most {maximum} characters.")
         elif required and not value.strip():
-            self.fault(field, "required", "It must say something.")
-        elif not _storable(value):
-            self.fault(field, "wrong_type", "It contains characters that cannot be stored.")
+            self.add_error(field, "required", "It must not be blank.")
+        elif _NOT_STORABLE.search(value):
+            self.add_error(field, "wrong_type", "It contains characters that cannot be stored.")
 
     def choice(self, field: str, value: Any, choices: tuple[str, ...]) -> None:
+        """Require one of ``choices``."""
         if value not in choices:
-            self.fault(field, "invalid_choice", f"It must be one of {', '.join(choices)}.")
+            self.add_error(field, "invalid_choice", f"It must be one of {', '.join(choices)}.")
 
-    def instant(self, field: str, value: Any) -> None:
+    def timestamp(self, field: str, value: Any) -> None:
+        """Require a datetime with a time zone that also exists in UTC."""
         if not isinstance(value, datetime) or value.utcoffset() is None:
-            self.fault(field, "wrong_type", "An aware instant is needed.")
+            self.add_error(field, "wrong_type", "A timestamp with a time zone is needed.")
             return
         try:
             value.astimezone(UTC)
         except OverflowError:
-            # Within bounds where it was written, but in UTC a year that cannot be read back.
-            self.fault(field, "out_of_range", "It must lie in the years 1 to 9999, in UTC.")
+            self.add_error(field, "out_of_range", "It must be in the years 1 to 9999, in UTC.")
 
     def unit_price(self, field: str, value: Any) -> None:
+        """Require a price of one credit in rand:
+
+        A finite, non-negative decimal number with at most 6 decimal places.
+        """
         if not isinstance(value, Decimal) or not value.is_finite():
-            self.fault(field, "wrong_type", "A decimal number of rand is needed.")
+            self.add_error(field, "wrong_type", "A decimal number of rand is needed.")
         elif value.is_signed() or value >= 10 ** (constants.UNIT_PRICE_DIGITS - constants.UNIT_PRICE_PLACES):
-            self.fault(field, "out_of_range", "It is not a price of one credit in rand.")
+            self.add_error(field, "out_of_range", "It is not a price of one credit in rand.")
         elif value != round(value, constants.UNIT_PRICE_PLACES):
-            self.fault(field, "out_of_range", f"At most {constants.UNIT_PRICE_PLACES} decimal places.")
+            self.add_error(field, "out_of_range", f"At most {constants.UNIT_PRICE_PLACES} decimal places.")
 
     def metadata(self, field: str, value: Any) -> None:
+        """Require a storable JSON object of at most 4 KiB."""
         if not isinstance(value, dict):
-            self.fault(field, "wrong_type", "A JSON object is needed.")
+            self.add_error(field, "wrong_type", "A JSON object is needed.")
             return
         try:
             text = canonical_json(value)
         except (TypeError, ValueError, RecursionError):
-            self.fault(field, "wrong_type", "It cannot be written as JSON.")
+            self.add_error(field, "wrong_type", "It cannot be written as JSON.")
             return
-        if not _storable(text) or "\\u0000" in text.replace("\\\\", ""):
-            self.fault(field, "wrong_type", "It contains characters that cannot be stored.")
+        if _NOT_STORABLE.search(text) or "\\u0000" in text.replace("\\\\", ""):
+            self.add_error(field, "wrong_type", "It contains characters that cannot be stored.")
         elif len(text.encode()) > constants.MAX_METADATA_BYTES:
-            self.fault(field, "too_long", f"At most {constants.MAX_METADATA_BYTES} bytes as JSON.")
+            self.add_error(field, "too_long", f"At most {constants.MAX_METADATA_BYTES} bytes as JSON.")
+
+    def idempotency_key(self, value: Any) -> None:
+        """Require printable text of 1 to 255 characters."""
+        if not isinstance(value, str) or not value or not value.isprintable():
+            self.add_error("idempotency_key", "wrong_type", "Printable characters are needed.")
+        elif len(value) > constants.MAX_IDEMPOTENCY_KEY:
+            self.add_error("idempotency_key", "key_too_long", f"At most {constants.MAX_IDEMPOTENCY_KEY} characters.")
 
 
-def instant(at: datetime | None) -> datetime:
-    """Return ``at``, or the clock's now where nobody said.
+def resolve_timestamp(at: datetime | None) -> datetime:
+    """Return ``at``, or the clock's time if it is None.
 
-    :raises InvalidArgumentError: ``wrong_type`` if ``at`` has no time zone
+    :raises InvalidArgumentError: ``wrong_type``: ``at`` has no time zone
     """
     if at is None:
         return clock.now()
-    arguments = Arguments()
-    arguments.instant("at", at)
-    arguments.refuse()
+    validator = Validator()
+    validator.timestamp("at", at)
+    validator.raise_if_invalid()
     return at
 
 
-def _storable(text: str) -> bool:
-    return not _NOT_STORED.search(text)
-
-
-# NUL, and the lone halves of what UTF-16 spells in two.
-_NOT_STORED = re.compile("[\x00\ud800-\udfff]")
-
-
 def canonical_json(value: Any) -> str:
-    """Return the one spelling of ``value`` that is stored, hashed and compared."""
+    """Return the canonical JSON text of ``value``:
+
+    Sorted keys, no white space, UTC timestamps, ids and decimals as text.
+    """
     return _encoder.encode(value)
 
 
-def _spell(value: Any) -> str:
+def _serialize(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     if isinstance(value, UUID | Decimal):
@@ -115,12 +137,14 @@ def _spell(value: Any) -> str:
     raise TypeError(type(value).__name__)
 
 
-# Made once: json.dumps with options builds an encoder for every call.
-_encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_spell)
+# Created once: json.dumps with options creates an encoder for every call.
+_encoder = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_serialize
+)
 
 
 def id_of(value: Any) -> UUID | None:
-    """Return the id that a user, its id, or nothing names."""
+    """Return the id of a model instance, or the id itself; None stays None."""
     if isinstance(value, Model):
         key: UUID = value.pk
         return key

@@ -11,7 +11,7 @@ from fluxori.core.ids import uuid7
 from fluxori.identity.models import User
 
 if TYPE_CHECKING:
-    from credits.domain.balance_state import BalanceSnapshot
+    from credits.domain.records import BalanceSnapshot
 
 
 class CreditHold(models.Model):

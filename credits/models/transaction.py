@@ -10,7 +10,7 @@ from fluxori.core.ids import uuid7
 from fluxori.identity.models import User
 
 if TYPE_CHECKING:
-    from credits.domain.balance_state import BalanceSnapshot
+    from credits.domain.records import BalanceSnapshot
 
 
 class CreditTransaction(models.Model):

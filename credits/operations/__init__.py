@@ -1,11 +1,10 @@
-"""The only code that writes the ledger: one verb a function, keyword-only, each in a transaction of its own.
+"""The public API for changing the ledger: one verb a file, keyword-only, each in a transaction of its own.
 
-Every verb takes ``owner`` (a User, an Organization, or ``Owner.user(id)``, ``Owner.organization(id)``) and ``at``, the
-instant of the request; left out, the clock is read. Writing verbs also take ``actor``, who asks, and
-``idempotency_key``, the caller's name for the request: the same request with the same key takes effect once.
-
-``plan_grant``, ``DeductionPlan``, ``placed``, ``captured``, ``released`` and ``refunded`` plan one movement on a page that
-``opened`` or ``lock_balances`` has opened, for whoever plans many of them at once.
+Every verb takes ``owner`` (a User, an Organization, ``Owner.user(id)`` or ``Owner.organization(id)``), or the id of a
+hold, transaction, grant or limit, and ``at``, the instant of the request; without it the clock is read. Writing verbs
+also take ``actor``, the caller, and ``idempotency_key``, the caller's name for the request: the same request with the
+same key takes effect once. They return frozen results; the docstrings list the errors in the order in which they are
+raised. Reads are in ``credits.queries``.
 """
 
 from credits.domain.errors import (
@@ -31,42 +30,29 @@ from credits.domain.errors import (
     SpendingSuspendedError,
     TransactionNotFoundError,
 )
-from credits.engine.idempotency import Request, ask
-from credits.engine.locked_balance import Answer, Page, lock_balances, opened, said
-from credits.engine.results import transaction_of
-from credits.engine.validation import Arguments, canonical_json
-from credits.operations.add_credits import add_credits, plan_expired_period_grant, plan_grant
+from credits.engine.deductions import Deduction
+from credits.engine.results import CaptureResult, HoldResult, LimitResult, TransactionResult, VoidResult
+from credits.operations.add_credits import add_credits
+from credits.operations.adjust_credits import adjust_credits
 from credits.operations.aggregate_usage import aggregate_usage, finish_aggregation
+from credits.operations.capture_hold import capture_hold
 from credits.operations.charge import Charge, charge
-from credits.operations.corrections import (
-    VoidResult,
-    adjust_credits,
-    extend_grant,
-    refund_usage,
-    refunded,
-    reverse_purchase,
-    void_grant,
-)
-from credits.operations.deduct_credits import Deduction, DeductionPlan, deduct_batch, deduct_credits, deduct_many
+from credits.operations.deduct_batch import deduct_batch, deduct_many
+from credits.operations.deduct_credits import deduct_credits
 from credits.operations.expire_credits import expire_credits
-from credits.operations.holds import (
-    CaptureResult,
-    capture_hold,
-    captured,
-    extend_hold,
-    place_hold,
-    placed,
-    release_hold,
-    released,
-)
-from credits.operations.limits import LimitResult, remove_limit, set_limit
+from credits.operations.extend_grant import extend_grant
+from credits.operations.extend_hold import extend_hold
+from credits.operations.place_hold import place_hold
+from credits.operations.refund_usage import refund_usage
+from credits.operations.release_hold import release_hold
+from credits.operations.remove_limit import remove_limit
+from credits.operations.reverse_purchase import reverse_purchase
+from credits.operations.set_limit import set_limit
 from credits.operations.suspend_spending import resume_spending, suspend_spending
-from fluxori.db.transactions import whole
+from credits.operations.void_grant import void_grant
 from fluxori.identity.owner import Owner
 
 __all__ = [
-    "Answer",
-    "Arguments",
     "BalanceExistsError",
     "BalanceNotFoundError",
     "BatchAbortedError",
@@ -74,13 +60,13 @@ __all__ = [
     "CaptureResult",
     "Charge",
     "Deduction",
-    "DeductionPlan",
     "FeatureNotFoundError",
     "GrantNotExtendableError",
     "GrantNotFoundError",
     "GrantNotVoidableError",
     "HoldClosedError",
     "HoldNotFoundError",
+    "HoldResult",
     "IdempotencyKeyReusedError",
     "InsufficientCreditsError",
     "InvalidArgumentError",
@@ -89,21 +75,17 @@ __all__ = [
     "NotRefundableError",
     "NotReversibleError",
     "Owner",
-    "Page",
     "RefundExceedsUsageError",
-    "Request",
     "ReversalExceedsPurchaseError",
     "SpendingLimitReachedError",
     "SpendingSuspendedError",
     "TransactionNotFoundError",
+    "TransactionResult",
     "VoidResult",
     "add_credits",
     "adjust_credits",
     "aggregate_usage",
-    "ask",
-    "canonical_json",
     "capture_hold",
-    "captured",
     "charge",
     "deduct_batch",
     "deduct_credits",
@@ -112,23 +94,13 @@ __all__ = [
     "extend_grant",
     "extend_hold",
     "finish_aggregation",
-    "lock_balances",
-    "opened",
     "place_hold",
-    "placed",
-    "plan_expired_period_grant",
-    "plan_grant",
     "refund_usage",
-    "refunded",
     "release_hold",
-    "released",
     "remove_limit",
     "resume_spending",
     "reverse_purchase",
-    "said",
     "set_limit",
     "suspend_spending",
-    "transaction_of",
     "void_grant",
-    "whole",
 ]

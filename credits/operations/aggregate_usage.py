@@ -1,36 +1,36 @@
+"""Aggregate transactions into the usage roll-ups."""
+
 from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from django.db import connection
-
 from credits.models import AggregationRun, UsageWatermark
-from fluxori.db.transactions import whole
+from fluxori.db import statements
+from fluxori.db.transactions import transaction_with_retry
 
-_FOLD = (Path(__file__).parents[1] / "engine" / "sql" / "aggregate_usage.sql").read_text(encoding="utf-8")
+_AGGREGATE = (Path(__file__).parents[1] / "engine" / "sql" / "aggregate_usage.sql").read_text(encoding="utf-8")
 
 
-@whole
+@transaction_with_retry
 def aggregate_usage(*, balance_ids: Collection[UUID], most: int) -> dict[UUID, int]:
-    """Add the transactions of these balances that are not in the sums yet to roll-ups and totals.
+    """Add the transactions of these balances beyond their watermarks to roll-ups and totals, and move the watermarks.
 
-    At most ``most`` of them, in order of the balance's id: less than that means that nothing is left. It reads the
-    ledger as it is committed and waits for no spending; nobody has to wait for it either, since what is not folded is
-    read from the ledger. Repeating it, or running it twice at once, adds nothing twice: the watermark of a balance is
-    locked, and moves with the sums. Returns how many transactions were folded of which balances.
+    At most ``most`` transactions, in order of the balance's id; fewer means that nothing is left. It reads the
+    committed ledger and takes no lock of a balance. Reads take what is not aggregated from the ledger, so nothing waits
+    for it. Running it twice, or twice at once, adds nothing twice: the watermark of a balance is locked and moves with
+    the sums. Returns how many transactions of which balances were aggregated.
     """
     ids = sorted(balance_ids)
     UsageWatermark.objects.bulk_create(
         [UsageWatermark(balance_id=key, sequence=0) for key in ids], ignore_conflicts=True
     )
-    # Read in a statement of their own, or one that waited would add from the watermark of before.
+    # A statement of its own: one that waited for the lock would start from the watermark before the wait.
     list(UsageWatermark.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True).values_list("pk"))
-    with connection.cursor() as cursor:
-        cursor.execute(_FOLD, {"balances": ids, "most": most})
-        return dict(cursor.fetchall())
+    rows = statements.fetch(_AGGREGATE, {"balances": ids, "most": most})
+    return {row["balance_id"]: row["aggregated"] for row in rows}
 
 
 def finish_aggregation(*, started_at: datetime, finished_at: datetime, transactions: int, busy: int) -> None:
-    """Record that a run over all balances came to its end: the totals now hold all that was written before it began."""
+    """Record the end of a run over all balances: the totals now have everything written before ``started_at``."""
     AggregationRun.objects.create(started_at=started_at, finished_at=finished_at, transactions=transactions, busy=busy)

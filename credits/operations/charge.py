@@ -1,3 +1,5 @@
+"""Charge for work: a context manager that places a hold, runs the work, and captures or releases the hold."""
+
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -6,33 +8,35 @@ from uuid import UUID
 from django.db import DatabaseError, InterfaceError, transaction
 
 from credits.domain import constants
-from credits.engine.validation import Arguments
-from credits.models import CreditHold, CreditTransaction
-from credits.operations.holds import capture_hold, place_hold, release_hold
+from credits.domain.records import Hold, Transaction
+from credits.engine.validation import Validator
+from credits.operations.capture_hold import capture_hold
+from credits.operations.place_hold import place_hold
+from credits.operations.release_hold import release_hold
 from fluxori.core.errors import DomainError
 from fluxori.identity.models import User
 from fluxori.identity.owner import OwnerLike
 
 
 class Charge:
-    """Work under way that is being charged for: its hold, what it will cost, and in the end its usage."""
+    """Work that is being charged for: its hold, the final cost, and at the end its usage."""
 
-    def __init__(self, hold: CreditHold) -> None:
+    def __init__(self, hold: Hold) -> None:
         self.hold = hold
-        self.transaction: CreditTransaction | None = None
+        self.transaction: Transaction | None = None
         self._amount = hold.amount
 
     @property
     def amount(self) -> int:
-        """What the work will cost, in whole credits: what is held, unless it was set; 0 makes it free."""
+        """The final cost in whole credits: what is held unless it was set; 0 makes the work free."""
         return self._amount
 
     @amount.setter
     def amount(self, amount: int) -> None:
-        # Refused here, in the block, and not after the work is done.
-        arguments = Arguments()
-        arguments.whole("amount", amount, minimum=0)
-        arguments.refuse()
+        # Validated here, inside the block, before the work is done.
+        validator = Validator()
+        validator.integer("amount", amount, minimum=0)
+        validator.raise_if_invalid()
         self._amount = amount
 
 
@@ -55,22 +59,22 @@ def charge(
         with operations.charge(owner=owner, feature="ai-generated-report", actor=user) as charge:
             report = write_report()
 
-    The credits are set aside, and committed, before the block begins, and spent when it ends. A block that raises costs
-    nothing: they are free again at once, and what it raised goes on. If the process dies they are free again after
-    ``expires_in_seconds`` (15 minutes unless told, at most 24 hours).
+    The credits are held, and the hold is committed, before the block begins; they are spent when it ends. A block that
+    raises costs nothing: the hold is released, and the exception continues. If the process dies, the hold lapses after
+    ``expires_in_seconds`` (default 15 minutes, at most 24 hours).
 
-    ``charge.amount = n`` sets the final cost, in whole credits: less frees the rest, more takes the excess from what
-    is available. Afterwards ``charge.transaction`` is the usage, None where the cost was 0. It takes no idempotency key
-    and no instant: each run of the block is work of its own, and the clock is read before it and again after it.
+    ``charge.amount = n`` sets the final cost in whole credits: less releases the rest, more takes the excess from the
+    available credits. Afterwards ``charge.transaction`` is the usage, or None if the cost was 0. There is no
+    idempotency key and no ``at``: each run of the block is new work, and the clock is read before it and after it.
 
-    Before the block it refuses what :func:`place_hold` refuses, and the block does not run. After it, what
-    :func:`capture_hold` refuses: HoldClosedError if the work outlasted the hold (ask for more seconds, or extend
-    ``charge.hold`` on the way), SpendingSuspendedError, SpendingLimitReachedError and InsufficientCreditsError for an
-    excess; the hold then stays until it lapses, so that what was held can still be captured.
+    The errors before the block are those of :func:`place_hold`; the block then does not run. The errors after it are
+    those of :func:`capture_hold`: HoldClosedError if the work took longer than the hold (ask for more seconds, or
+    extend ``charge.hold``), and for an excess SpendingSuspendedError, SpendingLimitReachedError or
+    InsufficientCreditsError; the hold then stays open until it lapses, so that it can still be captured.
 
-    :raises RuntimeError: inside a transaction of the caller's
+    :raises RuntimeError: it runs inside a transaction of the caller
     """
-    _must_commit()
+    _require_no_transaction()
     running = Charge(
         place_hold(
             owner=owner,
@@ -83,25 +87,25 @@ def charge(
             member=member,
             reference_id=reference_id,
             metadata=metadata,
-        )
+        ).hold
     )
     try:
         yield running
     except BaseException:
-        # What the block raised matters more than a hold that cannot be released: that one lapses.
+        # The exception of the block matters more than a failed release: that hold lapses.
         with suppress(DomainError, DatabaseError, InterfaceError):
-            release_hold(hold_id=running.hold.pk, actor=actor)
+            release_hold(hold_id=running.hold.id, actor=actor)
         raise
-    running.transaction = capture_hold(hold_id=running.hold.pk, amount=running.amount, actor=actor).transaction
+    running.transaction = capture_hold(hold_id=running.hold.id, amount=running.amount, actor=actor).transaction
 
 
-def _must_commit() -> None:
+def _require_no_transaction() -> None:
     try:
         with transaction.atomic(durable=True):
             pass
     except RuntimeError as nested:
         raise RuntimeError(
             "charge() cannot run inside transaction.atomic(): the hold must be committed before the work begins. "
-            "Uncommitted it would vanish with the transaction, work and all, and the balance would stay locked for as "
-            "long as the work takes."
+            "Otherwise a rollback would undo the hold after the work was done, and the balance would stay locked during "
+            "the work."
         ) from nested

@@ -1,28 +1,31 @@
+"""Write the due events of balances that no operation touches."""
+
 from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
 from credits.engine.locked_balance import lock_balances
-from fluxori.db.transactions import whole
+from fluxori.db.transactions import transaction_with_retry
 
 
-@whole
+@transaction_with_retry
 def expire_credits(*, balance_ids: Collection[UUID], at: datetime, dry_run: bool = False) -> dict[str, int]:
-    """Write what has fallen due by ``at`` on these balances: lapsed holds, expired credits, rollovers, repaid debt.
+    """Write what is due by ``at`` on these balances: lapsed holds, expired credits, rollovers and repaid debt.
 
-    Nobody has to wait for it: an expired credit cannot be spent or shown from the instant it expires. It only puts
-    in the history what every read already says. Balances with nothing due are left as they are, so it can be repeated.
-    Returns how many balances changed, how many transactions were written, and how many credits left; with ``dry_run``
-    how many would, writing nothing.
+    Nothing depends on it: an expired credit cannot be spent or shown from the instant it expires. It only records in
+    the history what every read applies in memory. Balances with nothing due stay unchanged, so it can be repeated.
+    Returns how many balances changed, how many transactions were written and how many credits left; with ``dry_run``
+    how many would.
     """
     changed = written = expired = 0
-    with lock_balances(balance_ids, at=at) as pages:
-        for page in pages.values():
-            if not page.book.transactions and not page.book.changed_holds:
+    with lock_balances(balance_ids, at=at) as balances:
+        for balance in balances.values():
+            state = balance.state
+            if not state.transactions and not state.changed_holds:
                 continue
             changed += 1
-            written += len(page.book.transactions)
-            expired -= sum(recorded.amount for recorded in page.book.transactions)
+            written += len(state.transactions)
+            expired -= sum(transaction.amount for transaction in state.transactions)
             if not dry_run:
-                page.touch()
+                balance.mark_changed()
     return {"balances": changed, "transactions": written, "credits": expired}

@@ -1,13 +1,14 @@
+"""Suspend and resume the spending of a balance."""
+
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from credits.domain import constants
-from credits.domain.balance_state import BalanceSnapshot
-from credits.engine.idempotency import Request, ask
-from credits.engine.locked_balance import Answer, opened
-from credits.engine.validation import Arguments
-from fluxori.db.transactions import whole
+from credits.domain.records import BalanceSnapshot
+from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.locked_balance import OperationResult, lock_balance
+from credits.engine.validation import Validator
+from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 
@@ -20,16 +21,16 @@ def suspend_spending(
     idempotency_key: str | None = None,
     at: datetime | None = None,
 ) -> BalanceSnapshot:
-    """Let nobody spend from the balance until it is resumed; credits still arrive. Suspending it again changes nothing.
+    """Refuse spending from the balance until it is resumed; credits still arrive. A repeat changes nothing.
 
-    Who asked and the ``reason`` stay on the balance until spending is resumed.
+    The actor and the ``reason`` stay on the balance until spending is resumed.
 
-    :raises InvalidArgumentError: for arguments that could never be right
-    :raises BalanceNotFoundError: if nobody opened such a balance
-    :raises IdempotencyKeyReusedError: if the key already names a different request
+    :raises InvalidArgumentError: an argument is not valid
+    :raises BalanceNotFoundError: the owner has no balance
+    :raises IdempotencyKeyReusedError: the key was used for a different request
     """
-    request = _asked("suspend_spending", reason, actor=actor, key=idempotency_key)
-    return _set(Owner.of(owner), request, at, reason, suspended=True).after
+    request = _build_request("suspend_spending", reason, actor=actor, key=idempotency_key)
+    return _set_suspended(Owner.of(owner), request, at, reason, suspended=True).balance
 
 
 def resume_spending(
@@ -40,36 +41,36 @@ def resume_spending(
     idempotency_key: str | None = None,
     at: datetime | None = None,
 ) -> BalanceSnapshot:
-    """Let the balance be spent from again. Resuming one that is not suspended changes nothing.
+    """Allow spending from the balance again. Resuming a balance that is not suspended changes nothing.
 
-    Who asked and the ``reason`` stay on the balance until spending is suspended again.
+    The actor and the ``reason`` stay on the balance until spending is suspended again.
 
-    :raises InvalidArgumentError: for arguments that could never be right
-    :raises BalanceNotFoundError: if nobody opened such a balance
-    :raises IdempotencyKeyReusedError: if the key already names a different request
+    :raises InvalidArgumentError: an argument is not valid
+    :raises BalanceNotFoundError: the owner has no balance
+    :raises IdempotencyKeyReusedError: the key was used for a different request
     """
-    request = _asked("resume_spending", reason, actor=actor, key=idempotency_key)
-    return _set(Owner.of(owner), request, at, reason, suspended=False).after
+    request = _build_request("resume_spending", reason, actor=actor, key=idempotency_key)
+    return _set_suspended(Owner.of(owner), request, at, reason, suspended=False).balance
 
 
-def _asked(operation: str, reason: str, *, actor: User | UUID | None, key: str | None) -> Request:
-    arguments = Arguments()
-    arguments.text("reason", reason, maximum=constants.MAX_REASON)
-    arguments.refuse()
-    return ask(operation, actor=actor, key=key, reason=reason)
+def _build_request(operation: str, reason: str, *, actor: User | UUID | None, key: str | None) -> IdempotentRequest:
+    validator = Validator()
+    validator.string("reason", reason, maximum=constants.MAX_REASON)
+    validator.raise_if_invalid()
+    return build_request(operation, actor=actor, key=key, reason=reason)
 
 
-@whole
-def _set(owner: Owner, request: Request, at: datetime | None, reason: str, *, suspended: bool) -> Answer:
-    with opened(owner, at=at, requests=[request]) as page:
-        replayed = page.replay(request)
-        if replayed is not None:
-            return replayed
-        book = page.book
-        nothing: dict[str, Any] = {}
-        if (book.suspended_at is not None) == suspended:
-            return page.repeat(request, transaction_id=None, alongside=nothing)
-        book.suspended_at = page.at if suspended else None
-        book.suspension_actor_id, book.suspension_reason = request.caller, reason
-        book.last_at = page.at
-        return page.record(request)
+@transaction_with_retry
+def _set_suspended(
+    owner: Owner, request: IdempotentRequest, at: datetime | None, reason: str, *, suspended: bool
+) -> OperationResult:
+    with lock_balance(owner, at=at, requests=[request]) as balance:
+        if (previous := balance.find_result(request)) is not None:
+            return previous
+        state = balance.state
+        if (state.suspended_at is not None) == suspended:
+            return balance.record_no_change(request)
+        state.suspended_at = balance.at if suspended else None
+        state.suspension_actor_id, state.suspension_reason = request.caller, reason
+        state.last_at = balance.at
+        return balance.record(request)

@@ -186,7 +186,7 @@ def forecast(*, owner: OwnerLike, at: datetime, coming: Iterable[Arrival] = ()) 
     :raises BalanceNotFoundError: the owner has no balance
     """
     owner = Owner.of(owner)
-    state = queries.settled(owner, at=at)
+    state = queries.load_settled_balance(owner, at=at)
     arrivals = list(coming)
     upcoming = arrivals[0] if arrivals else None
     days = min(PERIOD.days, _days_of_history(owner, at))

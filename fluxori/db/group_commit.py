@@ -1,236 +1,248 @@
-"""Requests that come together, for one balance or for several, answered in one transaction.
+"""Group commit: requests that arrive together share one transaction, for one key (a balance) or for several.
 
-Whoever finds nobody at work leads: all who have come to wait meanwhile ride along, so that one lock, one read, one
-write and one commit serve all of them. Alone it waits for nobody. When its transaction has ended, whoever has waited
-longest leads the next one, each on its own thread and connection: nobody works for others for ever, and there is no
-thread of our own.
+Group commit is the database term for flushing the log once for several transactions; here the requests share the whole
+transaction: one lock statement, one load, one write and one COMMIT. The first caller becomes the leader and works on
+its own thread and connection; requests that arrive meanwhile wait, and the oldest of them leads the next batch. There
+is no thread of our own, and a single caller waits for nobody.
 
-In this line nobody waits for a lock. Whose balance somebody else has locked leaves it for a line of that balance alone,
-where whoever leads waits for the lock, and only then takes along those who have come for the same balance meanwhile.
-
-What a rider is told is its own: its outcome once the commit has returned, never before; a refusal is decided in memory
-and touches nobody else; a fault in one of them breaks the group up, and each goes alone.
+Two kinds of queues: the first queue takes requests for any key and never waits for a lock (``SKIP LOCKED``); a request
+whose key is locked elsewhere moves to the queue of that key alone, whose leader waits for the lock. Each request gets
+its own result, after the COMMIT. See ``docs/explanation/group-commit.md``.
 """
 
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from datetime import datetime, timedelta
 from threading import Event, Lock
 from typing import Generic, TypeVar
 
 import psycopg
 from django.conf import settings
-from django.db import Error as DatabaseFault
+from django.db import Error as DatabaseError
 from django.db import OperationalError, connection
 
-from credits.domain import errors
-from fluxori.db.transactions import whole
+from fluxori.db.transactions import transaction_with_retry
 
 K = TypeVar("K", bound=Hashable)
-A = TypeVar("A")
+P = TypeVar("P")
 R = TypeVar("R")
-Gather = Callable[[], tuple[Sequence[tuple[K, A]], datetime]]
+TakeBatch = Callable[[], Sequence[tuple[K, P]]]
+CommitBatch = Callable[[K | None, TakeBatch[K, P]], Sequence[R | None]]
 
 MAX_BATCH_SIZE = 64
-# A transaction has one instant. Who asks for another one, like a back-fill, is not moved, and moves nobody.
-APART = timedelta(seconds=1)
 
-# Time-outs, and conflicts that outlived their retries. To let each try again alone would make it worse.
+# Time-outs, and conflicts that outlived their retries. Running each request alone would make them worse.
 _BUSY = {"55P03", "57014", "40001", "40P01"}
-# A connection that was lost, a server that goes down, or a disk that is full: nobody can say how far a commit had come.
-_LOST = ("08", "53", "57P", "58", "XX")
+# A lost connection, a server that shuts down, a full disk: whether a COMMIT took effect is unknown.
+_UNKNOWN_PREFIXES = ("08", "53", "57P", "58", "XX")
 
 
-class _Rider(Generic[K, A, R]):
-    """One request on its way: waiting in line, leading it, or taken along by the leader, who says what came of it."""
+class _PendingRequest(Generic[K, P, R]):
+    """One request from submission to its result."""
 
-    __slots__ = ("alone", "asked", "at", "fault", "key", "outcome", "woken")
+    __slots__ = ("error", "is_unserved", "key", "payload", "ready", "result")
 
-    woken: Event  # of those who wait: it is their turn to lead, or it is over
+    ready: Event  # set when the request becomes the leader, or has its result; only requests that wait have one
 
-    def __init__(self, key: K, asked: A, at: datetime) -> None:
+    def __init__(self, key: K, payload: P) -> None:
         self.key = key
-        self.asked = asked
-        self.at = at
-        self.outcome: R | None = None
-        self.fault: DatabaseFault | None = None
-        self.alone = True  # until somebody has answered it, nobody has
+        self.payload = payload
+        self.result: R | None = None
+        self.error: DatabaseError | None = None
+        self.is_unserved = True
 
 
-class _Line(Generic[K, A, R]):
-    """Who is at work, and who waits, oldest first."""
+class _Queue(Generic[K, P, R]):
+    """The leader at work, and the requests that wait, oldest first."""
 
     __slots__ = ("leader", "waiting")
 
-    def __init__(self, leader: _Rider[K, A, R]) -> None:
+    def __init__(self, leader: _PendingRequest[K, P, R]) -> None:
         self.leader = leader
-        self.waiting: deque[_Rider[K, A, R]] = deque()
+        self.waiting: deque[_PendingRequest[K, P, R]] = deque()
 
 
-class _Group(Generic[K, A, R]):
-    """Those whom one transaction serves, the leader first, and whether it has come to its commit."""
+class _Batch(Generic[K, P, R]):
+    """The requests of one transaction, the leader first, and whether the transaction has reached its COMMIT."""
 
-    __slots__ = ("committing", "riders")
+    __slots__ = ("is_committing", "requests")
 
-    def __init__(self, leader: _Rider[K, A, R]) -> None:
-        self.riders = [leader]
-        self.committing = False
+    def __init__(self, leader: _PendingRequest[K, P, R]) -> None:
+        self.requests = [leader]
+        self.is_committing = False
 
 
-class GroupCommitQueue(Generic[K, A, R]):
-    """Answers requests by an operation, those that come together in one transaction; ``key`` names a request's balance.
+class GroupCommitQueue(Generic[K, P, R]):
+    """Runs requests through ``commit_batch``, several in one transaction.
 
-    The operation is given a function to call for what is asked, as (key, request) pairs, with the latest instant, and
-    returns an outcome for each. Given a key, too, it waits for the lock of that balance before it calls the function.
-    Without one it calls it first, waits for no lock, and returns None for whoever's balance is locked. It may be run
-    again, and be given more. Threads of one process ride together; between processes the lock decides.
+    ``commit_batch(contended, take_batch)`` runs in a transaction and returns one result for each request of the batch.
+    It calls ``take_batch`` for the (key, payload) pairs. With ``contended`` None it must not wait for locks, and
+    returns None for each request whose key is locked elsewhere. With a key it waits for the lock of that key before it
+    takes the batch. It may run again after a deadlock, and may then take more requests.
+
+    ``busy_error`` makes the exception for a request that cannot be served in time; ``queue_limit`` returns how many
+    requests of this process may wait. Threads of one process share batches; between processes the row locks decide.
     """
 
-    def __init__(self, operation: "Callable[[K | None, Gather[K, A]], Sequence[R | None]]") -> None:
-        self._operation = operation
-        # Everybody's line, under None, and those of balances that are waited for.
-        self._lines: dict[K | None, _Line[K, A, R]] = {}
-        self._waiting = 0
+    def __init__(
+        self,
+        commit_batch: CommitBatch[K, P, R],
+        *,
+        busy_error: Callable[[], Exception],
+        queue_limit: Callable[[], int],
+    ) -> None:
+        self._commit = commit_batch
+        self._busy_error = busy_error
+        self._queue_limit = queue_limit
+        # The first queue has the key None; the others belong to contended keys.
+        self._queues: dict[K | None, _Queue[K, P, R]] = {}
+        self._waiting_count = 0
         self._mutex = Lock()
 
-    def answer(self, key: K, asked: A, at: datetime) -> R:
-        """Return the outcome of one request.
+    def run(self, key: K, payload: P) -> R:
+        """Return the result of one request, after its COMMIT.
 
-        Inside a transaction of the caller's it goes alone: others must not stand or fall with that.
+        Inside a transaction of the caller the request runs alone: other requests must not depend on that transaction.
 
-        :raises BusyError: if too many wait already, or it has waited for a lock's time and nobody has taken it along
+        :raises Exception: ``busy_error``: too many requests wait, or this one waited for the lock time-out
+        :raises django.db.Error: the error of the batch, or of this request alone
         """
         if connection.in_atomic_block:
-            return self._alone(key, asked, at)
-        outcome = None if key in self._lines else self._ride(None, _Rider(key, asked, at))
-        if outcome is None:
-            outcome = self._ride(key, _Rider(key, asked, at))
-        assert outcome is not None
-        return outcome
+            return self._run_single(key, payload)
+        result = None
+        if key not in self._queues:
+            result = self._submit(None, _PendingRequest(key, payload))
+        if result is None:
+            result = self._submit(key, _PendingRequest(key, payload))
+        assert result is not None
+        return result
 
-    def _ride(self, key: K | None, rider: _Rider[K, A, R]) -> R | None:
-        """Return the rider's outcome, or None where its balance is locked by somebody else."""
+    def _submit(self, queue_key: K | None, request: _PendingRequest[K, P, R]) -> R | None:
+        """Return the result of the request, or None if its key is locked elsewhere."""
         try:
-            if self._joined_as_leader(key, rider) or self._waited_to_lead(key, rider):
-                self._lead(key, rider)
+            if self._enqueue(queue_key, request) or self._wait_for_turn(queue_key, request):
+                self._lead(queue_key, request)
         finally:
-            self._leave(key, rider)
-        if rider.fault is not None:
-            raise rider.fault
-        return self._alone(rider.key, rider.asked, rider.at) if rider.alone else rider.outcome
+            self._dequeue(queue_key, request)
+        if request.error is not None:
+            raise request.error
+        return self._run_single(request.key, request.payload) if request.is_unserved else request.result
 
-    @whole
-    def _alone(self, key: K, asked: A, at: datetime) -> R:
-        [outcome] = self._operation(key, lambda: ([(key, asked)], at))
-        assert outcome is not None
-        return outcome
+    @transaction_with_retry
+    def _run_single(self, key: K, payload: P) -> R:
+        [result] = self._commit(key, lambda: [(key, payload)])
+        assert result is not None
+        return result
 
-    def _joined_as_leader(self, key: K | None, rider: _Rider[K, A, R]) -> bool:
+    def _enqueue(self, queue_key: K | None, request: _PendingRequest[K, P, R]) -> bool:
+        """Join the queue, and return whether the request is the leader at once."""
         with self._mutex:
-            line = self._lines.get(key)
-            if line is None:
-                self._lines[key] = _Line(rider)
+            queue = self._queues.get(queue_key)
+            if queue is None:
+                self._queues[queue_key] = _Queue(request)
                 return True
-            if self._waiting >= settings.DEDUCTION_QUEUE_LIMIT:
-                raise errors.BusyError()
-            rider.woken = Event()
-            line.waiting.append(rider)
-            self._waiting += 1
+            if self._waiting_count >= self._queue_limit():
+                raise self._busy_error()
+            request.ready = Event()
+            queue.waiting.append(request)
+            self._waiting_count += 1
             return False
 
-    def _waited_to_lead(self, key: K | None, rider: _Rider[K, A, R]) -> bool:
-        """Wait, and return if it is this one's turn to lead; otherwise its outcome is there."""
-        if not rider.woken.wait(settings.LOCK_TIMEOUT_MS / 1000):
+    def _wait_for_turn(self, queue_key: K | None, request: _PendingRequest[K, P, R]) -> bool:
+        """Wait, and return whether it is the request's turn to lead; otherwise it has its result."""
+        if not request.ready.wait(settings.LOCK_TIMEOUT_MS / 1000):
             with self._mutex:
-                line = self._lines.get(key)
-                if line is not None and rider in line.waiting:
-                    # Out of the line before anybody else may look: once refused, it must not be taken along.
-                    line.waiting.remove(rider)
-                    self._waiting -= 1
-                    raise errors.BusyError()
-            # Taken along: what becomes of the group becomes of it, and the group's statements are bounded.
-            if not rider.woken.wait(settings.STATEMENT_TIMEOUT_MS / 1000):
-                raise _unknown()
+                queue = self._queues.get(queue_key)
+                if queue is not None and request in queue.waiting:
+                    # Removed under the mutex: a request that is refused as busy must not join a batch.
+                    queue.waiting.remove(request)
+                    self._waiting_count -= 1
+                    raise self._busy_error()
+            # It is in a batch. The statements of the batch have time-outs, so the result comes.
+            if not request.ready.wait(settings.STATEMENT_TIMEOUT_MS / 1000):
+                raise _outcome_unknown()
         with self._mutex:
-            line = self._lines.get(key)
-            return line is not None and line.leader is rider
+            queue = self._queues.get(queue_key)
+            return queue is not None and queue.leader is request
 
-    def _lead(self, key: K | None, leader: _Rider[K, A, R]) -> None:
-        group: _Group[K, A, R] = _Group(leader)
+    def _lead(self, queue_key: K | None, leader: _PendingRequest[K, P, R]) -> None:
+        """Commit one batch and hand out the results.
+
+        An error of one request does not become the error of the others.
+        """
+        batch: _Batch[K, P, R] = _Batch(leader)
         try:
-            outcomes = self._serve(key, group)
-        except BaseException as fault:
-            others = group.riders[1:]
-            shared = (group.committing and _is_unknown(fault)) or _state(fault) in _BUSY
-            for rider in others:
-                rider.fault = _own(fault) if shared else None
-                rider.woken.set()
-            if shared or not others or not isinstance(fault, Exception):
+            results = self._commit_batch(queue_key, batch)
+        except BaseException as error:
+            others = batch.requests[1:]
+            is_shared = (batch.is_committing and _is_outcome_unknown(error)) or _sqlstate(error) in _BUSY
+            for request in others:
+                # Without an error of its own each of the others runs alone.
+                request.error = _copy_for_waiter(error) if is_shared else None
+                request.ready.set()
+            if is_shared or not others or not isinstance(error, Exception):
                 raise
             return
-        for rider, outcome in zip(group.riders, outcomes, strict=True):
-            rider.outcome = outcome
-            rider.alone = False
-            if rider is not leader:
-                rider.woken.set()
+        for request, result in zip(batch.requests, results, strict=True):
+            request.result = result
+            request.is_unserved = False
+            if request is not leader:
+                request.ready.set()
 
-    @whole
-    def _serve(self, key: K | None, group: _Group[K, A, R]) -> Sequence[R | None]:
-        group.committing = False
-        outcomes = self._operation(key, lambda: self._board(key, group))
-        # From here on PostgreSQL must say that it has not happened; otherwise it may have.
-        group.committing = True
-        return outcomes
+    @transaction_with_retry
+    def _commit_batch(self, queue_key: K | None, batch: _Batch[K, P, R]) -> Sequence[R | None]:
+        batch.is_committing = False
+        results = self._commit(queue_key, lambda: self._drain_queue(queue_key, batch))
+        # What follows is the COMMIT: from here on only an error from PostgreSQL proves that nothing was written.
+        batch.is_committing = True
+        return results
 
-    def _board(self, key: K | None, group: _Group[K, A, R]) -> tuple[Sequence[tuple[K, A]], datetime]:
-        at = group.riders[0].at
+    def _drain_queue(self, queue_key: K | None, batch: _Batch[K, P, R]) -> Sequence[tuple[K, P]]:
+        """Move waiting requests into the batch, up to ``MAX_BATCH_SIZE``, and return its (key, payload) pairs."""
         with self._mutex:
-            line = self._lines[key]
-            near = [rider for rider in line.waiting if abs(rider.at - at) <= APART]
-            for rider in near[: MAX_BATCH_SIZE - len(group.riders)]:
-                line.waiting.remove(rider)
-                self._waiting -= 1
-                group.riders.append(rider)
-        return [(rider.key, rider.asked) for rider in group.riders], max(rider.at for rider in group.riders)
+            waiting = self._queues[queue_key].waiting
+            while waiting and len(batch.requests) < MAX_BATCH_SIZE:
+                batch.requests.append(waiting.popleft())
+                self._waiting_count -= 1
+        return [(request.key, request.payload) for request in batch.requests]
 
-    def _leave(self, key: K | None, rider: _Rider[K, A, R]) -> None:
-        """Step out of the line, whatever happened; who led lets the next one lead."""
+    def _dequeue(self, queue_key: K | None, request: _PendingRequest[K, P, R]) -> None:
+        """Leave the queue, whatever happened; after a leader the oldest waiting request leads."""
         with self._mutex:
-            line = self._lines.get(key)
-            if line is None:
+            queue = self._queues.get(queue_key)
+            if queue is None:
                 return
-            if line.leader is not rider:
-                if rider in line.waiting:
-                    line.waiting.remove(rider)
-                    self._waiting -= 1
-            elif line.waiting:
-                line.leader = line.waiting.popleft()
-                self._waiting -= 1
-                line.leader.woken.set()
+            if queue.leader is not request:
+                if request in queue.waiting:
+                    queue.waiting.remove(request)
+                    self._waiting_count -= 1
+            elif queue.waiting:
+                queue.leader = queue.waiting.popleft()
+                self._waiting_count -= 1
+                queue.leader.ready.set()
             else:
-                del self._lines[key]
+                del self._queues[queue_key]
 
 
-def _state(fault: BaseException) -> str | None:
-    return getattr(fault.__cause__, "sqlstate", None)
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(error.__cause__, "sqlstate", None)
 
 
-def _is_unknown(fault: BaseException) -> bool:
-    """Return whether PostgreSQL has not said that it did nothing."""
-    cause = fault.__cause__
+def _is_outcome_unknown(error: BaseException) -> bool:
+    """Return whether PostgreSQL has not confirmed that nothing was written."""
+    cause = error.__cause__
     if not isinstance(cause, psycopg.Error) or cause.sqlstate is None:
         return True
-    return cause.sqlstate.startswith(_LOST) or cause.diag.severity_nonlocalized in ("FATAL", "PANIC")
+    return cause.sqlstate.startswith(_UNKNOWN_PREFIXES) or cause.diag.severity_nonlocalized in ("FATAL", "PANIC")
 
 
-def _own(fault: BaseException) -> DatabaseFault:
-    """Return the leader's fault for a rider to raise: being raised changes an exception, so each needs its own."""
-    if not isinstance(fault, DatabaseFault):
-        return _unknown()
-    told = type(fault)(*fault.args)
-    told.__cause__ = fault.__cause__
-    return told
+def _copy_for_waiter(error: BaseException) -> DatabaseError:
+    """Return the leader's error for another request: raising an exception changes it, so each request needs its own."""
+    if not isinstance(error, DatabaseError):
+        return _outcome_unknown()
+    copy = type(error)(*error.args)
+    copy.__cause__ = error.__cause__
+    return copy
 
 
-def _unknown() -> OperationalError:
-    return OperationalError("The transaction this rode on was broken off; its outcome is unknown.")
+def _outcome_unknown() -> OperationalError:
+    return OperationalError("The shared transaction was interrupted; whether it was committed is unknown.")

@@ -1,7 +1,7 @@
 """SQL files that migrations run.
 
-``run_sql_file`` gives a migration one step for one file in the ``sql`` folder next to it, so that SQL is edited, reviewed and
-linted as SQL. The step has no reverse: a new installation is the only way back before the first migration.
+``run_sql_file`` gives a migration one step for one file in the ``sql`` folder next to it, so that SQL is edited,
+reviewed and linted as SQL. The step has no reverse: a new installation is the only way back before the first migration.
 """
 
 from pathlib import Path

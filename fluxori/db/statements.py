@@ -58,8 +58,8 @@ def execute(sql: str, parameters: Parameters) -> None:
 
 
 def _run(sql: str, parameters: Parameters, row_factory: BaseRowFactory[Any] | None) -> Any:
-    # Opening the cursor opens the connection or checks a kept one. Django's wrapper around the psycopg cursor logs, wraps
-    # errors and calls execute wrappers; only the psycopg cursor inside it is exchanged. Django does not document
+    # Opening the cursor opens the connection or checks a kept one. Django's wrapper around the psycopg cursor logs,
+    # wraps errors and calls execute wrappers; only the psycopg cursor inside it is exchanged. Django does not document
     # ``cursor.cursor``, ``CursorWrapper``, ``CursorDebugWrapper`` and ``debug_sql``: tests fail if one of them changes.
     with connection.cursor() as cursor:
         cursor.cursor = _PreparedCursor(connection.connection, row_factory=row_factory or tuple_row)

@@ -1,4 +1,8 @@
-"""One operation, one transaction, tried again where the database asks for it."""
+"""Transactions of operations: one operation, one database transaction, retried after a deadlock.
+
+``transaction_with_retry`` is the outermost transaction of every public operation. It never retries inside a transaction
+of the caller, because the first part of that one is not known here.
+"""
 
 import random
 import time
@@ -11,17 +15,17 @@ from django.db import OperationalError, connection, transaction
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_SERIALIZATION_FAILURE = "40001"
-_DEADLOCK = "40P01"
-_TRIES = 4
+_RETRYABLE = {"40001", "40P01"}  # serialization failure, deadlock
+_ATTEMPTS = 4
 
 
-def whole(operation: Callable[P, R]) -> Callable[P, R]:
-    """Run ``operation`` in one database transaction, and again, a few times, after a deadlock.
+def transaction_with_retry(operation: Callable[P, R]) -> Callable[P, R]:
+    """Run ``operation`` in one database transaction; after a deadlock or serialization failure run it again, 4 times at
+    most.
 
-    Inside a caller's own ``atomic`` it joins that transaction instead: what it did stands or falls with the caller's
-    commit, its locks last until then, and there is no second try, since the first part is not ours to repeat. A refusal
-    that the caller catches leaves nothing behind there either.
+    Inside a caller's own ``atomic`` the operation joins that transaction: it commits or rolls back with it, keeps its
+    locks until then, and is not retried. An error that the caller catches leaves nothing behind there either (a
+    savepoint).
     """
 
     @wraps(operation)
@@ -29,14 +33,15 @@ def whole(operation: Callable[P, R]) -> Callable[P, R]:
         if connection.in_atomic_block:
             with transaction.atomic():
                 return operation(*args, **kwargs)
-        for attempt in range(1, _TRIES):
+        for attempt in range(1, _ATTEMPTS):
             try:
                 with transaction.atomic():
                     return operation(*args, **kwargs)
-            except OperationalError as fault:
-                if getattr(fault.__cause__, "sqlstate", None) not in (_SERIALIZATION_FAILURE, _DEADLOCK):
+            except OperationalError as error:
+                if getattr(error.__cause__, "sqlstate", None) not in _RETRYABLE:
                     raise
-                time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - only spreads the retries
+                # Backoff with jitter, so that the transactions that collided do not collide again.
+                time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - not for security
         with transaction.atomic():
             return operation(*args, **kwargs)
 

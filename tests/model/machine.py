@@ -14,10 +14,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from credits import operations, queries
-from credits.domain.balance_state import BalanceSnapshot
+from credits.domain.records import BalanceSnapshot
+from credits.engine.idempotency import build_request
+from credits.engine.locked_balance import lock_balance
+from credits.engine.plan_grants import plan_grant
+from credits.engine.results import transaction_result
 from credits.models import CreditHold, CreditTransaction
 from credits.verification import verify_balance
 from fluxori.core.errors import DomainError, InvalidRequestError
+from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from tests.model import balance as model
 from tests.model import stored
@@ -557,7 +562,7 @@ class LedgerMachine(RuleBasedStateMachine):
         settled = self.model.with_due_events(self.now)
         reading = settled.snapshot(self.now)
         self.reads[self.now] = reading
-        assert_same_snapshot(reading, queries.settled(self.owner, at=self.now).snapshot())
+        assert_same_snapshot(reading, queries.load_settled_balance(self.owner, at=self.now).snapshot())
         limits = list(queries.get_limits(owner=self.owner)) if settled.active_limits() else []
         assert [settled.limit_status(limit, self.now)[1:] for limit in settled.active_limits()[::-1]] == [
             (standing.amount, standing.used, standing.resets_at)
@@ -637,7 +642,7 @@ def rejection_of(found: DomainError) -> tuple[str, dict[str, Any]]:
     return found.code, {name: fact for name, fact in found.facts.items() if not name.endswith("_id")}
 
 
-@operations.whole
+@transaction_with_retry
 def allocate(
     *,
     owner: operations.Owner,
@@ -649,13 +654,13 @@ def allocate(
     **terms: Any,
 ) -> CreditTransaction:
     """Add an allocation as ``tiers`` does, with expiry and rollover terms on the grant."""
-    request = operations.ask("allocate", actor=actor, key=idempotency_key, amount=amount, **terms)
-    with operations.opened(owner, at=at, requests=[request], create=True) as page:
-        answer = page.replay(request)
+    request = build_request("allocate", actor=actor, key=idempotency_key, amount=amount, **terms)
+    with lock_balance(owner, at=at, requests=[request], create=True) as page:
+        answer = page.find_result(request)
         if answer is None:
-            given = operations.plan_grant(page, request, amount=amount, kind=type, terms=terms, facts={})
+            given = plan_grant(page, request, amount=amount, kind=type, terms=terms, details={})
             answer = page.record(request, transaction=given)
-    return operations.transaction_of(answer)
+    return transaction_result(answer)
 
 
 VERBS: dict[str, Callable[..., Any]] = {

@@ -95,7 +95,7 @@ def usage_by_grant(owner: User) -> dict[int | None, int]:
 
 
 def available(owner: OwnerLike, at: Any = NOON) -> int:
-    return queries.settled(operations.Owner.of(owner), at=at).available
+    return queries.load_settled_balance(operations.Owner.of(owner), at=at).available
 
 
 def part_of(amount: int, entry: float) -> int:
@@ -262,7 +262,7 @@ def limit_statuses(owner: User) -> list[tuple[int, int]]:
 
 
 def snapshot(owner: User, at: Any) -> tuple[Any, ...]:
-    return facts(queries.settled(operations.Owner.of(owner), at=at).snapshot())
+    return facts(queries.load_settled_balance(operations.Owner.of(owner), at=at).snapshot())
 
 
 def facts(balance: Any) -> tuple[Any, ...]:

@@ -8,8 +8,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from credits import operations, queries
+from credits.engine.idempotency import build_request
+from credits.engine.locked_balance import lock_balance
+from credits.engine.plan_grants import plan_grant
 from credits.models import CreditBalance, CreditHold, CreditTransaction
 from credits.verification import verify_balance
+from fluxori.db.transactions import transaction_with_retry
 from tests.support.factories.credits import deduct, make_user
 from tests.support.operations import check_sums
 from tests.support.times import DAY, HOUR, NOON
@@ -103,7 +107,7 @@ class Story:
         check_sums(self.balance)
         assert verify_balance(self.balance.pk).differences == ()
         free = sum(self.balance.grants.values_list("remaining", flat=True))
-        current = queries.settled(operations.Owner.of(self.owner), at=self.at).snapshot()
+        current = queries.load_settled_balance(operations.Owner.of(self.owner), at=self.at).snapshot()
         stored = (free, self.balance.held, self.balance.debt, self.balance.balance, current.available)
         assert stored[1:4] == (current.held, current.debt, current.balance)
         return stored
@@ -299,10 +303,10 @@ class TestRollover:
         assert story.columns() == (100, 0, 0, 100, 100)
 
 
-@operations.whole
+@transaction_with_retry
 def allocate(owner, amount, **terms):
     """Give an allocation as the tiers do."""
-    request = operations.ask("add_monthly_allocation", actor=None, key=None)
-    with operations.opened(operations.Owner.of(owner), at=NOON, create=True) as page:
-        given = operations.plan_grant(page, request, amount=amount, kind="allocation", terms=terms, facts={})
+    request = build_request("add_monthly_allocation", actor=None, key=None)
+    with lock_balance(operations.Owner.of(owner), at=NOON, create=True) as page:
+        given = plan_grant(page, request, amount=amount, kind="allocation", terms=terms, details={})
         page.record(request, transaction=given)

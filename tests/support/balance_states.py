@@ -8,7 +8,8 @@ from typing import Any
 from uuid import uuid4
 
 from credits.domain import burn_order, constants, hash_chain
-from credits.domain.balance_state import BalanceState, Grant, GrantDelta, Hold, Transaction, TransactionDetails
+from credits.domain.balance_state import BalanceState
+from credits.domain.records import Grant, GrantDelta, Hold, Transaction, TransactionDetails
 from fluxori.core.ids import uuid7
 from tests.support.times import NOON
 

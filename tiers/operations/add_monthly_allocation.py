@@ -3,10 +3,12 @@
 from datetime import datetime
 from uuid import UUID
 
-from credits import operations as ledger
 from credits.domain import constants
-from credits.operations import Arguments
+from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.locked_balance import OperationResult, lock_balance
+from credits.engine.validation import Validator
 from fluxori.db import statements
+from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from tiers import queries
@@ -34,41 +36,49 @@ def add_monthly_allocation(
     :raises IdempotencyKeyReusedError: the key was used for a different request
     :raises NoSubscriptionError: the balance has no tier
     """
-    arguments = Arguments()
-    arguments.text("reason", reason, maximum=constants.MAX_REASON)
-    arguments.refuse()
-    request = ledger.ask("add_monthly_allocation", actor=actor, key=idempotency_key, reason=reason)
+    validator = Validator()
+    validator.string("reason", reason, maximum=constants.MAX_REASON)
+    validator.raise_if_invalid()
+    request = build_request("add_monthly_allocation", actor=actor, key=idempotency_key, reason=reason)
     return result_of(_add(Owner.of(owner), reason, request, at))
 
 
-@ledger.whole
-def _add(owner: Owner, reason: str, request: ledger.Request, at: datetime | None) -> ledger.Answer:
-    with ledger.opened(owner, at=at, requests=[request]) as page:
-        replayed = page.replay(request)
+@transaction_with_retry
+def _add(owner: Owner, reason: str, request: IdempotentRequest, at: datetime | None) -> OperationResult:
+    with lock_balance(owner, at=at, requests=[request]) as balance:
+        replayed = balance.find_result(request)
         if replayed is not None:
             return replayed
         subscription = Subscription.objects.filter(pk=owner.id, status="active").first()
         if subscription is None:
             raise errors.NoSubscriptionError()
-        timeline = queries.timeline_of(subscription, at=page.at)
-        entitlement = timeline.entitlement(timeline.period_at(page.at))
+        timeline = queries.timeline_of(subscription, at=balance.at)
+        entitlement = timeline.entitlement(timeline.period_at(balance.at))
         previous = MonthlyAllocation.objects.filter(balance=owner.id, period=entitlement.period).first()
         if previous is not None:
-            facts = {**queries.subscription_facts(subscription), "allocated": False}
-            return page.repeat(request, transaction_id=previous.transaction_id, alongside=facts)
+            return balance.record_no_change(
+                request,
+                transaction_id=previous.transaction_id,
+                tier_facts=queries.subscription_facts(subscription),
+                extras={"allocated": False},
+            )
         transaction = None
         if entitlement.credits:
             transaction = plan_entitlement_grant(
-                page,
+                balance,
                 request,
                 entitlement,
                 amount=entitlement.credits,
                 description=period_description(entitlement),
                 reason=reason,
             )
-        statements.insert(MonthlyAllocation, [allocation_row(page, entitlement, transaction, None)])
+        statements.insert(MonthlyAllocation, [allocation_row(balance, entitlement, transaction, None)])
         if subscription.next_period == entitlement.period:
             timeline.complete_periods(entitlement.period + 1)
         save_timelines([timeline])
-        facts = {**queries.subscription_facts(subscription), "allocated": True}
-        return page.record(request, transaction=transaction, alongside=facts)
+        return balance.record(
+            request,
+            transaction=transaction,
+            tier_facts=queries.subscription_facts(subscription),
+            extras={"allocated": True},
+        )

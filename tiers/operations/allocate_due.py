@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from credits import operations as ledger
+from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.locked_balance import LockedBalance, lock_balances
 from fluxori.db import statements
+from fluxori.db.transactions import transaction_with_retry
 from tiers import queries
 from tiers.domain.entitlement import PeriodEntitlement
 from tiers.domain.subscription_timeline import SubscriptionTimeline
@@ -46,7 +48,7 @@ class Totals:
             self.skipped[code] += 1
 
 
-@ledger.whole
+@transaction_with_retry
 def allocate_due(*, balance_ids: Collection[UUID], at: datetime, run: UUID | None = None) -> Totals:
     """Allocate every period from 1 on that began by ``at`` and was not processed yet, for all balances in one commit.
 
@@ -55,15 +57,15 @@ def allocate_due(*, balance_ids: Collection[UUID], at: datetime, run: UUID | Non
     balances are locked first, and (balance, period) is unique.
     """
     totals = Totals()
-    with ledger.lock_balances(balance_ids, at=at) as pages:
+    with lock_balances(balance_ids, at=at) as balances:
         # Read after the locks: a concurrent run may have processed some of the balances while this one waited.
         subscriptions = queries.due_among(balance_ids, at=at)
         recorded = queries.allocated_periods(subscriptions)
         timelines = queries.timelines(subscriptions, at=at)
-        request = ledger.ask("allocate_monthly_credits", actor=None, key=None)
+        request = build_request("allocate_monthly_credits", actor=None, key=None)
         rows: list[dict[str, Any]] = []
         for balance_id, timeline in timelines.items():
-            rows += _allocate(pages[balance_id], request, timeline, recorded=recorded, at=at, run=run, totals=totals)
+            rows += _allocate(balances[balance_id], request, timeline, recorded=recorded, at=at, run=run, totals=totals)
         totals.subscriptions = len(subscriptions)
         if timelines:
             statements.insert(MonthlyAllocation, rows)
@@ -84,8 +86,8 @@ def count_due(*, subscriptions: Iterable[Subscription], at: datetime) -> Totals:
 
 
 def _allocate(
-    page: ledger.Page,
-    request: ledger.Request,
+    balance: LockedBalance,
+    request: IdempotentRequest,
     timeline: SubscriptionTimeline,
     *,
     recorded: set[tuple[UUID, int]],
@@ -95,14 +97,14 @@ def _allocate(
 ) -> list[dict[str, Any]]:
     rows = []
     for entitlement in timeline.due(recorded, at):
-        amount = entitlement.credits_due(page.at)
+        amount = entitlement.credits_due(balance.at)
         transaction = None
         if amount:
             transaction = plan_entitlement_grant(
-                page, request, entitlement, amount=amount, description=period_description(entitlement)
+                balance, request, entitlement, amount=amount, description=period_description(entitlement)
             )
-        rows.append(allocation_row(page, entitlement, transaction, run))
+        rows.append(allocation_row(balance, entitlement, transaction, run))
         totals.count_period(entitlement, amount)
-        page.touch()
+        balance.mark_changed()
     timeline.complete_periods(timeline.period_at(at) + 1)
     return rows

@@ -6,9 +6,12 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from credits import operations as ledger
-from credits.domain.balance_state import BalanceSnapshot, Transaction
-from credits.models import CreditTransaction
+from credits.domain.records import BalanceSnapshot, Transaction
+from credits.engine.idempotency import IdempotentRequest
+from credits.engine.locked_balance import LockedBalance, OperationResult
+from credits.engine.plan_grants import plan_expired_period_grant, plan_grant
+from credits.engine.results import optional_transaction
+from credits.tier_registry import TierFacts
 from fluxori.core.ids import uuid7
 from tiers.domain import errors
 from tiers.domain.entitlement import PeriodEntitlement
@@ -22,21 +25,21 @@ class Result:
     ``allocated`` is False if the period had its allocation already; ``transaction`` is then the first one.
     """
 
-    after: BalanceSnapshot
-    alongside: dict[str, Any]
-    transaction: CreditTransaction | None = None
+    balance: BalanceSnapshot
+    tier_facts: TierFacts
+    transaction: Transaction | None = None
     allocated: bool = False
     replayed: bool = False
 
 
-def result_of(answer: ledger.Answer) -> Result:
+def result_of(result: OperationResult) -> Result:
     """Return the result of an operation, for its first call and for every replay."""
     return Result(
-        after=answer.after,
-        alongside=answer.alongside,
-        transaction=ledger.transaction_of(answer) if answer.transaction_id else None,
-        allocated=answer.alongside.get("allocated", False),
-        replayed=answer.replayed,
+        balance=result.balance,
+        tier_facts=result.tier_facts,
+        transaction=optional_transaction(result),
+        allocated=result.extras.get("allocated", False),
+        replayed=result.replayed,
     )
 
 
@@ -49,29 +52,29 @@ def find_tier(code: str) -> Tier:
 
 
 def plan_entitlement_grant(
-    page: ledger.Page, request: ledger.Request, entitlement: PeriodEntitlement, *, amount: int, **facts: Any
+    balance: LockedBalance, request: IdempotentRequest, entitlement: PeriodEntitlement, *, amount: int, **details: Any
 ) -> Transaction:
     """Plan a grant of ``amount`` credits for the period on a locked balance, with the tier's expiry and rollover."""
-    if entitlement.is_over(page.at):
+    if entitlement.is_over(balance.at):
         assert entitlement.roll_cap is not None
-        return ledger.plan_expired_period_grant(
-            page, request, amount=amount, cap=entitlement.roll_cap, until=entitlement.roll_until, facts=facts
+        return plan_expired_period_grant(
+            balance, request, amount=amount, cap=entitlement.roll_cap, until=entitlement.roll_until, details=details
         )
     terms = {
         "expires_at": entitlement.expires_at,
         "roll_cap": entitlement.roll_cap,
         "roll_until": entitlement.roll_until,
     }
-    return ledger.plan_grant(page, request, amount=amount, kind="allocation", terms=terms, facts=facts)
+    return plan_grant(balance, request, amount=amount, kind="allocation", terms=terms, details=details)
 
 
 def allocation_row(
-    page: ledger.Page, entitlement: PeriodEntitlement, transaction: Transaction | None, run: UUID | None
+    balance: LockedBalance, entitlement: PeriodEntitlement, transaction: Transaction | None, run: UUID | None
 ) -> dict[str, Any]:
     """Return the columns of the ``tiers.models.MonthlyAllocation`` that records the period."""
     return {
         "id": uuid7(),
-        "balance_id": page.book.id,
+        "balance_id": balance.state.id,
         "period": entitlement.period,
         "tier_id": entitlement.tier.code,
         "credits": transaction.amount if transaction else 0,
@@ -79,7 +82,7 @@ def allocation_row(
         "run_id": run,
         "starts_at": entitlement.starts_at,
         "ends_at": entitlement.ends_at,
-        "allocated_at": page.at,
+        "allocated_at": balance.at,
     }
 
 

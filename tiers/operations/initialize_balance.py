@@ -4,7 +4,10 @@ from datetime import datetime
 from uuid import UUID
 
 from credits import operations as ledger
-from credits.operations import Arguments
+from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.locked_balance import OperationResult, lock_balance
+from credits.engine.validation import Validator
+from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from tiers import queries
@@ -34,23 +37,23 @@ def initialize_balance(
     :raises TierNotFoundError: there is no such tier
     :raises BalanceExistsError: the balance has a tier already
     """
-    arguments = Arguments()
-    arguments.text("tier", tier, maximum=constants.MAX_TIER_CODE, required=True)
+    validator = Validator()
+    validator.string("tier", tier, maximum=constants.MAX_TIER_CODE, required=True)
     if initial_balance is not None:
-        arguments.whole("initial_balance", initial_balance, minimum=0)
-    arguments.refuse()
-    request = ledger.ask(
+        validator.integer("initial_balance", initial_balance, minimum=0)
+    validator.raise_if_invalid()
+    request = build_request(
         "initialize_balance", actor=actor, key=idempotency_key, tier=tier, initial_balance=initial_balance
     )
     return result_of(_initialize(Owner.of(owner), tier, initial_balance, request, at))
 
 
-@ledger.whole
+@transaction_with_retry
 def _initialize(
-    owner: Owner, code: str, initial_balance: int | None, request: ledger.Request, at: datetime | None
-) -> ledger.Answer:
-    with ledger.opened(owner, at=at, requests=[request], create=True) as page:
-        replayed = page.replay(request)
+    owner: Owner, code: str, initial_balance: int | None, request: IdempotentRequest, at: datetime | None
+) -> OperationResult:
+    with lock_balance(owner, at=at, requests=[request], create=True) as balance:
+        replayed = balance.find_result(request)
         if replayed is not None:
             return replayed
         tier = find_tier(code)
@@ -59,15 +62,15 @@ def _initialize(
         subscription = Subscription.objects.create(
             balance_id=owner.id,
             tier=tier,
-            anchor=page.at,
-            next_allocation_at=period_start(page.at, 1),
-            created_at=page.at,
+            anchor=balance.at,
+            next_allocation_at=period_start(balance.at, 1),
+            created_at=balance.at,
         )
-        page.book.last_at = page.at
+        balance.state.last_at = balance.at
         entitlement = PeriodEntitlement.of(subscription.anchor, tier, 0)
         amount = tier.monthly_credits if initial_balance is None else initial_balance
         transaction = None
         if amount:
             description = f"Initial {period_description(entitlement)}"
-            transaction = plan_entitlement_grant(page, request, entitlement, amount=amount, description=description)
-        return page.record(request, transaction=transaction, alongside=queries.subscription_facts(subscription))
+            transaction = plan_entitlement_grant(balance, request, entitlement, amount=amount, description=description)
+        return balance.record(request, transaction=transaction, tier_facts=queries.subscription_facts(subscription))

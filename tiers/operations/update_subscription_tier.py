@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from credits import operations as ledger
 from credits import queries as ledger_queries
-from credits.domain.balance_state import Transaction
-from credits.operations import Arguments
+from credits.domain.records import Transaction
+from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.locked_balance import LockedBalance, OperationResult, lock_balance
+from credits.engine.validation import Validator
 from fluxori.core import clock
+from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from tiers import queries
@@ -47,7 +49,7 @@ def update_subscription_tier(
     :raises NoSubscriptionError: the balance has no tier
     """
     _validate(tier, effective, proration)
-    request = ledger.ask(
+    request = build_request(
         "update_subscription_tier",
         actor=actor,
         key=idempotency_key,
@@ -89,13 +91,13 @@ def preview_subscription_tier(
     :raises TierNotFoundError: there is no such tier
     :raises NoSubscriptionError: the balance has no tier
     """
-    arguments = Arguments()
+    validator = Validator()
     if at is not None:
-        arguments.instant("at", at)
-    arguments.refuse()
+        validator.timestamp("at", at)
+    validator.raise_if_invalid()
     _validate(tier, effective, proration)
     at = at or clock.now()
-    state = ledger_queries.settled(Owner.of(owner), at=at)
+    state = ledger_queries.load_settled_balance(Owner.of(owner), at=at)
     at = max(at, state.last_at)
     new_tier = find_tier(tier)
     timeline = _load_timeline(state.id, at)
@@ -127,7 +129,7 @@ def cancel_scheduled_change(
     :raises NoSubscriptionError: the balance has no tier
     :raises NoScheduledChangeError: no change is scheduled
     """
-    request = ledger.ask("cancel_scheduled_change", actor=actor, key=idempotency_key)
+    request = build_request("cancel_scheduled_change", actor=actor, key=idempotency_key)
     return result_of(_cancel(Owner.of(owner), request, at))
 
 
@@ -186,13 +188,13 @@ def _plan(timeline: SubscriptionTimeline, tier: Tier, at: datetime, *, effective
 
 
 def _validate(tier: str, effective: str, proration: str) -> None:
-    arguments = Arguments()
-    arguments.text("tier", tier, maximum=constants.MAX_TIER_CODE, required=True)
-    arguments.choice("effective", effective, constants.EFFECTIVE)
-    arguments.choice("proration", proration, constants.PRORATION)
+    validator = Validator()
+    validator.string("tier", tier, maximum=constants.MAX_TIER_CODE, required=True)
+    validator.choice("effective", effective, constants.EFFECTIVE)
+    validator.choice("proration", proration, constants.PRORATION)
     if (effective, proration) == ("nextPeriod", "difference"):
-        arguments.fault("proration", "invalid_choice", "A change in the next period has no difference to grant.")
-    arguments.refuse()
+        validator.add_error("proration", "invalid_choice", "A change in the next period has no difference to grant.")
+    validator.raise_if_invalid()
 
 
 def _load_timeline(balance_id: UUID, at: datetime) -> SubscriptionTimeline:
@@ -211,24 +213,24 @@ def _next_allocation(timeline: SubscriptionTimeline, at: datetime) -> tuple[date
     return entitlement.starts_at, entitlement.credits_due(max(at, entitlement.starts_at))
 
 
-@ledger.whole
+@transaction_with_retry
 def _update(
-    owner: Owner, request: ledger.Request, at: datetime | None, *, tier: str, effective: str, proration: str
-) -> ledger.Answer:
-    with ledger.opened(owner, at=at, requests=[request]) as page:
-        replayed = page.replay(request)
+    owner: Owner, request: IdempotentRequest, at: datetime | None, *, tier: str, effective: str, proration: str
+) -> OperationResult:
+    with lock_balance(owner, at=at, requests=[request]) as balance:
+        replayed = balance.find_result(request)
         if replayed is not None:
             return replayed
         new_tier = find_tier(tier)
-        timeline = _load_timeline(owner.id, page.at)
-        plan = _plan(timeline, new_tier, page.at, effective=effective, proration=proration)
+        timeline = _load_timeline(owner.id, balance.at)
+        plan = _plan(timeline, new_tier, balance.at, effective=effective, proration=proration)
         transaction = None
         if plan.grant:
             transaction = plan_entitlement_grant(
-                page, request, plan.entitlement, amount=plan.grant, description=_description(plan)
+                balance, request, plan.entitlement, amount=plan.grant, description=_description(plan)
             )
         plan.apply_to(timeline, transaction.id if transaction else None)
-        return _save(page, request, timeline, transaction)
+        return _save(balance, request, timeline, transaction)
 
 
 def _description(plan: _Plan) -> str:
@@ -236,23 +238,25 @@ def _description(plan: _Plan) -> str:
     return f"Change to {plan.tier.name}: {plan.effective_at:%-d %B %Y} to {plan.entitlement.ends_at:%-d %B %Y}"
 
 
-@ledger.whole
-def _cancel(owner: Owner, request: ledger.Request, at: datetime | None) -> ledger.Answer:
-    with ledger.opened(owner, at=at, requests=[request]) as page:
-        replayed = page.replay(request)
+@transaction_with_retry
+def _cancel(owner: Owner, request: IdempotentRequest, at: datetime | None) -> OperationResult:
+    with lock_balance(owner, at=at, requests=[request]) as balance:
+        replayed = balance.find_result(request)
         if replayed is not None:
             return replayed
-        timeline = _load_timeline(owner.id, page.at)
+        timeline = _load_timeline(owner.id, balance.at)
         if timeline.subscription.scheduled_at is None:
             raise errors.NoScheduledChangeError()
         timeline.cancel_scheduled_change()
-        return _save(page, request, timeline, None)
+        return _save(balance, request, timeline, None)
 
 
 def _save(
-    page: ledger.Page, request: ledger.Request, timeline: SubscriptionTimeline, transaction: Transaction | None
-) -> ledger.Answer:
+    balance: LockedBalance, request: IdempotentRequest, timeline: SubscriptionTimeline, transaction: Transaction | None
+) -> OperationResult:
     # The next operation on the balance is dated later than this one, even if the clock of its process is behind.
-    page.book.last_at = page.at
+    balance.state.last_at = balance.at
     save_timelines([timeline])
-    return page.record(request, transaction=transaction, alongside=queries.subscription_facts(timeline.subscription))
+    return balance.record(
+        request, transaction=transaction, tier_facts=queries.subscription_facts(timeline.subscription)
+    )

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from django.db.models import Case, F, QuerySet, When
 
+from credits.tier_registry import PendingTier, TierFacts
 from fluxori.core import clock
 from fluxori.db import statements
 from fluxori.identity.owner import Owner, OwnerLike
@@ -16,20 +16,20 @@ from tiers.models import Subscription, Tier, TierChange
 
 _CHANGES = "balance_id = ANY(%s::uuid[]) AND period >= %s ORDER BY balance_id, number"
 
-NO_TIER: dict[str, Any] = {"tier": None, "pending_tier": None, "next_allocation_at": None}
+NO_TIER = TierFacts()
 
 
-def tier_facts(*, owner: OwnerLike, at: datetime | None = None) -> dict[str, Any]:
-    """Return the tier fields of the owner's balance at ``at``, ready for JSON; all None where it has no tier.
+def tier_facts(*, owner: OwnerLike, at: datetime | None = None) -> TierFacts:
+    """Return the tier facts of the owner's balance at ``at``; all None where it has no tier.
 
     ``next_allocation_at`` is the start of the first period that the monthly run has not processed. It is in the past
     while that run is due. Without ``at`` the clock is read.
     """
     subscription = subscription_of(owner=owner, at=at)
-    return subscription_facts(subscription) if subscription else dict(NO_TIER)
+    return subscription_facts(subscription) if subscription else NO_TIER
 
 
-def tier_facts_of(balance_ids: Iterable[UUID], *, at: datetime | None = None) -> dict[UUID, dict[str, Any]]:
+def tier_facts_of(balance_ids: Iterable[UUID], *, at: datetime | None = None) -> dict[UUID, TierFacts]:
     """Return :func:`tier_facts` of many balances, in one query. Without ``at`` the clock is read."""
     ids, at = list(balance_ids), at or clock.now()
     subscriptions = Subscription.objects.filter(pk__in=ids)
@@ -37,16 +37,12 @@ def tier_facts_of(balance_ids: Iterable[UUID], *, at: datetime | None = None) ->
     return {balance_id: facts.get(balance_id, NO_TIER) for balance_id in ids}
 
 
-def subscription_facts(subscription: SubscriptionState) -> dict[str, Any]:
-    """Return the tier fields of a subscription in memory, to which due changes have been applied."""
+def subscription_facts(subscription: SubscriptionState) -> TierFacts:
+    """Return the tier facts of a subscription in memory, to which due changes have been applied."""
     pending = None
     if subscription.scheduled_tier_id and subscription.scheduled_at:
-        pending = {"tier": subscription.scheduled_tier_id, "at": subscription.scheduled_at.isoformat()}
-    return {
-        "tier": subscription.tier_id,
-        "pending_tier": pending,
-        "next_allocation_at": subscription.next_allocation_at.isoformat(),
-    }
+        pending = PendingTier(subscription.scheduled_tier_id, subscription.scheduled_at)
+    return TierFacts(subscription.tier_id, pending, subscription.next_allocation_at)
 
 
 def subscription_of(*, owner: OwnerLike, at: datetime | None = None) -> Subscription | None:

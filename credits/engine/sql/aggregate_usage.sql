@@ -51,4 +51,4 @@ UPDATE credits_usagewatermark f
    SET sequence = s.target
   FROM spans s
  WHERE f.balance_id = s.balance_id
-RETURNING f.balance_id, s.target - s.folded
+RETURNING f.balance_id, s.target - s.folded AS aggregated

@@ -1,6 +1,6 @@
--- What was used of a balance from an instant on, by one member or by all: usage, less what was refunded of it, and the
--- holds that are still open.
-SELECT coalesce(sum(u.amount), 0)::bigint
+-- Credits used of a balance from an instant on, by one member or by all: usage less the refunds of that usage, plus the open
+-- holds. The counter of a new spending limit starts with this sum.
+SELECT coalesce(sum(u.amount), 0)::bigint AS used
   FROM (SELECT -t.amount AS amount, t.member_id
           FROM credits_credittransaction t
          WHERE t.balance_id = %(balance)s AND t.timestamp >= %(since)s AND t.type = 'usage'

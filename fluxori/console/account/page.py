@@ -13,8 +13,9 @@ from uuid import UUID
 from credits import queries
 from credits.admin.owners import owner_name
 from credits.admin.rejected_attempts import format_facts, reason_label
-from credits.domain.balance_state import BalanceState, Grant
+from credits.domain.balance_state import BalanceState
 from credits.domain.burn_order import in_burn_order
+from credits.domain.records import Grant
 from credits.models import CreditBalance, CreditHold, Feature, RejectedAttempt
 from credits.queries import usage
 from fluxori.console import queries as console_queries
@@ -34,7 +35,7 @@ MAX_STAFF_ACTIONS = 10
 
 def account_context(balance: CreditBalance, *, at: datetime) -> dict[str, Any]:
     """Return the template context of the account page as of ``at``."""
-    state = queries.settled(balance.owner, at=at)
+    state = queries.load_settled_balance(balance.owner, at=at)
     forecast = _forecast(balance, at)
     features = {feature.pk: feature for feature in Feature.objects.all()}
     return {

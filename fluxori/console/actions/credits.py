@@ -105,7 +105,7 @@ class ReversePurchase(Action):
 
 def _uncorrected_amount(transaction: CreditTransaction) -> int:
     """Return how many credits of a usage are not refunded yet, or of a purchase not reversed yet."""
-    original, corrected = queries.corrected(transaction_id=transaction.pk)
+    original, corrected = queries.get_correction_state(transaction_id=transaction.pk)
     return abs(original.amount) - corrected
 
 

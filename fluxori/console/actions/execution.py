@@ -12,9 +12,10 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Sum
 
-from credits import operations as ledger
 from credits import queries as ledger_queries
-from credits.domain.balance_state import BalanceSnapshot
+from credits.domain.records import BalanceSnapshot
+from credits.engine.locked_balance import lock_balance
+from credits.engine.validation import canonical_json
 from credits.models import CreditGrant
 from fluxori.adminkit.formatting import format_credits, format_timestamp
 from fluxori.console import errors, queries
@@ -78,15 +79,15 @@ def execute(request: ActionRequest, *, allow_no_op: bool = False) -> Execution:
     :raises NothingToDoError: the action would change nothing, and ``allow_no_op`` is false
     """
     owner = Owner.of(request.owner)
-    with ledger.opened(owner, at=request.at, create=request.action.opens_balance) as page:
-        before = page.book.snapshot()
+    with lock_balance(owner, at=request.at, create=request.action.opens_balance) as page:
+        before = page.state.snapshot()
     tier, limits = tier_queries.tier_facts(owner=owner, at=request.at), _limits(owner)
 
     outcome = request.action.execute(request)
     if outcome.no_op_reason and not allow_no_op:
         raise errors.NothingToDoError(why=outcome.no_op_reason)
 
-    after = ledger_queries.settled(owner, at=request.at).snapshot()
+    after = ledger_queries.load_settled_balance(owner, at=request.at).snapshot()
     new_grants = CreditGrant.objects.none()
     if outcome.transaction is not None:
         new_grants = CreditGrant.objects.filter(balance=owner.id, transaction=outcome.transaction.pk)
@@ -148,7 +149,7 @@ def record_action(
 def serialize_arguments(request: ActionRequest) -> dict[str, Any]:
     """Return the arguments of a request as JSON, with timestamps in UTC."""
     subject = {"subject": request.subject_id} if request.subject_id else {}
-    arguments: dict[str, Any] = json.loads(ledger.canonical_json({**request.arguments, **subject}))
+    arguments: dict[str, Any] = json.loads(canonical_json({**request.arguments, **subject}))
     return arguments
 
 

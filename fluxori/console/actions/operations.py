@@ -7,7 +7,6 @@ An action and its record are written in one database transaction. An action abov
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from credits import operations as ledger
 from fluxori.console import errors
 from fluxori.console.actions.base import ActionRequest
 from fluxori.console.actions.execution import (
@@ -21,6 +20,7 @@ from fluxori.console.actions.execution import (
     record_action,
 )
 from fluxori.console.models import StaffAction
+from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 
 
@@ -47,7 +47,7 @@ class Preview:
     exceeded_ceiling: errors.CeilingExceededError | None = None
 
 
-@ledger.whole
+@transaction_with_retry
 def perform(request: ActionRequest) -> ActionPerformed:
     """Execute a staff action and record it, both or neither. The same request with the same key is performed once.
 
@@ -76,7 +76,7 @@ def perform(request: ActionRequest) -> ActionPerformed:
     return ActionPerformed(record_action(request, execution, authority=request.actor))
 
 
-@ledger.whole
+@transaction_with_retry
 def preview(request: ActionRequest, *, authority: User | None = None) -> Preview:
     """Return what :func:`perform` would do now. The action is executed and rolled back, so nothing is stored.
 

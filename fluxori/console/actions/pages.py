@@ -16,7 +16,7 @@ from django.views import View
 
 from credits import queries
 from credits.admin.owners import get_owner_or_404, parse_uuid, search_owners
-from credits.domain.balance_state import BalanceSnapshot
+from credits.domain.records import BalanceSnapshot
 from credits.models import CreditBalance
 from credits.operations import BalanceNotFoundError
 from fluxori.adminkit.formatting import format_credits

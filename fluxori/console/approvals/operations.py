@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from credits import operations as ledger
-from credits.operations import Arguments
+from credits.engine.validation import Validator
 from fluxori.console import errors
 from fluxori.console.actions import constants
 from fluxori.console.actions.base import ActionRequest
@@ -26,6 +25,7 @@ from fluxori.console.actions.execution import (
 )
 from fluxori.console.actions.operations import ActionPerformed
 from fluxori.console.models import ApprovalRequest, StaffAction
+from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import Organization, User
 
 APPROVE_REQUESTS = "console.approve_requests"
@@ -39,7 +39,7 @@ class ApprovalRequested:
     replayed: bool = False
 
 
-@ledger.whole
+@transaction_with_retry
 def request_approval(request: ActionRequest) -> ApprovalRequested:
     """Store an action as an approval request. The same request with the same key is stored once.
 
@@ -95,7 +95,7 @@ def action_request_from(row: ApprovalRequest, *, at: datetime) -> ActionRequest:
     )
 
 
-@ledger.whole
+@transaction_with_retry
 def approve(*, request_id: UUID, approver: User, note: str = "", at: datetime) -> ActionPerformed:
     """Approve a request: execute its action once, on behalf of the requester, on the ceiling of ``approver``.
 
@@ -130,7 +130,7 @@ def approve(*, request_id: UUID, approver: User, note: str = "", at: datetime) -
     return ActionPerformed(record_action(request, execution, authority=approver, approval_request=row))
 
 
-@ledger.whole
+@transaction_with_retry
 def decline(*, request_id: UUID, decider: User, note: str, at: datetime) -> ApprovalRequest:
     """Decline the request of another person, with a note.
 
@@ -148,7 +148,7 @@ def decline(*, request_id: UUID, decider: User, note: str, at: datetime) -> Appr
     return _decide(row, ApprovalRequest.Status.DECLINED, decider, note, at)
 
 
-@ledger.whole
+@transaction_with_retry
 def withdraw(*, request_id: UUID, actor: User, note: str = "", at: datetime) -> ApprovalRequest:
     """Withdraw a request of the actor.
 
@@ -181,6 +181,6 @@ def _decide(row: ApprovalRequest, status: str, by: User, note: str, at: datetime
 
 
 def _check_note(note: str, *, required: bool = False) -> None:
-    arguments = Arguments()
-    arguments.text("note", note, maximum=constants.MAX_NOTE_LENGTH, required=required)
-    arguments.refuse()
+    validator = Validator()
+    validator.string("note", note, maximum=constants.MAX_NOTE_LENGTH, required=required)
+    validator.raise_if_invalid()

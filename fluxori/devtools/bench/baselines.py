@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import transaction
 
 from credits.domain import hash_chain
-from credits.domain.balance_state import Entry, Transaction, TransactionDetails
+from credits.domain.records import Entry, Transaction, TransactionDetails
 from credits.models import CreditBalance, CreditEntry, CreditGrant, CreditRequest, CreditTransaction, FeaturePrice
 from fluxori.core.ids import uuid7
 

@@ -13,8 +13,14 @@ from typing import Any
 from uuid import UUID
 
 from credits import operations as ledger
-from credits.domain.balance_state import Transaction, TransactionDetails
 from credits.domain.due_events import apply_due_events
+from credits.domain.records import Transaction, TransactionDetails
+from credits.engine.corrections import plan_refund
+from credits.engine.deductions import DeductionPlan
+from credits.engine.idempotency import build_request
+from credits.engine.locked_balance import LockedBalance
+from credits.engine.plan_grants import plan_grant
+from credits.engine.plan_holds import plan_capture, plan_hold, plan_release
 from tiers import operations as tiers
 from tiers.domain.periods import period_start
 from tiers.domain.entitlement import PeriodEntitlement
@@ -61,7 +67,7 @@ class Life:
     def over(self) -> bool:
         return self.written >= self.movements
 
-    def go_on(self, page: ledger.Page, most: int) -> list[dict[str, Any]]:
+    def go_on(self, page: LockedBalance, most: int) -> list[dict[str, Any]]:
         """Live on until ``most`` further transactions are planned, and return the months that were given meanwhile."""
         book = page.book
         wanted = min(most, self.movements - self.written)
@@ -82,11 +88,11 @@ class Life:
         page.touch()
         return months
 
-    def _arrive(self, page: ledger.Page, at: datetime) -> None:
+    def _arrive(self, page: LockedBalance, at: datetime) -> None:
         page.at = page.book.recorded_at = max(at, page.book.last_at)
         apply_due_events(page.book, page.at)
 
-    def _months(self, page: ledger.Page) -> list[dict[str, Any]]:
+    def _months(self, page: LockedBalance) -> list[dict[str, Any]]:
         """Give every month that has begun, each at its first instant."""
         given = []
         subscription = self.subscription
@@ -94,7 +100,7 @@ class Life:
         while (begins := period_start(subscription.anchor, period)) <= self.now:
             self._arrive(page, begins)
             promise = PeriodEntitlement.of(subscription.anchor, self.tier, period)
-            request = ledger.ask("allocate_monthly_credits", actor=None, key=None)
+            request = build_request("allocate_monthly_credits", actor=None, key=None)
             recorded = tiers.plan_entitlement_grant(
                 page, request, promise, amount=promise.credits, description=tiers.period_description(promise)
             )
@@ -105,7 +111,7 @@ class Life:
         subscription.next_allocation_at = period_start(subscription.anchor, subscription.next_period)
         return given
 
-    def _act(self, page: ledger.Page) -> None:
+    def _act(self, page: LockedBalance) -> None:
         drawn = self.chance.randrange(100)
         if drawn < _REFUNDS:
             self._refund(page)
@@ -117,13 +123,13 @@ class Life:
         else:
             self._spend(page)
 
-    def _give(self, page: ledger.Page, kind: str, amount: int, **terms: object) -> None:
+    def _give(self, page: LockedBalance, kind: str, amount: int, **terms: object) -> None:
         words = {"description": f"{amount} credits", "reference_id": f"{kind}-{self.chance.getrandbits(40):010x}"}
-        ledger.plan_grant(
-            page, ledger.ask("add_credits", actor=None, key=None), amount=amount, kind=kind, terms=terms, facts=words
+        plan_grant(
+            page, build_request("add_credits", actor=None, key=None), amount=amount, kind=kind, terms=terms, facts=words
         )
 
-    def _wish(self, page: ledger.Page) -> ledger.Deduction:
+    def _wish(self, page: LockedBalance) -> ledger.Deduction:
         """Return what somebody wants now; where there is too little, credits are bought first."""
         [feature] = self.chance.choices(tuple(FEATURES), tuple(FEATURES.values()))
         quantity = self.chance.randint(1, 8) if feature == "realtime-ai-dashboard" else 1
@@ -143,25 +149,25 @@ class Life:
             alongside=subscription_facts(self.subscription) if keyed else None,
         )
 
-    def _spend(self, page: ledger.Page) -> None:
+    def _spend(self, page: LockedBalance) -> None:
         wish = self._wish(page)
-        ledger.DeductionPlan(wish, wish.request())(page)
+        DeductionPlan(wish, wish.request())(page)
 
-    def _hold(self, page: ledger.Page) -> None:
+    def _hold(self, page: LockedBalance) -> None:
         """Set credits aside, and some minutes later spend them, a part of them, or give them back."""
         wish = self._wish(page)
         request = wish.request()
-        placed = ledger.placed(page, wish, request, _HOLD_LASTS).hold
+        placed = plan_hold(page, wish, request, _HOLD_LASTS).hold
         assert placed is not None
         self._arrive(page, page.at + self.chance.random() * _HOLD_LASTS)
         wanted = self.chance.choice((placed.amount, placed.amount, placed.amount // 2, 0))
         ending = replace(request, key=None)
         if wanted:
-            ledger.captured(page, placed, wanted, ending, None)
+            plan_capture(page, placed, wanted, ending, None)
         else:
-            ledger.released(page, placed, ending, None)
+            plan_release(page, placed, ending, None)
 
-    def _refund(self, page: ledger.Page) -> None:
+    def _refund(self, page: LockedBalance) -> None:
         """Give back all or half of a recent usage that was not refunded before; without one, spend instead."""
         usage = next((recorded for recorded in reversed(page.book.transactions) if self._refundable(recorded)), None)
         if usage is None:
@@ -178,7 +184,7 @@ class Life:
             reverses_id=usage.id,
             reason="The result was empty",
         )
-        ledger.refunded(page, [(page.book.grants[paid.grant_id], back)], facts, None)
+        plan_refund(page, [(page.book.grants[paid.grant_id], back)], facts, None)
         page.book.count(-back, said.member_id, usage.timestamp)
         self._last_refund = usage.sequence
 

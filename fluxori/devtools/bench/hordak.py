@@ -1,5 +1,6 @@
 """django-hordak recording the same movement: from what a user has to what was used. A process of its own, for it wants
-settings in which it is installed: ``python -m fluxori.devtools.bench.hordak <repeats> <seconds>`` prints the rates as JSON.
+settings in which it is installed: ``python -m fluxori.devtools.bench.hordak <repeats> <seconds>`` prints the rates as
+JSON.
 """
 
 import json

@@ -1,8 +1,8 @@
 """The load: a few keep-alive connections in one process, each asking again as soon as it was answered.
 
-Runs as a process of its own, ``python -m fluxori.devtools.bench.load``, with a plan as JSON on stdin and what was measured as
-JSON on stdout. Standard library only, and little of it: on the same machine as the server, what the load costs is taken
-from what is measured. The loopback only; every answer's status is looked at.
+Runs as a process of its own, ``python -m fluxori.devtools.bench.load``, with a plan as JSON on stdin and what was
+measured as JSON on stdout. Standard library only, and little of it: on the same machine as the server, what the load
+costs is taken from what is measured. The loopback only; every answer's status is looked at.
 """
 
 import asyncio

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from credits.api import serializers
-from credits.domain.balance_state import BalanceSnapshot
+from credits.domain.records import BalanceSnapshot
 from credits.models import CreditEntry, CreditTransaction
 from fluxori.api.access import caller_of, spending
 from fluxori.api.idempotency import answer, key_of

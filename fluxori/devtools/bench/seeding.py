@@ -17,9 +17,9 @@ from uuid import UUID
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.db import connection, transaction
 
-from credits import operations as ledger
 from credits import queries
-from credits.domain.balance_state import Price
+from credits.domain.records import Price
+from credits.engine.locked_balance import lock_balances
 from credits.models import CreditBalance
 from fluxori.core import clock
 from fluxori.db import statements
@@ -149,7 +149,7 @@ def _live(lives: Sequence[Life], prices: dict[str, Price]) -> Written:
     done = Written()
     months: list[dict[str, Any]] = []
     by_id = {life.subscription.pk: life for life in lives}
-    with ledger.lock_balances(by_id, at=min(life.subscription.anchor for life in lives)) as pages:
+    with lock_balances(by_id, at=min(life.subscription.anchor for life in lives)) as pages:
         for key, page in pages.items():
             page.prices = prices
             months += by_id[key].go_on(page, PART)

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credits.domain.balance_state import BalanceState, Grant, GrantDelta, TransactionDetails
+from credits.domain.balance_state import BalanceState
 from credits.domain.due_events import apply_due_events, normalize
+from credits.domain.records import Grant, GrantDelta, TransactionDetails
 from tests.support.balance_states import add_grant, check_sums, empty_state, hold, spend, summarize
 from tests.support.times import DAY, NOON
 

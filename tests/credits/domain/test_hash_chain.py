@@ -11,11 +11,13 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from credits import operations
 from credits.domain import constants, hash_chain
-from credits.domain.balance_state import Entry, Grant, GrantDelta, Transaction, TransactionDetails
+from credits.domain.records import Entry, Grant, GrantDelta, Transaction, TransactionDetails
+from credits.engine.idempotency import build_request
+from credits.engine.locked_balance import lock_balance
 from credits.models import CreditTransaction
 from fluxori.core.ids import uuid7
+from fluxori.db.transactions import transaction_with_retry
 from tests.support.factories.credits import deduct, make_balance
 from tests.support.times import NOON
 
@@ -120,12 +122,12 @@ details = st.builds(
 )
 
 
-@operations.whole
+@transaction_with_retry
 def post(balance, said, amount, unit_price, expires_at):
     """Record a promotion of odd facts and all of it as spent, with no look at what an operation would refuse."""
-    request = operations.ask("odd", actor=None, key=None)
+    request = build_request("odd", actor=None, key=None)
     grant = Grant(uuid7(), "promotion", amount, 0, 0, 50, NOON, expires_at, unit_price=unit_price)
-    with operations.opened(balance.owner, at=NOON) as page:
+    with lock_balance(balance.owner, at=NOON) as page:
         page.book.post("promotion", NOON, [GrantDelta(grant, amount)], said, opened=[grant])
         page.book.post("usage", NOON, [GrantDelta(grant, -amount)], said)
         page.record(request)

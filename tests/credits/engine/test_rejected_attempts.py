@@ -132,7 +132,7 @@ class TestARefusedHold:
         held = operations.place_hold(owner=balance.owner, feature="ai-generated-report", at=NOON)
 
         with pytest.raises(operations.InsufficientCreditsError):
-            operations.capture_hold(hold_id=held.pk, amount=51, at=NOON + MINUTE)
+            operations.capture_hold(hold_id=held.hold.id, amount=51, at=NOON + MINUTE)
 
         assert counts(balance) == [(NOON, "insufficient_credits", "ai-generated-report", 1)]
 

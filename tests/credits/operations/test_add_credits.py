@@ -36,7 +36,12 @@ class TestAddCredits:
         balance = CreditBalance.objects.get()
         assert (balance.pk, balance.user_id, balance.organization_id) == (owner.pk, owner.pk, None)
         assert (balance.balance, balance.sequence, balance.version) == (100, 1, 1)
-        assert (recorded.type, recorded.amount, recorded.balance_after, recorded.sequence) == ("purchase", 100, 100, 1)
+        assert (
+            recorded.transaction.type,
+            recorded.transaction.amount,
+            recorded.transaction.balance_after,
+            recorded.transaction.sequence,
+        ) == ("purchase", 100, 100, 1)
         check_sums(balance)
 
     def test_opens_the_pool_of_an_organization(self):
@@ -44,7 +49,7 @@ class TestAddCredits:
 
         recorded = add(pool)
 
-        assert (recorded.after.user_id, recorded.after.organization_id) == (None, pool.pk)
+        assert (recorded.balance.user_id, recorded.balance.organization_id) == (None, pool.pk)
 
     @pytest.mark.parametrize("kind", ["allocation", "purchase", "promotion"])
     def test_makes_a_grant_of_that_source(self, kind):
@@ -53,7 +58,7 @@ class TestAddCredits:
         grant = CreditGrant.objects.get()
         assert (grant.source, grant.amount, grant.remaining, grant.priority) == (kind, 100, 100, 7)
         assert (grant.effective_at, grant.expires_at) == (NOON, NOON + DAY)
-        assert grant.transaction_id == recorded.pk
+        assert grant.transaction_id == recorded.transaction.id
 
     def test_remembers_what_a_credit_was_sold_for(self):
         add(make_user(), unit_price=Decimal("0.123456"))
@@ -63,18 +68,18 @@ class TestAddCredits:
     def test_answers_with_what_is_stored(self):
         recorded = add(make_user(), 100, description="Starter pack", reference_id="inv-1", metadata={"b": 1, "a": "é"})
 
-        stored = queries.get_transaction(transaction_id=recorded.pk)
+        stored = queries.get_transaction(transaction_id=recorded.transaction.id)
         for column in ("type", "amount", "balance_after", "timestamp", "description", "reference_id", "metadata"):
             assert getattr(recorded, column) == getattr(stored, column)
-        assert bytes(stored.hash) == recorded.hash
-        assert [part.pk for part in recorded.entries.all()] == [part.pk for part in stored.entries.all()]
-        assert recorded.metadata == '{"a":"é","b":1}'
+        assert bytes(stored.hash) == recorded.transaction.hash
+        assert [part.pk for part in recorded.transaction.entries] == [part.pk for part in stored.entries.all()]
+        assert recorded.transaction.details.metadata == '{"a":"é","b":1}'
 
     def test_says_the_balance_after_it(self):
         owner = make_user()
         add(owner, 30, expires_at=NOON + DAY)
 
-        after = add(owner, 70).after
+        after = add(owner, 70).balance
 
         assert (after.balance, after.available, after.held, after.debt) == (100, 100, 0, 0)
         assert (after.next_expiry, after.last_updated, after.version) == ((30, NOON + DAY), NOON, 2)
@@ -85,8 +90,11 @@ class TestAddCredits:
 
         recorded = add(balance.owner, 100)
 
-        assert [(part.grant_id is None, part.amount) for part in recorded.entries.all()] == [(False, 60), (True, 40)]
-        assert (recorded.after.balance, recorded.after.available, recorded.after.debt) == (60, 60, 0)
+        assert [(part.grant_id is None, part.amount) for part in recorded.transaction.entries] == [
+            (False, 60),
+            (True, 40),
+        ]
+        assert (recorded.balance.balance, recorded.balance.available, recorded.balance.debt) == (60, 60, 0)
         check_sums(balance)
 
     def test_gives_nothing_to_spend_where_debt_takes_all(self):
@@ -95,8 +103,8 @@ class TestAddCredits:
 
         recorded = add(balance.owner, 100)
 
-        assert [(part.grant_id, part.amount) for part in recorded.entries.all()] == [(None, 100)]
-        assert CreditGrant.objects.get(transaction=recorded.pk).live is False
+        assert [(part.grant_id, part.amount) for part in recorded.transaction.entries] == [(None, 100)]
+        assert CreditGrant.objects.get(transaction=recorded.transaction.id).live is False
         check_sums(balance)
 
     def test_never_dates_a_change_before_the_last(self):
@@ -105,8 +113,8 @@ class TestAddCredits:
 
         recorded = add(owner, at=NOON - HOUR)
 
-        assert (recorded.sequence, recorded.timestamp) == (2, NOON)
-        assert CreditGrant.objects.get(transaction=recorded.pk).effective_at == NOON
+        assert (recorded.transaction.sequence, recorded.transaction.timestamp) == (2, NOON)
+        assert CreditGrant.objects.get(transaction=recorded.transaction.id).effective_at == NOON
 
     def test_writes_what_had_expired_before_it(self):
         balance = make_balance(grants=[(20, DAY)])
@@ -115,18 +123,18 @@ class TestAddCredits:
 
         said = balance.transactions.order_by("sequence").values_list("type", "amount", "timestamp")
         assert list(said)[1:] == [("expiry", -20, NOON + DAY), ("purchase", 5, NOON + 2 * DAY)]
-        assert recorded.balance_after == 5
+        assert recorded.transaction.balance_after == 5
 
     def test_reads_the_clock_when_no_instant_is_given(self):
         before = clock.now()
 
         recorded = operations.add_credits(owner=make_user(), amount=1, type="promotion")
 
-        assert before <= recorded.timestamp <= clock.now()
+        assert before <= recorded.transaction.timestamp <= clock.now()
 
     @pytest.mark.parametrize("amount", [1, MOST])
     def test_keeps_the_bounds_of_an_amount(self, amount):
-        assert add(make_user(), amount).balance_after == amount
+        assert add(make_user(), amount).transaction.balance_after == amount
 
     @pytest.mark.parametrize("amount", [0, -1, MOST + 1, 2**63])
     def test_refuses_an_amount_out_of_bounds(self, amount):
@@ -241,7 +249,12 @@ class TestAddCreditsTwice:
         with unchanged():
             again = add(owner, 100, idempotency_key="k")
 
-        assert (again.pk, again.after, again.replayed, first.replayed) == (first.pk, first.after, True, False)
+        assert (again.transaction.id, again.balance, again.replayed, first.replayed) == (
+            first.transaction.id,
+            first.balance,
+            True,
+            False,
+        )
 
     def test_replays_when_the_credits_have_expired_since(self):
         owner = make_user()
@@ -250,7 +263,7 @@ class TestAddCreditsTwice:
         with unchanged():
             again = add(owner, 100, expires_at=NOON + DAY, idempotency_key="k", at=NOON + 2 * DAY)
 
-        assert (again.pk, again.after) == (first.pk, first.after)
+        assert (again.transaction.id, again.balance) == (first.transaction.id, first.balance)
 
     def test_knows_the_same_request_in_another_spelling(self):
         owner = make_user()
@@ -267,7 +280,7 @@ class TestAddCreditsTwice:
             idempotency_key="k",
         )
 
-        assert again.pk == first.pk
+        assert again.transaction.id == first.transaction.id
 
     @pytest.mark.parametrize(
         "other",
@@ -294,7 +307,9 @@ class TestAddCreditsTwice:
         one, other = make_user(), make_user()
 
         made = {
-            add(owner, actor=actor, idempotency_key="k").pk for owner in (one, other) for actor in (None, one, other)
+            add(owner, actor=actor, idempotency_key="k").transaction.id
+            for owner in (one, other)
+            for actor in (None, one, other)
         }
 
         assert len(made) == 6
@@ -303,7 +318,7 @@ class TestAddCreditsTwice:
         owner = make_user()
         add(owner, idempotency_key="k", alongside={"tier": "growth"})
 
-        assert add(owner, idempotency_key="k", alongside={"tier": "pro"}).alongside == {"tier": "growth"}
+        assert add(owner, idempotency_key="k", alongside={"tier": "pro"}).tier_facts == {"tier": "growth"}
 
     def test_remembers_the_whole_answer(self):
         balance = make_balance(grants=[(50, DAY)], at=NOON)
@@ -313,6 +328,6 @@ class TestAddCreditsTwice:
 
         again = add(balance.owner, 100, idempotency_key="k")
 
-        assert again.after == first.after
-        assert (first.after.held, first.after.next_expiry) == (20, (30, NOON + DAY))
-        assert [part.amount for part in again.entries.all()] == [100]
+        assert again.balance == first.balance
+        assert (first.balance.held, first.balance.next_expiry) == (20, (30, NOON + DAY))
+        assert [part.amount for part in again.transaction.entries] == [100]

@@ -173,7 +173,7 @@ class TestLimitsUnderContention:
 
         def capture():
             placed = operations.place_hold(owner=balance.owner, amount=5, description="Work", at=NOON)
-            return operations.capture_hold(hold_id=placed.pk, at=NOON) and "captured"
+            return operations.capture_hold(hold_id=placed.hold.id, at=NOON) and "captured"
 
         outcomes = at_once([place, capture, lambda: deduct(balance, 5) and "paid", capture] * (2 * CALLERS))
 

@@ -85,10 +85,18 @@ class TestRefundUsage:
 
         recorded = refund(usage, actor=actor)
 
-        assert (recorded.type, recorded.amount, recorded.reverses_id) == ("refund", 30, usage.pk)
+        assert (recorded.transaction.type, recorded.transaction.amount, recorded.transaction.details.reverses_id) == (
+            "refund",
+            30,
+            usage.transaction.id,
+        )
         assert shares(recorded) == [(fleeting.pk, 20), (lasting.pk, 10)]
-        assert (recorded.actor_id, recorded.member_id, recorded.reference_id) == (actor.pk, member.pk, "r-1")
-        assert (recorded.reason, recorded.after.available) == ("It failed", 70)
+        assert (
+            recorded.transaction.details.actor_id,
+            recorded.transaction.details.member_id,
+            recorded.transaction.details.reference_id,
+        ) == (actor.pk, member.pk, "r-1")
+        assert (recorded.transaction.details.reason, recorded.balance.available) == ("It failed", 70)
         assert free(balance) == [50, 20]
         sound(balance)
 
@@ -96,7 +104,7 @@ class TestRefundUsage:
         balance = make_balance(grants=[(50, None), (20, DAY)])
         usage = deduct(balance, 30)
 
-        steps = [(refund(usage, amount).amount, free(balance)) for amount in (4, 8, None)]
+        steps = [(refund(usage, amount).transaction.amount, free(balance)) for amount in (4, 8, None)]
 
         assert steps == [(4, [44, 0]), (8, [50, 2]), (18, [50, 20])]
         with unchanged(), pytest.raises(operations.RefundExceedsUsageError) as refusal:
@@ -107,10 +115,10 @@ class TestRefundUsage:
     def test_returns_what_a_capture_used(self):
         balance = make_balance()
         held = operations.place_hold(owner=balance.owner, amount=60, description="Work", at=NOON)
-        usage = operations.capture_hold(hold_id=held.pk, amount=80, at=NOON).transaction
+        usage = operations.capture_hold(hold_id=held.hold.id, amount=80, at=NOON).transaction
         assert usage is not None
 
-        assert refund(usage, 70).after.available == 90
+        assert refund(usage, 70).balance.available == 90
         sound(balance)
 
     def test_refuses_more_than_is_left(self):
@@ -129,8 +137,12 @@ class TestRefundUsage:
 
         recorded = refund(usage, at=NOON + DAY)
 
-        assert told(balance, usage.sequence) == [("refund", 30), ("expiry", -20)]
-        assert (recorded.balance_after, recorded.after.balance, recorded.after.available) == (70, 50, 50)
+        assert told(balance, usage.transaction.sequence) == [("refund", 30), ("expiry", -20)]
+        assert (recorded.transaction.balance_after, recorded.balance.balance, recorded.balance.available) == (
+            70,
+            50,
+            50,
+        )
         sound(balance)
 
     def test_brings_back_what_has_expired_as_a_new_grant_where_told_until_when(self):
@@ -139,11 +151,11 @@ class TestRefundUsage:
 
         recorded = refund(usage, 25, at=NOON + DAY, expires_at=NOON + 2 * DAY)
 
-        new = CreditGrant.objects.get(transaction=recorded.pk)
+        new = CreditGrant.objects.get(transaction=recorded.transaction.id)
         assert (new.source, new.amount, new.remaining) == ("adjustment", 15, 15)
         assert (new.effective_at, new.expires_at, new.priority) == (NOON + DAY, NOON + 2 * DAY, 50)
-        assert told(balance, usage.sequence) == [("refund", 25)]
-        assert recorded.after.available == 65
+        assert told(balance, usage.transaction.sequence) == [("refund", 25)]
+        assert recorded.balance.available == 65
         sound(balance)
 
     def test_keeps_the_expiry_of_what_has_not_expired(self):
@@ -162,8 +174,8 @@ class TestRefundUsage:
 
         recorded = refund(usage, at=NOON + DAY, expires_at=NOON + 9 * DAY)
 
-        assert told(balance, usage.sequence) == [("void", -10), ("refund", 10), ("void", -10)]
-        assert recorded.after.balance == 0
+        assert told(balance, usage.transaction.sequence) == [("void", -10), ("refund", 10), ("void", -10)]
+        assert recorded.balance.balance == 0
         sound(balance)
 
     def test_lets_what_can_be_spent_repay_debt_first(self):
@@ -175,7 +187,7 @@ class TestRefundUsage:
 
         assert shares(recorded)[-1] == (None, 50)
         assert told(balance, 4) == [("refund", 60), ("expiry", -10)]
-        assert (recorded.after.debt, recorded.after.available) == (0, 0)
+        assert (recorded.balance.debt, recorded.balance.available) == (0, 0)
         sound(balance)
 
     def test_lets_a_revived_grant_repay_debt_first(self):
@@ -186,7 +198,7 @@ class TestRefundUsage:
         recorded = refund(usage, 20, at=NOON + DAY, expires_at=NOON + 2 * DAY)
 
         assert shares(recorded) == [(None, 20)]
-        assert (recorded.after.debt, recorded.after.available) == (0, 0)
+        assert (recorded.balance.debt, recorded.balance.available) == (0, 0)
         sound(balance)
 
     def test_refuses_what_is_no_usage(self):
@@ -245,7 +257,7 @@ class TestRefundUsage:
 
         with unchanged():
             same(first, refund(usage, 5, at=NOON + 2 * DAY, idempotency_key="k"))
-        assert first.after.balance == 0
+        assert first.balance.balance == 0
 
 
 class TestReversePurchase:
@@ -258,8 +270,12 @@ class TestReversePurchase:
         recorded = reverse(bought, 45)
 
         assert shares(recorded) == [(own.pk, -40), (None, -5)]
-        assert (recorded.type, recorded.amount, recorded.reverses_id) == ("reversal", -45, bought.pk)
-        assert (recorded.after.balance, recorded.after.debt, recorded.after.available) == (-5, 5, 0)
+        assert (recorded.transaction.type, recorded.transaction.amount, recorded.transaction.details.reverses_id) == (
+            "reversal",
+            -45,
+            bought.transaction.id,
+        )
+        assert (recorded.balance.balance, recorded.balance.debt, recorded.balance.available) == (-5, 5, 0)
         assert promoted.remaining == 0
         sound(balance)
 
@@ -272,13 +288,13 @@ class TestReversePurchase:
         recorded = reverse(bought)
 
         assert shares(recorded) == [(own.pk, -10), (fleeting.pk, -30), (lasting.pk, -10)]
-        assert recorded.after.debt == 0
+        assert recorded.balance.debt == 0
         sound(balance)
 
     def test_takes_its_own_credits_though_they_were_extended_twice(self):
         balance = make_balance(grants=[(30, HOUR)])
         bought = buy(balance, 50, expires_at=NOON + DAY)
-        own = CreditGrant.objects.get(transaction=bought.pk)
+        own = CreditGrant.objects.get(transaction=bought.transaction.id)
         for days in (2, 3):
             extend(CreditGrant.objects.get(live=True, source="purchase"), NOON + days * DAY)
 
@@ -286,7 +302,7 @@ class TestReversePurchase:
 
         copy = CreditGrant.objects.get(expires_at=NOON + 3 * DAY)
         assert shares(recorded) == [(copy.pk, -50)]
-        assert (own.source, copy.parent_id != own.pk, recorded.after.available) == ("purchase", True, 30)
+        assert (own.source, copy.parent_id != own.pk, recorded.balance.available) == ("purchase", True, 30)
         sound(balance)
 
     def test_leaves_pins_alone(self):
@@ -295,14 +311,14 @@ class TestReversePurchase:
 
         recorded = reverse(first_of(balance))
 
-        assert (recorded.after.held, recorded.after.debt, recorded.after.balance) == (60, 60, 0)
+        assert (recorded.balance.held, recorded.balance.debt, recorded.balance.balance) == (60, 60, 0)
         sound(balance)
 
     def test_takes_parts_until_nothing_is_left(self):
         balance = make_balance(type="purchase")
         bought = first_of(balance)
 
-        assert [reverse(bought, amount).amount for amount in (30, None)] == [-30, -70]
+        assert [reverse(bought, amount).transaction.amount for amount in (30, None)] == [-30, -70]
         with unchanged(), pytest.raises(operations.ReversalExceedsPurchaseError) as refusal:
             reverse(bought)
         assert refusal.value.facts == {"reversible": 0}
@@ -314,7 +330,7 @@ class TestReversePurchase:
         recorded = reverse(first_of(balance), at=NOON + DAY)
 
         assert told(balance, 1) == [("expiry", -100), ("reversal", -100)]
-        assert recorded.after.debt == 100
+        assert recorded.balance.debt == 100
         sound(balance)
 
     def test_refuses_what_is_no_purchase(self):
@@ -367,7 +383,7 @@ class TestReversePurchase:
 
         with unchanged():
             same(first, reverse(first_of(balance), idempotency_key="k", at=NOON + DAY))
-        assert first.after.debt == 70
+        assert first.balance.debt == 70
 
 
 class TestVoidGrant:
@@ -470,14 +486,14 @@ class TestExtendGrant:
         recorded = extend(old, NOON + 9 * DAY)
 
         copy = balance.grants.exclude(pk=old.pk).get()
-        assert (recorded.type, recorded.amount, shares(recorded)) == (
+        assert (recorded.transaction.type, recorded.transaction.amount, shares(recorded)) == (
             "adjustment",
             0,
             [(old.pk, -70), (copy.pk, 70)],
         )
         assert (copy.source, copy.amount, copy.remaining, copy.priority) == (old.source, 70, 70, 7)
         assert (copy.parent_id, copy.expires_at, copy.unit_price) == (old.pk, NOON + 9 * DAY, Decimal("0.1"))
-        assert (recorded.after.available, recorded.after.next_expiry) == (70, (70, NOON + 9 * DAY))
+        assert (recorded.balance.available, recorded.balance.next_expiry) == (70, (70, NOON + 9 * DAY))
         sound(balance)
 
     def test_leaves_what_is_pinned_where_it_is(self):
@@ -496,8 +512,8 @@ class TestExtendGrant:
     def test_saves_credits_to_the_last_microsecond(self):
         balance = make_balance(grants=[(100, DAY)])
 
-        assert extend(balance.grants.get(), NOON + 2 * DAY, at=NOON + DAY - MICROSECOND).after.available == 100
-        assert queries.settled(operations.Owner.of(balance.owner), at=NOON + DAY).available == 100
+        assert extend(balance.grants.get(), NOON + 2 * DAY, at=NOON + DAY - MICROSECOND).balance.available == 100
+        assert queries.load_settled_balance(operations.Owner.of(balance.owner), at=NOON + DAY).available == 100
 
     def test_refuses_what_has_no_expiry_to_move(self):
         everlasting, expired, voided = make_balance(), make_balance(grants=[(5, DAY)]), make_balance(grants=[(5, DAY)])
@@ -568,10 +584,14 @@ class TestAdjustCredits:
 
         recorded = adjust(balance, 25)
 
-        grant = CreditGrant.objects.get(transaction=recorded.pk)
+        grant = CreditGrant.objects.get(transaction=recorded.transaction.id)
         assert (grant.source, grant.amount, grant.remaining, grant.expires_at) == ("adjustment", 25, 25, None)
-        assert (recorded.type, recorded.amount, recorded.reason) == ("adjustment", 25, "Counted wrong")
-        assert recorded.after.available == 125
+        assert (recorded.transaction.type, recorded.transaction.amount, recorded.transaction.details.reason) == (
+            "adjustment",
+            25,
+            "Counted wrong",
+        )
+        assert recorded.balance.available == 125
         sound(balance)
 
     def test_up_repays_debt_first(self):
@@ -579,7 +599,7 @@ class TestAdjustCredits:
         deduct(balance, 100)
         reverse(first_of(balance), 30)
 
-        assert adjust(balance, 50).after.available == 20
+        assert adjust(balance, 50).balance.available == 20
         sound(balance)
 
     def test_down_takes_in_burn_order(self):
@@ -587,7 +607,7 @@ class TestAdjustCredits:
 
         recorded = adjust(balance, -30)
 
-        assert (recorded.amount, free(balance)) == (-30, [40, 0])
+        assert (recorded.transaction.amount, free(balance)) == (-30, [40, 0])
         sound(balance)
 
     def test_down_never_takes_what_is_held_nor_makes_a_debt(self):
@@ -598,14 +618,14 @@ class TestAdjustCredits:
             adjust(balance, -41)
 
         assert refusal.value.facts == {"required": 41, "available": 40, "held": 60, "shortfall": 1}
-        assert adjust(balance, -40).after.available == 0
+        assert adjust(balance, -40).balance.available == 0
         sound(balance)
 
     def test_down_is_possible_though_spending_is_suspended(self):
         balance = make_balance()
         operations.suspend_spending(owner=balance.owner, at=NOON)
 
-        assert adjust(balance, -100).after.balance == 0
+        assert adjust(balance, -100).balance.balance == 0
 
     @pytest.mark.parametrize(
         ("amount", "code"),

@@ -44,7 +44,11 @@ class TestDeductCredits:
             None: 40,
             NOON + DAY: 0,
         }
-        assert (recorded.type, recorded.amount, recorded.balance_after) == ("usage", -30, 40)
+        assert (recorded.transaction.type, recorded.transaction.amount, recorded.transaction.balance_after) == (
+            "usage",
+            -30,
+            40,
+        )
         check_sums(balance)
 
     def test_says_which_grants_paid_in_burn_order(self):
@@ -56,7 +60,7 @@ class TestDeductCredits:
 
         recorded = deduct(balance, 90)
 
-        stored = recorded.entries.model.objects.filter(transaction=recorded.pk).order_by("position")
+        stored = recorded.entries.model.objects.filter(transaction=recorded.transaction.id).order_by("position")
         paid = [(part.grant.priority, part.grant.expires_at, part.grant.source, part.amount) for part in stored]
         assert paid == [
             (0, None, "purchase", -20),
@@ -65,14 +69,14 @@ class TestDeductCredits:
             (50, None, "allocation", -20),
             (50, None, "purchase", -10),
         ]
-        assert [part.pk for part in recorded.entries.all()] == [part.pk for part in stored]
+        assert [part.pk for part in recorded.transaction.entries] == [part.pk for part in stored]
 
     def test_may_take_everything(self):
         balance = make_balance(grants=[(10, None), (20, DAY)])
 
         recorded = deduct(balance, 30)
 
-        assert (recorded.after.balance, recorded.after.available) == (0, 0)
+        assert (recorded.balance.balance, recorded.balance.available) == (0, 0)
         assert not balance.grants.filter(live=True).exists()
 
     def test_takes_all_or_nothing(self):
@@ -100,14 +104,14 @@ class TestDeductCredits:
             deduct(balance, 100, at=NOON + HOUR - MICROSECOND)
         recorded = deduct(balance, 100, at=NOON + HOUR)
 
-        assert (recorded.after.balance, recorded.after.held) == (0, 0)
+        assert (recorded.balance.balance, recorded.balance.held) == (0, 0)
         assert balance.holds.get().status == "lapsed"
         check_sums(balance)
 
     def test_pays_with_a_grant_up_to_the_last_microsecond(self):
         balance = make_balance(grants=[(20, DAY)])
 
-        assert deduct(balance, 20, at=NOON + DAY - MICROSECOND).balance_after == 0
+        assert deduct(balance, 20, at=NOON + DAY - MICROSECOND).transaction.balance_after == 0
 
     def test_ignores_a_grant_at_the_instant_it_expires(self):
         balance = make_balance(grants=[(20, DAY)])
@@ -124,7 +128,7 @@ class TestDeductCredits:
 
         said = balance.transactions.order_by("sequence").values_list("type", "amount", "timestamp", "balance_after")
         assert list(said)[2:] == [("expiry", -20, NOON + DAY, 50), ("usage", -30, NOON + 3 * DAY, 20)]
-        assert recorded.sequence == 4
+        assert recorded.transaction.sequence == 4
         check_sums(balance)
 
     def test_is_priced_by_the_server_where_a_feature_is_named(self):
@@ -132,8 +136,12 @@ class TestDeductCredits:
 
         recorded = use(balance, "realtime-ai-dashboard", quantity=4)
 
-        assert (recorded.amount, recorded.feature_id, recorded.quantity) == (-12, "realtime-ai-dashboard", 4)
-        assert queries.get_transaction(transaction_id=recorded.pk).price.credits == 3
+        assert (
+            recorded.transaction.amount,
+            recorded.transaction.details.feature_id,
+            recorded.transaction.details.quantity,
+        ) == (-12, "realtime-ai-dashboard", 4)
+        assert queries.get_transaction(transaction_id=recorded.transaction.id).price.credits == 3
 
     def test_uses_the_price_in_force_at_its_instant(self):
         balance = make_balance()
@@ -142,7 +150,7 @@ class TestDeductCredits:
         before = use(balance, at=NOON + HOUR - MICROSECOND)
         after = use(balance, at=NOON + HOUR)
 
-        assert (before.amount, after.amount) == (-9, -11)
+        assert (before.transaction.amount, after.transaction.amount) == (-9, -11)
 
     def test_asks_the_price_of_the_last_change_where_the_clock_lags_behind_it(self):
         balance = make_balance()
@@ -151,15 +159,15 @@ class TestDeductCredits:
 
         recorded = use(balance, at=NOON)
 
-        assert (recorded.amount, recorded.timestamp) == (-11, NOON + HOUR)
+        assert (recorded.transaction.amount, recorded.transaction.timestamp) == (-11, NOON + HOUR)
 
     def test_never_dates_a_change_before_the_last(self):
         balance = make_balance(at=NOON)
 
         recorded = [deduct(balance, 1, at=at) for at in (NOON + HOUR, NOON, NOON - DAY, NOON + 2 * HOUR)]
 
-        assert [said.timestamp - NOON for said in recorded] == [HOUR, HOUR, HOUR, 2 * HOUR]
-        assert [said.sequence for said in recorded] == [2, 3, 4, 5]
+        assert [said.transaction.timestamp - NOON for said in recorded] == [HOUR, HOUR, HOUR, 2 * HOUR]
+        assert [said.transaction.sequence for said in recorded] == [2, 3, 4, 5]
 
     def test_does_not_bring_expired_credits_back_by_going_back_in_time(self):
         balance = make_balance(grants=[(20, DAY), (50, None)])
@@ -175,7 +183,7 @@ class TestDeductCredits:
 
         recorded = deduct(balance, 1, actor=caller, member=member.pk, reference_id="job-7", metadata={"n": 1})
 
-        stored = queries.get_transaction(transaction_id=recorded.pk)
+        stored = queries.get_transaction(transaction_id=recorded.transaction.id)
         assert (stored.actor_id, stored.member_id) == (caller.pk, member.pk)
         assert (stored.reference_id, stored.metadata) == ("job-7", '{"n":1}')
 
@@ -222,7 +230,7 @@ class TestDeductCreditsRefuses:
     def test_nothing_within_bounds(self):
         balance = make_balance(grants=[(MOST, None), (1, None)])
 
-        assert [deduct(balance, amount).balance_after for amount in (1, MOST)] == [MOST, 0]
+        assert [deduct(balance, amount).transaction.balance_after for amount in (1, MOST)] == [MOST, 0]
 
     @pytest.mark.parametrize(
         ("said", "fault"),
@@ -312,9 +320,14 @@ class TestDeductCreditsTwice:
         with unchanged():
             again = deduct(balance, 30, idempotency_key="k", at=NOON + DAY)
 
-        assert (again.pk, again.after, again.replayed, first.replayed) == (first.pk, first.after, True, False)
-        assert [(part.pk, part.amount) for part in again.entries.all()] == [
-            (part.pk, part.amount) for part in first.entries.all()
+        assert (again.transaction.id, again.balance, again.replayed, first.replayed) == (
+            first.transaction.id,
+            first.balance,
+            True,
+            False,
+        )
+        assert [(part.pk, part.amount) for part in again.transaction.entries] == [
+            (part.pk, part.amount) for part in first.transaction.entries
         ]
 
     def test_replays_after_the_balance_has_emptied(self):
@@ -325,7 +338,7 @@ class TestDeductCreditsTwice:
         with unchanged():
             again = deduct(balance, 40, idempotency_key="k", at=NOON + 9 * DAY)
 
-        assert (again.after, again.after.available) == (first.after, 60)
+        assert (again.balance, again.balance.available) == (first.balance, 60)
 
     def test_replays_while_spending_is_suspended(self):
         balance = make_balance()
@@ -333,7 +346,7 @@ class TestDeductCreditsTwice:
         balance.refresh_from_db()
         suspend(balance)
 
-        assert deduct(balance, 40, idempotency_key="k").pk == first.pk
+        assert deduct(balance, 40, idempotency_key="k").transaction.id == first.transaction.id
 
     def test_replays_at_the_price_it_had(self):
         balance = make_balance()
@@ -342,7 +355,7 @@ class TestDeductCreditsTwice:
 
         again = use(balance, idempotency_key="k", at=NOON + HOUR)
 
-        assert (again.pk, again.amount) == (first.pk, -9)
+        assert (again.transaction.id, again.transaction.amount) == (first.transaction.id, -9)
 
     @pytest.mark.parametrize(
         "other",
@@ -377,7 +390,7 @@ class TestDeductCreditsTwice:
     def test_lets_each_caller_have_the_key(self):
         balance, one, other = make_balance(), make_user(), make_user()
 
-        made = {deduct(balance, 10, actor=actor, idempotency_key="k").pk for actor in (None, one, other)}
+        made = {deduct(balance, 10, actor=actor, idempotency_key="k").transaction.id for actor in (None, one, other)}
 
         assert len(made) == 3
 
@@ -394,4 +407,4 @@ class TestDeductCreditsTwice:
         balance = make_balance()
         deduct(balance, 1, idempotency_key="k", alongside={"tier": "growth"})
 
-        assert deduct(balance, 1, idempotency_key="k", alongside={"tier": "pro"}).alongside == {"tier": "growth"}
+        assert deduct(balance, 1, idempotency_key="k", alongside={"tier": "pro"}).tier_facts == {"tier": "growth"}

@@ -270,7 +270,7 @@ class TestDeductManyTogether:
                 spend(86),
             )
 
-        assert (stands.pk, stands.replayed) == (before.pk, True)
+        assert (stands.pk, stands.replayed) == (before.transaction.id, True)
         assert codes([twice, again, refused]) == ["batch_aborted", "batch_aborted", "insufficient_credits"]
         check_sums(balance)
 
@@ -355,8 +355,10 @@ class TestDeductManyOfMoreThanFifty:
         together_ = deduct_all(balance, *self.spent(), at=later)
         apart = [deduct(other, 1, later, idempotency_key=f"k{n}") for n in range(self.MANY)]
 
-        assert [said.balance_after for said in together_] == [said.balance_after for said in apart]
-        assert [said.sequence for said in together_] == [said.sequence for said in apart]
+        assert [said.transaction.balance_after for said in together_] == [
+            said.transaction.balance_after for said in apart
+        ]
+        assert [said.transaction.sequence for said in together_] == [said.transaction.sequence for said in apart]
         assert verify_balance(balance.pk).differences == ()
         check_sums(balance)
 

@@ -102,4 +102,4 @@ class TestExpireCredits:
         balance = make_balance(grants=[(20, DAY), (50, None)])
         expire(balance, at=NOON + DAY)
 
-        assert deduct(balance, 50, at=NOON + DAY).balance_after == 0
+        assert deduct(balance, 50, at=NOON + DAY).transaction.balance_after == 0

@@ -37,7 +37,7 @@ def owed(balance, amount):
     """Let the balance owe: what was bought is taken back after it was spent."""
     bought = operations.add_credits(owner=balance.owner, amount=amount, type="purchase", priority=0, at=NOON)
     deduct(balance, amount)
-    return operations.reverse_purchase(transaction_id=bought.pk, reason="Chargeback", at=NOON)
+    return operations.reverse_purchase(transaction_id=bought.transaction.id, reason="Chargeback", at=NOON)
 
 
 def faults_of(refusal):
@@ -72,23 +72,23 @@ class TestPlaceHold:
 
         assert pins_of(held) == [(fleeting.pk, 20), (lasting.pk, 10)]
         assert pins_of(CreditHold.objects.get()) == pins_of(held)
-        assert (held.status, held.amount, held.captured, held.closed_at) == ("open", 30, 0, None)
+        assert (held.hold.status, held.hold.amount, held.hold.captured, held.hold.closed_at) == ("open", 30, 0, None)
         assert free(balance) == [(40, 10), (0, 20)]
-        assert (held.after.balance, held.after.held, held.after.available) == (70, 30, 40)
+        assert (held.balance.balance, held.balance.held, held.balance.available) == (70, 30, 40)
         assert balance.transactions.count() == 2
         sound(balance)
 
     def test_lasts_a_quarter_of_an_hour_unless_told(self):
         balance = make_balance()
 
-        assert place(balance, 1).expires_at == NOON + QUARTER
-        assert place(balance, 1, expires_in_seconds=1).expires_at == NOON + SECOND
-        assert place(balance, 1, expires_in_seconds=24 * 3600).expires_at == NOON + DAY
+        assert place(balance, 1).hold.expires_at == NOON + QUARTER
+        assert place(balance, 1, expires_in_seconds=1).hold.expires_at == NOON + SECOND
+        assert place(balance, 1, expires_in_seconds=24 * 3600).hold.expires_at == NOON + DAY
 
     def test_may_take_everything(self):
         balance = make_balance()
 
-        assert place(balance, 100).after.available == 0
+        assert place(balance, 100).balance.available == 0
         sound(balance)
 
     def test_fixes_the_price_now(self):
@@ -98,8 +98,8 @@ class TestPlaceHold:
         held = place(balance, None, feature="realtime-ai-dashboard", quantity=4)
         done = capture(held, at=NOON + 2 * MINUTE)
 
-        assert (held.amount, held.feature_id, held.quantity) == (12, "realtime-ai-dashboard", 4)
-        assert (done.transaction.amount, done.transaction.price_id) == (-12, held.price_id)
+        assert (held.hold.amount, held.hold.feature_id, held.hold.quantity) == (12, "realtime-ai-dashboard", 4)
+        assert (done.transaction.amount, done.transaction.price_id) == (-12, held.hold.price_id)
         sound(balance)
 
     def test_remembers_what_it_is_for(self):
@@ -108,8 +108,8 @@ class TestPlaceHold:
         held = place(balance, actor=actor, member=member, reference_id="r-1", metadata={"b": 1, "a": 2})
         held.refresh_from_db()
 
-        assert (held.actor_id, held.member_id, held.reference_id) == (actor.pk, member.pk, "r-1")
-        assert (held.description, held.metadata) == ("Work", '{"a":2,"b":1}')
+        assert (held.hold.actor_id, held.hold.member_id, held.hold.reference_id) == (actor.pk, member.pk, "r-1")
+        assert (held.hold.description, held.hold.metadata) == ("Work", '{"a":2,"b":1}')
 
     def test_uses_what_a_lapsed_one_gives_back(self):
         balance = make_balance()
@@ -118,8 +118,8 @@ class TestPlaceHold:
         later = place(balance, 100, at=NOON + QUARTER)
 
         earlier.refresh_from_db()
-        assert (earlier.status, earlier.closed_at) == ("lapsed", NOON + QUARTER)
-        assert later.after.held == 100
+        assert (earlier.hold.status, earlier.hold.closed_at) == ("lapsed", NOON + QUARTER)
+        assert later.balance.held == 100
         sound(balance)
 
     def test_does_not_pin_what_has_expired(self):
@@ -183,7 +183,7 @@ class TestPlaceHold:
     def test_answers_the_same_key_as_it_did_whatever_has_become_of_it(self):
         balance, actor = make_balance(), make_user()
         first = place(balance, actor=actor, idempotency_key="k", alongside={"tier": "pro"})
-        operations.extend_hold(hold_id=first.pk, expires_in_seconds=3600, at=NOON)
+        operations.extend_hold(hold_id=first.hold.id, expires_in_seconds=3600, at=NOON)
         capture(first, 25, at=NOON + MINUTE)
 
         with unchanged():
@@ -191,7 +191,7 @@ class TestPlaceHold:
 
         assert (first.replayed, again.replayed) == (False, True)
         assert looks(again) == looks(first)
-        assert (again.status, again.expires_at) == ("open", NOON + QUARTER)
+        assert (again.hold.status, again.hold.expires_at) == ("open", NOON + QUARTER)
 
     def test_takes_three_statements(self):
         balance = make_balance()
@@ -211,7 +211,7 @@ class TestCaptureHold:
 
         recorded = done.transaction
         assert (recorded.type, recorded.amount, recorded.timestamp) == ("usage", -60, NOON + MINUTE)
-        assert (recorded.hold_id, recorded.description, recorded.reference_id) == (held.pk, "Work", "r-1")
+        assert (recorded.hold_id, recorded.description, recorded.reference_id) == (held.hold.id, "Work", "r-1")
         assert (recorded.member_id, recorded.actor_id, recorded.metadata) == (member.pk, actor.pk, '{"a":1}')
         assert (done.hold.status, done.hold.captured, done.hold.closed_at) == ("captured", 60, NOON + MINUTE)
         assert (recorded.after.balance, recorded.after.held, recorded.after.available) == (40, 0, 40)
@@ -227,7 +227,7 @@ class TestCaptureHold:
         assert free(balance) == [(50, 0), (0, 0), (15, 0)]
         assert [part.amount for part in done.transaction.entries.all()] == [-20, -5]
         assert [part.remaining_after for part in done.transaction.entries.all()] == [0, 15]
-        assert CreditPin.objects.filter(hold=held.pk).count() == 3
+        assert CreditPin.objects.filter(hold=held.hold.id).count() == 3
         sound(balance)
 
     def test_says_what_its_grant_has_left_with_the_rest_back(self):
@@ -380,9 +380,9 @@ class TestReleaseHold:
 
         done = release(held, at=NOON + MINUTE)
 
-        assert (done.status, done.captured, done.closed_at) == ("released", 0, NOON + MINUTE)
+        assert (done.hold.status, done.hold.captured, done.hold.closed_at) == ("released", 0, NOON + MINUTE)
         assert free(balance) == [(50, 0), (20, 0)]
-        assert (done.after.held, done.after.available, done.after.sequence) == (0, 70, 2)
+        assert (done.balance.held, done.balance.available, done.balance.sequence) == (0, 70, 2)
         sound(balance)
 
     def test_lets_what_comes_back_repay_debt(self):
@@ -392,7 +392,7 @@ class TestReleaseHold:
 
         done = release(held)
 
-        assert (done.after.debt, done.after.available, done.after.balance) == (0, 10, 10)
+        assert (done.balance.debt, done.balance.available, done.balance.balance) == (0, 10, 10)
         sound(balance)
 
     def test_refuses_in_the_order_it_says(self):
@@ -425,7 +425,7 @@ class TestReleaseHold:
 
         assert looks(again) == looks(first)
         assert again.replayed
-        assert again.after.available == 100
+        assert again.balance.available == 100
 
 
 class TestExtendHold:
@@ -435,7 +435,7 @@ class TestExtendHold:
 
         longer = extend(held, 24 * 3600, at=NOON + MINUTE)
 
-        assert (longer.status, longer.expires_at) == ("open", NOON + MINUTE + DAY)
+        assert (longer.hold.status, longer.hold.expires_at) == ("open", NOON + MINUTE + DAY)
         assert pins_of(longer) == pins_of(held)
         assert capture(held, at=NOON + DAY).hold.status == "captured"
         sound(balance)
@@ -443,14 +443,14 @@ class TestExtendHold:
     def test_never_shortens_it(self):
         held = place(make_balance())
 
-        assert extend(held, 1).expires_at == NOON + QUARTER
+        assert extend(held, 1).hold.expires_at == NOON + QUARTER
 
     def test_may_be_repeated(self):
         held = place(make_balance())
         for hour in range(1, 30):
             held = extend(held, 3601, at=NOON + (hour - 1) * HOUR if hour > 1 else NOON)
 
-        assert held.expires_at == NOON + 29 * HOUR + SECOND
+        assert held.hold.expires_at == NOON + 29 * HOUR + SECOND
 
     @pytest.mark.parametrize("seconds", [0, -1, 24 * 3600 + 1, 1.5, None, True])
     def test_refuses_seconds_that_could_never_be_right(self, seconds):
@@ -492,5 +492,5 @@ class TestExtendHold:
             again = extend(held, idempotency_key="k", at=NOON + DAY)
 
         assert looks(again) == looks(first)
-        assert (again.status, again.expires_at) == ("open", NOON + HOUR)
+        assert (again.hold.status, again.hold.expires_at) == ("open", NOON + HOUR)
         assert CreditRequest.objects.get().operation == "extend_hold"

@@ -93,7 +93,7 @@ class TestHoldsUnderContention:
             swept, won = run_concurrently([sweep, capture(held, at=IN_TIME)])
 
             held.refresh_from_db()
-            assert (swept, won, held.status) in [(0, "captured", "captured"), (1, "hold_closed", "lapsed")]
+            assert (swept, won, held.hold.status) in [(0, "captured", "captured"), (1, "hold_closed", "lapsed")]
             sound(balance)
             assert (balance.balance, balance.held) == (40 if won == "captured" else 100, 0)
 
@@ -106,7 +106,7 @@ class TestHoldsUnderContention:
                 return operations.expire_credits(balance_ids=[balance.pk], at=LAPSE)["balances"]
 
             def extend(held=held):
-                return operations.extend_hold(hold_id=held.pk, expires_in_seconds=60, at=IN_TIME).status
+                return operations.extend_hold(hold_id=held.hold.id, expires_in_seconds=60, at=IN_TIME).hold.status
 
             outcome = run_concurrently([sweep, extend])
 
@@ -159,7 +159,7 @@ class TestHoldsUnderContention:
             assert outcomes in [["voided", "captured"], ["voided", "insufficient_credits"]]
             sound(balance)
             held.refresh_from_db()
-            assert (balance.balance, held.status) == ((0, "captured") if "captured" in outcomes else (60, "open"))
+            assert (balance.balance, held.hold.status) == ((0, "captured") if "captured" in outcomes else (60, "open"))
 
     def test_are_captured_though_their_purchase_is_being_reversed(self):
         for _ in range(ROUNDS):
@@ -194,7 +194,8 @@ class TestCorrectionsUnderContention:
 
             def refund(usage=usage):
                 return (
-                    operations.refund_usage(transaction_id=usage.pk, amount=25, reason="It failed", at=NOON) and "back"
+                    operations.refund_usage(transaction_id=usage.transaction.id, amount=25, reason="It failed", at=NOON)
+                    and "back"
                 )
 
             assert sorted(run_concurrently([refund] * CALLERS)) == ["back"] * 2 + ["refund_exceeds_usage"] * 2

@@ -76,7 +76,7 @@ class TestSuspendSpending:
 
         with unchanged():
             assert suspend(balance, NOON + HOUR, idempotency_key="k") == first
-        assert deduct(balance, 1).amount == -1
+        assert deduct(balance, 1).transaction.amount == -1
 
     def test_refuses_in_the_order_it_says(self):
         balance = make_balance()
@@ -95,7 +95,7 @@ class TestResumeSpending:
         suspend(balance)
 
         assert resume(balance, NOON + HOUR).suspended_at is None
-        assert deduct(balance, 1, at=NOON + HOUR).amount == -1
+        assert deduct(balance, 1, at=NOON + HOUR).transaction.amount == -1
         assert verify_balance(balance.pk).differences == ()
 
     def test_keeps_who_asked_and_why(self):

@@ -135,7 +135,7 @@ class TestGetBalanceAt:
         step, told = 7 * HOUR, {}
 
         def tell(at):
-            told[at] = figures(queries.settled(balance.owner, at=at).snapshot())
+            told[at] = figures(queries.load_settled_balance(balance.owner, at=at).snapshot())
 
         def pin(at):
             return hold(balance, 50, at=at, expires_in=30 * HOUR)

@@ -274,7 +274,7 @@ class TestDeductionsThatComeTogether:
 
         def pay():
             paid = deduct(balance, 1)
-            return in_other_thread(lambda: balance.transactions.filter(pk=paid.pk).exists())
+            return in_other_thread(lambda: balance.transactions.filter(pk=paid.transaction.id).exists())
 
         assert together([pay] * 5, balance) == [True] * 5
 
@@ -349,7 +349,7 @@ class TestDeductionsThatComeTogether:
 
         assert (again.pk, again.after, again.replayed) == (first.pk, first.after, True)
         assert other.code == "idempotency_key_reused"
-        assert (old.pk, old.after, old.replayed) == (before.pk, before.after, True)
+        assert (old.pk, old.after, old.replayed) == (before.transaction.id, before.balance, True)
         assert (another.replayed, another.balance_after) == (False, 77)
         assert commits(balance) == 2
         sound(balance)
@@ -417,7 +417,7 @@ class TestDeductionsThatComeTogether:
                 leader = pool.submit(outcome_of, paying(balance, 1))
                 until(lambda: waiting_for_locks() == 1)
                 mine = deduct(balance, 2)
-                assert (mine.sequence, leader.done()) == (2, False)
+                assert (mine.transaction.sequence, leader.done()) == (2, False)
             assert leader.result(timeout=30).sequence == 3
 
         assert commits(balance) == 2
@@ -517,7 +517,7 @@ class TestDeductionsOfSeveralBalances:
         busy, free = make_balance(), make_balance()
 
         with lined_up([paying(busy)] * 2, busy) as outcomes:
-            assert deduct(free, 1).balance_after == 99
+            assert deduct(free, 1).transaction.balance_after == 99
             assert in_line(1)
 
         assert told(outcomes) == [1, 1]
@@ -712,10 +712,10 @@ class TestWaitingInLine:
             with pytest.raises(operations.BusyError):
                 deduct(balance, 1)
             assert monotonic() - asked < 1
-            assert deduct(other, 1).balance_after == 99
+            assert deduct(other, 1).transaction.balance_after == 99
 
         assert told(outcomes) == [1, 1, 1]
-        assert deduct(balance, 1).balance_after == 96
+        assert deduct(balance, 1).transaction.balance_after == 96
         sound(balance)
 
     def test_in_vain_is_answered_503_and_when_to_try_again(self, settings, api, clock_at):

@@ -6,6 +6,7 @@ from django.db import OperationalError, connection, transaction
 
 from credits import operations
 from credits.models import CreditBalance
+from fluxori.db.transactions import transaction_with_retry
 from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.operations import check_sums, unchanged
 from tests.support.times import NOON
@@ -15,7 +16,7 @@ def failing(times: int, kind: type[psycopg.Error]) -> Callable[[], int]:
     """Return an operation that meets the database's ``kind`` of fault so many times, then tells how often it ran."""
     runs = 0
 
-    @operations.whole
+    @transaction_with_retry
     def operation() -> int:
         nonlocal runs
         runs += 1
@@ -49,7 +50,7 @@ class TestWholeOutermost:
         owner = make_user()
         tries = []
 
-        @operations.whole
+        @transaction_with_retry
         def operation():
             operations.add_credits(owner=owner, amount=5, type="purchase", at=NOON)
             tries.append(CreditBalance.objects.get().balance)
@@ -66,7 +67,7 @@ class TestWholeOutermost:
         stale = connection.copy()
         tries = []
 
-        @operations.whole
+        @transaction_with_retry
         def operation():
             tries.append("try")
             with connection.cursor() as cursor:

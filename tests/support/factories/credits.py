@@ -10,9 +10,12 @@ from uuid import uuid4
 
 from credits import operations
 from credits.domain import burn_order
-from credits.domain.balance_state import GrantDelta, Hold
+from credits.domain.records import GrantDelta
+from credits.engine.idempotency import build_request
+from credits.engine.locked_balance import lock_balance, transaction_details
 from credits.models import CreditBalance, CreditHold, CreditTransaction
-from fluxori.core.ids import uuid7
+from credits.operations import TransactionResult
+from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import OwnerLike
 from tests.support.times import HOUR, NOON
@@ -42,47 +45,28 @@ def make_balance(
     return CreditBalance.objects.get(pk=balance_owner.id)
 
 
-def deduct(balance: CreditBalance, amount: int, at: datetime = NOON, **details: Any) -> Any:
-    """Take ``amount`` credits from ``balance`` and return the transaction."""
+def deduct(balance: CreditBalance, amount: int, at: datetime = NOON, **details: Any) -> TransactionResult:
+    """Take ``amount`` credits from ``balance`` and return the result."""
     return operations.deduct_credits(
         owner=balance.owner, amount=amount, at=at, **{"description": "Spent in a test", **details}
     )
 
 
-@operations.whole
 def hold(balance: CreditBalance, amount: int, at: datetime = NOON, expires_in: timedelta = HOUR) -> CreditHold:
-    """Place a hold of ``amount`` credits on ``balance`` and return it."""
-    request = operations.ask("place_hold", actor=None, key=None)
-    with operations.opened(balance.owner, at=at) as page:
-        pins = burn_order.plan_deltas(amount, page.book.grants.values())
-        placed = Hold(
-            id=uuid7(),
-            amount=amount,
-            created_at=page.at,
-            expires_at=page.at + expires_in,
-            pins=[(grant.id, pinned) for grant, pinned in pins],
-        )
-        page.book.open_hold(placed)
-        page.record(request, hold=placed)
-    return CreditHold.objects.get(pk=placed.id)
+    """Place a hold of ``amount`` credits on ``balance`` and return its row."""
+    placed = operations.place_hold(
+        owner=balance.owner,
+        amount=amount,
+        description="Held in a test",
+        expires_in_seconds=int(expires_in.total_seconds()),
+        at=at,
+    )
+    return CreditHold.objects.get(pk=placed.hold.id)
 
 
-@operations.whole
 def capture(placed: CreditHold, amount: int, at: datetime = NOON) -> None:
     """Capture ``amount`` credits of an open hold and release the rest."""
-    request = operations.ask("capture_hold", actor=None, key=None)
-    with operations.opened(placed.balance.owner, at=at, hold_ids=[placed.pk]) as page:
-        book = page.book
-        taken = book.holds[placed.pk]
-        book.close_hold(taken, "captured", page.at)
-        draws, left = [], amount
-        for grant_id, pinned in taken.pins:
-            spent = min(left, pinned)
-            draws += [GrantDelta(book.grants[grant_id], -spent)] if spent else []
-            left -= spent
-        recorded = book.post("usage", page.at, draws, operations.said(request, hold_id=placed.pk))
-        taken.captured = amount
-        page.record(request, transaction=recorded, hold=taken)
+    operations.capture_hold(hold_id=placed.pk, amount=amount, at=at)
 
 
 def reverse(purchase: CreditTransaction, amount: int, at: datetime = NOON) -> None:
@@ -90,15 +74,14 @@ def reverse(purchase: CreditTransaction, amount: int, at: datetime = NOON) -> No
     owe(purchase.balance, amount, at=at, reverses=purchase)
 
 
-@operations.whole
+@transaction_with_retry
 def owe(balance: CreditBalance, amount: int, at: datetime = NOON, reverses: CreditTransaction | None = None) -> None:
     """Reverse ``amount`` credits without naming a purchase: first from the remaining credits, then as debt."""
-    request = operations.ask("reverse_purchase", actor=None, key=None)
-    with operations.opened(balance.owner, at=at) as page:
-        taken = burn_order.plan_deltas(amount, page.book.grants.values())
-        draws = [GrantDelta(grant, -part) for grant, part in taken]
+    request = build_request("reverse_purchase", actor=None, key=None)
+    with lock_balance(balance.owner, at=at) as locked:
+        taken = burn_order.plan_deltas(amount, locked.state.grants.values())
+        deltas = [GrantDelta(grant, -part) for grant, part in taken]
         owed = amount - sum(part for _, part in taken)
-        draws += [GrantDelta(None, -owed)] if owed else []
-        said = operations.said(request, reverses_id=reverses.pk if reverses else None)
-        recorded = page.book.post("reversal", page.at, draws, said)
-        page.record(request, transaction=recorded)
+        deltas += [GrantDelta(None, -owed)] if owed else []
+        details = transaction_details(request, reverses_id=reverses.pk if reverses else None)
+        locked.record(request, transaction=locked.state.post("reversal", locked.at, deltas, details))

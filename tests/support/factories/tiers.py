@@ -97,5 +97,5 @@ def changes_of(balance: CreditBalance) -> list[tuple[int, str, str, int]]:
 
 def spendable_grants(balance: CreditBalance, at: datetime) -> list[tuple[str, int, datetime | None]]:
     """Return (source, credits, expiry) of every grant that can be spent at ``at``, in burn order."""
-    state = ledger_queries.settled(balance.owner, at=at)
+    state = ledger_queries.load_settled_balance(balance.owner, at=at)
     return [(grant.source, grant.remaining, grant.expires_at) for grant in state.spendable()]

@@ -30,7 +30,7 @@ def terms_of(balance):
 
 
 def balance_at(balance, at):
-    return ledger_queries.settled(balance.owner, at=at).balance
+    return ledger_queries.load_settled_balance(balance.owner, at=at).balance
 
 
 class TestAllocationTerms:

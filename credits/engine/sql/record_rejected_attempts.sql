@@ -1,14 +1,14 @@
--- Count refused attempts. Nobody waits for it: neither for the disk, nor long for another's count of the same hour.
-WITH hurry AS (
+-- Count rejected attempts. No request waits long for it: the commit is asynchronous, and the lock time-out is short.
+WITH settings AS (
     SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '250ms', true)
 ),
-forgotten AS (
+deleted AS (
     DELETE FROM credits_rejectedattempt WHERE balance_id = %(balance)s AND hour < %(oldest)s
 )
 INSERT INTO credits_rejectedattempt AS known
     (id, balance_id, hour, code, feature, count, last_at, actor_id, member_id, facts)
 SELECT row.id, %(balance)s, row.hour, row.code, row.feature, row.count, row.last_at, row.actor_id, row.member_id, row.facts
-FROM hurry, jsonb_to_recordset(%(rows)s::jsonb) AS row (
+FROM settings, jsonb_to_recordset(%(rows)s::jsonb) AS row (
     id uuid, hour timestamptz, code text, feature text, count bigint, last_at timestamptz, actor_id uuid,
     member_id uuid, facts jsonb
 )

@@ -1,0 +1,221 @@
+"""Deductions inside the engine: the input of one, how it is planned, and how concurrent ones share a transaction.
+
+``deduction_queue`` is the group commit of all deductions of this process: one lock, one load, one write and one COMMIT
+serve every request that waits. Each request is planned at its own instant, in order of time, so grouping never changes
+a result. Next: ``fluxori.db.group_commit`` for the queue, ``docs/explanation/group-commit.md`` for why it exists.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from credits.domain import burn_order, constants, errors
+from credits.domain.records import GrantDelta
+from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.locked_balance import (
+    BalanceLoader,
+    LockedBalance,
+    LockedBalances,
+    OperationResult,
+    flush_on_exit,
+    lock,
+    transaction_details,
+)
+from credits.engine.spending import check_spendable, resolve_price
+from credits.engine.validation import Validator, canonical_json, id_of
+from fluxori.core.errors import DomainError
+from fluxori.db.group_commit import GroupCommitQueue, TakeBatch
+from fluxori.identity.models import User
+from fluxori.identity.owner import Owner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deduction:
+    """The input of a deduction: ``amount`` whole credits with a description, or ``quantity`` units of a feature.
+
+    ``member`` is the person it is for if a pool pays.
+    """
+
+    amount: int | None = None
+    feature: str | None = None
+    quantity: int = 1
+    description: str = ""
+    actor: User | UUID | None = None
+    member: User | UUID | None = None
+    reference_id: str = ""
+    metadata: dict[str, Any] | None = None
+    idempotency_key: str | None = None
+
+    def validate(self) -> None:
+        """Check the fields without reading stored data.
+
+        :raises InvalidArgumentError: with an error for every wrong field
+        """
+        self.validator().raise_if_invalid()
+
+    def validator(self) -> Validator:
+        """Return a validator with the errors of the fields, for a caller that validates more fields."""
+        validator = Validator()
+        if (self.amount is None) == (self.feature is None):
+            code = "required" if self.amount is None else "invalid_choice"
+            validator.add_error("amount", code, "Exactly one of amount and feature is needed.")
+        elif self.feature is None:
+            validator.integer("amount", self.amount)
+        else:
+            validator.string("feature", self.feature, maximum=64, required=True)
+        validator.integer("quantity", self.quantity)
+        validator.string(
+            "description",
+            self.description,
+            maximum=constants.MAX_DESCRIPTION,
+            required=self.amount is not None and self.feature is None,
+        )
+        validator.string("reference_id", self.reference_id, maximum=constants.MAX_REFERENCE_ID)
+        if self.amount is not None and self.quantity != 1:
+            validator.add_error("quantity", "invalid_choice", "A quantity needs a feature.")
+        if self.metadata is not None:
+            validator.metadata("metadata", self.metadata)
+        return validator
+
+    def build_request(self, operation: str = "deduct_credits", **more: Any) -> IdempotentRequest:
+        """Return the idempotent request of this input; ``more`` are further arguments of the operation.
+
+        :raises InvalidArgumentError: the idempotency key is not valid
+        """
+        return build_request(
+            operation,
+            actor=self.actor,
+            key=self.idempotency_key,
+            amount=self.amount,
+            feature=self.feature,
+            quantity=self.quantity,
+            description=self.description,
+            member=id_of(self.member),
+            reference_id=self.reference_id,
+            metadata=self.metadata,
+            **more,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DeductionPlan:
+    """One deduction, ready to be planned on a locked balance at ``at``."""
+
+    deduction: Deduction
+    request: IdempotentRequest
+    at: datetime
+
+    @classmethod
+    def of(cls, deduction: Deduction, at: datetime) -> "DeductionPlan":
+        """Return the plan of a valid deduction.
+
+        :raises InvalidArgumentError: with an error for every wrong field, or for the idempotency key
+        """
+        deduction.validate()
+        return cls(deduction, deduction.build_request(), at)
+
+    def __call__(self, balance: LockedBalance) -> OperationResult:
+        """Plan the usage on the balance.
+
+        :raises FeatureNotFoundError: the feature does not exist, or has no price at the effective instant
+        :raises InvalidArgumentError: ``out_of_range``: quantity times price exceeds 10**12
+        :raises SpendingSuspendedError: spending from the balance is suspended
+        :raises SpendingLimitReachedError: a limit of the balance or the member would be exceeded
+        :raises InsufficientCreditsError: the available credits do not cover the amount
+        """
+        deduction = self.deduction
+        amount, price_facts = resolve_price(
+            balance, amount=deduction.amount, feature=deduction.feature, quantity=deduction.quantity
+        )
+        member_id = id_of(deduction.member)
+        check_spendable(balance, amount, member_id=member_id)
+
+        # No error below this line.
+        payments = burn_order.plan_deltas(amount, balance.state.grants.values())
+        transaction = balance.state.post(
+            "usage",
+            balance.at,
+            [GrantDelta(grant, -paid) for grant, paid in payments],
+            transaction_details(
+                self.request,
+                description=deduction.description,
+                reference_id=deduction.reference_id,
+                member_id=member_id,
+                metadata=None if deduction.metadata is None else canonical_json(deduction.metadata),
+                **price_facts,
+            ),
+        )
+        assert transaction.amount == -amount
+        return balance.record(self.request, transaction=transaction)
+
+
+def loader_for(balance_ids: set[UUID], plans: Sequence[DeductionPlan]) -> BalanceLoader:
+    """Return the loader of everything that these plans need."""
+    return BalanceLoader(
+        balance_ids,
+        max(plan.at for plan in plans),
+        earliest=min(plan.at for plan in plans),
+        requests=[plan.request for plan in plans],
+        features={plan.deduction.feature for plan in plans if plan.deduction.feature is not None},
+        member_ids={id_of(plan.deduction.member) for plan in plans},
+    )
+
+
+def plan_in_order(balance: LockedBalance, plans: Sequence[DeductionPlan]) -> list[OperationResult | DomainError]:
+    """Plan deductions of one balance in order of their instants, then of arrival
+
+    Return the results in arrival order.
+    """
+    results: dict[int, OperationResult | DomainError] = {}
+    for index, plan in sorted(enumerate(plans), key=lambda each: (each[1].at, each[0])):
+        results[index] = balance.plan(plan.request, plan.at, plan)
+    return [results[index] for index in range(len(plans))]
+
+
+def commit_batch(
+    contended: Owner | None, take_batch: TakeBatch[Owner, DeductionPlan]
+) -> list[OperationResult | DomainError | None]:
+    """Lock, load, plan and write one batch of deductions, in the transaction of the caller.
+
+    For the first queue ``contended`` is None: balances that another transaction has locked are skipped, and their
+    requests get None. For the queue of one contended balance its lock is waited for before the batch is taken, so that
+    everything that arrives during the wait joins.
+    """
+    if contended is None:
+        batch = take_batch()
+        balances = loader_for({owner.id for owner, _ in batch}, [plan for _, plan in batch]).lock_available()
+    else:
+        locked = lock([contended.id])
+        batch = take_batch()
+        loader = loader_for({contended.id}, [plan for _, plan in batch])
+        balances = loader.load() if locked else LockedBalances()
+
+    with flush_on_exit(balances):
+        results: dict[int, OperationResult | DomainError | None] = {}
+        for owner in dict.fromkeys(owner for owner, _ in batch):
+            indexes = [index for index, (other, _) in enumerate(batch) if other == owner]
+            planned = _plan_for_owner(balances, owner, [batch[index][1] for index in indexes], contended)
+            results |= zip(indexes, planned, strict=True)
+        return [results[index] for index in range(len(batch))]
+
+
+def _plan_for_owner(
+    balances: LockedBalances, owner: Owner, plans: list[DeductionPlan], contended: Owner | None
+) -> Sequence[OperationResult | DomainError | None]:
+    if contended is None and owner.id not in balances:
+        # Locked elsewhere, or missing: the queue of the balance waits for the lock and finds out.
+        return [None] * len(plans)
+    try:
+        balance = balances.of(owner)
+    except DomainError as error:
+        return [error] * len(plans)
+    return plan_in_order(balance, plans)
+
+
+deduction_queue: GroupCommitQueue[Owner, DeductionPlan, OperationResult | DomainError] = GroupCommitQueue(
+    commit_batch, busy_error=errors.BusyError, queue_limit=lambda: settings.DEDUCTION_QUEUE_LIMIT
+)

@@ -1,0 +1,67 @@
+"""Planners that create grants: credits given now, and the allocation of a period that is already over."""
+
+from datetime import datetime
+from typing import Any
+
+from credits.domain import constants, errors
+from credits.domain.due_events import enforce_rollover_cap, roll_over
+from credits.domain.records import Grant, GrantDelta, Transaction
+from credits.engine.idempotency import IdempotentRequest
+from credits.engine.locked_balance import LockedBalance, transaction_details
+from fluxori.core.ids import uuid7
+
+
+def plan_grant(
+    balance: LockedBalance,
+    request: IdempotentRequest,
+    *,
+    amount: int,
+    kind: str,
+    terms: dict[str, Any],
+    details: dict[str, Any],
+) -> Transaction:
+    """Plan a grant of ``amount`` credits: debt is repaid first, the rest remains.
+
+    ``terms`` are columns of the grant (expires_at, priority, unit_price, roll_cap, roll_until), ``details`` of the
+    transaction.
+
+    :raises InvalidArgumentError: ``in_past``: the grant would expire at or before the instant it takes effect
+    """
+    expires_at = terms.get("expires_at")
+    if expires_at is not None and expires_at <= balance.at:
+        raise errors.InvalidArgumentError.field("expires_at", "in_past", "Credits cannot expire before they begin.")
+    grant = Grant(
+        id=uuid7(),
+        source=kind,
+        amount=amount,
+        remaining=0,
+        held=0,
+        effective_at=balance.at,
+        **{"priority": constants.DEFAULT_PRIORITY, "expires_at": None, **terms},
+    )
+    repaid = min(balance.state.debt, amount)
+    deltas = [GrantDelta(grant, amount - repaid)] if amount > repaid else []
+    if repaid:
+        deltas.append(GrantDelta(None, repaid))
+    return balance.state.post(kind, balance.at, deltas, transaction_details(request, **details), opened=[grant])
+
+
+def plan_expired_period_grant(
+    balance: LockedBalance,
+    request: IdempotentRequest,
+    *,
+    amount: int,
+    cap: int,
+    until: datetime | None,
+    details: dict[str, Any],
+) -> Transaction:
+    """Plan the allocation of a period that is over: it rolls over at once and is spendable up to ``until``.
+
+    Debt is repaid first. The oldest rolled-over credits beyond ``cap`` expire, as at any rollover.
+    """
+    transaction = plan_grant(balance, request, amount=amount, kind="allocation", terms={}, details=details)
+    [grant] = transaction.opened
+    if grant.remaining > 0:
+        roll_over(balance.state, grant, balance.at, until=until)
+        enforce_rollover_cap(balance.state, cap, balance.at)
+    return transaction

@@ -1,0 +1,118 @@
+"""Planners of holds: place, capture and release. One hold ends in exactly one of captured, released or lapsed."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from credits import queries
+from credits.domain import burn_order, errors
+from credits.domain.due_events import normalize
+from credits.domain.records import GrantDelta, Hold
+from credits.engine.deductions import Deduction
+from credits.engine.idempotency import IdempotentRequest
+from credits.engine.locked_balance import LockedBalance, OperationResult, lock_balance, transaction_details
+from credits.engine.spending import check_spendable, resolve_price
+from credits.engine.validation import canonical_json, id_of
+from fluxori.core.ids import uuid7
+from fluxori.db.transactions import transaction_with_retry
+
+
+def plan_hold(
+    balance: LockedBalance, deduction: Deduction, request: IdempotentRequest, lifetime: timedelta
+) -> OperationResult:
+    """Plan a hold. The errors are those of a deduction, from the price on."""
+    amount, price_facts = resolve_price(
+        balance, amount=deduction.amount, feature=deduction.feature, quantity=deduction.quantity
+    )
+    member_id = id_of(deduction.member)
+    check_spendable(balance, amount, member_id=member_id)
+
+    # No error below this line.
+    payments = burn_order.plan_deltas(amount, balance.state.grants.values())
+    hold = Hold(
+        id=uuid7(),
+        amount=amount,
+        created_at=balance.at,
+        expires_at=balance.at + lifetime,
+        pins=[(grant.id, pinned) for grant, pinned in payments],
+        description=deduction.description,
+        reference_id=deduction.reference_id,
+        metadata=None if deduction.metadata is None else canonical_json(deduction.metadata),
+        actor_id=request.caller,
+        member_id=member_id,
+        request_id=request.request_id,
+        **price_facts,
+    )
+    balance.state.open_hold(hold)
+    return balance.record(request, hold=hold)
+
+
+def plan_release(balance: LockedBalance, hold: Hold, request: IdempotentRequest) -> OperationResult:
+    """Plan the release of an open hold; pinned credits that can no longer be spent leave at once."""
+    balance.state.close_hold(hold, "released", balance.at)
+    normalize(balance.state, balance.at)
+    return balance.record(request, hold=hold)
+
+
+def plan_capture(balance: LockedBalance, hold: Hold, amount: int, request: IdempotentRequest) -> OperationResult:
+    """Plan the capture of ``amount`` of an open hold.
+
+    The checks of a deduction apply to an amount above the hold only.
+    """
+    state = balance.state
+    excess = max(amount - hold.amount, 0)
+    if excess:
+        check_spendable(balance, amount, member_id=hold.member_id, hold=hold)
+
+    # No error below this line.
+    used = {grant.id: paid for grant, paid in burn_order.plan_deltas(excess, state.grants.values())}
+    from_pins = amount - excess
+    for grant_id, pinned in hold.pins:
+        paid = min(from_pins, pinned)
+        used[grant_id] = used.get(grant_id, 0) + paid
+        from_pins -= paid
+    # All pins return to their grants first, so that each entry records what its grant has left after the capture.
+    state.close_hold(hold, "captured", balance.at)
+    payers = burn_order.in_burn_order(state.grants[grant_id] for grant_id, paid in used.items() if paid)
+    deltas = [GrantDelta(grant, -used[grant.id]) for grant in payers]
+    transaction = state.post("usage", balance.at, deltas, transaction_details(request, **_details_of(hold)))
+    hold.captured = amount
+    normalize(state, balance.at)
+    return balance.record(request, transaction=transaction, hold=hold)
+
+
+def _details_of(hold: Hold) -> dict[str, Any]:
+    return {
+        "description": hold.description,
+        "reference_id": hold.reference_id,
+        "feature_id": hold.feature_id,
+        "price_id": hold.price_id,
+        "quantity": hold.quantity,
+        "member_id": hold.member_id,
+        "metadata": hold.metadata,
+        "hold_id": hold.id,
+    }
+
+
+@transaction_with_retry
+def run_on_hold(
+    hold_id: UUID,
+    request: IdempotentRequest,
+    at: datetime | None,
+    plan: Callable[[LockedBalance, Hold], OperationResult],
+) -> OperationResult:
+    """Lock the balance of a hold and plan on the open hold.
+
+    :raises HoldNotFoundError: there is no such hold
+    :raises IdempotencyKeyReusedError: the key was used for a different request
+    :raises HoldClosedError: the hold was captured, released or has lapsed
+    """
+    owner = queries.owner_of_hold(hold_id=hold_id)
+    with lock_balance(owner, at=at, requests=[request], hold_ids=[hold_id]) as balance:
+        if (previous := balance.find_result(request)) is not None:
+            return previous
+        hold = balance.state.holds.get(hold_id)
+        if hold is None:
+            raise errors.HoldClosedError()
+        return plan(balance, hold)

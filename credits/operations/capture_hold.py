@@ -1,0 +1,57 @@
+"""Capture a hold: spend what it set aside."""
+
+from datetime import datetime
+from uuid import UUID
+
+from credits import queries
+from credits.domain.records import Hold
+from credits.engine.idempotency import build_request
+from credits.engine.locked_balance import LockedBalance, OperationResult
+from credits.engine.plan_holds import plan_capture, plan_release, run_on_hold
+from credits.engine.rejected_attempts import REJECTIONS, Rejection, record_rejected_attempts
+from credits.engine.results import CaptureResult, capture_result
+from credits.engine.validation import Validator, id_of, resolve_timestamp
+from fluxori.identity.models import User
+
+
+def capture_hold(
+    *,
+    hold_id: UUID,
+    amount: int | None = None,
+    actor: User | UUID | None = None,
+    idempotency_key: str | None = None,
+    at: datetime | None = None,
+) -> CaptureResult:
+    """Spend what the hold has set aside: all of it, or ``amount`` whole credits; 0 releases it.
+
+    A smaller amount gives the rest back to the grants that burn last; a larger amount takes the excess from the
+    available credits. Pinned credits stay capturable though their grant has expired or was voided, and whatever limits
+    were set since.
+
+    :raises InvalidArgumentError: an argument is not valid
+    :raises HoldNotFoundError: there is no such hold
+    :raises IdempotencyKeyReusedError: the key was used for a different request
+    :raises HoldClosedError: the hold was captured, released or has lapsed
+    :raises SpendingSuspendedError: for an excess: spending from the balance is suspended; the hold stays open
+    :raises SpendingLimitReachedError: for an excess: a limit would be exceeded; the hold stays open
+    :raises InsufficientCreditsError: for an excess: the available credits do not cover it; the hold stays open
+    """
+    if amount is not None:
+        validator = Validator()
+        validator.integer("amount", amount, minimum=0)
+        validator.raise_if_invalid()
+    request = build_request("capture_hold", actor=actor, key=idempotency_key, hold_id=hold_id, amount=amount)
+
+    def plan(balance: LockedBalance, hold: Hold) -> OperationResult:
+        captured = hold.amount if amount is None else amount
+        if captured == 0:
+            return plan_release(balance, hold, request)
+        return plan_capture(balance, hold, captured, request)
+
+    try:
+        return capture_result(run_on_hold(hold_id, request, at, plan))
+    except REJECTIONS as error:
+        hold = queries.get_hold(hold_id=hold_id, at=resolve_timestamp(at))
+        rejection = Rejection(error, hold.feature_id, id_of(actor), hold.member_id)
+        record_rejected_attempts(hold.balance_id, [rejection], at)
+        raise

@@ -1,0 +1,84 @@
+"""Place a hold: set credits aside for work under way."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from credits.domain import constants
+from credits.engine.deductions import Deduction
+from credits.engine.idempotency import IdempotentRequest
+from credits.engine.locked_balance import OperationResult, lock_balance
+from credits.engine.plan_holds import plan_hold
+from credits.engine.rejected_attempts import REJECTIONS, Rejection, record_rejected_attempts
+from credits.engine.results import HoldResult, hold_result
+from credits.engine.validation import id_of
+from fluxori.db.transactions import transaction_with_retry
+from fluxori.identity.models import User
+from fluxori.identity.owner import Owner, OwnerLike
+
+
+def place_hold(
+    *,
+    owner: OwnerLike,
+    amount: int | None = None,
+    feature: str | None = None,
+    quantity: int = 1,
+    description: str = "",
+    expires_in_seconds: int = constants.DEFAULT_HOLD_SECONDS,
+    actor: User | UUID | None = None,
+    member: User | UUID | None = None,
+    reference_id: str = "",
+    metadata: dict[str, Any] | None = None,
+    idempotency_key: str | None = None,
+    at: datetime | None = None,
+) -> HoldResult:
+    """Set credits aside for work under way, and return the open hold with its pins.
+
+    The price is fixed now. The credits are pinned on grants, in burn order; nothing else can spend them until the hold
+    is captured or released, or lapses after ``expires_in_seconds`` (default 15 minutes, at most 24 hours).
+
+    :raises InvalidArgumentError: an argument is not valid
+    :raises BalanceNotFoundError: the owner has no balance
+    :raises IdempotencyKeyReusedError: the key was used for a different request
+    :raises FeatureNotFoundError: the feature does not exist, or has no price at that instant
+    :raises SpendingSuspendedError: spending from the balance is suspended
+    :raises SpendingLimitReachedError: a limit of the balance or the member would be exceeded
+    :raises InsufficientCreditsError: the available credits do not cover the amount
+    """
+    deduction = Deduction(
+        amount=amount,
+        feature=feature,
+        quantity=quantity,
+        description=description,
+        actor=actor,
+        member=member,
+        reference_id=reference_id,
+        metadata=metadata,
+        idempotency_key=idempotency_key,
+    )
+    validator = deduction.validator()
+    validator.integer("expires_in_seconds", expires_in_seconds, maximum=constants.MAX_HOLD_SECONDS)
+    validator.raise_if_invalid()
+    request = deduction.build_request("place_hold", expires_in_seconds=expires_in_seconds)
+    target = Owner.of(owner)
+    try:
+        return hold_result(_place(target, deduction, request, timedelta(seconds=expires_in_seconds), at))
+    except REJECTIONS as error:
+        record_rejected_attempts(target.id, [Rejection.of(deduction, error)], at)
+        raise
+
+
+@transaction_with_retry
+def _place(
+    owner: Owner, deduction: Deduction, request: IdempotentRequest, lifetime: timedelta, at: datetime | None
+) -> OperationResult:
+    with lock_balance(
+        owner,
+        at=at,
+        requests=[request],
+        features=[deduction.feature] if deduction.feature is not None else [],
+        member_ids=[id_of(deduction.member)],
+    ) as balance:
+        if (previous := balance.find_result(request)) is not None:
+            return previous
+        return plan_hold(balance, deduction, request, lifetime)

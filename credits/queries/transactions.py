@@ -1,0 +1,79 @@
+"""Reads of transactions: the history of a balance, one transaction explained, and what a correction needs to know of
+it.
+
+Every index of the ledger leads with the balance, so what belongs to a transaction is read by (balance, id).
+"""
+
+from uuid import UUID
+
+from django.db.models import Prefetch, Q, QuerySet, Sum, prefetch_related_objects
+from django.db.models.functions import Coalesce
+
+from credits.domain import errors
+from credits.models import CreditEntry, CreditGrant, CreditTransaction
+from fluxori.identity.owner import Owner, OwnerLike
+
+
+def get_transaction_history(*, owner: OwnerLike) -> QuerySet[CreditTransaction]:
+    """Return the owner's transactions, newest first; none without a balance. Slice or filter it further."""
+    return CreditTransaction.objects.filter(balance_id=Owner.of(owner).id).order_by("-sequence")
+
+
+def get_transaction(*, transaction_id: UUID, visible: Q | None = None) -> CreditTransaction:
+    """Return one transaction with its entries, their grants, its price and the transactions that reverse it.
+
+    :raises TransactionNotFoundError: there is none, or none within ``visible``
+    """
+    transaction = (
+        CreditTransaction.objects.filter(visible or Q(), pk=transaction_id)
+        .select_related("balance", "price", "actor")
+        .first()
+    )
+    if transaction is None:
+        raise errors.TransactionNotFoundError(transaction_id=transaction_id)
+    balance_id = transaction.balance_id
+    prefetch_related_objects(
+        [transaction],
+        Prefetch("entries", CreditEntry.objects.filter(balance=balance_id).order_by("position")),
+        Prefetch("entries__grant", CreditGrant.objects.filter(balance=balance_id)),
+        Prefetch("reversed_by", CreditTransaction.objects.filter(balance=balance_id).order_by("sequence")),
+    )
+    return transaction
+
+
+def locate_transaction(*, transaction_id: UUID) -> tuple[Owner, list[UUID], UUID | None]:
+    """Return the owner of a transaction, the grants that it changed or created, and the member it was for.
+
+    None of these ever change.
+
+    :raises TransactionNotFoundError: there is no such transaction
+    """
+    transaction = CreditTransaction.objects.select_related("balance").filter(pk=transaction_id).first()
+    if transaction is None:
+        raise errors.TransactionNotFoundError(transaction_id=transaction_id)
+    balance_id = transaction.balance_id
+    changed = CreditEntry.objects.filter(balance=balance_id, transaction=transaction_id, grant__isnull=False)
+    created = CreditGrant.objects.filter(balance=balance_id, transaction=transaction_id)
+    grants = {*changed.values_list("grant", flat=True), *created.values_list("pk", flat=True)}
+    return transaction.balance.owner, [grant for grant in grants if grant is not None], transaction.member_id
+
+
+def get_correction_state(*, transaction_id: UUID) -> tuple[CreditTransaction, int]:
+    """Return a transaction with its entries, and how many whole credits of it were refunded or reversed before."""
+    transaction = CreditTransaction.objects.get(pk=transaction_id)
+    entries = CreditEntry.objects.filter(balance=transaction.balance_id).order_by("position")
+    prefetch_related_objects([transaction], Prefetch("entries", entries))
+    linked = CreditTransaction.objects.filter(balance=transaction.balance_id, reverses=transaction_id)
+    total: int = linked.aggregate(total=Coalesce(Sum("amount"), 0))["total"]
+    return transaction, abs(total)
+
+
+def grants_from(transaction: CreditTransaction) -> set[UUID]:
+    """Return the grants that a transaction created, and all grants that their credits were moved to afterwards."""
+    grants = CreditGrant.objects.filter(balance=transaction.balance_id)
+    result: set[UUID] = set()
+    newest = set(grants.filter(transaction=transaction.pk).values_list("pk", flat=True))
+    while newest:
+        result |= newest
+        newest = set(grants.filter(parent__in=newest).values_list("pk", flat=True))
+    return result

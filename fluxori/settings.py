@@ -85,7 +85,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
-    "fluxori.console.timezone_middleware.ZoneMiddleware",
+    "fluxori.console.timezone_middleware.TimeZoneMiddleware",
 ]
 
 ROOT_URLCONF = "fluxori.urls"

@@ -1,4 +1,4 @@
-"""What the ledger learns about tiers: the provider that ``credits.tier_registry`` calls."""
+"""The provider through which the ledger reads tiers; see ``credits.tier_registry``."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -11,10 +11,11 @@ from credits.tier_registry import TierFacts
 from fluxori.identity.owner import Owner
 from tiers import queries
 from tiers.domain.errors import TierNotFoundError
+from tiers.verification import RULES
 
 
 class SubscriptionTierProvider:
-    """Answers the ledger from subscriptions and tiers."""
+    """Reads subscriptions and tiers for the ledger."""
 
     def tier_facts(self, balance_ids: Collection[UUID], *, at: datetime) -> dict[UUID, TierFacts]:
         """Return the facts of the balances that have a subscription."""
@@ -37,4 +38,4 @@ class SubscriptionTierProvider:
 
     def verification_rules(self) -> Sequence[str]:
         """Return the SQL rules about subscriptions, allocations and tier changes."""
-        return queries.RULES
+        return RULES

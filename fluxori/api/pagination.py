@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from django.core import signing
 from django.core.exceptions import ValidationError
-from django.db.models import Model, Q
+from django.db.models import Model
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,6 +20,7 @@ from rest_framework.response import Response
 from fluxori.api.errors import InvalidInputError
 from fluxori.api.fields import WholeNumber
 from fluxori.core.errors import FieldError
+from fluxori.db.keyset import after_key
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -50,9 +51,10 @@ class KeysetPagination(BasePagination):
         self._cursor = self._read_cursor(queryset.model)
         newer = self._cursor is not None and self._cursor.direction == "newer"
         is_ascending = newer != getattr(view, "ascending", False)
-        ordered = queryset.order_by(*(name if is_ascending else f"-{name}" for name in self._keyset))
+        ordering = [name if is_ascending else f"-{name}" for name in self._keyset]
+        ordered = queryset.order_by(*ordering)
         if self._cursor is not None:
-            ordered = ordered.filter(after_key(self._keyset, self._cursor.values, "gt" if is_ascending else "lt"))
+            ordered = ordered.filter(after_key(ordering, self._cursor.values))
         rows = list(ordered[: self._limit + 1])
         self._more = len(rows) > self._limit
         del rows[self._limit :]
@@ -122,19 +124,6 @@ def _signer(path: str, params: Mapping[str, str]) -> signing.Signer:
     """Return a signer that binds a cursor to this path and its filters. The page size may change between pages."""
     filters = sorted((name, value) for name, value in params.items() if name not in {"cursor", "limit"})
     return signing.Signer(salt=f"fluxori.page:{path}?{urlencode(filters)}")
-
-
-def after_key(keyset: Sequence[str], values: Sequence[Any], lookup: Literal["gt", "lt"]) -> Q:
-    """Return the condition for rows past ``values`` in the order of ``keyset``.
-
-    The outer bound on the first column is implied by the rest; it is what lets PostgreSQL enter the index there.
-    """
-    first, *rest = keyset
-    here = Q(**{f"{first}__{lookup}": values[0]})
-    if not rest:
-        return here
-    tied = Q(**{first: values[0]}) & after_key(rest, values[1:], lookup)
-    return Q(**{f"{first}__{lookup}e": values[0]}) & (here | tied)
 
 
 _LIMIT_FIELD = WholeNumber(min_value=1, max_value=MAX_LIMIT)

@@ -89,7 +89,7 @@ class UserAdmin(BaseUserAdmin, IdentityAdmin):  # type: ignore[type-arg,misc]
     change_password_form = AdminPasswordChangeForm
     list_display = ("email", "role", "external_id", "is_active", "is_staff", "since")
     list_filter = ("role", "is_active", "is_staff")
-    saved: Any = (("Staff", "is_staff__exact=1"), ("Deactivated", "is_active__exact=0"))
+    saved_links: Any = (("Staff", "is_staff__exact=1"), ("Deactivated", "is_active__exact=0"))
     search_fields = ("pk",)
     search_help_text = "E-mail, external id or id"
     ordering = ("-id",)
@@ -169,12 +169,12 @@ class MembershipAdmin(IdentityAdmin):
     """All memberships, read-only. Members are added and removed on the page of the organization."""
 
     list_display = ("organization", "user", "role", "since")
-    when_empty = "Members are added on the page of their organization."
+    empty_message = "Members are added on the page of their organization."
     list_filter = ("role",)
     list_select_related = ("organization", "user")
     search_help_text = "E-mail, organization or id"
     ordering = ("-id",)
-    exported: Any = {"organization": lambda row: row.organization, "user": lambda row: row.user}
+    export_columns: Any = {"organization": lambda row: row.organization, "user": lambda row: row.user}
 
     def rows_of(self, ids: list[UUID]) -> Q:
         return Q(pk__in=ids) | Q(organization__in=ids) | Q(user__in=ids)

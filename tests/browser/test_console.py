@@ -16,7 +16,7 @@ from fluxori.identity.models import User
 from tests.browser.conftest import PASSWORD
 from tests.support.factories.credits import deduct, hold, make_balance, make_user
 from tests.support.factories.identity import MembershipFactory
-from tests.support.factories.tiers import many_subscribed, subscribed
+from tests.support.factories.tiers import make_subscribed_balance, make_subscribed_balances
 from tests.support.staff import in_role, order
 from tests.support.times import DAY, HOUR
 from tiers import operations as tiers
@@ -122,7 +122,7 @@ class TestTheConsole:
         staff.page.wait_for_url(f"**/{customer.pk}/change/")
 
     def test_shows_whom_a_change_of_a_tier_affects_and_keeps_why(self, boss, desk):
-        many_subscribed(3, tier="growth", at=clock.now() - DAY)
+        make_subscribed_balances(3, tier="growth", at=clock.now() - DAY)
         staff = desk(BOSS)
 
         staff.page.goto(reverse("admin:tiers_tier_change", args=["growth"]))
@@ -181,7 +181,7 @@ class TestTheConsole:
         ]
 
     def test_counts_what_the_monthly_run_would_give(self, boss, desk):
-        many_subscribed(2, at=clock.now() - 32 * DAY)
+        make_subscribed_balances(2, at=clock.now() - 32 * DAY)
         staff = desk(BOSS)
 
         staff.page.goto(reverse("admin:tiers_allocationrun_changelist"))
@@ -238,7 +238,7 @@ class TestTheConsole:
         assert page.get_by_role("link", name="What they spent").count() == 0
 
     def test_tells_times_in_the_readers_zone(self, boss, desk):
-        balance = subscribed(at=clock.now() - DAY)
+        balance = make_subscribed_balance(at=clock.now() - DAY)
         staff = desk(BOSS)
 
         staff.page.goto(reverse("admin:credits_creditbalance_change", args=[balance.pk]))

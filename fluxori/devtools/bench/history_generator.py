@@ -21,8 +21,8 @@ from credits.engine.locked_balance import LockedBalance
 from credits.engine.plan_grants import plan_grant
 from credits.engine.plan_holds import plan_capture, plan_hold, plan_release
 from tiers import operations as tiers
+from tiers.domain.entitlement import PeriodEntitlement
 from tiers.domain.periods import period_start
-from tiers.domain.subscription_timeline import PeriodEntitlement
 from tiers.models import Subscription, Tier
 
 FEATURES = {
@@ -97,13 +97,17 @@ class BalanceHistory:
         period = 0 if balance.state.sequence == 0 else subscription.next_period
         while (starts_at := period_start(subscription.anchor, period)) <= self.now:
             self._advance(balance, starts_at)
-            promise = PeriodEntitlement.of(subscription, self.tier, period)
+            entitlement = PeriodEntitlement.of(subscription.anchor, self.tier, period)
             request = build_request("allocate_monthly_credits", actor=None, key=None)
-            recorded = tiers.keep(
-                balance, request, promise, amount=promise.credits, description=tiers.describe(promise)
+            recorded = tiers.plan_entitlement_grant(
+                balance,
+                request,
+                entitlement,
+                amount=entitlement.credits,
+                description=tiers.period_description(entitlement),
             )
             if period:
-                rows.append(tiers.allocation_row(balance, promise, recorded, None))
+                rows.append(tiers.allocation_row(balance, entitlement, recorded, None))
             period += 1
         subscription.next_period = max(period, 1)
         subscription.next_allocation_at = period_start(subscription.anchor, subscription.next_period)

@@ -93,6 +93,8 @@ BEGIN
     IF FOUND THEN
         RETURN b.balance;
     END IF;
+    -- The burn order, as in credits/domain/burn_order.py, credits/verification/rules/burn_order.sql and
+    -- tests/model/balance.py. Change all of them together.
     SELECT x.* INTO g FROM credits_creditgrant x
      WHERE x.balance_id = b.id AND x.live
      ORDER BY x.priority, coalesce(x.expires_at, 'infinity'), x.source = 'purchase', x.effective_at, x.id LIMIT 1;

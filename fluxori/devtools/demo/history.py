@@ -12,8 +12,10 @@ from decimal import Decimal
 from typing import Any
 
 from credits import operations as ledger
-from fluxori.console.actions import operations as desk
-from fluxori.console.actions.catalogue import ACTS, Order
+from fluxori.console.actions.base import ActionRequest
+from fluxori.console.actions.catalogue import ACTIONS
+from fluxori.console.actions.operations import perform
+from fluxori.console.approvals.operations import request_approval
 from fluxori.devtools.demo.accounts import DOMAIN, DemoAccounts
 from fluxori.identity.models import User
 from tiers import operations as tiers
@@ -85,14 +87,27 @@ def _add_customers(accounts: DemoAccounts, *, until: datetime, rng: random.Rando
 def _add_staff_actions(accounts: DemoAccounts, until: datetime) -> None:
     """Let support add credits to one customer, and request approval to add more than its limit to another."""
 
-    def order(name: str, amount: int, **why: Any) -> Order:
-        whom = User.objects.get(email=f"{name}@{DOMAIN}")
-        asked = {"amount": amount, "type": "promotion", "description": "", "expires_at": None, "unit_price": None}
-        key = f"demo-{name}"
-        return Order(ACTS["add"], whom, asked, accounts.support.user, until - timedelta(hours=2), key=key, **why)
+    def add_credits(name: str, amount: int, **reason: Any) -> ActionRequest:
+        return ActionRequest(
+            action=ACTIONS["add"],
+            owner=User.objects.get(email=f"{name}@{DOMAIN}"),
+            arguments={
+                "amount": amount,
+                "type": "promotion",
+                "description": "",
+                "expires_at": None,
+                "unit_price": None,
+            },
+            actor=accounts.support.user,
+            at=until - timedelta(hours=2),
+            idempotency_key=f"demo-{name}",
+            **reason,
+        )
 
-    desk.perform(order("zanele", 50, reason="goodwill", note="Waited two days for an answer", ticket="SUP-4702"))
-    desk.request_act(order("pieter", 900, reason="outage", note="Three reports came out empty", ticket="SUP-4711"))
+    perform(add_credits("zanele", 50, reason="goodwill", note="Waited two days for an answer", ticket="SUP-4702"))
+    request_approval(
+        add_credits("pieter", 900, reason="outage", note="Three reports came out empty", ticket="SUP-4711")
+    )
 
 
 def _allocate(at: datetime) -> None:

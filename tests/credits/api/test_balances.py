@@ -2,7 +2,7 @@ import pytest
 
 from tests.support.factories.credits import hold, make_balance, owe
 from tests.support.factories.identity import AdminFactory, OrganizationFactory, UserFactory
-from tests.support.factories.tiers import capped, month, subscribed
+from tests.support.factories.tiers import make_capped_tier, make_subscribed_balance, month
 from tests.support.times import DAY, HOUR, NOON
 from tiers.operations import initialize_balance
 
@@ -56,7 +56,7 @@ class TestListBalances:
 
     def test_filters_by_available_credits_after_due_rollovers_and_debt_repayments(self, api, clock_at):
         rolled, owing, owed_then_expired = (UserFactory.create() for _ in range(3))
-        subscribed(rolled, capped(cap=70).code)
+        make_subscribed_balance(rolled, make_capped_tier(cap=70).code)
         indebted = make_balance(owing)
         hold(indebted, 60, expires_in=HOUR)
         owe(indebted, 80)

@@ -13,7 +13,7 @@ from fluxori.core import clock
 from fluxori.identity.models import Membership, Organization
 from tests.support.admin import counted, staff_client, superuser_client, words
 from tests.support.factories.credits import deduct, make_balance, make_user
-from tests.support.factories.tiers import subscribed
+from tests.support.factories.tiers import make_subscribed_balance
 from tests.support.times import DAY, HOUR, MINUTE
 from tiers import operations as tiers
 
@@ -38,7 +38,7 @@ def lived(at) -> Any:
     pool = Organization.objects.create(name="Karoo Outfitters")
     member = make_user()
     Membership.objects.create(organization=pool, user=member, role="owner")
-    balance = subscribed(owner=pool, at=at - 20 * DAY)
+    balance = make_subscribed_balance(owner=pool, at=at - 20 * DAY)
     make_balance(
         pool, grants=[(500, timedelta(days=90))], at=at - 19 * DAY, type="purchase", unit_price=Decimal("0.11")
     )
@@ -143,7 +143,7 @@ class TestTheAccountPage:
         assert client.get(change).context["form"]["amount"].value() == "200"
 
     def test_offers_to_keep_the_tier_where_a_change_is_scheduled(self):
-        balance = subscribed(tier="growth")
+        balance = make_subscribed_balance(tier="growth")
         client = staff_client("credits.view_creditbalance", "tiers.view_subscription", "console.change_tier")
         assert act("keep-tier", balance) not in words(account(balance, client))
 

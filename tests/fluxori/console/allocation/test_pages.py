@@ -9,7 +9,7 @@ from django.urls import reverse
 from fluxori.console.allocation import pages
 from fluxori.core import clock
 from tests.support.admin import said, staff_client, superuser_client, words
-from tests.support.factories.tiers import many_subscribed, periods_of
+from tests.support.factories.tiers import make_subscribed_balances, periods_of
 from tests.support.ledger import table_digests
 from tests.support.threads import hold_lock, run_concurrently
 from tests.support.times import DAY, MINUTE
@@ -31,8 +31,8 @@ def again(run):
 @pytest.mark.django_db
 class TestTheDryRun:
     def test_counts_and_gives_nothing(self):
-        many_subscribed(2, at=AGO)
-        many_subscribed(1, tier="growth", at=AGO)
+        make_subscribed_balances(2, at=AGO)
+        make_subscribed_balances(1, tier="growth", at=AGO)
         before = table_digests()
 
         found = superuser_client().get(reverse("admin:tiers_allocationrun_dry_run")).context["found"]
@@ -45,7 +45,7 @@ class TestTheDryRun:
 
     def test_looks_at_no_more_than_it_may(self, monkeypatch):
         monkeypatch.setattr(pages, "COUNTED", 2)
-        many_subscribed(3, at=AGO)
+        make_subscribed_balances(3, at=AGO)
 
         answer = superuser_client().get(reverse("admin:tiers_allocationrun_dry_run"))
 
@@ -63,7 +63,7 @@ class TestTheDryRun:
 @pytest.mark.django_db
 class TestARun:
     def test_says_what_was_due_and_what_came_of_it(self):
-        many_subscribed(3, at=AGO)
+        make_subscribed_balances(3, at=AGO)
         call_command("allocate_monthly_credits", verbosity=0)
 
         run = AllocationRun.objects.get()
@@ -76,7 +76,7 @@ class TestARun:
     @pytest.mark.parametrize(("ago", "standing"), [(3 * MINUTE, "Interrupted"), (0 * MINUTE, "Running")])
     def test_that_was_killed_shows_as_interrupted(self, ago, standing):
         run = operations.start_run(at=NOW, started_at=NOW - 5 * MINUTE, started_by="cron", due=10)
-        operations.note_run(run=run, totals=operations.Totals(subscriptions=4), seen_at=clock.now() - ago)
+        operations.record_progress(run=run, totals=operations.Totals(subscriptions=4), seen_at=clock.now() - ago)
 
         answer = superuser_client().get(page(run))
 
@@ -93,7 +93,7 @@ class TestARun:
 class TestTheRefused:
     def refused(self):
         """Return a run that refused one of two subscriptions, and the one it refused."""
-        balances = sorted(many_subscribed(2, at=AGO), key=lambda balance: balance.pk)
+        balances = sorted(make_subscribed_balances(2, at=AGO), key=lambda balance: balance.pk)
 
         def hurried():
             with connection.cursor() as cursor:

@@ -14,7 +14,7 @@ from fluxori.console.dashboard.page import Figure, lines, money
 from fluxori.core import clock
 from tests.support.admin import staff_client, superuser_client, words
 from tests.support.factories.credits import deduct, make_balance, make_user
-from tests.support.factories.tiers import many_subscribed, subscribed
+from tests.support.factories.tiers import make_subscribed_balance, make_subscribed_balances
 from tests.support.times import DAY, HOUR
 from tiers.models import RecoveryCost
 
@@ -129,7 +129,7 @@ class TestTheDashboard:
         assert "What was spent, in rand" not in words(answer)
 
     def test_asks_the_same_however_much_there_is(self, django_assert_max_num_queries):
-        many_subscribed(5, at=NOW - 3 * DAY)
+        make_subscribed_balances(5, at=NOW - 3 * DAY)
         for _ in range(5):
             deduct(make_balance(at=NOW - DAY), 90, at=NOW - HOUR)
         fold()
@@ -145,8 +145,8 @@ class TestTheDashboard:
 
 class TestTheStanding:
     def test_counts_balances_by_tier(self):
-        many_subscribed(2, at=NOW - DAY)
-        subscribed(tier="pro", at=NOW - DAY)
+        make_subscribed_balances(2, at=NOW - DAY)
+        make_subscribed_balance(tier="pro", at=NOW - DAY)
         make_balance()
 
         snapshot.take_standing(at=NOW)
@@ -177,8 +177,8 @@ class TestTheStanding:
         assert [(row.name, row.available) for row in shown.running_out] == [(str(nearly.user), 5), (str(soon.user), 30)]
 
     def test_says_how_many_allocations_are_late(self):
-        balances = many_subscribed(2, at=NOW - timedelta(days=40))
-        many_subscribed(1, at=NOW - DAY)
+        balances = make_subscribed_balances(2, at=NOW - timedelta(days=40))
+        make_subscribed_balances(1, at=NOW - DAY)
 
         snapshot.take_standing(at=NOW)
 
@@ -196,7 +196,7 @@ class TestTheStanding:
         assert shown.taken_at == NOW
 
     def test_is_taken_by_a_command(self, capsys):
-        subscribed(at=NOW - DAY)
+        make_subscribed_balance(at=NOW - DAY)
 
         call_command("refresh_dashboard")
         call_command("refresh_dashboard", json=True)

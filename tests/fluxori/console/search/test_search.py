@@ -113,8 +113,8 @@ class TestEveryLookUp:
     @pytest.mark.parametrize(
         ("sql", "index"),
         [
-            ("SELECT * FROM credits_credittransaction WHERE reference_id = 'x'", "credits_transaction_desk_ref"),
-            ("SELECT * FROM credits_credithold WHERE reference_id = 'x'", "credits_hold_desk_ref"),
+            ("SELECT * FROM credits_credittransaction WHERE reference_id = 'x'", "credits_transaction_admin_ref"),
+            ("SELECT * FROM credits_credithold WHERE reference_id = 'x'", "credits_hold_admin_ref"),
             ("SELECT * FROM identity_user WHERE email LIKE 'thandi%'", "identity_user_email"),
             (
                 "SELECT * FROM identity_organization WHERE to_tsvector('simple'::regconfig, COALESCE(name, ''))"
@@ -123,13 +123,13 @@ class TestEveryLookUp:
             ),
             (
                 "SELECT * FROM credits_credittransaction ORDER BY timestamp DESC, id DESC LIMIT 50",
-                "credits_transaction_desk_time",
+                "credits_transaction_admin_time",
             ),
             (
                 "SELECT * FROM credits_credittransaction WHERE type = 'void' ORDER BY timestamp DESC, id DESC LIMIT 50",
-                "credits_transaction_desk_type",
+                "credits_transaction_admin_type",
             ),
-            ("SELECT * FROM credits_creditbalance WHERE debt > 0 ORDER BY id DESC", "credits_balance_desk_debt"),
+            ("SELECT * FROM credits_creditbalance WHERE debt > 0 ORDER BY id DESC", "credits_balance_admin_debt"),
         ],
     )
     def test_has_an_index(self, sql, index):

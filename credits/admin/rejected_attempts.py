@@ -60,7 +60,14 @@ class RejectedAttemptAdmin(OwnedAdmin):
         ("A limit was reached", "code=spending_limit_reached"),
         ("Suspended", "code=spending_suspended"),
     ]
-    fields = ["owner", ("reason_text", "feature_name"), "amounts", ("times", "last_user"), ("hour_start", "last"), "facts"]
+    fields = [
+        "owner",
+        ("reason_text", "feature_name"),
+        "amounts",
+        ("times", "last_user"),
+        ("hour_start", "last"),
+        "facts",
+    ]
 
     @admin.display(description="reason")
     def reason_text(self, row: RejectedAttempt) -> str:

@@ -1,4 +1,4 @@
-"""What comes in and what goes out at the doors of tiers."""
+"""Request and response serializers of the endpoints of tiers."""
 
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -17,18 +17,26 @@ from tiers.queries import value_per_credit
 class InitializeIn(OwnerIn):
     tier = Text(max_length=MAX_CODE)
     initial_balance = Count(
-        min_value=0, required=False, help_text="The initial allocation; unless told, the tier's monthly credits."
+        min_value=0, required=False, help_text="The initial allocation. Default: the tier's monthly credits."
     )
 
 
 class TierChangeIn(OwnerIn):
     tier = Text(max_length=MAX_CODE)
-    effective = Choice(EFFECTIVE, required=False, help_text="Default now; the next period begins by itself.")
-    proration = Choice(PRORATION, required=False, help_text="Default none; a difference is granted at once, only now.")
+    effective = Choice(
+        EFFECTIVE,
+        required=False,
+        help_text="Default: now. A change in the next period takes effect without a further request.",
+    )
+    proration = Choice(
+        PRORATION,
+        required=False,
+        help_text="Default: none. A difference is granted at once, for an immediate change only.",
+    )
 
 
 class ChangedOut(BalanceOut):
-    """The balance after a change of tier, and the grant where one was made."""
+    """The balance after a change of tier, and the transaction if credits were granted."""
 
     transaction = WrittenOut(required=False, help_text="Only where credits were granted.")
 
@@ -41,7 +49,7 @@ class ChangedOut(BalanceOut):
 
 
 class PreviewOut(Out):
-    """What a change of tier would do now."""
+    """The effect that a change of tier would have now."""
 
     from_tier = Text()
     to_tier = Text()
@@ -56,21 +64,21 @@ class PreviewOut(Out):
 
 
 class AllocatedOut(BalanceOut):
-    """The balance after the allocation. Where the period had its credits already, the transaction is the first one."""
+    """The balance after the allocation. If the period had its allocation already, the transaction is the first one."""
 
     transaction = WrittenOut(allow_null=True)
     allocated = Flag()
 
 
 class Range(NamedTuple):
-    """From ``low`` to ``high``, in rand."""
+    """A range in rand."""
 
     low: Decimal
     high: Decimal
 
 
 class RangeOut(Out):
-    """In rand."""
+    """A range in rand."""
 
     min = SerializerMethodField()
     max = SerializerMethodField()

@@ -1,4 +1,4 @@
-"""Tiers over HTTP: what is offered; and for admins, who is promised what."""
+"""The HTTP endpoints of tiers: the public list, and for admins the subscription of a balance."""
 
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import viewsets
@@ -19,7 +19,7 @@ OWNER_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
 class TierViewSet(viewsets.GenericViewSet[Tier]):
-    """What is offered."""
+    """The tiers on offer."""
 
     queryset = Tier.objects.none()
     serializer_class = serializers.TierOut
@@ -27,13 +27,13 @@ class TierViewSet(viewsets.GenericViewSet[Tier]):
     ascending = True
 
     def list(self, request: Request) -> Response:  # noqa: ARG002 - the pagination reads it
-        """Every tier on offer, the smallest first."""
+        """List the public tiers, the smallest first."""
         page = self.paginate_queryset(self.filter_queryset(queries.public_tiers()))
         return self.get_paginated_response([serializers.TierOut.of(tier) for tier in page or []])
 
 
 class SubscriptionViewSet(viewsets.ViewSet):
-    """Who is promised what."""
+    """The subscription of a balance: its tier and its monthly allocations."""
 
     permission_classes = (IsAdmin,)
 
@@ -64,19 +64,21 @@ class SubscriptionViewSet(viewsets.ViewSet):
         examples=[
             OpenApiExample("An upgrade", {"userId": OWNER_ID, "tier": "growth"}, request_only=True),
             OpenApiExample(
-                "Paid for by the day", {"userId": OWNER_ID, "tier": "pro", "proration": "difference"}, request_only=True
+                "An upgrade with proration",
+                {"userId": OWNER_ID, "tier": "pro", "proration": "difference"},
+                request_only=True,
             ),
             OpenApiExample(
-                "A downgrade to come",
+                "A downgrade in the next period",
                 {"userId": OWNER_ID, "tier": "explorer", "effective": "nextPeriod"},
                 request_only=True,
             ),
         ],
     )
     def update(self, request: Request) -> Response:
-        """Put a balance on another tier, now or in the next period. Its credits stay; the next allocation follows it.
+        """Change the tier of a balance, now or in the next period. The credits stay; the next allocation changes.
 
-        The tier that is held already cancels what is scheduled.
+        Naming the tier that is held cancels a scheduled change.
         """
         asked = serializers.TierChangeIn.read(request.data)
 
@@ -92,7 +94,7 @@ class SubscriptionViewSet(viewsets.ViewSet):
 
     @extend_schema(parameters=[KEY], request=serializers.TierChangeIn, responses=serializers.PreviewOut)
     def preview(self, request: Request) -> Response:
-        """What a change of tier would do now. It writes nothing: a key is read and has nothing to name."""
+        """Return the effect of a change of tier without making it. An idempotency key is validated and not stored."""
         asked = serializers.TierChangeIn.read(request.data)
         key_of(request)
 
@@ -102,7 +104,7 @@ class SubscriptionViewSet(viewsets.ViewSet):
 
     @extend_schema(parameters=[KEY, OwnerQuery], responses={200: BalanceOut})
     def cancel(self, request: Request) -> Response:
-        """Cancel the change of tier that is scheduled."""
+        """Cancel the scheduled change of tier."""
         asked = OwnerQuery.read(request.query_params)
 
         result = operations.cancel_scheduled_change(
@@ -116,7 +118,7 @@ class SubscriptionViewSet(viewsets.ViewSet):
 
     @extend_schema(parameters=[KEY], request=OwnerIn, responses=serializers.AllocatedOut)
     def allocate(self, request: Request) -> Response:
-        """Give a balance its tier's credits for the present period, exactly once."""
+        """Grant a balance its tier's credits for the current period, exactly once."""
         asked = OwnerIn.read(request.data)
 
         result = operations.add_monthly_allocation(

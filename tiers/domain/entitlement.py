@@ -73,8 +73,8 @@ class PeriodEntitlement:
     def credits_due(self, at: datetime) -> int:
         """Return the whole credits to grant for the period at ``at``.
 
-        Until the period is over: all of them. Afterwards: what would have rolled over if the credits had been granted in
-        time and not spent. That is up to the cap, or 0 if the rolled-over credits would have expired too.
+        Until the period is over: all of them. Afterwards: what would have rolled over if the credits had been granted
+        in time and not spent. That is up to the cap, or 0 if the rolled-over credits would have expired too.
         """
         if not self.is_over(at):
             return self.credits

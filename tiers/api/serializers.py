@@ -1,4 +1,4 @@
-"""What comes in and what goes out at the doors of tiers."""
+"""Request and response serializers of the endpoints of tiers."""
 
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -17,34 +17,42 @@ from tiers.operations import EFFECTIVE, PRORATION, Preview
 from tiers.queries import value_per_credit
 
 
-class InitializeIn(OwnerRequest):
+class InitializeRequest(OwnerRequest):
     tier = Text(max_length=MAX_CODE)
     initial_balance = Count(
-        min_value=0, required=False, help_text="The initial allocation; unless told, the tier's monthly credits."
+        min_value=0, required=False, help_text="The initial allocation. Default: the tier's monthly credits."
     )
 
 
-class TierChangeIn(OwnerRequest):
+class TierChangeRequest(OwnerRequest):
     tier = Text(max_length=MAX_CODE)
-    effective = Choice(EFFECTIVE, required=False, help_text="Default now; the next period begins by itself.")
-    proration = Choice(PRORATION, required=False, help_text="Default none; a difference is granted at once, only now.")
+    effective = Choice(
+        EFFECTIVE,
+        required=False,
+        help_text="Default: now. A change in the next period takes effect without a further request.",
+    )
+    proration = Choice(
+        PRORATION,
+        required=False,
+        help_text="Default: none. A difference is granted at once, for an immediate change only.",
+    )
 
 
-class ChangedOut(BalanceResponse):
-    """The balance after a change of tier, and the grant where one was made."""
+class TierChangeResponse(BalanceResponse):
+    """The balance after a change of tier, and the transaction if credits were granted."""
 
     transaction = TransactionWithEntriesResponse(required=False, help_text="Only where credits were granted.")
 
     @classmethod
     def render(cls, instance: Any) -> dict[str, Any]:
-        told = super().render(instance)
-        if told["transaction"] is None:
-            del told["transaction"]
-        return told
+        data = super().render(instance)
+        if data["transaction"] is None:
+            del data["transaction"]
+        return data
 
 
-class PreviewOut(ResponseSerializer):
-    """What a change of tier would do now."""
+class TierPreviewResponse(ResponseSerializer):
+    """The effect that a change of tier would have now."""
 
     from_tier = Text()
     to_tier = Text()
@@ -54,45 +62,45 @@ class PreviewOut(ResponseSerializer):
     balance_after = WholeNumber()
 
     @extend_schema_field(NextAllocationResponse(allow_null=True))
-    def get_next_allocation(self, told: Preview) -> dict[str, Any] | None:
-        return told.next_allocation and dict(zip(("at", "amount"), told.next_allocation, strict=True))
+    def get_next_allocation(self, data: Preview) -> dict[str, Any] | None:
+        return data.next_allocation and dict(zip(("at", "amount"), data.next_allocation, strict=True))
 
 
-class AllocatedOut(BalanceResponse):
-    """The balance after the allocation. Where the period had its credits already, the transaction is the first one."""
+class MonthlyAllocationResponse(BalanceResponse):
+    """The balance after the allocation. If the period had its allocation already, the transaction is the first one."""
 
     transaction = TransactionWithEntriesResponse(allow_null=True)
     allocated = Flag()
 
 
 class Range(NamedTuple):
-    """From ``low`` to ``high``, in rand."""
+    """A range in rand."""
 
     low: Decimal
     high: Decimal
 
 
-class RangeOut(ResponseSerializer):
-    """In rand."""
+class RangeResponse(ResponseSerializer):
+    """A range in rand."""
 
     min = SerializerMethodField()
     max = SerializerMethodField()
 
-    def get_min(self, told: Range) -> str:
-        return format_rand(told.low)
+    def get_min(self, data: Range) -> str:
+        return format_rand(data.low)
 
-    def get_max(self, told: Range) -> str:
-        return format_rand(told.high)
+    def get_max(self, data: Range) -> str:
+        return format_rand(data.high)
 
 
-class MonthlyPriceOut(RangeOut):
+class MonthlyPriceOut(RangeResponse):
     currency = SerializerMethodField()
 
     def get_currency(self, _: Any) -> str:
         return "ZAR"
 
 
-class TierOut(ResponseSerializer):
+class TierResponse(ResponseSerializer):
     code = Text()
     name = Text()
     monthly_credits = WholeNumber()
@@ -101,10 +109,10 @@ class TierOut(ResponseSerializer):
     rollover = Choice(Tier.Rollover.choices)
 
     @extend_schema_field(MonthlyPriceOut)
-    def get_monthly_price(self, told: Tier) -> dict[str, Any]:
-        return MonthlyPriceOut.render(Range(told.price_min, told.price_max))
+    def get_monthly_price(self, data: Tier) -> dict[str, Any]:
+        return MonthlyPriceOut.render(Range(data.price_min, data.price_max))
 
-    @extend_schema_field(RangeOut)
-    def get_value_per_credit(self, told: Tier) -> dict[str, Any]:
-        worth = [value_per_credit(price, told.monthly_credits) for price in (told.price_min, told.price_max)]
-        return RangeOut.render(Range(*worth))
+    @extend_schema_field(RangeResponse)
+    def get_value_per_credit(self, data: Tier) -> dict[str, Any]:
+        worth = [value_per_credit(price, data.monthly_credits) for price in (data.price_min, data.price_max)]
+        return RangeResponse.render(Range(*worth))

@@ -36,7 +36,7 @@ class Command(BaseCommand):
             record = queries.get_transaction(transaction_id=transaction)
         except TransactionNotFoundError as error:
             raise CommandError(f"{error.title}: {transaction}.", returncode=EXIT_FAILED) from None
-        payload = to_json(ExplainedOut.of(record)).decode()
+        payload = to_json(ExplainedTransactionResponse.of(record)).decode()
         self.stdout.write(payload if json else _format(payload))
 
 

@@ -47,7 +47,7 @@ class TestReadForecast:
 
     def test_names_the_stored_grant_of_a_due_rollover(self, api, clock_at):
         user = UserFactory.create()
-        balance = subscribed(user, capped(cap=70, months=1).code)
+        balance = make_subscribed_balance(user, make_capped_tier(cap=70, months=1).code)
         clock_at(month(1))
 
         [unused] = api(user).get(FORECAST).json()["expiringUnused"]
@@ -56,7 +56,7 @@ class TestReadForecast:
 
     def test_includes_coming_allocations(self, api):
         user = UserFactory.create()
-        balance = subscribed(user, at=NOON - 10 * DAY)  # 400 at once, and on the 21st of each month
+        balance = make_subscribed_balance(user, at=NOON - 10 * DAY)  # 400 at once, and on the 21st of each month
         deduct(balance, 200, at=NOON - DAY)
 
         body = api(user).get(FORECAST).json()
@@ -67,7 +67,7 @@ class TestReadForecast:
 
     def test_never_runs_out_if_the_allocations_suffice(self, api):
         user = UserFactory.create()
-        deduct(subscribed(user, at=NOON - 20 * DAY), 100, at=NOON - DAY)
+        deduct(make_subscribed_balance(user, at=NOON - 20 * DAY), 100, at=NOON - DAY)
 
         body = api(user).get(FORECAST).json()
 
@@ -75,9 +75,9 @@ class TestReadForecast:
         assert body["runsOutAtWithAllocations"] is None
 
     def test_lets_credits_without_rollover_expire_with_their_period(self, api):
-        fleeting(monthly_credits=100)
+        make_expiring_tier(monthly_credits=100)
         user = UserFactory.create()
-        balance = subscribed(user, tier="fleeting", at=NOON - 20 * DAY)
+        balance = make_subscribed_balance(user, tier="fleeting", at=NOON - 20 * DAY)
         deduct(balance, 20, at=NOON - DAY)
 
         body = api(user).get(FORECAST).json()
@@ -150,7 +150,7 @@ class TestReadForecast:
 
     def test_has_the_reason_not_enough_history_without_history_and_writes_nothing(self, api):
         user = UserFactory.create()
-        subscribed(user, initial_balance=0)
+        make_subscribed_balance(user, initial_balance=0)
         before = table_digests()
 
         response = api(user).get(FORECAST)

@@ -74,7 +74,7 @@ class TestListGrants:
 
     def test_shows_a_due_rollover_on_its_source_grant_until_it_is_written(self, api, clock_at):
         user = UserFactory.create()
-        balance = subscribed(user, capped(cap=70, months=1).code)
+        balance = make_subscribed_balance(user, make_capped_tier(cap=70, months=1).code)
         clock_at(month(1))
 
         [before] = api(user).get(GRANTS, {"status": "active"}).json()["results"]

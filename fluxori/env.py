@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 T = TypeVar("T")
 
 
-class ImproperEnvironment(Exception):
+class EnvironmentSettingsError(Exception):
     """The environment is not valid. The message lists all errors."""
 
 
@@ -76,9 +76,11 @@ class Reader:
         self._errors.append(message)
 
     def raise_if_invalid(self) -> None:
-        """:raises ImproperEnvironment: a variable read so far is missing or cannot be parsed"""
+        """:raises EnvironmentSettingsError: a variable read so far is missing or cannot be parsed"""
         if self._errors:
-            raise ImproperEnvironment("The environment is not valid:\n" + "\n".join(f"- {e}" for e in self._errors))
+            raise EnvironmentSettingsError(
+                "The environment is not valid:\n" + "\n".join(f"- {e}" for e in self._errors)
+            )
 
     def _read(self, name: str, default: T | None, parse: Callable[[str], T], placeholder: T, kind: str) -> T:
         raw = self._environ.get(name, "").strip()

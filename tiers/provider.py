@@ -10,7 +10,6 @@ from django.db.models import QuerySet
 from credits.tier_registry import TierFacts
 from fluxori.identity.owner import Owner
 from tiers import queries
-from tiers.domain.errors import TierNotFoundError
 from tiers.verification import RULES
 
 
@@ -22,12 +21,7 @@ class SubscriptionTierProvider:
         return queries.tier_facts_of(balance_ids, at=at)
 
     def filter_by_tier(self, balances: QuerySet[Any], tier: str, *, at: datetime) -> QuerySet[Any]:
-        """Narrow ``balances`` to those on ``tier`` at ``at``.
-
-        :raises TierNotFoundError: there is no such tier
-        """
-        if not queries.is_tier(tier):
-            raise TierNotFoundError(tier=tier)
+        """Narrow ``balances`` to those on ``tier`` at ``at``; to none if there is no such tier."""
         return balances.filter(pk__in=queries.on_tier(tier, at=at).values("pk"))
 
     def upcoming_allocations(

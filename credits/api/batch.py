@@ -14,7 +14,6 @@ from credits import operations
 from credits.api.serializers.common import OWNER_FIELDS, OwnerRequest, without_owner
 from credits.api.serializers.deductions import BatchItemRequest, BatchRequest, BatchResponse
 from credits.api.serializers.transactions import MovementResponse
-from credits.models import CreditTransaction
 from fluxori.api.access import BalanceAccess, caller_of, resolve_for_spend, resolve_owner
 from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_from
 from fluxori.api.names import camel
@@ -23,7 +22,6 @@ from fluxori.api.problems import Problem, to_problem
 from fluxori.core import clock
 from fluxori.core.errors import DomainError
 from fluxori.identity.owner import Owner
-from tiers.queries import tier_facts_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,7 +93,6 @@ def _deductions(request: Request, items: list[Any]) -> list[tuple[Owner | None, 
     """Return for each item the owner it names, and the deduction or the error of a single request with this body."""
     key, caller = key_from(request), caller_of(request)
     owners = [_owner_of(request, item) for item in items]
-    facts_by_balance = tier_facts_of({owner.id for owner in owners if owner is not None})
 
     @cache
     def access_to(organization_id: UUID | None, user_id: UUID | None) -> BalanceAccess | DomainError:
@@ -112,7 +109,6 @@ def _deductions(request: Request, items: list[Any]) -> list[tuple[Owner | None, 
         return operations.Deduction(
             actor=caller,
             member=access.member,
-            alongside=facts_by_balance[access.owner.id],
             **{**default_key, **without_owner(payload)},
         )
 
@@ -143,7 +139,7 @@ def _results(request: Request, outcomes: Iterable[Any]) -> list[dict[str, Any]]:
 
     return [
         {"status": 200, "body": MovementResponse.render(outcome)}
-        if isinstance(outcome, CreditTransaction)
+        if isinstance(outcome, operations.TransactionResult)
         else {"status": problem(outcome).status, "body": problem(outcome).body(request)}
         for outcome in outcomes
     ]

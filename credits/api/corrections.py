@@ -8,8 +8,7 @@ from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from credits import operations, queries
-from credits.api.serializers.balances import BalanceResponse, BalanceWithTier
+from credits import operations
 from credits.api.serializers.common import without_owner
 from credits.api.serializers.corrections import (
     AdjustRequest,
@@ -19,13 +18,11 @@ from credits.api.serializers.corrections import (
     VoidRequest,
     VoidResponse,
 )
-from credits.api.serializers.transactions import MovementResponse, TransactionWithEntriesResponse
+from credits.api.serializers.transactions import MovementResponse
 from fluxori.api.access import caller_of, named_owner, require_admin_for_field
 from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_from
 from fluxori.api.permissions import IsAdmin, IsAdminOrService
 from fluxori.core import clock
-from fluxori.identity.owner import Owner
-from tiers.queries import tier_facts
 
 
 class RefundViewSet(viewsets.ViewSet):
@@ -38,9 +35,8 @@ class RefundViewSet(viewsets.ViewSet):
         """Refund a usage, fully or in part, to the grants that paid for it."""
         payload = RefundRequest.parse(request.data)
         require_admin_for_field(request, payload, "expires_at")
-        owner, *_ = queries.locate_transaction(transaction_id=transaction_id)
 
-        result = operations.refund_usage(transaction_id=transaction_id, **_call_context(request, owner), **payload)
+        result = operations.refund_usage(transaction_id=transaction_id, **_call_context(request), **payload)
 
         return idempotent_response(MovementResponse.render(result), replayed=result.replayed)
 
@@ -54,9 +50,8 @@ class CorrectionViewSet(viewsets.ViewSet):
     def reverse(self, request: Request, transaction_id: UUID) -> Response:
         """Reverse a purchase, for example after a chargeback. Credits that were already spent become debt."""
         payload = ReverseRequest.parse(request.data)
-        owner, *_ = queries.locate_transaction(transaction_id=transaction_id)
 
-        result = operations.reverse_purchase(transaction_id=transaction_id, **_call_context(request, owner), **payload)
+        result = operations.reverse_purchase(transaction_id=transaction_id, **_call_context(request), **payload)
 
         return idempotent_response(MovementResponse.render(result), replayed=result.replayed)
 
@@ -64,24 +59,17 @@ class CorrectionViewSet(viewsets.ViewSet):
     def void(self, request: Request, grant_id: UUID) -> Response:
         """Remove what is left of a grant."""
         payload = VoidRequest.parse(request.data)
-        owner = queries.owner_of_grant(grant_id=grant_id)
 
-        result = operations.void_grant(grant_id=grant_id, **_call_context(request, owner), **payload)
+        result = operations.void_grant(grant_id=grant_id, **_call_context(request), **payload)
 
-        balance = BalanceWithTier(result.answer.after, result.answer.alongside)
-        body = {
-            **BalanceResponse.render(balance),
-            "transaction": result.transaction and TransactionWithEntriesResponse.render(result.transaction),
-        }
-        return idempotent_response(body, replayed=result.answer.replayed)
+        return idempotent_response(VoidResponse.render(result), replayed=result.replayed)
 
     @extend_schema(parameters=[IDEMPOTENCY_KEY], request=ExtendGrantRequest, responses=MovementResponse)
     def extend(self, request: Request, grant_id: UUID) -> Response:
         """Move the expiry of what is left of a grant."""
         payload = ExtendGrantRequest.parse(request.data)
-        owner = queries.owner_of_grant(grant_id=grant_id)
 
-        result = operations.extend_grant(grant_id=grant_id, **_call_context(request, owner), **payload)
+        result = operations.extend_grant(grant_id=grant_id, **_call_context(request), **payload)
 
         return idempotent_response(MovementResponse.render(result), replayed=result.replayed)
 
@@ -91,16 +79,15 @@ class CorrectionViewSet(viewsets.ViewSet):
         payload = AdjustRequest.parse(request.data)
         owner = named_owner(payload)
 
-        result = operations.adjust_credits(owner=owner, **_call_context(request, owner), **without_owner(payload))
+        result = operations.adjust_credits(owner=owner, **_call_context(request), **without_owner(payload))
 
         return idempotent_response(MovementResponse.render(result), replayed=result.replayed)
 
 
-def _call_context(request: Request, owner: Owner) -> dict[str, Any]:
+def _call_context(request: Request) -> dict[str, Any]:
     """Return the arguments that every correction takes from the request."""
     return {
         "actor": caller_of(request),
         "idempotency_key": key_from(request),
         "at": clock.now(),
-        "alongside": tier_facts(owner=owner),
     }

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
-from credits import queries
+from credits import queries, tier_registry
 from credits.api.serializers.common import MAX_CODE, OWNER_FIELDS, OwnerQuery
 from credits.api.serializers.grants import GRANT_STATUSES
 from credits.domain import constants
@@ -15,7 +15,6 @@ from fluxori.api.fields import Choice, Id, Text, Timestamp, WholeNumber
 from fluxori.api.filters import Filters, QueryFilter
 from fluxori.api.names import camel
 from fluxori.core import clock
-from tiers.queries import on_tier
 
 _OWNER_NAMES = {camel(name) for name in OWNER_FIELDS}
 
@@ -56,17 +55,17 @@ class GrantFilters(OwnerFilters):
 
 
 class HoldFilters(OwnerFilters):
-    status = QueryFilter(Choice(CreditHold.Status.choices), field_name="standing")
+    status = QueryFilter(Choice(CreditHold.Status.choices), field_name="current_status")
 
 
 class BalanceFilters(Filters):
-    tier = QueryFilter(Text(max_length=MAX_CODE), method="on_tier")
-    max_available = QueryFilter(WholeNumber(min_value=0, max_value=constants.MAX_CREDITS), method="having_at_most")
+    tier = QueryFilter(Text(max_length=MAX_CODE), method="filter_by_tier")
+    max_available = QueryFilter(WholeNumber(min_value=0, max_value=constants.MAX_CREDITS), method="filter_by_available")
 
-    def on_tier(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:  # noqa: ARG002 - django-filter's
-        return queryset.filter(pk__in=on_tier(value, at=clock.now()).values("pk"))
+    def filter_by_tier(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:  # noqa: ARG002 - django-filter's
+        return tier_registry.filter_by_tier(queryset, value, at=clock.now())
 
-    def having_at_most(self, queryset: QuerySet[Any], name: str, value: int) -> QuerySet[Any]:  # noqa: ARG002 - likewise
+    def filter_by_available(self, queryset: QuerySet[Any], name: str, value: int) -> QuerySet[Any]:  # noqa: ARG002 - likewise
         return queries.filter_by_available(queryset, value, at=clock.now())
 
 

@@ -10,7 +10,6 @@ from rest_framework.response import Response
 
 from credits import operations, queries
 from credits.api.filters import HoldFilters, in_balances, owner_in
-from credits.api.serializers.balances import BalanceResponse, BalanceWithTier
 from credits.api.serializers.common import EmptyQuery, EmptyRequest, without_owner
 from credits.api.serializers.holds import (
     CaptureRequest,
@@ -20,12 +19,10 @@ from credits.api.serializers.holds import (
     HoldResponse,
     PlaceHoldRequest,
 )
-from credits.api.serializers.transactions import TransactionWithEntriesResponse
 from credits.models import CreditHold
 from fluxori.api.access import caller_of, require_actor, resolve_for_read, resolve_for_spend, visible_balances
 from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_from
 from fluxori.core import clock
-from tiers.queries import tier_facts
 
 
 class HoldViewSet(viewsets.GenericViewSet[CreditHold]):
@@ -56,7 +53,6 @@ class HoldViewSet(viewsets.GenericViewSet[CreditHold]):
         result = operations.place_hold(
             owner=access.owner,
             member=access.member,
-            alongside=tier_facts(owner=access.owner),
             **_call_context(request),
             **without_owner(payload),
         )
@@ -67,29 +63,19 @@ class HoldViewSet(viewsets.GenericViewSet[CreditHold]):
     def capture(self, request: Request, hold_id: UUID) -> Response:
         """Spend the credits of a hold: all, less, or more if more are available."""
         payload = CaptureRequest.parse(request.data)
-        hold = _spendable_hold(request, hold_id)
+        _spendable_hold(request, hold_id)
 
-        result = operations.capture_hold(
-            hold_id=hold_id, alongside=tier_facts(owner=hold.balance.owner), **_call_context(request), **payload
-        )
+        result = operations.capture_hold(hold_id=hold_id, **_call_context(request), **payload)
 
-        balance = BalanceWithTier(result.hold.after, result.hold.alongside)
-        body = {
-            **BalanceResponse.render(balance),
-            "hold": HoldResponse.render(result.hold),
-            "transaction": result.transaction and TransactionWithEntriesResponse.render(result.transaction),
-        }
-        return idempotent_response(body, replayed=result.hold.replayed)
+        return idempotent_response(CaptureResponse.render(result), replayed=result.replayed)
 
     @extend_schema(parameters=[IDEMPOTENCY_KEY], request=EmptyRequest, responses=HoldChangeResponse)
     def release(self, request: Request, hold_id: UUID) -> Response:
         """Return the credits of a hold to the balance."""
         EmptyRequest.parse(request.data)
-        hold = _own_hold(request, hold_id)
+        _own_hold(request, hold_id)
 
-        result = operations.release_hold(
-            hold_id=hold_id, alongside=tier_facts(owner=hold.balance.owner), **_call_context(request)
-        )
+        result = operations.release_hold(hold_id=hold_id, **_call_context(request))
 
         return idempotent_response(HoldChangeResponse.render(result), replayed=result.replayed)
 
@@ -97,11 +83,9 @@ class HoldViewSet(viewsets.GenericViewSet[CreditHold]):
     def extend(self, request: Request, hold_id: UUID) -> Response:
         """Extend the lifetime of an open hold."""
         payload = ExtendHoldRequest.parse(request.data)
-        hold = _spendable_hold(request, hold_id)
+        _spendable_hold(request, hold_id)
 
-        result = operations.extend_hold(
-            hold_id=hold_id, alongside=tier_facts(owner=hold.balance.owner), **_call_context(request), **payload
-        )
+        result = operations.extend_hold(hold_id=hold_id, **_call_context(request), **payload)
 
         return idempotent_response(HoldChangeResponse.render(result), replayed=result.replayed)
 

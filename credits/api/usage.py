@@ -5,12 +5,12 @@ from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from credits import tier_registry
 from credits.api.serializers.common import OwnerQuery, without_owner
 from credits.api.serializers.usage import ForecastResponse, UsageQuery, UsageResponse
 from credits.queries import usage
 from fluxori.api.access import resolve_for_read
 from fluxori.core import clock
-from tiers.queries import upcoming_allocations
 
 
 class UsageViewSet(viewsets.ViewSet):
@@ -33,7 +33,9 @@ class UsageViewSet(viewsets.ViewSet):
         owner, at = resolve_for_read(request, payload).owner, clock.now()
 
         forecast = usage.forecast(
-            owner=owner, at=at, coming=upcoming_allocations(owner=owner, at=at, until=at + usage.HORIZON)
+            owner=owner,
+            at=at,
+            coming=tier_registry.upcoming_allocations(owner, at=at, until=at + usage.HORIZON),
         )
 
         return Response(ForecastResponse.render(forecast))

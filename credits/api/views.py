@@ -8,7 +8,7 @@ from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from credits import operations, queries
+from credits import operations, queries, tier_registry
 from credits.api.filters import BalanceFilters, GrantFilters, HistoryFilters, in_balances, owner_in
 from credits.api.serializers.balances import BalanceAtResponse, BalanceQuery, BalanceResponse, BalanceWithTier
 from credits.api.serializers.common import EmptyQuery, without_owner
@@ -22,7 +22,6 @@ from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_fr
 from fluxori.api.permissions import IsAdmin
 from fluxori.core import clock
 from fluxori.identity.owner import Owner
-from tiers.queries import tier_facts, tier_facts_of
 
 
 class BalanceViewSet(viewsets.ViewSet):
@@ -71,7 +70,6 @@ class BalanceViewSet(viewsets.ViewSet):
             actor=caller_of(request),
             idempotency_key=key_from(request),
             at=clock.now(),
-            alongside=tier_facts_of,
             **without_owner(payload),
         )
 
@@ -84,7 +82,9 @@ def _render_balance(owner: Owner, payload: dict[str, Any]) -> dict[str, Any]:
     snapshot = queries.get_balance(owner=owner, at=at)
     if at is not None:
         return BalanceAtResponse.render_past(snapshot, at)
-    return BalanceResponse.render(BalanceWithTier(snapshot, tier_facts(owner=owner)))
+    return BalanceResponse.render(
+        BalanceWithTier(snapshot, tier_registry.tier_facts([owner.id], at=clock.now())[owner.id])
+    )
 
 
 class TransactionViewSet(viewsets.GenericViewSet[CreditTransaction]):
@@ -151,7 +151,7 @@ class BalanceListViewSet(viewsets.GenericViewSet[CreditBalance]):
         """Every balance, newest owner first."""
         page = self.paginate_queryset(self.filter_queryset(queries.get_balances())) or []
         ids, at = [balance.pk for balance in page], clock.now()
-        snapshots, tier_facts_by_id = queries.get_snapshots(ids, at=at), tier_facts_of(ids, at=at)
+        snapshots, tier_facts_by_id = queries.get_snapshots(ids, at=at), tier_registry.tier_facts(ids, at=at)
         balances = [BalanceWithTier(snapshots[key], tier_facts_by_id[key]) for key in ids]
         return self.get_paginated_response([BalanceResponse.render(balance) for balance in balances])
 
@@ -189,7 +189,6 @@ class AddCreditsViewSet(viewsets.ViewSet):
             actor=caller_of(request),
             idempotency_key=key_from(request),
             at=clock.now(),
-            alongside=tier_facts(owner=owner),
             **without_owner(payload),
         )
 

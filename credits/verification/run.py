@@ -2,10 +2,10 @@
 
 A rule is a SQL query in ``rules/`` that returns the rows that break it, and no rows otherwise. Nothing here writes or
 locks, and a concurrent operation causes no false report, because each range is read in one REPEATABLE READ transaction.
-Packages above the ledger pass their own rules as ``extra_rules``; these run in the same snapshot.
+The rules of tiers come from ``credits.tier_registry`` and run in the same snapshot.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from credits import tier_registry
 from credits.models import CreditBalance
 
 _SQL = Path(__file__).parent / "rules"
@@ -45,21 +46,21 @@ class Findings:
     differences: tuple[Difference, ...]
 
 
-def verify_balance(balance_id: UUID, *, extra_rules: Sequence[str] = ()) -> Findings:
+def verify_balance(balance_id: UUID) -> Findings:
     """Verify one balance."""
-    return verify_range(balance_id, balance_id, extra_rules=extra_rules)
+    return verify_range(balance_id, balance_id)
 
 
-def verify_all(*, chunk: int, extra_rules: Sequence[str] = ()) -> Iterator[Findings]:
+def verify_all(*, chunk: int) -> Iterator[Findings]:
     """Verify all balances in ranges of about ``chunk`` balances, in order of id, and then the global rules.
 
     The ranges cover all ids, so rows of a balance that does not exist are verified too.
     """
     first = _FIRST
     while (last := _end_of_range(first, chunk)) is not None:
-        yield verify_range(first, last, extra_rules=extra_rules)
+        yield verify_range(first, last)
         first = UUID(int=last.int + 1)
-    yield verify_range(first, _LAST, extra_rules=extra_rules)
+    yield verify_range(first, _LAST)
     yield verify_global()
 
 
@@ -70,7 +71,7 @@ def verify_global() -> Findings:
     return Findings(0, 0, tuple(differences))
 
 
-def verify_range(first: UUID, last: UUID, *, extra_rules: Sequence[str] = ()) -> Findings:
+def verify_range(first: UUID, last: UUID) -> Findings:
     """Verify the balances with ids from ``first`` to ``last``, both included, in one snapshot.
 
     Inside a caller's own transaction, the rules run in that transaction instead of a snapshot.
@@ -78,7 +79,7 @@ def verify_range(first: UUID, last: UUID, *, extra_rules: Sequence[str] = ()) ->
     differences = []
     bounds = {"first": first, "last": last}
     with _snapshot():
-        for rule in (*RULES, *extra_rules):
+        for rule in (*RULES, *tier_registry.verification_rules()):
             differences += [Difference(*row) for row in _rows(rule, bounds)]
         [(balances, transactions)] = _rows(_COUNTS, bounds)
     differences.sort(key=lambda each: (str(each.balance_id), each.rule, each.row_id))

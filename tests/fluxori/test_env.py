@@ -1,6 +1,6 @@
 import pytest
 
-from fluxori.env import ImproperEnvironment, Reader
+from fluxori.env import EnvironmentSettingsError, Reader
 
 
 class TestReader:
@@ -29,7 +29,7 @@ class TestReader:
         env.string("MISSING")
         env.add_error("PORT and MODE contradict each other")
 
-        with pytest.raises(ImproperEnvironment) as error:
+        with pytest.raises(EnvironmentSettingsError) as error:
             env.raise_if_invalid()
 
         message = str(error.value)
@@ -64,5 +64,5 @@ class TestDatabase:
         env = Reader({"DATABASE_URL": url})
         env.database("DATABASE_URL")
 
-        with pytest.raises(ImproperEnvironment, match="DATABASE_URL must be"):
+        with pytest.raises(EnvironmentSettingsError, match="DATABASE_URL must be"):
             env.raise_if_invalid()

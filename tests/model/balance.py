@@ -21,7 +21,7 @@ MAX_HOLD_SECONDS = 24 * 60 * 60
 Facts = dict[str, Any]
 
 
-class Rejected(Exception):
+class RejectedError(Exception):
     """A rejected request: the error code and its facts."""
 
     def __init__(self, code: str, facts: Facts | None = None) -> None:
@@ -30,8 +30,8 @@ class Rejected(Exception):
         self.facts = facts or {}
 
 
-def invalid(field: str, code: str) -> Rejected:
-    return Rejected("invalid", {"errors": {(field, code)}})
+def invalid(field: str, code: str) -> RejectedError:
+    return RejectedError("invalid", {"errors": {(field, code)}})
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ Plan = Callable[["Balance", datetime], Outcome]
 
 
 class Balance:
-    """The model. Each operation takes effect completely or raises :class:`Rejected` and changes nothing."""
+    """The model. Each operation takes effect completely or raises :class:`RejectedError` and changes nothing."""
 
     def __init__(self, *, pool: bool, members: Iterable[int], prices: dict[str, list[tuple[datetime, int]]]) -> None:
         self.pool = pool
@@ -384,7 +384,7 @@ class Balance:
     def execute(self, request: Request, at: datetime, plan: Plan, *, opens: bool = False) -> Result:
         """Reject the request, return its stored result, or apply ``plan`` completely."""
         if not self.opened and not opens:
-            raise Rejected("balance_not_found")
+            raise RejectedError("balance_not_found")
         state = self.copy()
         if not state.opened:
             state.opened, state.last_at = True, at
@@ -409,7 +409,7 @@ class Balance:
             return None
         first, answer = self.requests[request.caller, request.key]
         if (first.verb, first.arguments) != (request.verb, request.arguments):
-            raise Rejected("idempotency_key_reused")
+            raise RejectedError("idempotency_key_reused")
         return replace(answer, replayed=True)
 
     def store_result(self, request: Request, answer: Result) -> None:
@@ -460,14 +460,14 @@ class Balance:
     def deduct(self, request: Request, at: datetime, **arguments: Any) -> Result:
         return self.execute(request, at, lambda state, at: state.spend(at, **arguments))
 
-    def batch(self, requests: list[Request], at: datetime) -> list[Result | Rejected]:
+    def batch(self, requests: list[Request], at: datetime) -> list[Result | RejectedError]:
         """Apply several deductions in order, each with its own result."""
         if not self.opened:
-            raise Rejected("balance_not_found")
+            raise RejectedError("balance_not_found")
         state = self.copy()
         at = max(at, state.last_at)
         state.apply_due_events(at)
-        outcomes: list[Result | Rejected] = []
+        outcomes: list[Result | RejectedError] = []
         for request in requests:
             try:
                 previous = state.find_result(request)
@@ -478,7 +478,7 @@ class Balance:
                     previous = state.build_result(outcome, at)
                     state.store_result(request, previous)
                 outcomes.append(previous)
-            except Rejected as rejection:
+            except RejectedError as rejection:
                 outcomes.append(rejection)
         state.request = NO_REQUEST
         if state.version > self.version:
@@ -501,13 +501,13 @@ class Balance:
             return amount, None
         begun = [each for since, each in sorted(self.prices.get(feature, [])) if since <= at]
         if not begun:
-            raise Rejected("feature_not_found", {"feature": feature})
+            raise RejectedError("feature_not_found", {"feature": feature})
         return begun[-1] * quantity, (feature, quantity)
 
     def check_spendable(self, amount: int, at: datetime, member: int | None, hold: Hold | None = None) -> None:
         """Reject if ``amount`` may not be spent. The credits of ``hold`` are part of it and already reserved."""
         if self.suspended_at is not None:
-            raise Rejected("spending_suspended", {"suspended_at": self.suspended_at})
+            raise RejectedError("spending_suspended", {"suspended_at": self.suspended_at})
         self.check_limits(amount, at, member, hold)
         self.check_funds(amount - (hold.amount if hold else 0), at)
 
@@ -516,7 +516,7 @@ class Balance:
         if available < amount:
             held = sum(self.pinned().values())
             facts = {"required": amount, "available": available, "held": held, "shortfall": amount - available}
-            raise Rejected("insufficient_credits", facts)
+            raise RejectedError("insufficient_credits", facts)
 
     # Limits
 
@@ -560,7 +560,7 @@ class Balance:
         if exceeded:
             # The limit that resets last; then the one with the least room; then the smallest.
             resets, over, less = max((resets, used - most, -most) for _, most, used, resets in exceeded)
-            raise Rejected("spending_limit_reached", {"limit": -less, "used": over - less, "resets_at": resets})
+            raise RejectedError("spending_limit_reached", {"limit": -less, "used": over - less, "resets_at": resets})
 
     def set_limit(self, request: Request, at: datetime, *, amount: int, period: str, member: int | None) -> Result:
         if member is not None and not self.pool:
@@ -568,7 +568,7 @@ class Balance:
 
         def plan(state: Balance, at: datetime) -> Outcome:
             if member is not None and member not in state.members:
-                raise Rejected("user_not_found")
+                raise RejectedError("user_not_found")
             for limit in state.active_limits():
                 if (limit.member, limit.period) == (member, period):
                     if limit.amount == amount:
@@ -584,12 +584,12 @@ class Balance:
 
     def remove_limit(self, request: Request, at: datetime, *, limit: int) -> Result:
         if not 0 < limit <= len(self.limits):
-            raise Rejected("limit_not_found")
+            raise RejectedError("limit_not_found")
 
         def plan(state: Balance, at: datetime) -> Outcome:
             found = state.limits[limit - 1]
             if found.removed_at is not None:
-                raise Rejected("limit_not_found")
+                raise RejectedError("limit_not_found")
             state.limits[limit - 1] = replace(found, removed_at=at)
             state.record_change(at)
             return Outcome(limit=limit)
@@ -630,12 +630,12 @@ class Balance:
         self, request: Request, at: datetime, hold: int, plan: Callable[["Balance", datetime, Hold], Outcome]
     ) -> Result:
         if not 0 < hold <= len(self.holds):
-            raise Rejected("hold_not_found")
+            raise RejectedError("hold_not_found")
 
         def checked(state: Balance, at: datetime) -> Outcome:
             found = state.holds[hold - 1]
             if found.status != "open":
-                raise Rejected("hold_closed")
+                raise RejectedError("hold_closed")
             return plan(state, at, found)
 
         return self.execute(request, at, checked)
@@ -692,18 +692,18 @@ class Balance:
     ) -> tuple[Transaction, int]:
         original = self.transactions[number - 1]
         if original.type != kind:
-            raise Rejected(other)
+            raise RejectedError(other)
         left = abs(original.amount) - self.corrected_amount(number)
         wanted = left if amount is None else amount
         if not 0 < wanted <= left:
-            raise Rejected(beyond, {fact: left})
+            raise RejectedError(beyond, {fact: left})
         return original, wanted
 
     def refund(
         self, request: Request, at: datetime, *, transaction: int, amount: int | None, expires_at: datetime | None
     ) -> Result:
         if not 0 < transaction <= len(self.transactions):
-            raise Rejected("transaction_not_found")
+            raise RejectedError("transaction_not_found")
 
         def plan(state: Balance, at: datetime) -> Outcome:
             usage, wanted = state.correctable(
@@ -742,7 +742,7 @@ class Balance:
 
     def reverse(self, request: Request, at: datetime, *, transaction: int, amount: int | None) -> Result:
         if not 0 < transaction <= len(self.transactions):
-            raise Rejected("transaction_not_found")
+            raise RejectedError("transaction_not_found")
 
         def plan(state: Balance, at: datetime) -> Outcome:
             purchase, wanted = state.correctable(
@@ -773,14 +773,14 @@ class Balance:
 
     def void(self, request: Request, at: datetime, *, grant: int) -> Result:
         if not 0 < grant <= len(self.grants):
-            raise Rejected("grant_not_found")
+            raise RejectedError("grant_not_found")
 
         def plan(state: Balance, at: datetime) -> Outcome:
             if grant in state.voided:
                 return Outcome(changed=False)
             free = state.free()[grant]
             if state.grants[grant - 1].is_expired(at) or free + state.pinned()[grant] == 0:
-                raise Rejected("grant_not_voidable")
+                raise RejectedError("grant_not_voidable")
             recorded = state.post("void", at, [(grant, -free)]) if free else None
             state.voided[grant] = at
             state.record_change(at)
@@ -790,12 +790,12 @@ class Balance:
 
     def extend(self, request: Request, at: datetime, *, grant: int, expires_at: datetime) -> Result:
         if not 0 < grant <= len(self.grants):
-            raise Rejected("grant_not_found")
+            raise RejectedError("grant_not_found")
 
         def plan(state: Balance, at: datetime) -> Outcome:
             old, free = state.grants[grant - 1], state.free()[grant]
             if old.expires_at is None or not state.spendable(old, at) or not free:
-                raise Rejected("grant_not_extendable")
+                raise RejectedError("grant_not_extendable")
             if expires_at <= at:
                 raise invalid("expires_at", "in_past")
             if expires_at <= old.expires_at:

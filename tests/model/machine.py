@@ -410,7 +410,7 @@ class LedgerMachine(RuleBasedStateMachine):
         try:
             request = model.Request("deduct", {})
             self.model.copy().deduct(request, self.now, amount=wanted, feature=None, quantity=1, member=member)
-        except model.Rejected as rejection:
+        except model.RejectedError as rejection:
             reason = rejection.code
         member_id = self.people[member].pk if member else None
         self.step()
@@ -477,10 +477,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def perform(self, verb: str, arguments: dict[str, Any], caller: int | None, key: str | None, at: datetime) -> None:
         request = model.Request(verb, arguments, caller, key)
         call_model: Callable[..., model.Result] = self.model.add if verb == "allocate" else getattr(self.model, verb)
-        expected: model.Result | model.Rejected
+        expected: model.Result | model.RejectedError
         try:
             expected = call_model(request, at, **arguments)
-        except model.Rejected as rejection:
+        except model.RejectedError as rejection:
             expected = rejection
         who = self.people[caller] if caller else None
         found: Any
@@ -590,10 +590,10 @@ def assert_same_snapshot(expected: model.Snapshot, actual: BalanceSnapshot) -> N
     )
 
 
-def assert_same_result(expected: model.Result | model.Rejected, found: Any) -> None:
+def assert_same_result(expected: model.Result | model.RejectedError, found: Any) -> None:
     """Assert that both rejected with the same code and facts, or that both had the same result."""
-    if isinstance(expected, model.Rejected) or isinstance(found, DomainError):
-        assert isinstance(expected, model.Rejected), f"rejected: {found!r}"
+    if isinstance(expected, model.RejectedError) or isinstance(found, DomainError):
+        assert isinstance(expected, model.RejectedError), f"rejected: {found!r}"
         assert isinstance(found, DomainError), f"not rejected: {expected!r}"
         assert rejection_of(found) == (expected.code, expected.facts)
         return

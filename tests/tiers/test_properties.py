@@ -24,7 +24,6 @@ from tests.support.times import NOON
 from tiers import operations, queries
 from tiers.domain.periods import period_at, period_start
 from tiers.models import Tier
-from tiers.verification import RULES
 
 pytestmark = pytest.mark.django_db
 
@@ -121,7 +120,7 @@ class TestTierChanges:
         for period in range(plan.now + 1):
             highest = max(PROMISED[code] for code in plan.touched[period])
             assert prorated[period] + allocated.get(period, 0) <= highest, (period, plan)
-        assert verification.verify_balance(balance.pk, extra_rules=RULES).differences == ()
+        assert verification.verify_balance(balance.pk).differences == ()
 
 
 LAST = 6
@@ -182,4 +181,4 @@ class TestMissedPeriods:
 
         assert Counter(spendable_grants(whole, end)) == Counter(spendable_grants(split, end))
         for balance in (whole, split):
-            assert verification.verify_balance(balance.pk, extra_rules=RULES).differences == ()
+            assert verification.verify_balance(balance.pk).differences == ()

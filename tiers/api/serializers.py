@@ -41,7 +41,7 @@ class TierChangeRequest(OwnerRequest):
 class TierChangeResponse(BalanceResponse):
     """The balance after a change of tier, and the transaction if credits were granted."""
 
-    transaction = TransactionWithEntriesResponse(required=False, help_text="Only where credits were granted.")
+    transaction = TransactionWithEntriesResponse(source="*", required=False, help_text="Only if credits were granted.")
 
     @classmethod
     def render(cls, instance: Any) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class TierPreviewResponse(ResponseSerializer):
 class MonthlyAllocationResponse(BalanceResponse):
     """The balance after the allocation. If the period had its allocation already, the transaction is the first one."""
 
-    transaction = TransactionWithEntriesResponse(allow_null=True)
+    transaction = TransactionWithEntriesResponse(source="*", allow_null=True)
     allocated = Flag()
 
 
@@ -93,7 +93,7 @@ class RangeResponse(ResponseSerializer):
         return format_rand(data.high)
 
 
-class MonthlyPriceOut(RangeResponse):
+class MonthlyPriceResponse(RangeResponse):
     currency = SerializerMethodField()
 
     def get_currency(self, _: Any) -> str:
@@ -108,9 +108,9 @@ class TierResponse(ResponseSerializer):
     value_per_credit = SerializerMethodField()
     rollover = Choice(Tier.Rollover.choices)
 
-    @extend_schema_field(MonthlyPriceOut)
+    @extend_schema_field(MonthlyPriceResponse)
     def get_monthly_price(self, data: Tier) -> dict[str, Any]:
-        return MonthlyPriceOut.render(Range(data.price_min, data.price_max))
+        return MonthlyPriceResponse.render(Range(data.price_min, data.price_max))
 
     @extend_schema_field(RangeResponse)
     def get_value_per_credit(self, data: Tier) -> dict[str, Any]:

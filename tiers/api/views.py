@@ -92,13 +92,17 @@ class SubscriptionViewSet(viewsets.ViewSet):
 
         return idempotent_response(serializers.TierChangeResponse.render(result), replayed=result.replayed)
 
-    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=serializers.TierChangeRequest, responses=serializers.TierPreviewResponse)
+    @extend_schema(
+        parameters=[IDEMPOTENCY_KEY], request=serializers.TierChangeRequest, responses=serializers.TierPreviewResponse
+    )
     def preview(self, request: Request) -> Response:
         """Return the effect of a change of tier without making it. An idempotency key is validated and not stored."""
         payload = serializers.TierChangeRequest.parse(request.data)
         key_from(request)
 
-        data = operations.preview_subscription_tier(owner=named_owner(payload), at=clock.now(), **without_owner(payload))
+        data = operations.preview_subscription_tier(
+            owner=named_owner(payload), at=clock.now(), **without_owner(payload)
+        )
 
         return Response(serializers.TierPreviewResponse.render(data))
 
@@ -119,7 +123,7 @@ class SubscriptionViewSet(viewsets.ViewSet):
     @extend_schema(parameters=[IDEMPOTENCY_KEY], request=OwnerRequest, responses=serializers.MonthlyAllocationResponse)
     def allocate(self, request: Request) -> Response:
         """Grant a balance its tier's credits for the current period, exactly once."""
-        payload = OwnerIn.parse(request.data)
+        payload = OwnerRequest.parse(request.data)
 
         result = operations.add_monthly_allocation(
             owner=named_owner(payload),

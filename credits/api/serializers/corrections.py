@@ -32,4 +32,4 @@ class AdjustRequest(OwnerRequest):
 class VoidResponse(BalanceResponse):
     """The balance after a void, and its transaction; null if the grant was voided before."""
 
-    transaction = TransactionWithEntriesResponse(allow_null=True)
+    transaction = TransactionWithEntriesResponse(source="*", allow_null=True)

@@ -10,6 +10,7 @@ from credits.api.serializers.common import Count
 from credits.api.serializers.deductions import DeductRequest
 from credits.api.serializers.transactions import EntryResponse, TransactionWithEntriesResponse
 from credits.domain import constants
+from credits.domain.records import Hold
 from credits.models import CreditHold
 from fluxori.api.fields import Choice, Id, Text, Timestamp, WholeNumber
 from fluxori.api.serializers import RequestSerializer, ResponseSerializer
@@ -48,27 +49,27 @@ class HoldResponse(ResponseSerializer):
     entries = SerializerMethodField(help_text="The credits set aside, by grant.")
 
     @extend_schema_field(Choice(CreditHold.Status.choices))
-    def get_status(self, hold: CreditHold) -> str:
-        # Rows that were read have the status at the time of the read, which may be ``lapsed``.
-        status: str = getattr(hold, "standing", hold.status)
-        return status
+    def get_status(self, hold: CreditHold | Hold) -> str:
+        # Rows have the status at the time of the read, which may be ``lapsed``.
+        return str(getattr(hold, "current_status", hold.status))
 
-    def get_reference_id(self, hold: CreditHold) -> str | None:
+    def get_reference_id(self, hold: CreditHold | Hold) -> str | None:
         return hold.reference_id or None
 
     @extend_schema_field(EntryResponse(many=True))
-    def get_entries(self, hold: CreditHold) -> list[dict[str, Any]]:
-        return [{"grantId": pin.grant_id, "amount": pin.amount} for pin in hold.pins.all()]
+    def get_entries(self, hold: CreditHold | Hold) -> list[dict[str, Any]]:
+        pins = hold.pins if isinstance(hold, Hold) else [(pin.grant_id, pin.amount) for pin in hold.pins.all()]
+        return [{"grantId": grant_id, "amount": amount} for grant_id, amount in pins]
 
 
 class HoldChangeResponse(BalanceResponse):
     """The balance after a hold was placed, released or extended, and the hold."""
 
-    hold = HoldResponse(source="*")
+    hold = HoldResponse()
 
 
 class CaptureResponse(BalanceResponse):
     """The balance after a capture, the hold, and the usage transaction; null if nothing was captured."""
 
     hold = HoldResponse()
-    transaction = TransactionWithEntriesResponse(allow_null=True)
+    transaction = TransactionWithEntriesResponse(source="*", allow_null=True)

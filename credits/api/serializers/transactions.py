@@ -8,8 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework.serializers import SerializerMethodField
 
 from credits.api.serializers.balances import BalanceResponse
-from credits.domain.records import BalanceSnapshot
-from credits.models import CreditBalance, CreditEntry, CreditGrant, CreditTransaction
+from credits.models import CreditEntry, CreditGrant, CreditTransaction
 from fluxori.api.fields import Choice, Id, Metadata, Text, Timestamp, WholeNumber
 from fluxori.api.serializers import ResponseSerializer
 from fluxori.identity.models import User
@@ -42,25 +41,51 @@ class TransactionResponse(ResponseSerializer):
 
     def get_user_id(self, transaction: CreditTransaction) -> UUID | None:
         """The user it was made for: in a pool the member, otherwise the owner."""
-        return transaction.member_id or _owner_of(transaction).user_id
+        return transaction.member_id or transaction.balance.user_id
 
     def get_organization_id(self, transaction: CreditTransaction) -> UUID | None:
-        return _owner_of(transaction).organization_id
+        return transaction.balance.organization_id
 
     @extend_schema_field(Metadata(allow_null=True))
     def get_metadata(self, transaction: CreditTransaction) -> Any:
         return None if transaction.metadata is None else json.loads(transaction.metadata)
 
 
-def _owner_of(transaction: CreditTransaction) -> BalanceSnapshot | CreditBalance:
-    """Return the object with the owner's ids: the snapshot in an operation's result, otherwise the related balance."""
-    return getattr(transaction, "after", None) or transaction.balance
-
-
 class TransactionWithEntriesResponse(TransactionResponse):
     """A transaction with its entries."""
 
-    entries = EntryResponse(many=True)
+    # Rendered from the result of an operation: ``transaction``, a record, and ``balance``, whose owner it needs.
+
+    id = Id(source="transaction.id")
+    sequence = WholeNumber(source="transaction.sequence")
+    timestamp = Timestamp(source="transaction.timestamp")
+    type = Choice(CreditTransaction.Type.choices, source="transaction.type")
+    amount = WholeNumber(source="transaction.amount", help_text="Negative if credits leave the balance.")
+    new_balance = WholeNumber(source="transaction.balance_after")
+    description = Text(source="transaction.details.description")
+    feature = Text(source="transaction.details.feature_id", allow_null=True)
+    quantity = WholeNumber(source="transaction.details.quantity", allow_null=True)
+    organization_id = Id(source="balance.organization_id", allow_null=True)
+    actor_id = Id(source="transaction.details.actor_id", allow_null=True, help_text="The caller.")
+    idempotency_key = Text(source="transaction.details.idempotency_key", allow_null=True)
+    entries = EntryResponse(many=True, source="transaction.entries")
+
+    @classmethod
+    def render(cls, instance: Any) -> Any:
+        """Return the transaction of a result, or None if the operation wrote none."""
+        return None if instance.transaction is None else super().render(instance)
+
+    def get_reference_id(self, result: Any) -> str | None:
+        return result.transaction.details.reference_id or None
+
+    def get_user_id(self, result: Any) -> UUID | None:
+        """The user it was made for: in a pool the member, otherwise the owner."""
+        return result.transaction.details.member_id or result.balance.user_id
+
+    @extend_schema_field(Metadata(allow_null=True))
+    def get_metadata(self, result: Any) -> Any:
+        metadata = result.transaction.details.metadata
+        return None if metadata is None else json.loads(metadata)
 
 
 class MovementResponse(BalanceResponse):

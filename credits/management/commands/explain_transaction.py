@@ -9,6 +9,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 
 from credits import queries
+from credits.api.serializers.transactions import ExplainedTransactionResponse
 from credits.domain.errors import TransactionNotFoundError
 from fluxori.api.rendering import to_json
 from fluxori.core.command_line import EXIT_FAILED
@@ -36,7 +37,7 @@ class Command(BaseCommand):
             record = queries.get_transaction(transaction_id=transaction)
         except TransactionNotFoundError as error:
             raise CommandError(f"{error.title}: {transaction}.", returncode=EXIT_FAILED) from None
-        payload = to_json(ExplainedTransactionResponse.of(record)).decode()
+        payload = to_json(ExplainedTransactionResponse.render(record)).decode()
         self.stdout.write(payload if json else _format(payload))
 
 

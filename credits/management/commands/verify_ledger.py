@@ -12,7 +12,6 @@ from django.core.management.base import BaseCommand, CommandError
 from credits.models import CreditBalance
 from credits.verification import Difference, Findings, run
 from fluxori.core.command_line import EXIT_FAILED, Progress, positive_argument
-from tiers.verification import RULES
 
 
 class Command(BaseCommand):
@@ -30,12 +29,12 @@ class Command(BaseCommand):
     def handle(self, *, balance: UUID | None, chunk: int, json: bool, **_: Any) -> None:
         started = time.monotonic()
         if balance is not None:
-            findings: Iterable[Findings] = [run.verify_balance(balance, extra_rules=RULES)]
+            findings: Iterable[Findings] = [run.verify_balance(balance)]
             balances, transactions, differences = self._collect(findings, 1, json)
             if not balances and not differences:
                 raise CommandError(f"There is no balance {balance}.", returncode=EXIT_FAILED)
         else:
-            findings = run.verify_all(chunk=chunk, extra_rules=RULES)
+            findings = run.verify_all(chunk=chunk)
             balances, transactions, differences = self._collect(findings, CreditBalance.objects.count(), json)
         seconds = time.monotonic() - started
         if json:

@@ -15,13 +15,13 @@ from django.db.models import Sum
 from credits import queries as ledger_queries
 from credits.domain.records import BalanceSnapshot
 from credits.engine.locked_balance import lock_balance
-from credits.engine.validation import canonical_json
 from credits.models import CreditGrant
 from fluxori.adminkit.formatting import format_credits, format_timestamp
 from fluxori.console import errors, queries
 from fluxori.console.actions.base import ActionRequest, Outcome
 from fluxori.console.models import ApprovalRequest, StaffAction
 from fluxori.core import request_context
+from fluxori.core.input_rules import canonical_json
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner
 from tiers import queries as tier_queries

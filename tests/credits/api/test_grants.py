@@ -5,7 +5,7 @@ import pytest
 from credits import operations
 from tests.support.factories.credits import deduct, hold, make_balance, owe
 from tests.support.factories.identity import UserFactory
-from tests.support.factories.tiers import month
+from tests.support.factories.tiers import make_capped_tier, make_subscribed_balance, month
 from tests.support.times import DAY, HOUR, MINUTE, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]

@@ -6,7 +6,7 @@ from django.urls import reverse
 from credits import operations
 from credits.models import Feature, FeaturePrice
 from fluxori.core import clock
-from tests.support.admin import said, superuser_client, words
+from tests.support.admin import messages_of, superuser_client, text_of
 from tests.support.factories.credits import make_balance
 from tests.support.times import DAY
 
@@ -38,7 +38,7 @@ class TestFeature:
         client = superuser_client()
         client.post(url("change", CODE, model="feature"), self.form(name="Better insight"))
 
-        history = words(client.get(url("history", CODE, model="feature")))
+        history = text_of(client.get(url("history", CODE, model="feature")))
 
         assert "staff@example.test" in history
         assert "Clearer" in history
@@ -54,7 +54,7 @@ class TestFeature:
             operations.deduct_credits(owner=balance.owner, feature=CODE)
         operations.aggregate_usage(balance_ids=[balance.pk], most=100)
 
-        page = words(superuser_client().get(url("change", CODE, model="feature")))
+        page = text_of(superuser_client().get(url("change", CODE, model="feature")))
 
         assert "was used 2 times in the last 30 days, for 18 credits." in page
 
@@ -96,7 +96,7 @@ class TestFeaturePrice:
             url("add"), {"feature": CODE, "credits": "12", "effective_from": "2024-01-01T00:00"}
         )
 
-        assert "begin now or later" in words(answer)
+        assert "begin now or later" in text_of(answer)
         assert not FeaturePrice.objects.filter(credits=12).exists()
 
     @pytest.mark.parametrize("credits", ["0", "-1", "9.5", "1000000000001"])
@@ -113,7 +113,7 @@ class TestFeaturePrice:
         begun.refresh_from_db()
         assert begun.credits == 9
         assert answer.status_code == 200
-        assert "never overwritten" in said(answer)[0]
+        assert "never overwritten" in messages_of(answer)[0]
 
     def test_stays_once_it_has_begun(self):
         begun = FeaturePrice.objects.get(feature=CODE)
@@ -136,5 +136,5 @@ class TestFeaturePrice:
 
         answer = superuser_client().post(url("delete", begun.pk), {"post": "yes"}, follow=True)
 
-        assert "never overwritten" in said(answer)[0]
+        assert "never overwritten" in messages_of(answer)[0]
         assert FeaturePrice.objects.filter(pk=begun.pk).exists()

@@ -14,7 +14,7 @@ from credits import operations
 from credits.models import CreditBalance, CreditGrant, CreditTransaction
 from fluxori.adminkit.changelist import ListAdmin
 from fluxori.adminkit.csv_export import csv_lines, csv_value
-from tests.support.admin import counted, staff_client, superuser_client, words
+from tests.support.admin import count_queries, staff_client, superuser_client, text_of
 from tests.support.factories.credits import deduct, make_balance
 from tests.support.times import DAY, HOUR, NOON
 
@@ -69,7 +69,7 @@ class TestPages:
         assert older.context["cl"].newest is None
         deeper = client.get(reverse(TRANSACTIONS) + older.context["cl"].older)
         assert deeper.context["cl"].newest == "?"
-        assert "Newest" in words(deeper)
+        assert "Newest" in text_of(deeper)
 
     def test_keep_the_filter(self, small_pages):
         spread()
@@ -93,7 +93,7 @@ class TestPages:
         with django_assert_max_num_queries(7) as asked:
             assert client.get(url).status_code == 200
 
-        assert counted(asked) == []
+        assert count_queries(asked) == []
         # Nor read to see what there is to choose from.
         assert [query["sql"] for query in asked.captured_queries if "DISTINCT" in query["sql"]] == []
 
@@ -134,7 +134,7 @@ class TestDates:
         client = superuser_client()
         client.cookies["console_zone"] = "../../etc/passwd"
 
-        assert "3 Mar 2025 12:00:00 UTC" in words(client.get(reverse(TRANSACTIONS)))
+        assert "3 Mar 2025 12:00:00 UTC" in text_of(client.get(reverse(TRANSACTIONS)))
         assert timezone.get_current_timezone_name() == "UTC"
 
     def test_are_shown_in_the_zone_of_whoever_looks_and_in_utc(self):
@@ -142,7 +142,7 @@ class TestDates:
         client = superuser_client()
         client.cookies["console_zone"] = "Africa%2FJohannesburg"
 
-        page = words(client.get(reverse(TRANSACTIONS)))
+        page = text_of(client.get(reverse(TRANSACTIONS)))
 
         assert "3 Mar 2025 14:00:00 SAST" in page
         assert 'title="2025-03-03 12:00:00 UTC"' in page
@@ -196,7 +196,7 @@ class TestCsv:
         make_balance()
         client = staff_client("credits.view_credittransaction", "console.export_csv")
 
-        page = words(client.get(reverse(TRANSACTIONS), {"type__exact": "usage"}))
+        page = text_of(client.get(reverse(TRANSACTIONS), {"type__exact": "usage"}))
 
         assert f'href="{reverse(EXPORT)}?type__exact=usage"' in page.replace("&amp;", "&")
         assert client.get(reverse(EXPORT)).status_code == 200

@@ -22,7 +22,7 @@ from credits.models import (
 )
 from fluxori.core import clock
 from fluxori.identity.models import Organization
-from tests.support.admin import counted, staff_client, superuser_client, words
+from tests.support.admin import count_queries, staff_client, superuser_client, text_of
 from tests.support.factories.credits import deduct, hold, make_balance, make_user
 
 LEDGER = [CreditBalance, CreditGrant, CreditTransaction, CreditEntry, CreditHold, CreditPin, CreditRequest]
@@ -65,8 +65,8 @@ class TestEveryPage:
         answer = superuser_client().get(reverse("admin:index"))
 
         assert answer.status_code == 200
-        assert "Fluxori Credits" in words(answer)
-        assert url(CreditBalance, "changelist") in words(answer)
+        assert "Fluxori Credits" in text_of(answer)
+        assert url(CreditBalance, "changelist") in text_of(answer)
 
     def test_belongs_to_unfold(self):
         from unfold.admin import ModelAdmin
@@ -104,7 +104,7 @@ class TestTheLedger:
         client.post(url(model, "changelist"), {**picked, "post": "yes"})
 
         assert model._default_manager.count() == before
-        assert f'name="{helpers.ACTION_CHECKBOX_NAME}"' not in words(client.get(url(model, "changelist")))
+        assert f'name="{helpers.ACTION_CHECKBOX_NAME}"' not in text_of(client.get(url(model, "changelist")))
 
     def test_is_closed_to_staff_without_permission(self, balance, model):
         assert staff_client().get(url(model, "changelist")).status_code == 403
@@ -157,4 +157,4 @@ class TestLists:
             answer = client.get(url(model, "changelist"))
 
         assert len(rows_of(answer)) > 4
-        assert counted(asked) == []
+        assert count_queries(asked) == []

@@ -6,7 +6,7 @@ import pytest
 from django.urls import reverse
 
 from fluxori.core import clock
-from tests.support.admin import said, superuser_client, words
+from tests.support.admin import messages_of, superuser_client, text_of
 from tests.support.factories.credits import make_user
 from tiers import operations
 from tiers.models import AllocationRun, MonthlyAllocation, RecoveryCost, Subscription, Tier
@@ -91,10 +91,10 @@ class TestTier:
 
         assert Tier.objects.get(code="explorer").monthly_credits == 500
         assert not Tier.objects.filter(code="other").exists()
-        assert "staff@example.test" in words(client.get(url(Tier, "history", "explorer")))
+        assert "staff@example.test" in text_of(client.get(url(Tier, "history", "explorer")))
 
     def test_says_what_a_credit_is_worth(self):
-        assert "R0.0800 to R0.1300" in words(superuser_client().get(url(Tier, "changelist")))
+        assert "R0.0800 to R0.1300" in text_of(superuser_client().get(url(Tier, "changelist")))
 
     def test_says_whom_a_change_affects(self):
         from tests.support.factories.tiers import many_subscribed
@@ -104,8 +104,8 @@ class TestTier:
 
         client = superuser_client()
 
-        page = words(client.get(url(Tier, "change", "explorer")))
-        coming = words(client.get(url(Tier, "change", "growth")))
+        page = text_of(client.get(url(Tier, "change", "explorer")))
+        coming = text_of(client.get(url(Tier, "change", "growth")))
 
         assert "3 subscriptions, next allocations from" in page
         assert "Nobody subscribes to this tier now." in coming
@@ -177,5 +177,5 @@ class TestRecoveryCost:
 
         answer = superuser_client().post(url(RecoveryCost, "change", begun.pk), {"rand_per_credit": "1"}, follow=True)
 
-        assert "never overwritten" in said(answer)[0]
+        assert "never overwritten" in messages_of(answer)[0]
         assert RecoveryCost.objects.get().rand_per_credit == begun.rand_per_credit

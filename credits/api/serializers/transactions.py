@@ -65,7 +65,6 @@ class TransactionWithEntriesResponse(TransactionResponse):
     description = Text(source="transaction.details.description")
     feature = Text(source="transaction.details.feature_id", allow_null=True)
     quantity = WholeNumber(source="transaction.details.quantity", allow_null=True)
-    organization_id = Id(source="balance.organization_id", allow_null=True)
     actor_id = Id(source="transaction.details.actor_id", allow_null=True, help_text="The caller.")
     idempotency_key = Text(source="transaction.details.idempotency_key", allow_null=True)
     entries = EntryResponse(many=True, source="transaction.entries")
@@ -80,7 +79,12 @@ class TransactionWithEntriesResponse(TransactionResponse):
 
     def get_user_id(self, result: Any) -> UUID | None:
         """The user it was made for: in a pool the member, otherwise the owner."""
-        return result.transaction.details.member_id or result.balance.user_id
+        user_id: UUID | None = result.transaction.details.member_id or result.balance.user_id
+        return user_id
+
+    def get_organization_id(self, result: Any) -> UUID | None:
+        organization_id: UUID | None = result.balance.organization_id
+        return organization_id
 
     @extend_schema_field(Metadata(allow_null=True))
     def get_metadata(self, result: Any) -> Any:

@@ -63,9 +63,8 @@ def _explanation(transaction: CreditTransaction, feature: Feature | None) -> str
         return _EXPLANATIONS[transaction.type]
     if feature is None or transaction.price is None:
         return f"spent on: {transaction.description}"
-    return (
-        f"{transaction.quantity:,} \u00d7 {feature.name}, at {transaction.price.credits:,} credits per {feature.unit}"
-    )
+    price = f"{transaction.price.credits:,} credits per {feature.unit}"
+    return f"{transaction.quantity:,} \u00d7 {feature.name}, at {price}"
 
 
 def _price_version(transaction: CreditTransaction) -> int | None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from credits.models import CreditTransaction
+from credits.domain.records import Transaction
 from fluxori.console.actions import forms
 from fluxori.console.models import Reason
 from fluxori.identity.models import Organization, User
@@ -65,7 +65,7 @@ class Outcome:
 
     button: str
     summary: str
-    transaction: CreditTransaction | None = None
+    transaction: Transaction | None = None
     facts: Facts = field(default=())
     no_op_reason: str = ""
 

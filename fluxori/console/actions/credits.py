@@ -3,6 +3,7 @@
 from typing import Any
 
 from credits import operations, queries
+from credits.domain.records import Transaction
 from credits.models import CreditTransaction
 from fluxori.adminkit.formatting import format_credit_count, format_credits, format_timestamp
 from fluxori.console.actions import forms
@@ -21,10 +22,10 @@ class AddCredits(Action):
     def execute(self, request: ActionRequest) -> Outcome:
         transaction = operations.add_credits(
             owner=request.owner, reason=request.reason_label, **request.arguments, **request.common_arguments
-        )
+        ).transaction
         target = f"{format_credit_count(transaction.amount)} to {request.owner}"
         facts = [
-            ("Type", transaction.get_type_display()),
+            ("Type", CreditTransaction.Type(transaction.type).label),
             ("Description for the customer", request.arguments["description"] or "None"),
         ]
         if request.arguments["unit_price"] is not None:
@@ -45,7 +46,7 @@ class AdjustCredits(Action):
             amount=request.arguments["amount"],
             reason=request.reason_label,
             **request.common_arguments,
-        )
+        ).transaction
         direction = "up" if transaction.amount > 0 else "down"
         target = f"{request.owner} {direction} by {format_credit_count(transaction.amount)}"
         return Outcome(f"Adjust {target}", f"Adjusted {target}", transaction)
@@ -71,7 +72,7 @@ class RefundUsage(Action):
             reason=request.reason_label,
             **request.arguments,
             **request.common_arguments,
-        )
+        ).transaction
         target = f"{format_credit_count(transaction.amount)} to {request.owner}"
         expired = _expired_at_once(transaction)
         facts = [("Expired, removed at once", format_credits(expired))] if expired else []
@@ -98,7 +99,7 @@ class ReversePurchase(Action):
             amount=request.arguments["amount"],
             reason=request.reason_label,
             **request.common_arguments,
-        )
+        ).transaction
         target = f"{format_credit_count(request.arguments['amount'])} bought by {request.owner}"
         return Outcome(f"Reverse {target}", f"Reversed {target}", transaction)
 
@@ -118,7 +119,7 @@ def _describe_transaction(transaction: CreditTransaction) -> str:
     return text if left == abs(transaction.amount) else f"{text}, {format_credits(left)} not corrected yet"
 
 
-def _expired_at_once(refund: CreditTransaction) -> int:
+def _expired_at_once(refund: Transaction) -> int:
     """Return how many credits of a refund expired or were voided at once, because their grants had ended before."""
     ended = CreditTransaction.objects.filter(
         balance=refund.balance_id, sequence__gt=refund.sequence, timestamp=refund.timestamp, type__in=["expiry", "void"]

@@ -16,6 +16,7 @@ from credits import queries as ledger_queries
 from credits.domain.records import BalanceSnapshot
 from credits.engine.locked_balance import lock_balance
 from credits.models import CreditGrant
+from credits.tier_registry import TierFacts
 from fluxori.adminkit.formatting import format_credits, format_timestamp
 from fluxori.console import errors, queries
 from fluxori.console.actions.base import ActionRequest, Outcome
@@ -79,8 +80,8 @@ def execute(request: ActionRequest, *, allow_no_op: bool = False) -> Execution:
     :raises NothingToDoError: the action would change nothing, and ``allow_no_op`` is false
     """
     owner = Owner.of(request.owner)
-    with lock_balance(owner, at=request.at, create=request.action.opens_balance) as page:
-        before = page.state.snapshot()
+    with lock_balance(owner, at=request.at, create=request.action.opens_balance) as balance:
+        before = balance.state.snapshot()
     tier, limits = tier_queries.tier_facts(owner=owner, at=request.at), _limits(owner)
 
     outcome = request.action.execute(request)
@@ -90,7 +91,7 @@ def execute(request: ActionRequest, *, allow_no_op: bool = False) -> Execution:
     after = ledger_queries.load_settled_balance(owner, at=request.at).snapshot()
     new_grants = CreditGrant.objects.none()
     if outcome.transaction is not None:
-        new_grants = CreditGrant.objects.filter(balance=owner.id, transaction=outcome.transaction.pk)
+        new_grants = CreditGrant.objects.filter(balance=owner.id, transaction=outcome.transaction.id)
     # A grant with a parent is a copy, as of an extension: its credits were given before.
     given = new_grants.filter(parent=None).aggregate(given=Sum("amount"))["given"] or 0
     return Execution(
@@ -133,7 +134,7 @@ def record_action(
         summary=f"{execution.outcome.summary}. Balance {balance}.",
         before=execution.before,
         after=execution.after,
-        transaction=execution.outcome.transaction,
+        transaction_id=execution.outcome.transaction.id if execution.outcome.transaction else None,
         credits=execution.credits,
         authority=authority,
         approver=authority if approval_request else None,
@@ -183,7 +184,8 @@ def describe_execution(request: ActionRequest, execution: Execution) -> list[tup
     return facts + [(label, text) for label, text in (("Note", request.note), ("Ticket", request.ticket)) if text]
 
 
-def _snapshot_facts(balance: BalanceSnapshot, tier: dict[str, Any]) -> dict[str, Any]:
+def _snapshot_facts(balance: BalanceSnapshot, tier_facts: TierFacts) -> dict[str, Any]:
+    tier = tier_facts.to_json()
     return {
         "balance": balance.balance,
         "available": balance.available,

@@ -177,7 +177,7 @@ class TierForm(ActionForm):
         initial="now",
         choices=[("now", "Now"), ("nextPeriod", "From the next month of the subscription")],
         widget=UnfoldAdminSelectWidget,
-        help_text="This replaces a scheduled change. Credits are not taken away, and the allocation day stays the same.",
+        help_text="This replaces a scheduled change. No credits are taken away. The allocation day stays the same.",
     )
     proration = forms.ChoiceField(
         label="For the rest of this month",

@@ -45,9 +45,9 @@ class ExtendGrant(Action):
             expires_at=expires_at,
             reason=request.reason_label,
             **request.common_arguments,
-        )
+        ).transaction
         target = f"a grant of {request.owner} until {format_timestamp(expires_at)}"
-        extended = sum(entry.amount for entry in transaction.entries.all() if entry.amount > 0)
+        extended = sum(entry.amount for entry in transaction.entries if entry.amount > 0)
         return Outcome(
             f"Extend {target}", f"Extended {target}", transaction, [("Credits extended", format_credits(extended))]
         )

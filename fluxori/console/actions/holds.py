@@ -17,6 +17,6 @@ class ReleaseHold(Action):
         return f"Hold of {format_credit_count(subject.amount)}, until {format_timestamp(subject.expires_at)}"
 
     def execute(self, request: ActionRequest) -> Outcome:
-        hold = operations.release_hold(hold_id=request.required_subject_id, **request.common_arguments)
+        hold = operations.release_hold(hold_id=request.required_subject_id, **request.common_arguments).hold
         target = f"{format_credit_count(hold.amount)} held for {request.owner}"
         return Outcome(f"Release {target}", f"Released {target}")

@@ -20,7 +20,7 @@ class ChangeTier(Action):
         )
         start = "" if request.arguments["effective"] == "now" else " from the next month"
         target = f"{request.owner} to {request.arguments['tier']}{start}"
-        reason = f"{request.owner} is already on {before['tier']}." if before == result.alongside else ""
+        reason = f"{request.owner} is already on {before.tier}." if before == result.tier_facts else ""
         return Outcome(f"Change {target}", f"Changed {target}", result.transaction, no_op_reason=reason)
 
 
@@ -32,7 +32,7 @@ class CancelScheduledTierChange(Action):
 
     def execute(self, request: ActionRequest) -> Outcome:
         result = operations.cancel_scheduled_change(owner=request.owner, **request.common_arguments)
-        target = f"the scheduled tier change of {request.owner}, who stays on {result.alongside['tier']}"
+        target = f"the scheduled tier change of {request.owner}, who stays on {result.tier_facts.tier}"
         return Outcome(f"Cancel {target}", f"Cancelled {target}", result.transaction)
 
 

@@ -29,7 +29,7 @@ from fluxori.devtools.bench.history_generator import FEATURES, BalanceHistory
 from fluxori.identity.models import Membership, Organization, User
 from tiers.domain.periods import period_start
 from tiers.models import MonthlyAllocation, Subscription, Tier
-from tiers.queries import facts
+from tiers.queries import subscription_facts
 
 DOMAIN = "seed.fluxori.example"
 
@@ -158,7 +158,7 @@ def _write_batch(histories: Sequence[BalanceHistory], prices: dict[str, list[Pri
         for balance_id, balance in balances.items():
             history = by_id[balance_id]
             balance.prices = prices
-            balance.tier_facts = GroupTierFacts([balance_id], balance.at, {balance_id: facts(history.subscription)})
+            balance.tier_facts = GroupTierFacts([balance_id], balance.at, {balance_id: subscription_facts(history.subscription)})
             allocations += history.generate(balance, PART_SIZE)
             counts.transactions += len(balance.state.transactions)
             counts.entries += sum(len(recorded.entries) for recorded in balance.state.transactions)

@@ -6,7 +6,7 @@ from django.urls import reverse
 
 from credits import operations
 from fluxori.identity.models import Membership, Organization
-from tests.support.admin import staff_client, superuser_client, words
+from tests.support.admin import staff_client, superuser_client, text_of
 from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.times import NOON
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 
 def find(term, client=None, **more):
-    return (client or superuser_client()).get(reverse("find"), {"q": term, **more})
+    return (client or superuser_client()).get(reverse("console_search"), {"q": term, **more})
 
 
 def page(label, key):
@@ -66,9 +66,9 @@ class TestFind:
         for _ in range(2):
             deduct(make_balance(), 5, reference_id="order-7")
 
-        answer = find("order-7")
+        response = find("order-7")
 
-        assert len(answer.context["hits"]) == 2
+        assert len(response.context["hits"]) == 2
 
     def test_leads_from_a_member_to_the_pools_they_spend_from(self):
         member, pool = make_user(), make_balance(Organization.objects.create(name="Karoo"))
@@ -82,10 +82,10 @@ class TestFind:
     def test_finds_nothing_for_what_names_nothing(self, term):
         make_balance()
 
-        answer = find(term)
+        response = find(term)
 
-        assert answer.status_code == 200
-        assert answer.context["hits"] == []
+        assert response.status_code == 200
+        assert response.context["hits"] == []
 
     def test_shows_only_what_one_may_see(self):
         paid = deduct(make_balance(), 5, reference_id="order-7")
@@ -101,14 +101,14 @@ class TestFind:
     def test_suggests_without_leaving_the_page(self):
         balance = make_balance()
 
-        answer = find(str(balance.user)[:8], suggest="1")
+        response = find(str(balance.user)[:8], suggest="1")
 
-        assert page("credits_creditbalance", balance.pk) in words(answer)
-        assert "<html" not in words(answer)
+        assert page("credits_creditbalance", balance.pk) in text_of(response)
+        assert "<html" not in text_of(response)
 
 
 class TestEveryLookUp:
-    """Asked of the planner, with scanning whole tables made unattractive: an index must be able to answer."""
+    """Asked of the planner, with scanning whole tables made unattractive: an index must be able to response."""
 
     @pytest.mark.parametrize(
         ("sql", "index"),

@@ -16,4 +16,4 @@ def rows_after(queryset: QuerySet[Any], last: Model | None) -> QuerySet[Any]:
 
 
 def _column(row: Model, name: str) -> Any:
-    return row.pk if name == "pk" else getattr(row, row._meta.get_field(name).attname)  # noqa: SLF001 - Django documents it
+    return row.pk if name == "pk" else getattr(row, row._meta.get_field(name).attname)  # type: ignore[union-attr]  # noqa: SLF001

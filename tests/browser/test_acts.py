@@ -68,7 +68,7 @@ class TestActsOfStaff:
         usage = operations.deduct_credits(owner=balance.owner, feature="ai-generated-report")
         staff = desk(member("support").email)
 
-        staff.page.goto(action_url("refund", balance, transaction=usage.pk))
+        staff.page.goto(action_url("refund", balance, transaction=usage.transaction.id))
         assert staff.page.input_value("[name=amount]") == "40"
         fill(staff.page)
         assert "80 → 120" in staff.text()

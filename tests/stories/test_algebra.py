@@ -46,7 +46,7 @@ class Story:
             owner=self.owner, amount=amount, description="Work", expires_in_seconds=DAY // timedelta(seconds=1), at=NOON
         )
         until = LAPSE - DAY
-        return operations.extend_hold(hold_id=placed.pk, expires_in_seconds=DAY // timedelta(seconds=1), at=until)
+        return operations.extend_hold(hold_id=placed.hold.id, expires_in_seconds=DAY // timedelta(seconds=1), at=until)
 
     def buy(self, at: datetime, expires_at: datetime | None = None) -> CreditTransaction:
         self.at = at

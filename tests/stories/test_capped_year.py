@@ -38,7 +38,7 @@ class Customer:
     def spends(self, amount, at):
         """Use credits and return (source, credits) of each grant used, in burn order."""
         paid = ledger.deduct_credits(owner=self.user, amount=amount, description="Analyses", at=at)
-        return [(entry.grant.source, -entry.amount) for entry in paid.entries.all()]
+        return [(entry.grant.source, -entry.amount) for entry in paid.transaction.entries]
 
     def moves(self, to, at, **arguments):
         return operations.update_subscription_tier(owner=self.user, tier=to, at=at, **arguments)

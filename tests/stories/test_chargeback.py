@@ -84,7 +84,7 @@ def test_a_chargeback_after_spending():
     assert sipho.sees(day(2)) == (-220, 30, 250, 0)
 
     # The report costs 20 of the 30 held credits; the other 10 repay debt when they are released.
-    ledger.capture_hold(hold_id=report.pk, amount=20, at=day(2))
+    ledger.capture_hold(hold_id=report.hold.id, amount=20, at=day(2))
     assert sipho.last() == ("reversal", 0, [("grant", -10), ("debt", 10)])
     assert sipho.sees(day(2)) == (-240, 0, 240, 0)
 

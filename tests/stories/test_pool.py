@@ -99,7 +99,7 @@ def test_an_agency_of_three_keeps_to_its_caps():
     assert (agency.balance(on(6, 2, 23, 59)), agency.available(on(6, 2, 23, 59))) == (5_497, 5_017)
 
     # The work ends at five past midnight and costs 400, which counts on the third. A new daily window has begun.
-    ledger.capture_hold(hold_id=work.pk, amount=400, actor=anna, at=on(6, 3, 0, 5))
+    ledger.capture_hold(hold_id=work.hold.id, amount=400, actor=anna, at=on(6, 3, 0, 5))
     assert agency.used(on(6, 3, 0, 5)) == [1_903, 0, 400]
     assert agency.balance(on(6, 3, 0, 5)) == 5_097
 

@@ -36,7 +36,9 @@ def transaction_context(transaction: CreditTransaction) -> dict[str, Any]:
     users = User.objects.in_bulk([key for key in (transaction.actor_id, transaction.member_id) if key])
     same_balance = CreditTransaction.objects.filter(balance=transaction.balance_id)
     corrects = same_balance.filter(pk=transaction.reverses_id).first() if transaction.reverses_id else None
-    holds = CreditHold.objects.filter(balance=transaction.balance_id, pk=transaction.hold_id)
+    hold = None
+    if transaction.hold_id is not None:
+        hold = CreditHold.objects.filter(balance=transaction.balance_id, pk=transaction.hold_id).first()
     return {
         "title": f"{transaction.get_type_display()} of {abs(transaction.amount):,} credits",
         "row": transaction,
@@ -48,7 +50,7 @@ def transaction_context(transaction: CreditTransaction) -> dict[str, Any]:
         "member": users.get(transaction.member_id) if transaction.member_id else None,
         "corrections": TransactionWithCorrections(transaction, feature, corrects, list(transaction.reversed_by.all())),
         "entries": [EntryRow(entry, entry.grant) for entry in transaction.entries.all()],
-        "hold": holds.first() if transaction.hold_id else None,
+        "hold": hold,
         "previous": same_balance.filter(sequence=transaction.sequence - 1).first(),
         "next": same_balance.filter(sequence=transaction.sequence + 1).first(),
         "metadata": _indent_json(transaction.metadata),

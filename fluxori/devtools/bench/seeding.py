@@ -158,7 +158,9 @@ def _write_batch(histories: Sequence[BalanceHistory], prices: dict[str, list[Pri
         for balance_id, balance in balances.items():
             history = by_id[balance_id]
             balance.prices = prices
-            balance.tier_facts = GroupTierFacts([balance_id], balance.at, {balance_id: subscription_facts(history.subscription)})
+            balance.tier_facts = GroupTierFacts(
+                [balance_id], balance.at, {balance_id: subscription_facts(history.subscription)}
+            )
             allocations += history.generate(balance, PART_SIZE)
             counts.transactions += len(balance.state.transactions)
             counts.entries += sum(len(recorded.entries) for recorded in balance.state.transactions)

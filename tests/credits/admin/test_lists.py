@@ -42,7 +42,7 @@ def rows_of(answer):
 def spread(count=8):
     """Return that many transactions, newest first; the last three of them happened at one instant."""
     balance = make_balance(at=NOON - DAY)
-    made = [deduct(balance, 1, at=NOON + min(n, count - 4) * HOUR).pk for n in range(count - 1)]
+    made = [deduct(balance, 1, at=NOON + min(n, count - 4) * HOUR).transaction.id for n in range(count - 1)]
     first = CreditTransaction.objects.get(sequence=1).pk
     return [*reversed(made), first]
 

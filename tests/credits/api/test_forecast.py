@@ -91,7 +91,7 @@ class TestReadForecast:
     def test_subtracts_refunds_and_rounds_the_rate_to_two_places(self, api):
         user = UserFactory.create()
         spent = deduct(make_balance(user, at=NOON - 9 * DAY), 30, at=NOON - 8 * DAY)
-        operations.refund_usage(transaction_id=spent.pk, amount=10, reason="It failed", at=NOON - DAY)
+        operations.refund_usage(transaction_id=spent.transaction.id, amount=10, reason="It failed", at=NOON - DAY)
 
         assert api(user).get(FORECAST).json()["burnPerDay"] == 2.22
 

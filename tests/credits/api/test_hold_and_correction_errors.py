@@ -32,13 +32,13 @@ class Scenario:
         self.ids["allocation"] = self.balance.transactions.get().pk
         self.remember("allocated grant")
         self.add("expired grant", 20, expires_at=NOON + HOUR)
-        self.ids["usage"] = deduct(self.balance, 5).pk
+        self.ids["usage"] = deduct(self.balance, 5).transaction.id
         # The purchase is spent to its last credit; two of its usages were refunded, one in part.
         self.ids["purchase"] = self.add("spent grant", 30, "purchase", priority=0)
-        self.ids["partly refunded"] = deduct(self.balance, 20).pk
-        self.ids["spent"] = deduct(self.balance, 10).pk
+        self.ids["partly refunded"] = deduct(self.balance, 20).transaction.id
+        self.ids["spent"] = deduct(self.balance, 10).transaction.id
         self.ids["refund"] = self.refund("partly refunded", 15)
-        self.ids["refunded"] = deduct(self.balance, 15).pk
+        self.ids["refunded"] = deduct(self.balance, 15).transaction.id
         self.refund("refunded", 15)
         deduct(self.balance, 15)
         self.add("voided grant", 7)
@@ -50,22 +50,22 @@ class Scenario:
             hold = operations.place_hold(
                 owner=self.user, actor=self.user, amount=2, description="W", expires_in_seconds=seconds, at=NOON
             )
-            self.ids[f"{name} hold"] = hold.pk
+            self.ids[f"{name} hold"] = hold.hold.id
         operations.capture_hold(hold_id=self.ids["captured hold"], at=NOON)
         operations.release_hold(hold_id=self.ids["released hold"], at=NOON)
         other_balance = make_balance()
-        self.ids["other user's hold"] = operations.place_hold(owner=other_balance.owner, at=NOON, **WORK).pk
+        self.ids["other user's hold"] = operations.place_hold(owner=other_balance.owner, at=NOON, **WORK).hold.id
 
     def add(self, name, amount, kind="promotion", **terms):
         transaction = operations.add_credits(owner=self.user, amount=amount, type=kind, at=NOON, **terms)
         self.remember(name)
-        return transaction.pk
+        return transaction.transaction.id
 
     def remember(self, name):
         self.ids[name] = self.balance.grants.latest("pk").pk
 
     def refund(self, name, amount):
-        return operations.refund_usage(transaction_id=self.ids[name], amount=amount, reason="r", at=NOON).pk
+        return operations.refund_usage(transaction_id=self.ids[name], amount=amount, reason="r", at=NOON).transaction.id
 
 
 @pytest.fixture

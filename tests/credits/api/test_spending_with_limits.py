@@ -115,7 +115,7 @@ class TestSpendingWithLimit:
         usage = deduct(user.credit_balance, 100)
 
         api(AdminFactory.create()).post(
-            f"/api/credits/transactions/{usage.pk}/refund", {"amount": 40, "reason": "It failed"}
+            f"/api/credits/transactions/{usage.transaction.id}/refund", {"amount": 40, "reason": "It failed"}
         )
 
         assert [limit["used"] for limit in results(api(user).get(LIMITS))] == [60]

@@ -15,7 +15,7 @@ class TestReadUsage:
     def test_returns_every_day_of_the_last_thirty_by_default(self, api):
         user = UserFactory.create()
         usage = deduct(make_balance(user, at=NOON - 2 * DAY), 9, at=NOON - DAY)
-        operations.refund_usage(transaction_id=usage.pk, amount=4, reason="It failed", at=NOON - HOUR)
+        operations.refund_usage(transaction_id=usage.transaction.id, amount=4, reason="It failed", at=NOON - HOUR)
 
         response = api(user).get(USAGE)
 

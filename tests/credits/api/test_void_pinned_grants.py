@@ -28,7 +28,7 @@ class TestVoidPinnedGrant:
         hold = operations.place_hold(owner=user, amount=60, description="Work", at=NOON)
         grant_id = user.credit_balance.grants.get().pk
         response = admin.post(f"/api/credits/grants/{grant_id}/void", REASON)
-        return response, f"/api/credits/grants/{grant_id}/void", f"/api/credits/holds/{hold.pk}"
+        return response, f"/api/credits/grants/{grant_id}/void", f"/api/credits/holds/{hold.hold.id}"
 
     def test_removes_the_unpinned_credits_and_keeps_the_hold_open(self, user, admin):
         response, _, hold_path = self.voided(admin, user)

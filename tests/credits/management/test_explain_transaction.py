@@ -30,10 +30,10 @@ def ann():
     operations.add_credits(owner=ann, amount=60, type="promotion", expires_at=NOON + DAY, at=NOON)
     bought = operations.add_credits(owner=ann, amount=100, type="purchase", metadata={"order": "4711 ü"}, at=NOON)
     held = operations.place_hold(owner=ann, feature="ai-generated-report", quantity=2, actor=ann, at=NOON)
-    spent = operations.capture_hold(hold_id=held.pk, actor=ann, idempotency_key="report", at=NOON).transaction
+    spent = operations.capture_hold(hold_id=held.hold.id, actor=ann, idempotency_key="report", at=NOON).transaction
     assert spent
     operations.refund_usage(transaction_id=spent.pk, amount=15, reason="A page was missing", actor=ann, at=NOON)
-    operations.reverse_purchase(transaction_id=bought.pk, reason="Chargeback", at=NOON)
+    operations.reverse_purchase(transaction_id=bought.transaction.id, reason="Chargeback", at=NOON)
     return ann
 
 

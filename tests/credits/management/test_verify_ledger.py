@@ -43,7 +43,9 @@ class TestVerifyLedger:
             call_command("verify_ledger")
 
         assert error.value.returncode == 1
-        assert f"hash_matches_row: transaction {spent.pk} of balance {balance.pk}: " in capsys.readouterr().out
+        assert (
+            f"hash_matches_row: transaction {spent.transaction.id} of balance {balance.pk}: " in capsys.readouterr().out
+        )
 
     def test_reads_only_the_balance_that_is_given(self):
         falsify(deduct(make_balance(), 5))

@@ -182,7 +182,7 @@ class TestGetTransaction:
         balance = make_balance(grants=[(10, DAY), (10, None)])
         spent = deduct(balance, 15)
 
-        found = queries.get_transaction(transaction_id=spent.pk)
+        found = queries.get_transaction(transaction_id=spent.transaction.id)
 
         assert [(part.amount, part.grant.expires_at) for part in found.entries.all()] == [
             (-10, NOON + DAY),
@@ -193,7 +193,7 @@ class TestGetTransaction:
         spent, other = deduct(make_balance(), 15), make_balance()
 
         with pytest.raises(operations.TransactionNotFoundError):
-            queries.get_transaction(transaction_id=spent.pk, visible=Q(balance_id=other.pk))
+            queries.get_transaction(transaction_id=spent.transaction.id, visible=Q(balance_id=other.pk))
 
 
 class TestPrices:

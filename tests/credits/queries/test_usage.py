@@ -251,8 +251,8 @@ class TestUsageDuringAggregation:
             elif kind == "use":
                 arguments = {"feature": detail} if detail else {"amount": amount, "description": "d"}
                 recorded = operations.deduct_credits(owner=balance.owner, at=at, **arguments)
-                usages.append([recorded, -recorded.amount])
-                moves.append((at, detail, -recorded.amount, 0, 1))
+                usages.append([recorded, -recorded.transaction.amount])
+                moves.append((at, detail, -recorded.transaction.amount, 0, 1))
             elif usages:
                 one = usages[detail % len(usages)]
                 given_back = min(amount, one[1])

@@ -19,8 +19,10 @@ class TestBurnOrderRule:
         """A deduction from two grants of which the first used should have been used last."""
         balance = make_balance(grants=[(100, None), (20, DAY)])
         transaction = deduct(balance, 30)
-        first, second = balance.entries.filter(transaction=transaction.pk).order_by("position")
-        ids = SimpleNamespace(balance=balance.pk, transaction=transaction.pk, grant=first.grant_id, entry=second.pk)
+        first, second = balance.entries.filter(transaction=transaction.transaction.id).order_by("position")
+        ids = SimpleNamespace(
+            balance=balance.pk, transaction=transaction.transaction.id, grant=first.grant_id, entry=second.pk
+        )
         falsify(ids, LOWER_PRIORITY)
         return ids
 

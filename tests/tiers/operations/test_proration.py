@@ -128,7 +128,7 @@ class TestProration:
         balance = make_subscribed_balance(at=APRIL, initial_balance=0)
         bought = ledger.add_credits(owner=balance.owner, amount=500, type="purchase", at=APRIL)
         deduct(balance, 500, at=APRIL)
-        ledger.reverse_purchase(transaction_id=bought.pk, reason="Charged back", at=APRIL)
+        ledger.reverse_purchase(transaction_id=bought.transaction.id, reason="Charged back", at=APRIL)
 
         result = change_tier(balance, "growth", at=MID_APRIL, proration="difference")
 

@@ -102,7 +102,7 @@ class TestCapped:
         run_allocation([balance], at=month(1))
         spent = deduct(balance, 40, at=month(1))
 
-        assert [(part.grant.source, part.amount) for part in spent.entries.all()] == [
+        assert [(part.grant.source, part.amount) for part in spent.transaction.entries] == [
             ("rollover", -30),
             ("allocation", -10),
         ]
@@ -206,7 +206,7 @@ class TestMissedPeriodThatIsOver:
         balance = make_subscribed_balance(tier="capped", initial_balance=0)
         bought = ledger.add_credits(owner=balance.owner, amount=50, type="purchase", at=NOON)
         deduct(balance, 50)
-        ledger.reverse_purchase(transaction_id=bought.pk, reason="Charged back", at=NOON)
+        ledger.reverse_purchase(transaction_id=bought.transaction.id, reason="Charged back", at=NOON)
 
         run_allocation([balance], at=month(2) + DAY)
 

@@ -45,9 +45,11 @@ def lived(at) -> Any:
     operations.set_limit(owner=pool, amount=200, period="month", at=at - 18 * DAY)
     spend: dict[str, Any] = {"owner": pool, "actor": member, "member": member, "feature": "ai-generated-report"}
     paid = operations.deduct_credits(**spend, at=at - 3 * DAY)
-    operations.refund_usage(transaction_id=paid.pk, amount=10, reason="Half of it was empty", at=at - 2 * DAY)
+    operations.refund_usage(
+        transaction_id=paid.transaction.id, amount=10, reason="Half of it was empty", at=at - 2 * DAY
+    )
     held = operations.place_hold(**spend, at=at - DAY)
-    operations.capture_hold(hold_id=held.pk, at=at - DAY + MINUTE)
+    operations.capture_hold(hold_id=held.hold.id, at=at - DAY + MINUTE)
     operations.place_hold(**spend, at=at - MINUTE)
     RejectedAttempt.objects.create(
         balance=balance,
@@ -182,9 +184,9 @@ class TestTheAccountPage:
     def test_offers_no_refund_of_what_was_given_back(self):
         balance = make_balance()
         paid = deduct(balance, 5)
-        operations.refund_usage(transaction_id=paid.pk, reason="It failed")
+        operations.refund_usage(transaction_id=paid.transaction.id, reason="It failed")
 
-        assert act("refund", balance, transaction=paid.pk) not in text_of(account(balance))
+        assert act("refund", balance, transaction=paid.transaction.id) not in text_of(account(balance))
 
     def test_shows_no_rand_to_those_who_may_not_see_it(self):
         balance = make_balance(type="purchase", unit_price=Decimal("0.11"))
@@ -314,9 +316,9 @@ class TestTheRowsOfAnAccount:
         assert act("extend", balance, grant=fleeting.pk) in page("creditgrant", fleeting)
         assert act("extend", balance, grant=lasting.pk) not in page("creditgrant", lasting)
         assert act("void", balance, grant=lasting.pk) in page("creditgrant", lasting)
-        assert act("release", balance, hold=held.pk) in page("credithold", held)
-        operations.release_hold(hold_id=held.pk)
-        assert act("release", balance, hold=held.pk) not in page("credithold", held)
+        assert act("release", balance, hold=held.hold.id) in page("credithold", held)
+        operations.release_hold(hold_id=held.hold.id)
+        assert act("release", balance, hold=held.hold.id) not in page("credithold", held)
 
     def test_offer_nothing_to_those_who_may_only_look(self):
         balance = make_balance()

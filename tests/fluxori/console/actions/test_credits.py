@@ -47,22 +47,26 @@ class TestAdjustCredits:
 class TestRefundUsage:
     def test_a_refund_suggests_the_rest_and_links_to_the_usage(self, client, balance):
         usage = deduct(balance, 40, at=clock.now())
-        operations.refund_usage(transaction_id=usage.pk, amount=15, reason="Part")
-        url = action_url("refund", balance, transaction=usage.pk)
+        operations.refund_usage(transaction_id=usage.transaction.id, amount=15, reason="Part")
+        url = action_url("refund", balance, transaction=usage.transaction.id)
 
         assert client.get(url).context["form"]["amount"].value() == 25
         preview, message, row = perform(client, url)
 
         assert "95 → 120" in preview
         assert message == f"Refunded 25 credits to {balance.user}. Balance 95 → 120."
-        assert (row.subject_transaction_id, row.transaction.reverses_id, row.credits) == (usage.pk, usage.pk, 0)
+        assert (row.subject_transaction_id, row.transaction.reverses_id, row.credits) == (
+            usage.transaction.id,
+            usage.transaction.id,
+            0,
+        )
 
     def test_a_refund_preview_shows_credits_that_expire_at_once(self, client, db):
         past = clock.now() - 10 * DAY
         balance = make_balance(grants=[(50, 5 * DAY)], at=past)
         usage = deduct(balance, 40, at=past)
 
-        preview, _, row = perform(client, action_url("refund", balance, transaction=usage.pk))
+        preview, _, row = perform(client, action_url("refund", balance, transaction=usage.transaction.id))
 
         assert "Expired, removed at once" in preview
         assert row.after["available"] == 0
@@ -71,7 +75,7 @@ class TestRefundUsage:
         past = clock.now() - 10 * DAY
         balance = make_balance(grants=[(50, 5 * DAY)], at=past)
         usage = deduct(balance, 40, at=past)
-        url = action_url("refund", balance, transaction=usage.pk)
+        url = action_url("refund", balance, transaction=usage.transaction.id)
 
         _, _, row = perform(client, url, expires_at="2050-01-01T00:00")
 
@@ -80,7 +84,7 @@ class TestRefundUsage:
     def test_a_refund_cannot_exceed_the_usage(self, client, balance):
         usage = deduct(balance, 40, at=clock.now())
 
-        error = rejection(client, action_url("refund", balance, transaction=usage.pk), amount="41")
+        error = rejection(client, action_url("refund", balance, transaction=usage.transaction.id), amount="41")
 
         assert error == f"{errors.RefundExceedsUsageError.title}."
 

@@ -172,7 +172,7 @@ class TestConfirmation:
 
         client = superuser_client()
 
-        assert client.get(action_url("refund", balance, transaction=others.pk)).status_code == 404
+        assert client.get(action_url("refund", balance, transaction=others.transaction.id)).status_code == 404
         assert client.get(action_url("refund", balance)).status_code == 404
         assert client.get(action_url("refund", balance, transaction="x")).status_code == 404
 

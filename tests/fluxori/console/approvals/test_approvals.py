@@ -111,9 +111,11 @@ class TestApprove:
     def test_an_action_that_became_impossible_stays_pending(self, support, lead):
         balance = make_balance(grants=[(600, HOUR)])
         usage = deduct(balance, 600)
-        refund = action_request("refund", balance.user, support, usage.pk, amount=600, expires_at=NOON + 9 * DAY)
+        refund = action_request(
+            "refund", balance.user, support, usage.transaction.id, amount=600, expires_at=NOON + 9 * DAY
+        )
         row = approvals.request_approval(replace(refund, at=NOON + DAY)).row
-        ledger.refund_usage(transaction_id=usage.pk, reason="Before the approval", at=NOON + DAY)
+        ledger.refund_usage(transaction_id=usage.transaction.id, reason="Before the approval", at=NOON + DAY)
 
         with pytest.raises(ledger.RefundExceedsUsageError) as error:
             approvals.approve(request_id=row.pk, approver=lead, at=NOON + DAY)

@@ -73,7 +73,9 @@ class TestCeilingPerDay:
     def test_refunds_and_adjustments_down_do_not_count(self, balance, lead):
         usage = deduct(balance, 100)
 
-        operations.perform(action_request("refund", balance.user, lead, usage.pk, amount=100, expires_at=None))
+        operations.perform(
+            action_request("refund", balance.user, lead, usage.transaction.id, amount=100, expires_at=None)
+        )
         operations.perform(action_request("adjust", balance.user, lead, amount=-50))
 
         assert queries.get_ceiling(lead, at=NOON).given_today == 0
@@ -81,7 +83,9 @@ class TestCeilingPerDay:
     def test_expired_credits_that_a_refund_gives_again_count(self, support):
         balance = make_balance(grants=[(600, HOUR)])
         usage = deduct(balance, 600)
-        refund = action_request("refund", balance.user, support, usage.pk, amount=600, expires_at=NOON + 9 * DAY)
+        refund = action_request(
+            "refund", balance.user, support, usage.transaction.id, amount=600, expires_at=NOON + 9 * DAY
+        )
 
         with pytest.raises(errors.CeilingExceededError):
             operations.perform(replace(refund, at=NOON + DAY))

@@ -67,7 +67,7 @@ class TestSavingAFilter:
         query = SavedFilter.objects.get().query
 
         shown = client.get(f"{TRANSACTIONS}?{query}")
-        assert [row.pk for row in shown.context["cl"].result_list] == [paid.pk]
+        assert [row.pk for row in shown.context["cl"].result_list] == [paid.transaction.id]
         assert shown.context["cl"].chosen == query
 
     @pytest.mark.parametrize(

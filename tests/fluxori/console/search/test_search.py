@@ -47,7 +47,7 @@ class TestFind:
 
         client = superuser_client()
 
-        assert find("Report-42", client).url == page("credits_credittransaction", paid.pk)
+        assert find("Report-42", client).url == page("credits_credittransaction", paid.transaction.id)
         assert find("report-42", client).context["hits"] == []
 
     def test_goes_to_whatever_an_id_names(self):
@@ -58,8 +58,8 @@ class TestFind:
         client = superuser_client()
 
         assert find(str(balance.pk), client).url == page("credits_creditbalance", balance.pk)
-        assert find(str(paid.pk), client).url == page("credits_credittransaction", paid.pk)
-        assert find(str(held.pk), client).url == page("credits_credithold", held.pk)
+        assert find(str(paid.transaction.id), client).url == page("credits_credittransaction", paid.transaction.id)
+        assert find(str(held.hold.id), client).url == page("credits_credithold", held.hold.id)
         assert find(str(grant.pk), client).url == page("credits_creditgrant", grant.pk)
 
     def test_lists_what_is_several(self):
@@ -93,7 +93,7 @@ class TestFind:
         nobody = staff_client("identity.view_user")
 
         assert find("order-7", nobody).context["hits"] == []
-        assert find(str(paid.pk), nobody).context["hits"] == []
+        assert find(str(paid.transaction.id), nobody).context["hits"] == []
 
     def test_is_for_staff(self, client):
         assert "login" in find("x", client).url

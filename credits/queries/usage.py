@@ -84,8 +84,8 @@ def get_usage(
     - ``day``: every UTC day of the period, in order; days without usage have zeros.
     - ``feature``, ``member``: the most used first. The key is None for usage without a feature or a member. In the
       balance of a user, usage without a member counts for the user.
-    - ``type``: every type of transaction in the period. ``used`` is the credits that left, ``refunded`` the credits that
-      arrived, and ``count`` the transactions, so the ``net`` of the total is the decrease of the balance.
+    - ``type``: every type of transaction in the period. ``used`` is the credits that left, ``refunded`` the credits
+      that arrived, and ``count`` the transactions, so the ``net`` of the total is the decrease of the balance.
 
     The result is exact however far the aggregation has progressed. Expired credits count from when the expiry is
     stored, as in the history. An owner without a balance has no usage.

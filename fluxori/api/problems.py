@@ -1,8 +1,8 @@
 """Error responses: every error as a problem document (RFC 9457).
 
-``STATUS_BY_KIND`` maps the kinds of domain errors to HTTP status codes. Codes are stable and listed in docs/reference/errors.md.
-An unexpected exception reveals nothing: it is logged under the id of the request, and the response contains only that
-id.
+``STATUS_BY_KIND`` maps the kinds of domain errors to HTTP status codes. Codes are stable and listed in
+docs/reference/errors.md. An unexpected exception reveals nothing: it is logged under the id of the request, and the
+response contains only that id.
 """
 
 from collections.abc import Mapping

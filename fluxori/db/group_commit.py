@@ -2,8 +2,8 @@
 
 Group commit is the database term for flushing the log once for several transactions; here the requests share the whole
 transaction: one lock statement, one load, one write and one COMMIT. The first caller becomes the leader and works on
-its own thread and connection; requests that arrive meanwhile wait, and the oldest of them leads the next batch. There
-is no thread of our own, and a single caller waits for nobody.
+its own thread and connection; requests that arrive during its work wait, and the oldest of them leads the next batch.
+There is no thread of our own, and a single caller does not wait.
 
 Two kinds of queues: the first queue takes requests for any key and never waits for a lock (``SKIP LOCKED``); a request
 whose key is locked elsewhere moves to the queue of that key alone, whose leader waits for the lock. Each request gets
@@ -170,7 +170,8 @@ class GroupCommitQueue(Generic[K, P, R]):
             results = self._commit_batch(queue_key, batch)
         except BaseException as error:
             others = batch.requests[1:]
-            # A time-out or a conflict that outlived its retries is shared: running each request alone would make it worse.
+            # A time-out or a conflict that outlived its retries is shared: running each request alone would make it
+            # worse.
             is_shared = (batch.is_committing and _is_outcome_unknown(error)) or sqlstate_of(error) in BUSY
             for request in others:
                 # Without an error of its own each of the others runs alone.

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from credits import operations, queries
 from fluxori.core import clock
 from fluxori.core.command_line import EXIT_REJECTED, Progress, positive_argument, reject_future, timestamp_argument
-from fluxori.db.chunked_work import JOBS, Done, process_in_chunks
+from fluxori.db.chunked_work import JOBS, ChunkResult, process_in_chunks
 
 
 class Command(BaseCommand):
@@ -46,7 +46,7 @@ class Command(BaseCommand):
         def work(ids: list[UUID]) -> dict[str, int]:
             return operations.expire_credits(balance_ids=ids, at=at, dry_run=dry_run)
 
-        def on_chunk_done(done: Done[dict[str, int]]) -> None:
+        def on_chunk_done(done: ChunkResult[dict[str, int]]) -> None:
             for result in done.results:
                 totals.update(result)
             totals["refused"] += len(done.busy)

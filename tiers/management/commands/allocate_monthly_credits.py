@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from fluxori.core import clock
 from fluxori.core.command_line import EXIT_REJECTED, Progress, positive_argument, reject_future, timestamp_argument
-from fluxori.db.chunked_work import JOBS, Done, process_in_chunks
+from fluxori.db.chunked_work import JOBS, ChunkResult, process_in_chunks
 from tiers import operations, queries
 from tiers.models import AllocationRun
 from tiers.operations import Totals
@@ -72,7 +72,7 @@ class Command(BaseCommand):
                 return operations.count_due(subscriptions=queries.due_among(ids, at=at), at=at)
             return operations.allocate_due(balance_ids=ids, at=at, run=run.pk)
 
-        def on_chunk_done(done: Done[Totals]) -> None:
+        def on_chunk_done(done: ChunkResult[Totals]) -> None:
             for result in done.results:
                 totals.add(result)
             totals.add(Totals(subscriptions=len(done.busy), refused=[(balance_id, "busy") for balance_id in done.busy]))

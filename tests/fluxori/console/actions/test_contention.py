@@ -1,4 +1,7 @@
-"""Concurrent staff actions and decisions: each is done once, and no ceiling is exceeded. Each race runs several times."""
+"""Concurrent staff actions and decisions: each is done once, and no ceiling is exceeded.
+
+Each race runs several times.
+"""
 
 from functools import partial
 

@@ -382,15 +382,17 @@ class TestGrouping:
             planned = deductions.commit_batch(None, lambda: plans)
 
             in_order = sorted(range(len(wanted)), key=lambda n: (wanted[n][0], n))
-            one_by_one = [deductions.commit_batch(None, lambda n=n: [_plan(alone, *wanted[n])])[0] for n in in_order]
+            one_by_one = [_commit_one(alone, *wanted[n]) for n in in_order]
             results = [planned[n] for n in in_order]
             assert [_comparable(result) for result in results] == [_comparable(result) for result in one_by_one]
             assert _history(shared) == _history(alone)
             transaction.set_rollback(True)
 
 
-def _plan(balance, at, wanted):
-    return Owner.of(balance.owner), DeductionPlan.of(wanted, at)
+def _commit_one(balance, at, wanted):
+    plan = Owner.of(balance.owner), DeductionPlan.of(wanted, at)
+    [result] = deductions.commit_batch(None, lambda: [plan])
+    return result
 
 
 def _comparable(result):

@@ -1,5 +1,7 @@
 """Errors among concurrent deductions that share a transaction: which request gets which error, and what was written."""
 
+from typing import Any
+
 import psycopg
 import pytest
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
@@ -140,7 +142,9 @@ class TestALeaderThatEnds:
     def test_the_others_deduct_alone_if_it_ends_before_the_commit(self, stage):
         balance = make_balance()
 
-        with intercepted(**{stage: once(end_thread)}):
+        faults: dict[str, Any] = {stage: once(end_thread)}
+
+        with intercepted(**faults):
             outcomes = run_behind_lock([deduction(balance)] * 5, balance)
 
         assert summarize(outcomes) == [ThreadEnded, 1, 1, 1, 1]

@@ -203,7 +203,12 @@ class TestRun:
 
     def test_requests_that_arrive_during_a_batch_share_the_next_one(self, queue, writer):
         is_taken, may_commit = Event(), Event()
-        writer.taken = once(lambda: is_taken.set() or may_commit.wait(20))
+
+        def hold_up_commit():
+            is_taken.set()
+            may_commit.wait(20)
+
+        writer.taken = once(hold_up_commit)
 
         with ThreadPoolExecutor(3) as pool:
             with key_locked(1):
@@ -357,7 +362,7 @@ class TestErrors:
                 cursor.execute("SET lock_timeout = '300ms'")
             return queue.run(1, 20)
 
-        calls = [run_impatiently, *[partial(queue.run, 1, payload) for payload in (21, 22, 23)]]
+        calls: list[Call] = [run_impatiently, *[partial(queue.run, 1, payload) for payload in (21, 22, 23)]]
         with waiting_for_key(queue, calls) as outcomes:
             wait_until(lambda: is_waiting(queue, 2) and lock_waits() == 1)
 

@@ -18,6 +18,7 @@ from credits.models import CreditBalance, FeaturePrice, RejectedAttempt
 from fluxori.core import request_context
 from fluxori.core.errors import DomainError
 from fluxori.db import group_commit
+from fluxori.db.group_commit import GroupCommitQueue
 from fluxori.identity.owner import Owner
 from tests.support.deductions import (
     check_balance,
@@ -240,6 +241,34 @@ class TestSeveralBalances:
             outcomes = [outcome for part in pool.map(spend, range(8)) for outcome in part]
 
         assert sorted(map(str, summarize(outcomes))) == ["1"] * 120 + ["insufficient_credits"] * 40
+        for balance in balances:
+            check_balance(balance)
+            assert balance.balance == 0
+
+    def test_no_credit_is_spent_twice_by_the_queues_of_several_processes(self):
+        balances = [make_balance(grants=[(30, None)]) for _ in range(2)]
+        # A process has one queue. Between several queues only the lock of the balance decides.
+        queues = [
+            GroupCommitQueue(deductions.commit_batch, busy_error=operations.BusyError, queue_limit=lambda: 100)
+            for _ in range(4)
+        ]
+
+        def spend(thread):
+            return [
+                outcome_of(
+                    partial(
+                        queues[thread % 4].run,
+                        Owner.of(balances[turn % 2].owner),
+                        DeductionPlan.of(Deduction(amount=1, description="Spent in a test"), NOON),
+                    )
+                )
+                for turn in range(10)
+            ]
+
+        with ThreadPoolExecutor(8) as pool:
+            outcomes = [outcome for part in pool.map(spend, range(8)) for outcome in part]
+
+        assert sorted(map(str, summarize(outcomes))) == ["1"] * 60 + ["insufficient_credits"] * 20
         for balance in balances:
             check_balance(balance)
             assert balance.balance == 0

@@ -9,7 +9,7 @@ from credits.models import CreditBalance
 from credits.operations import Deduction
 from credits.verification import verify_balance
 from tests.support.factories.credits import deduct, make_balance, make_user
-from tests.support.factories.tiers import capped, month
+from tests.support.factories.tiers import make_capped_tier, month
 from tests.support.operations import captured_statements, check_sums, reject_deductions_of_13, unchanged
 from tests.support.threads import locked_in_other_thread
 from tests.support.times import DAY, HOUR, NOON
@@ -348,7 +348,7 @@ class TestDeductManyOfMoreThanFifty:
 
     def test_says_and_leaves_what_one_after_another_would(self):
         # That the first month's credits roll over is written with the first of them.
-        capped(cap=80)
+        make_capped_tier(cap=80)
         balance, other = (subscribed("capped") for _ in range(2))
         later = month(1) + HOUR
 

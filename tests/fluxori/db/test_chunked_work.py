@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from django.db import connection, transaction
 
-from fluxori.db.chunked_work import Done, process_in_chunks
+from fluxori.db.chunked_work import ChunkResult, process_in_chunks
 from fluxori.identity.models import User
 from tests.support.factories.identity import UserFactory
 
@@ -23,7 +23,7 @@ class Progress:
         self.busy: list[UUID] = []
         self.counts: list[int] = []
 
-    def __call__(self, done: Done[list[UUID]]) -> None:
+    def __call__(self, done: ChunkResult[list[UUID]]) -> None:
         assert threading.current_thread() is threading.main_thread()
         self.worked += [key for part in done.results for key in part]
         self.busy += done.busy

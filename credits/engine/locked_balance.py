@@ -54,17 +54,20 @@ class OperationResult:
 
 @dataclass(slots=True)
 class GroupTierFacts:
-    """The tier facts of the balances of one group, read at most once, when the first result needs them."""
+    """The tier facts of the balances of one group, read at most once, when the first result needs them.
+
+    They are read as of ``earliest``, the first instant of the group. Each result gets the facts of its own instant.
+    """
 
     balance_ids: Collection[UUID]
-    at: datetime
+    earliest: datetime
     _facts: dict[UUID, TierFacts] | None = None
 
-    def of(self, balance_id: UUID) -> TierFacts:
-        """Return the facts of one balance of the group."""
+    def of(self, balance_id: UUID, *, at: datetime) -> TierFacts:
+        """Return the facts of one balance of the group at ``at``."""
         if self._facts is None:
-            self._facts = tier_registry.tier_facts(self.balance_ids, at=self.at)
-        return self._facts[balance_id]
+            self._facts = tier_registry.tier_facts(self.balance_ids, at=self.earliest)
+        return self._facts[balance_id].at(at)
 
 
 @dataclass(slots=True)
@@ -142,7 +145,7 @@ class LockedBalance:
         result = OperationResult(
             self.state.id,
             self.state.snapshot(),
-            tier_facts or self.tier_facts.of(self.state.id),
+            tier_facts or self.tier_facts.of(self.state.id, at=self.at),
             extras or {},
             transaction,
             hold,
@@ -167,7 +170,7 @@ class LockedBalance:
         """
         if request.key is not None:
             return self.record(request, transaction_id=transaction_id, tier_facts=tier_facts, extras=extras)
-        facts = tier_facts or self.tier_facts.of(self.state.id)
+        facts = tier_facts or self.tier_facts.of(self.state.id, at=self.at)
         return OperationResult(self.state.id, self.state.snapshot(), facts, extras or {}, transaction_id=transaction_id)
 
     def _remember(self, request: IdempotentRequest, result: OperationResult) -> None:
@@ -232,6 +235,7 @@ class BalanceLoader:
     ) -> None:
         self._ids = balance_ids
         self._at = at
+        self._earliest = earliest or at
         keyed = [request for request in requests if request.key is not None]
         self._needs = needs | {
             "earliest": earliest,
@@ -254,7 +258,7 @@ class BalanceLoader:
     def _load(self, locked_ids: Collection[UUID]) -> LockedBalances:
         if not locked_ids:
             return LockedBalances()
-        tier_facts = GroupTierFacts(locked_ids, self._at)
+        tier_facts = GroupTierFacts(locked_ids, self._earliest)
         loaded = load_balances(locked_ids, at=self._at, **self._needs)
         return LockedBalances({each.state.id: self._locked_balance(each, tier_facts) for each in loaded})
 

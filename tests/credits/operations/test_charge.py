@@ -149,7 +149,9 @@ class TestCharge:
 
         assert ran == []
 
-    @pytest.mark.parametrize("arguments", [{"amount": None}, {"feature": "simple-ai-insight"}, {"expires_in_seconds": 0}])
+    @pytest.mark.parametrize(
+        "arguments", [{"amount": None}, {"feature": "simple-ai-insight"}, {"expires_in_seconds": 0}]
+    )
     def test_does_not_run_the_block_with_an_invalid_argument(self, arguments):
         balance = make_balance()
 

@@ -3,6 +3,7 @@ from datetime import timedelta
 import pytest
 
 from credits.engine.deductions import Deduction, DeductionPlan, commit_batch
+from credits.engine.locked_balance import OperationResult
 from credits.operations import Owner
 from credits.tier_registry import PendingTier
 from tests.credits.operations.verbs import subscribe
@@ -35,7 +36,8 @@ class TestTierFactsOfAGroup:
         with captured_statements() as run:
             results = commit_batch(owner, lambda: [(owner, plan) for plan in plans])
 
-        assert [(result.tier_facts.tier, result.tier_facts.pending_tier) for result in results] == [
+        facts = [result.tier_facts for result in results if isinstance(result, OperationResult)]
+        assert [(each.tier, each.pending_tier) for each in facts] == [
             ("pro", None),
             ("pro", None),
             ("growth", PendingTier("pro", month(1))),

@@ -206,7 +206,10 @@ class TestSetLimitUnderContention:
         balance = make_balance()
         deduct(balance, 7)
 
-        limits = run_in_waves([lambda n=n: set_limit(balance, 10 + n).limit for n in range(2 * CALLERS)])
+        def setting(amount):
+            return lambda: set_limit(balance, amount).limit
+
+        limits = run_in_waves([setting(10 + n) for n in range(2 * CALLERS)])
 
         assert len({limit.id for limit in limits}) == 1
         assert {limit.used for limit in limits} == {7}

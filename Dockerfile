@@ -1,8 +1,9 @@
-# The application on gunicorn, as an unprivileged user. The same image migrates, serves and runs the scheduled commands.
+# The application on gunicorn, run by an unprivileged user. The same image serves, migrates and runs scheduled commands.
+# It contains no development tools: neither their packages nor fluxori/devtools (see .dockerignore).
 FROM python:3.11-slim AS build
 RUN python -m venv /opt/venv
-COPY requirements.lock /tmp/
-RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/requirements.lock
+COPY requirements.production.lock /tmp/
+RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/requirements.production.lock
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin fluxori
@@ -14,14 +15,14 @@ ENV PATH=/opt/venv/bin:$PATH \
 WORKDIR /app
 COPY --from=build /opt/venv /opt/venv
 COPY . .
-# The settings insist on these; nothing of them stays in the image.
+# The settings require these variables. Their values do not stay in the image.
 RUN SECRET_KEY="$(python -c 'import secrets; print(secrets.token_urlsafe(64))')" \
     ALLOWED_HOSTS=build.invalid DATABASE_URL=postgresql://build.invalid/none \
     python manage.py collectstatic --noinput
 USER fluxori
 EXPOSE 8000
-# Asked under a name we answer to, which localhost need not be.
+# The request needs a host name from ALLOWED_HOSTS, and localhost need not be one.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["python", "-c", "import os; from urllib.request import Request, urlopen; host = os.environ['ALLOWED_HOSTS'].split(',')[0].strip().lstrip('.'); urlopen(Request('http://127.0.0.1:8000/health/live', headers={'Host': host}), timeout=4)"]
-# A request gives up its statements after 30 s, so that a worker silent for a minute hangs. Threads wait for the
-# database, or ride on each other's transactions: as many as there are may ride together. Heartbeats belong in memory.
+# Statements time out after 30 s, so a worker that is silent for 60 s hangs. Threads mostly wait for the database; the
+# deductions of all threads of a worker can share one transaction (group commit). /dev/shm keeps heartbeats in memory.
 CMD ["gunicorn", "fluxori.wsgi", "--bind=0.0.0.0:8000", "--worker-class=gthread", "--threads=16", "--timeout=60", "--graceful-timeout=30", "--keep-alive=5", "--worker-tmp-dir=/dev/shm"]

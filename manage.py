@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""The door for people: every command of the project, from a fresh clone on.
+"""The command line of the project: Django's commands, ``test`` and ``postgres``, from a fresh clone on.
 
-Needs Python 3.11 and nothing else. What is missing is made: an environment in ``.venv``, and a database if
-``DATABASE_URL`` names none. Written so that an older Python can read it too, and say what is wrong.
+It needs Python 3.11 and nothing else. It makes what is missing: a virtual environment in ``.venv``, and a database
+server if ``DATABASE_URL`` is not set. Older Pythons can parse this file, so that they can report that they are too old.
+Read next: ``fluxori/devtools/bootstrap.py`` and ``fluxori/devtools/embedded_postgres``.
 """
 
 import os
 import sys
 import warnings
 
-# Commands that touch no database: none is started for them.
+PROJECT = os.path.dirname(os.path.abspath(__file__))
+
+# Commands that need no database server.
 WITHOUT_DATABASE = (
     "check",
     "collectstatic",
@@ -22,25 +25,26 @@ WITHOUT_DATABASE = (
     "version",
 )
 
-# Each worker of the tests has a database of its own to make; more than these do not pay for theirs.
-MOST_WORKERS = 4
+# Every pytest worker creates its own database. With more workers than this, that takes longer than it saves.
+MAX_WORKERS = 4
 
 
 def main() -> int:
     if tuple(sys.version_info) < (3, 11):
-        found = ".".join(map(str, sys.version_info[:3]))
+        version = ".".join(map(str, sys.version_info[:3]))
         sys.stderr.write(
-            f"Fluxori Credits needs Python 3.11 or newer; this is {found} ({sys.executable}).\n"
-            "Install a newer one and name it, like: python3.11 manage.py demo\n"
+            f"Fluxori Credits needs Python 3.11 or newer; this is {version} ({sys.executable}).\n"
+            "Install a newer version and run it by name, for example: python3.11 manage.py demo\n"
         )
         return 1
-    from fluxori.devtools.bootstrap import ensure_environment  # noqa: PLC0415 (needs Python 3.11)
+    if has_devtools():
+        from fluxori.devtools.bootstrap import ensure_environment  # noqa: PLC0415 (needs Python 3.11)
 
-    ensure_environment()
+        ensure_environment()
     name, arguments = (sys.argv[1:2] or ["help"])[0], sys.argv[2:]
     if name == "test":
         run_tests(arguments)
-    if name == "postgres":
+    if name == "postgres" and has_devtools():
         from fluxori.devtools.embedded_postgres.cli import run  # noqa: PLC0415
 
         return run(arguments)
@@ -48,26 +52,31 @@ def main() -> int:
     return 0
 
 
-def run_tests(arguments: "list[str]") -> None:
-    """Become pytest; its plugin starts the tests' own database.
+def has_devtools() -> bool:
+    """Return False in the production image: it contains no development tools and needs none."""
+    return os.path.isdir(os.path.join(PROJECT, "fluxori", "devtools"))
 
-    Without arguments all tests run, on several processes; with arguments it is pytest as it comes.
+
+def run_tests(arguments: "list[str]") -> None:
+    """Replace this process with pytest; ``fluxori.devtools.pytest_plugin`` starts the database server of the tests.
+
+    Without arguments, and with ``--slow`` alone, the tests run in parallel. All other arguments are passed to pytest.
     """
-    project = os.path.dirname(os.path.abspath(__file__))
-    if os.path.commonpath([project, os.getcwd()]) != project:
-        os.chdir(project)
-    everything = ["-n", str(min(os.cpu_count() or 1, MOST_WORKERS))]
-    os.execv(sys.executable, [sys.executable, "-m", "pytest", *(arguments or everything)])  # noqa: S606 (no shell is wanted)
+    if os.path.commonpath([PROJECT, os.getcwd()]) != PROJECT:
+        os.chdir(PROJECT)
+    if arguments in ([], ["--slow"]):
+        arguments = ["-n", str(min(os.cpu_count() or 1, MAX_WORKERS)), *arguments]
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])  # noqa: S606 (needs no shell)
 
 
 def run_django(name: str, arguments: "list[str]") -> None:
-    from django.core.management import execute_from_command_line  # noqa: PLC0415 (there is none before main)
+    from django.core.management import execute_from_command_line  # noqa: PLC0415 (installed by ensure_environment)
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fluxori.settings")
     if needs_database(name, arguments):
         provide_database()
     else:
-        # makemigrations --check would also compare with a database, and says so where there is none.
+        # makemigrations --check also compares with a database, and warns if there is none.
         warnings.filterwarnings("ignore", "Got an error checking a consistent migration history", RuntimeWarning)
     execute_from_command_line(sys.argv)
 
@@ -81,13 +90,15 @@ def needs_database(name: str, arguments: "list[str]") -> bool:
 
 
 def provide_database() -> None:
-    from fluxori.devtools.embedded_postgres import EmbeddedPostgresError, provide, wanted  # noqa: PLC0415
+    if not has_devtools():
+        return
+    from fluxori.devtools.embedded_postgres import EmbeddedPostgresError, is_wanted, provide  # noqa: PLC0415
 
     try:
-        if wanted():
+        if is_wanted():
             provide()
-    except EmbeddedPostgresError as fault:
-        sys.exit(f"{fault}")
+    except EmbeddedPostgresError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -71,10 +71,7 @@ class TierProvider(Protocol):
         """Return the facts of the balances that have a subscription."""
 
     def filter_by_tier(self, balances: QuerySet[Any], tier: str, *, at: datetime) -> QuerySet[Any]:
-        """Narrow ``balances`` to those on ``tier`` at ``at``.
-
-        :raises DomainError: there is no such tier
-        """
+        """Narrow ``balances`` to those on ``tier`` at ``at``; to none if there is no such tier."""
 
     def upcoming_allocations(self, owner: Owner, *, at: datetime, until: datetime) -> Sequence[Arrival]:
         """Return the allocations that the owner will receive in ``[at, until)``, in order of time."""
@@ -116,10 +113,7 @@ def tier_facts(balance_ids: Iterable[UUID], *, at: datetime) -> dict[UUID, TierF
 
 
 def filter_by_tier(balances: QuerySet[Any], tier: str, *, at: datetime) -> QuerySet[Any]:
-    """Narrow ``balances`` to those on ``tier`` at ``at``.
-
-    :raises DomainError: there is no such tier
-    """
+    """Narrow ``balances`` to those on ``tier`` at ``at``; to none if there is no such tier."""
     return _provider.filter_by_tier(balances, tier, at=at)
 
 

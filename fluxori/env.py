@@ -1,7 +1,7 @@
-"""Typed, loud readers of the environment.
+"""Typed access to environment variables.
 
-Every variable the project reads is read through one ``Reader``. A value that cannot be understood, or a required one
-that is missing, is collected; ``finish`` then refuses to start and lists all of them at once.
+The settings read every variable through one ``Reader``. The reader collects the errors: missing variables and values
+that cannot be parsed. ``raise_if_invalid`` reports all of them at once, without their values, which may be secrets.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,19 +11,19 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 T = TypeVar("T")
 
 
-class ImproperEnvironment(Exception):
-    """The environment cannot be used; the message lists every reason."""
+class EnvironmentSettingsError(Exception):
+    """The environment is not valid. The message lists all errors."""
 
 
 class Reader:
-    """Reads settings from ``environ`` and remembers what is wrong with them."""
+    """Reads typed values from ``environ`` and collects the errors."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self._faults: list[str] = []
+        self._errors: list[str] = []
 
-    def text(self, name: str, default: str | None = None) -> str:
-        """Return the variable as it stands; without a default it is required."""
+    def string(self, name: str, default: str | None = None) -> str:
+        """Return the value without surrounding blanks. Without a default the variable is required."""
         return self._read(name, default, str, "", "text")
 
     def integer(self, name: str, default: int | None = None, *, minimum: int = 0) -> int:
@@ -36,13 +36,13 @@ class Reader:
         return self._read(name, default, parse, minimum, f"a whole number of at least {minimum}")
 
     def flag(self, name: str, default: bool | None = None) -> bool:
-        known = {"1": True, "true": True, "yes": True, "on": True}
-        known |= {"0": False, "false": False, "no": False, "off": False}
+        values = {"1": True, "true": True, "yes": True, "on": True}
+        values |= {"0": False, "false": False, "no": False, "off": False}
 
         def parse(raw: str) -> bool:
-            if raw.lower() not in known:
+            if raw.lower() not in values:
                 raise ValueError
-            return known[raw.lower()]
+            return values[raw.lower()]
 
         return self._read(name, default, parse, False, "true or false")
 
@@ -54,45 +54,47 @@ class Reader:
 
         return self._read(name, default, parse, choices[0], "one of " + ", ".join(choices))
 
-    def words(self, name: str, default: tuple[str, ...] | None = None) -> list[str]:
-        """Return a comma-separated list, blanks dropped."""
+    def string_list(self, name: str, default: tuple[str, ...] | None = None) -> list[str]:
+        """Return the items of a comma-separated list, without empty items and surrounding blanks."""
 
         def parse(raw: str) -> list[str]:
-            return [word.strip() for word in raw.split(",") if word.strip()]
+            return [item.strip() for item in raw.split(",") if item.strip()]
 
-        return self._read(name, None if default is None else list(default), parse, [], "a list, separated by commas")
+        return self._read(name, None if default is None else list(default), parse, [], "a comma-separated list")
 
     def database(self, name: str, default: dict[str, object] | None = None) -> dict[str, object]:
         """Return Django's database settings from ``postgres://user:password@host:port/name?option=value``.
 
-        ``?host=/folder`` names a Unix socket and is moved into ``HOST``; other options are handed to libpq.
+        ``?host=/folder`` names a Unix socket folder and becomes ``HOST``. All other options are passed to libpq.
         """
         return self._read(
             name, default, _database, {"ENGINE": "django.db.backends.postgresql"}, "a postgres:// or postgresql:// URL"
         )
 
-    def refuse(self, reason: str) -> None:
-        """Record a fault that only the combination of several variables shows."""
-        self._faults.append(reason)
+    def add_error(self, message: str) -> None:
+        """Add an error about a combination of several variables."""
+        self._errors.append(message)
 
-    def finish(self) -> None:
-        """:raises ImproperEnvironment: if anything read so far was missing or not understood"""
-        if self._faults:
-            raise ImproperEnvironment("The environment cannot be used:\n" + "\n".join(f"- {f}" for f in self._faults))
+    def raise_if_invalid(self) -> None:
+        """:raises EnvironmentSettingsError: a variable read so far is missing or cannot be parsed"""
+        if self._errors:
+            raise EnvironmentSettingsError(
+                "The environment is not valid:\n" + "\n".join(f"- {e}" for e in self._errors)
+            )
 
-    def _read(self, name: str, default: T | None, parse: Callable[[str], T], stand_in: T, kind: str) -> T:
+    def _read(self, name: str, default: T | None, parse: Callable[[str], T], placeholder: T, kind: str) -> T:
         raw = self._environ.get(name, "").strip()
         if not raw:
             if default is not None:
                 return default
-            self._faults.append(f"{name} is required: {kind}")
-            return stand_in
+            self._errors.append(f"{name} is required: {kind}")
+            return placeholder
         try:
             return parse(raw)
         except ValueError:
-            # Only the name: the value may be a secret.
-            self._faults.append(f"{name} must be {kind}")
-            return stand_in
+            # The message leaves out the value, which may be a secret.
+            self._errors.append(f"{name} must be {kind}")
+            return placeholder
 
 
 def _database(raw: str) -> dict[str, object]:

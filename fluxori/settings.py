@@ -1,4 +1,8 @@
-"""The one settings file. What differs between places comes from the environment, read loudly."""
+"""Django's settings, for development and production.
+
+Everything that differs between installations comes from environment variables. Invalid variables are reported together
+at the end of this file. ``docs/reference/settings.md`` describes each variable.
+"""
 
 import os
 from datetime import timedelta
@@ -9,10 +13,10 @@ from corsheaders.defaults import default_headers
 from django.templatetags.static import static
 
 from fluxori.console.sidebar import NAVIGATION
-from fluxori.core import log_config
+from fluxori.core.log_config import log_config
 from fluxori.env import Reader
 
-# Lets ModelAdmin[Any] and the like be written where Django's classes take no parameters at run time.
+# Makes Django's generic classes subscriptable at run time, for annotations such as ModelAdmin[Any].
 django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -22,16 +26,18 @@ env = Reader(os.environ)
 ENVIRONMENT = env.choice("ENVIRONMENT", ("development", "production"), "development")
 PRODUCTION = ENVIRONMENT == "production"
 
-# In development a fixed key, so that sessions and tokens survive a restart.
-SECRET_KEY = env.text("SECRET_KEY", None if PRODUCTION else "development only: not a secret, never for production")
+# The key for development is fixed, so that sessions and tokens survive a restart.
+SECRET_KEY = env.string("SECRET_KEY", None if PRODUCTION else "development only: not a secret, never for production")
 if PRODUCTION and 0 < len(SECRET_KEY) < 50:
-    env.refuse("SECRET_KEY must have at least 50 characters in production")
+    env.add_error("SECRET_KEY must have at least 50 characters in production")
 DEBUG = env.flag("DEBUG", False)
 if PRODUCTION and DEBUG:
-    env.refuse("DEBUG must be off in production")
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", None if PRODUCTION else ("localhost", "127.0.0.1", "[::1]", "testserver"))
-CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", ())
-CORS_ALLOWED_ORIGINS = env.words("CORS_ALLOWED_ORIGINS", ())
+    env.add_error("DEBUG must be off in production")
+ALLOWED_HOSTS = env.string_list(
+    "ALLOWED_HOSTS", None if PRODUCTION else ("localhost", "127.0.0.1", "[::1]", "testserver")
+)
+CSRF_TRUSTED_ORIGINS = env.string_list("CSRF_TRUSTED_ORIGINS", ())
+CORS_ALLOWED_ORIGINS = env.string_list("CORS_ALLOWED_ORIGINS", ())
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "x-request-id"]
 CORS_EXPOSE_HEADERS = ["X-Request-Id", "Idempotency-Replayed", "Retry-After"]
@@ -60,9 +66,10 @@ INSTALLED_APPS = [
     "credits",
     "tiers",
     "fluxori.console",
-    "fluxori.devtools.bench",
-    "fluxori.devtools.demo",
 ]
+if not PRODUCTION:
+    # Sample data and benchmarks. The production image does not contain them.
+    INSTALLED_APPS += ["fluxori.devtools.bench", "fluxori.devtools.demo"]
 
 MIDDLEWARE = [
     "fluxori.api.middleware.RequestIdMiddleware",
@@ -78,7 +85,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
-    "fluxori.console.timezone_middleware.ZoneMiddleware",
+    "fluxori.console.timezone_middleware.TimeZoneMiddleware",
 ]
 
 ROOT_URLCONF = "fluxori.urls"
@@ -100,22 +107,23 @@ TEMPLATES = [
     }
 ]
 
-# Without DATABASE_URL, manage.py starts a database of its own and sets it; what needs no database runs without.
+# If DATABASE_URL is not set, manage.py starts a database server and sets it. Commands that need no database use the
+# placeholder.
 _database = env.database(
     "DATABASE_URL",
     None if PRODUCTION else {"ENGINE": "django.db.backends.postgresql", "NAME": "fluxori", "OPTIONS": {}},
 )
 LOCK_TIMEOUT_MS = env.integer("LOCK_TIMEOUT_MS", 5_000, minimum=1)
 STATEMENT_TIMEOUT_MS = env.integer("STATEMENT_TIMEOUT_MS", 30_000, minimum=1)
-# Compiling a statement pays where it runs for seconds; ours run for milliseconds, and would wait for the compiler.
-# Only what ``fluxori.db.statements`` runs has parameters; it is written so that one plan is right for all of them.
+# JIT compilation takes longer than these statements run: milliseconds. Server-side parameters occur only in the
+# prepared statements of ``fluxori.db.statements``, and their plans do not depend on the parameter values.
 _session = (
     "-c jit=off -c plan_cache_mode=force_generic_plan"
     f" -c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}"
 )
-# Deductions of this process that wait for those before them; whoever comes then is answered 503.
+# The number of deductions that may wait in the group commit queue of one process. Further ones receive 503.
 DEDUCTION_QUEUE_LIMIT = env.integer("DEDUCTION_QUEUE_LIMIT", 256, minimum=1)
-# Turn off behind a connection pooler that does not follow prepared statements, such as PgBouncer before 1.21.
+# Turn this off behind a connection pooler that does not support prepared statements, such as PgBouncer before 1.21.
 PREPARED_STATEMENTS = env.flag("PREPARED_STATEMENTS", True)
 DATABASES = {
     "default": {
@@ -126,7 +134,7 @@ DATABASES = {
         "OPTIONS": {
             "options": _session,
             "connect_timeout": 10,
-            # Django sets psycopg's threshold to None, which turns prepared statements off altogether.
+            # Django's default is None, and psycopg then prepares no statement at all.
             "prepare_threshold": 5 if PREPARED_STATEMENTS else None,
             **_database.get("OPTIONS", {}),  # type: ignore[dict-item]
         },
@@ -134,7 +142,7 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-_cache = env.text("CACHE_URL", "memory:")
+_cache = env.string("CACHE_URL", "memory:")
 CACHES = {
     "default": (
         {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
@@ -159,7 +167,7 @@ USE_I18N = False
 FORMAT_MODULE_PATH = "fluxori.formats"
 
 STATIC_URL = "static/"
-# Collected for production; in development the files are served from where they stand.
+# collectstatic copies the files here for production. In development they are served from their source folders.
 STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -188,17 +196,17 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_RENDERER_CLASSES": ["fluxori.api.rendering.JSONRenderer"],
 }
 
-# Requests a minute. A caller without a token can only log in, or read what is public.
+# Requests per minute and caller. A caller without a token can only log in or read public data.
 THROTTLES = {
     "user": env.integer("THROTTLE_USER", 1_200, minimum=1),
     "service": env.integer("THROTTLE_SERVICE", 60_000, minimum=1),
     "anonymous": env.integer("THROTTLE_ANONYMOUS", 300, minimum=1),
     "login": env.integer("THROTTLE_LOGIN", 30, minimum=1),
 }
-# How many proxies in front of us add to X-Forwarded-For; beyond them it is the caller's own invention.
+# The number of proxies that append to X-Forwarded-For. Addresses before theirs are not trusted: the client sent them.
 PROXIES = env.integer("PROXIES", 0)
 
-# How often a login to the admin may fail, of one account from one address, and for how long it is shut out then.
+# After this many failed logins to the admin, one account is locked for one address, for so many minutes.
 LOGIN_FAILURES = env.integer("LOGIN_FAILURES", 5, minimum=1)
 LOGIN_LOCKED_MINUTES = env.integer("LOGIN_LOCKED_MINUTES", 15, minimum=1)
 
@@ -211,15 +219,15 @@ SIMPLE_JWT = {
     "USER_ID_CLAIM": "sub",
 }
 
-# Another issuer whose tokens are accepted too: all three, or none.
-_foreign = {
-    "jwks_url": env.text("OIDC_JWKS_URL", ""),
-    "issuer": env.text("OIDC_ISSUER", ""),
-    "audience": env.text("OIDC_AUDIENCE", ""),
+# An external OpenID Connect issuer. Its tokens are accepted in addition to our own. Set all three variables, or none.
+_oidc = {
+    "jwks_url": env.string("OIDC_JWKS_URL", ""),
+    "issuer": env.string("OIDC_ISSUER", ""),
+    "audience": env.string("OIDC_AUDIENCE", ""),
 }
-if any(_foreign.values()) and not all(_foreign.values()):
-    env.refuse("OIDC_JWKS_URL, OIDC_ISSUER and OIDC_AUDIENCE belong together: set all of them, or none")
-OIDC_ISSUER = _foreign if all(_foreign.values()) else None
+if any(_oidc.values()) and not all(_oidc.values()):
+    env.add_error("OIDC_JWKS_URL, OIDC_ISSUER and OIDC_AUDIENCE belong together: set all three, or none")
+OIDC_ISSUER = _oidc if all(_oidc.values()) else None
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Fluxori Credits",
@@ -231,9 +239,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
-    # Enumerations stand where they are used: the same words mean different things in different places.
+    # No shared enum components: equal values mean different things in different places.
     "POSTPROCESSING_HOOKS": [],
     "COMPONENT_SPLIT_REQUEST": False,
+    "GET_LIB_DOC_EXCLUDES": "fluxori.api.schema.undocumented_bases",
 }
 
 UNFOLD = {
@@ -250,14 +259,14 @@ UNFOLD = {
     "SCRIPTS": [lambda _request: static("console/console.js")],
 }
 
-LOGGING = log_config.configured(
+LOGGING = log_config(
     as_json=env.choice("LOG_FORMAT", ("console", "json"), "json" if PRODUCTION else "console") == "json",
     level=env.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
 )
-DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # what our own middleware made of it
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # RequestIdMiddleware has validated it
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
-DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = 10  # one line a request, when it is finished
-DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = 20  # a refusal is an ordinary answer
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = 10  # one log line per request, when it ends
+DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = 20  # client errors are expected
 
 if PRODUCTION:
     SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", True)
@@ -270,4 +279,4 @@ if PRODUCTION:
     CSRF_COOKIE_SECURE = True
 SESSION_COOKIE_AGE = 8 * 60 * 60
 
-env.finish()
+env.raise_if_invalid()

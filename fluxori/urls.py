@@ -1,4 +1,7 @@
-"""Every door of the house, in one place. What is nowhere else is a problem document, in development too."""
+"""The URL configuration: every entry point of the project.
+
+Unknown paths under ``/api`` and ``/health`` get a problem document, in development too.
+"""
 
 from django.contrib import admin
 from django.urls import include, path, re_path
@@ -8,8 +11,8 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from fluxori.api import health, problems
 from fluxori.api.schema import schema_view
-from fluxori.console.saved_filters.pages import forget_view, keep_view
-from fluxori.console.search.pages import find_view
+from fluxori.console.saved_filters.pages import delete_filter_view, save_filter_view
+from fluxori.console.search.pages import search_view
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs")),
@@ -21,9 +24,9 @@ urlpatterns = [
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("health/live", health.live),
     path("health/ready", health.ready),
-    path("admin/find/", admin.site.admin_view(find_view), name="find"),
-    path("admin/filters/<uuid:key>/delete/", admin.site.admin_view(forget_view), name="forget_filter"),
-    path("admin/filters/<slug:app>/<slug:model>/", admin.site.admin_view(keep_view), name="keep_filter"),
+    path("admin/find/", admin.site.admin_view(search_view), name="console_search"),
+    path("admin/filters/<uuid:key>/delete/", admin.site.admin_view(delete_filter_view), name="delete_filter"),
+    path("admin/filters/<slug:app>/<slug:model>/", admin.site.admin_view(save_filter_view), name="save_filter"),
     # Django's short cut from a row to its page on the site: no row has one.
     re_path(r"^admin/r/.*$", admin.site.admin_view(problems.page_not_found)),
     path("admin/", admin.site.urls),

@@ -1,4 +1,4 @@
-"""The application a WSGI server runs."""
+"""The WSGI application."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -8,14 +8,14 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fluxori.settings")
 
-# More than any door accepts or throws away, so that a door still sees, and answers, a body that is too large.
-_LONGEST_BODY = 64 * 1024 * 1024
+# More than any entry point accepts or discards, so that a body that is too large still gets a 413 response.
+_MAX_CHUNKED_BODY = 64 * 1024 * 1024
 
-_django = get_wsgi_application()
+_django_application = get_wsgi_application()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer a request. A body sent in chunks tells no length, and Django would take it for empty: it gets one."""
+    """Run Django. A chunked body has no Content-Length, and Django would treat it as empty, so this sets a length."""
     if "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated"):
-        environ["CONTENT_LENGTH"] = str(_LONGEST_BODY)
-    return _django(environ, start_response)
+        environ["CONTENT_LENGTH"] = str(_MAX_CHUNKED_BODY)
+    return _django_application(environ, start_response)

@@ -1,4 +1,4 @@
-"""What every test may use."""
+"""Fixtures for all tests: API clients and a fixed clock."""
 
 import pytest
 from django.core.cache import cache
@@ -13,18 +13,18 @@ from tests.support.times import NOON
 def pytest_configure(config: pytest.Config) -> None:
     from django.conf import settings
 
-    # Only here: a password that takes half a second to check would be most of the suite.
+    # The production hasher takes half a second per password, which would dominate the run time of the tests.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture(autouse=True)
-def _fresh_throttles():
-    """Let every test begin with nobody counted."""
+def _empty_cache():
+    """Clear the cache, and with it the counters of the throttles, before every test."""
     cache.clear()
 
 
 class ApiClient(APIClient):
-    """Calls the API over the whole stack, with a real token, in JSON. Faults are answered, not raised."""
+    """An API client with a real access token. Unhandled exceptions become 500 responses, as in production."""
 
     def __init__(self, user: User | None = None) -> None:
         super().__init__(raise_request_exception=False)
@@ -34,17 +34,17 @@ class ApiClient(APIClient):
 
 @pytest.fixture
 def api():
-    """Return a maker of clients: ``api(user).get("/api/me")``; ``api()`` calls without a token."""
+    """Return a factory of API clients: ``api(user)`` sends the user's token, ``api()`` sends none."""
     return ApiClient
 
 
 @pytest.fixture
 def clock_at(monkeypatch):
-    """Return a function that stops the doors' clock at an instant."""
+    """Return a function that sets the clock of all entry points to a fixed time."""
     return lambda at: monkeypatch.setattr(clock, "now", lambda: at)
 
 
 @pytest.fixture
 def noon(clock_at):
-    """Stop the doors' clock at noon of the day that tests happen on."""
+    """Set the clock of all entry points to ``NOON``."""
     clock_at(NOON)

@@ -1,4 +1,4 @@
-"""What the ledger learns about tiers: the provider that ``credits.tier_registry`` calls."""
+"""The provider through which the ledger reads tiers; see ``credits.tier_registry``."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -10,23 +10,18 @@ from django.db.models import QuerySet
 from credits.tier_registry import TierFacts
 from fluxori.identity.owner import Owner
 from tiers import queries
-from tiers.domain.errors import TierNotFoundError
+from tiers.verification import RULES
 
 
 class SubscriptionTierProvider:
-    """Answers the ledger from subscriptions and tiers."""
+    """Reads subscriptions and tiers for the ledger."""
 
     def tier_facts(self, balance_ids: Collection[UUID], *, at: datetime) -> dict[UUID, TierFacts]:
         """Return the facts of the balances that have a subscription."""
         return queries.tier_facts_of(balance_ids, at=at)
 
     def filter_by_tier(self, balances: QuerySet[Any], tier: str, *, at: datetime) -> QuerySet[Any]:
-        """Narrow ``balances`` to those on ``tier`` at ``at``.
-
-        :raises TierNotFoundError: there is no such tier
-        """
-        if not queries.is_tier(tier):
-            raise TierNotFoundError(tier=tier)
+        """Narrow ``balances`` to those on ``tier`` at ``at``; to none if there is no such tier."""
         return balances.filter(pk__in=queries.on_tier(tier, at=at).values("pk"))
 
     def upcoming_allocations(
@@ -37,4 +32,4 @@ class SubscriptionTierProvider:
 
     def verification_rules(self) -> Sequence[str]:
         """Return the SQL rules about subscriptions, allocations and tier changes."""
-        return queries.RULES
+        return RULES

@@ -1,5 +1,8 @@
-"""The ledger as staff see it: glass to look through, and acts that go through the same operations as everyone's."""
+"""Admin pages of the ledger: read-only lists and details, and forms for features and their prices.
 
-from credits.admin import features, ledger, refused
+Staff change balances with staff actions in ``fluxori.console``, which call the same operations as the API.
+"""
 
-__all__ = ["features", "ledger", "refused"]
+from credits.admin import features, ledger, rejected_attempts
+
+__all__ = ["features", "ledger", "rejected_attempts"]

@@ -1,4 +1,4 @@
-"""Features and their dated prices."""
+"""Admin pages of features and their dated prices, which staff edit."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,23 +10,24 @@ from unfold.admin import TabularInline
 
 from credits.models import Feature, FeaturePrice
 from credits.queries import usage
+from fluxori.adminkit.columns import timestamp_column
 from fluxori.adminkit.dated_rows import DatedAdmin, DatedForm, HistoryAdmin, ReasonedForm
-from fluxori.adminkit.read_only import format_credits, instant
+from fluxori.adminkit.formatting import format_credits
 from fluxori.core import clock
 
 
 class FeatureForm(ReasonedForm):
-    """A feature, and why it is changed."""
+    """A feature and the reason for its change."""
 
 
 class NextPriceForm(DatedForm):
-    """A price on its feature's page; the reason is the page's."""
+    """A price on the page of its feature. The feature form has the reason."""
 
     change_reason: Any = None
 
 
 class PricesInline(TabularInline):  # type: ignore[misc]
-    """The prices a feature had, has and will have; a new one may be added."""
+    """The past, current and future prices of a feature. Staff may add a price but not change one."""
 
     model = FeaturePrice
     form = NextPriceForm
@@ -55,12 +56,12 @@ class FeatureAdmin(HistoryAdmin):
         return ["code"] if obj else []
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Feature]:
-        begun = FeaturePrice.objects.filter(feature=OuterRef("pk"), effective_from__lte=clock.now())
+        effective = FeaturePrice.objects.filter(feature=OuterRef("pk"), effective_from__lte=clock.now())
         now: QuerySet[Feature] = super().get_queryset(request)
-        return now.annotate(now=Subquery(begun.order_by("-effective_from").values("credits")[:1]))
+        return now.annotate(now=Subquery(effective.order_by("-effective_from").values("credits")[:1]))
 
     def affected(self, request: HttpRequest, obj: Feature | None) -> list[str]:
-        return [] if obj is None else [used_of(obj, at=clock.now())]
+        return [] if obj is None else [recent_usage(obj, at=clock.now())]
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         for price in formset.save(commit=False):
@@ -72,12 +73,12 @@ class FeatureAdmin(HistoryAdmin):
         return format_credits(feature.now)
 
 
-def used_of(feature: Feature, *, at: datetime) -> str:
-    """Return how much a feature was used lately, by the totals: that is whom another price touches."""
+def recent_usage(feature: Feature, *, at: datetime) -> str:
+    """Return a sentence about the usage of the last 30 days, which a new price would have affected."""
     today = at.astimezone(UTC).date()
-    told = usage.totals(from_=today - timedelta(days=29), to=today + timedelta(days=1))
-    spent = [row for row in told.rows if row.type == "usage" and row.feature_id == feature.pk]
-    times, amount = sum(row.count for row in spent), sum(row.credits_out for row in spent)
+    totals = usage.totals(from_=today - timedelta(days=29), to=today + timedelta(days=1))
+    usages = [row for row in totals.rows if row.type == "usage" and row.feature_id == feature.pk]
+    times, amount = sum(row.count for row in usages), sum(row.credits_out for row in usages)
     if not times:
         return f"{feature} was not used in the last 30 days."
     return (
@@ -88,7 +89,7 @@ def used_of(feature: Feature, *, at: datetime) -> str:
 @admin.register(FeaturePrice)
 class FeaturePriceAdmin(DatedAdmin):
     list_display = ["feature", "credits", "effective"]
-    effective = instant("effective_from", "effective from")
+    effective = timestamp_column("effective_from", "effective from")
     list_filter = ["feature"]
     list_select_related = ["feature"]
     search_fields = ["feature__code", "feature__name"]
@@ -98,4 +99,4 @@ class FeaturePriceAdmin(DatedAdmin):
     def affected(self, request: HttpRequest, obj: FeaturePrice | None) -> list[str]:
         at = clock.now()
         features = [obj.feature] if obj else list(Feature.objects.all())
-        return [used_of(feature, at=at) for feature in features[:20]]
+        return [recent_usage(feature, at=at) for feature in features[:20]]

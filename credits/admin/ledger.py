@@ -1,4 +1,4 @@
-"""The ledger's own tables, read-only."""
+"""Read-only admin pages of the tables of the ledger."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import TabularInline
 
-from credits.admin.owners import OwnedAdmin, name_of
+from credits.admin.owners import OwnedAdmin, owner_name
 from credits.models import (
     CreditBalance,
     CreditEntry,
@@ -18,12 +18,12 @@ from credits.models import (
     CreditTransaction,
 )
 from fluxori.adminkit.changelist import DateRangeFilter
-from fluxori.adminkit.formatting import name_html
-from fluxori.adminkit.read_only import counted, identifier, instant, link_to, listing, named
+from fluxori.adminkit.columns import credits_column, id_column, name_column, timestamp_column
+from fluxori.adminkit.formatting import changelist_link_html, name_html, object_link_html
 
 
 class ReadOnlyInline(TabularInline):  # type: ignore[misc]
-    """Rows that belong to the one shown, without a form."""
+    """Read-only rows that belong to the row of the page."""
 
     extra = 0
     verbose_name_plural: Any = None
@@ -40,11 +40,11 @@ class ReadOnlyInline(TabularInline):  # type: ignore[misc]
 
 
 class StateFilter(admin.SimpleListFilter):
-    """Balances that want a look. Each choice has an index of its own, since such rows are few among many."""
+    """A filter for balances that need attention. Each choice has its own partial index, because few rows match."""
 
     title = "state"
     parameter_name = "state"
-    choice_of = {
+    conditions = {
         "suspended": Q(suspended_at__isnull=False),
         "debt": Q(debt__gt=0),
     }
@@ -53,40 +53,40 @@ class StateFilter(admin.SimpleListFilter):
         return [("suspended", "Spending suspended"), ("debt", "In debt")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[CreditBalance]) -> QuerySet[CreditBalance]:
-        chosen = self.choice_of.get(self.value() or "")
-        return queryset if chosen is None else queryset.filter(chosen)
+        condition = self.conditions.get(self.value() or "")
+        return queryset if condition is None else queryset.filter(condition)
 
 
 @admin.register(CreditBalance)
 class CreditBalanceAdmin(OwnedAdmin):
-    owner_paths = ("pk",)
-    exported = {"owner": name_of}
-    list_display = ["owner", "kind", "whole", "set_aside", "owed", "changed", "suspended"]
-    whole = counted("balance")
-    set_aside = counted("held")
-    owed = counted("debt")
-    when_empty = "A balance opens with the first credits that somebody is given."
+    owner_fields = ("pk",)
+    export_columns = {"owner": owner_name}
+    list_display = ["owner", "kind", "total", "on_hold", "in_debt", "changed", "suspended"]
+    total = credits_column("balance")
+    on_hold = credits_column("held")
+    in_debt = credits_column("debt")
+    empty_message = "A balance opens when an owner receives credits for the first time."
     list_filter = [StateFilter]
-    saved = [("Suspended", "state=suspended"), ("In debt", "state=debt")]
+    saved_links = [("Suspended", "state=suspended"), ("In debt", "state=debt")]
     list_select_related = ["user", "organization"]
-    fields = ["copied", "sequence", "version", "changed", "created", "suspended", "head"]
-    copied = identifier()
-    changed = instant("last_at", "last change")
-    created = instant("created_at")
-    suspended = instant("suspended_at", "suspended since")
+    fields = ["id_to_copy", "sequence", "version", "changed", "created", "suspended", "head"]
+    id_to_copy = id_column()
+    changed = timestamp_column("last_at", "last change")
+    created = timestamp_column("created_at")
+    suspended = timestamp_column("suspended_at", "suspended since")
     change_list_template = "admin/credits/creditbalance/change_list.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditBalance]:
         return CreditBalance.objects.select_related("user", "organization").order_by(*self.ordering)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        may = {"may_add_credits": request.user.has_perm("console.add_credits")}
-        shown: HttpResponse = super().changelist_view(request, {**may, **(extra_context or {})})
-        return shown
+        context = {"may_add_credits": request.user.has_perm("console.add_credits")}
+        response: HttpResponse = super().changelist_view(request, {**context, **(extra_context or {})})
+        return response
 
     @admin.display(description="owner")
     def owner(self, row: Any) -> str:
-        return name_html(name_of(row))
+        return name_html(owner_name(row))
 
     @admin.display(description="kind")
     def kind(self, row: CreditBalance) -> str:
@@ -100,23 +100,23 @@ class CreditBalanceAdmin(OwnedAdmin):
 @admin.register(CreditGrant)
 class CreditGrantAdmin(OwnedAdmin):
     ordering = ("-effective_at", "-pk")
-    list_display = ["source", "owner", "given", "left", "set_aside", "effective", "expires", "voided"]
-    given = counted("amount")
-    left = counted("remaining")
-    set_aside = counted("held")
-    when_empty = "What is allocated, bought or given will stand here, with what is left of it."
+    list_display = ["source", "owner", "granted", "remains", "on_hold", "effective", "expires", "voided"]
+    granted = credits_column("amount")
+    remains = credits_column("remaining")
+    on_hold = credits_column("held")
+    empty_message = "Allocated, purchased and added credits appear here, with what remains of them."
     list_filter = ["source", "live", ("effective_at", DateRangeFilter)]
-    saved = [
+    saved_links = [
         ("Purchases", "source__exact=purchase"),
         ("Adjustments", "source__exact=adjustment"),
         ("Still holding credits", "live__exact=1"),
     ]
-    effective = instant("effective_at", "effective")
-    expires = instant("expires_at", "expires")
-    voided = instant("voided_at", "voided")
-    copied = identifier()
+    effective = timestamp_column("effective_at", "effective")
+    expires = timestamp_column("expires_at", "expires")
+    voided = timestamp_column("voided_at", "voided")
+    id_to_copy = id_column()
     fields = [
-        "copied",
+        "id_to_copy",
         "owner",
         "source",
         ("amount", "remaining", "held"),
@@ -124,30 +124,30 @@ class CreditGrantAdmin(OwnedAdmin):
         ("expires", "voided"),
         ("priority", "unit_price"),
         ("roll_cap", "roll_until"),
-        "grants_from",
+        "created_by",
         "parent",
         "feature",
         "history",
     ]
 
-    @admin.display(description="given by")
-    def grants_from(self, row: CreditGrant) -> str:
-        return link_to(row.transaction)
+    @admin.display(description="transaction")
+    def created_by(self, row: CreditGrant) -> str:
+        return object_link_html(row.transaction)
 
-    @admin.display(description="what became of it")
+    @admin.display(description="history")
     def history(self, row: CreditGrant) -> str:
-        return listing("credits_creditentry", "Its entries", grant=row.pk)
+        return changelist_link_html("credits_creditentry", "Entries of this grant", grant=row.pk)
 
 
 class EntriesInline(ReadOnlyInline):
     model = CreditEntry
     verbose_name_plural = "entries, in burn order"
-    fields = ["position", "amount", "fell_on", "remaining_after"]
+    fields = ["position", "amount", "grant_or_debt", "remaining_after"]
     readonly_fields = fields
 
     @admin.display(description="grant")
-    def fell_on(self, row: CreditEntry) -> str:
-        return link_to(row.grant) if row.grant_id else "debt"
+    def grant_or_debt(self, row: CreditEntry) -> str:
+        return object_link_html(row.grant) if row.grant_id else "debt"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditEntry]:
         return CreditEntry.objects.select_related("grant").order_by("position")
@@ -160,35 +160,35 @@ class CreditTransactionAdmin(OwnedAdmin):
         "when",
         "owner",
         "type",
-        "moved",
-        "afterwards",
+        "signed_amount",
+        "new_balance",
         "description",
         "reference",
-        "by",
+        "actor_name",
     ]
-    reference = named("reference_id", "reference")
-    by = named("actor")
-    moved = counted("amount")
-    afterwards = counted("balance_after")
-    when_empty = "The first allocation, purchase or usage will stand here."
+    reference = name_column("reference_id", "reference")
+    actor_name = name_column("actor")
+    signed_amount = credits_column("amount")
+    new_balance = credits_column("balance_after")
+    empty_message = "Transactions appear here, from the first allocation, purchase or usage on."
     list_display_links = ["when", "type"]
     list_filter = ["type", ("timestamp", DateRangeFilter)]
-    saved = [
+    saved_links = [
         ("Refunds", "type__exact=refund"),
         ("Purchases", "type__exact=purchase"),
         ("Adjustments", "type__exact=adjustment"),
         ("Reversals", "type__exact=reversal"),
         ("Voids", "type__exact=void"),
     ]
-    when = instant("timestamp", "when")
-    recorded = instant("recorded_at", "written down")
-    copied = identifier()
+    when = timestamp_column("timestamp", "when")
+    recorded = timestamp_column("recorded_at", "recorded")
+    id_to_copy = id_column()
     list_select_related = ["balance__user", "balance__organization", "actor"]
-    also_by = ["reference_id"]
+    exact_search_fields = ["reference_id"]
     search_help_text = "E-mail, organization, id or reference"
     inlines = [EntriesInline]
     fields = [
-        "copied",
+        "id_to_copy",
         "owner",
         ("type", "sequence"),
         ("amount", "balance_after"),
@@ -211,27 +211,27 @@ class CreditTransactionAdmin(OwnedAdmin):
 
 @admin.register(CreditEntry)
 class CreditEntryAdmin(OwnedAdmin):
-    when_empty = "What a transaction gave to each grant, or took from it, will stand here."
-    list_display = ["id", "owner", "transaction", "position", "moved", "fell_on", "left"]
-    moved = counted("amount")
-    left = counted("remaining_after")
+    empty_message = "Entries appear here: what each transaction added to a grant or took from it."
+    list_display = ["id", "owner", "transaction", "position", "signed_amount", "grant_or_debt", "remains"]
+    signed_amount = credits_column("amount")
+    remains = credits_column("remaining_after")
     list_select_related = ["balance__user", "balance__organization", "transaction", "grant"]
-    fields = ["id", "owner", "transaction", "position", "amount", "fell_on", "remaining_after"]
+    fields = ["id", "owner", "transaction", "position", "amount", "grant_or_debt", "remaining_after"]
 
     @admin.display(description="grant")
-    def fell_on(self, row: CreditEntry) -> str:
-        return link_to(row.grant) if row.grant_id else "debt"
+    def grant_or_debt(self, row: CreditEntry) -> str:
+        return object_link_html(row.grant) if row.grant_id else "debt"
 
 
 class PinsInline(ReadOnlyInline):
     model = CreditPin
     verbose_name_plural = "pins, in burn order"
-    fields = ["position", "amount", "pinned_on"]
+    fields = ["position", "amount", "pinned_grant"]
     readonly_fields = fields
 
     @admin.display(description="grant")
-    def pinned_on(self, row: CreditPin) -> str:
-        return link_to(row.grant)
+    def pinned_grant(self, row: CreditPin) -> str:
+        return object_link_html(row.grant)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditPin]:
         return CreditPin.objects.select_related("grant").order_by("position")
@@ -240,21 +240,21 @@ class PinsInline(ReadOnlyInline):
 @admin.register(CreditHold)
 class CreditHoldAdmin(OwnedAdmin):
     ordering = ("-created_at", "-pk")
-    list_display = ["created", "owner", "status", "set_aside", "spent", "expires", "closed"]
-    set_aside = counted("amount")
-    spent = counted("captured")
-    when_empty = "Work that sets credits aside before it begins will stand here."
+    list_display = ["created", "owner", "status", "on_hold", "spent", "expires", "closed"]
+    on_hold = credits_column("amount")
+    spent = credits_column("captured")
+    empty_message = "Holds appear here: credits that are reserved before work begins."
     list_filter = ["status", ("created_at", DateRangeFilter)]
-    saved = [("Open", "status__exact=open"), ("Lapsed", "status__exact=lapsed")]
-    created = instant("created_at", "placed")
-    expires = instant("expires_at", "expires")
-    closed = instant("closed_at", "closed")
-    copied = identifier()
-    also_by = ["reference_id"]
+    saved_links = [("Open", "status__exact=open"), ("Lapsed", "status__exact=lapsed")]
+    created = timestamp_column("created_at", "placed")
+    expires = timestamp_column("expires_at", "expires")
+    closed = timestamp_column("closed_at", "closed")
+    id_to_copy = id_column()
+    exact_search_fields = ["reference_id"]
     search_help_text = "E-mail, organization, id or reference"
     inlines = [PinsInline]
     fields = [
-        "copied",
+        "id_to_copy",
         "owner",
         ("status", "amount", "captured"),
         "created",
@@ -270,22 +270,22 @@ class CreditHoldAdmin(OwnedAdmin):
 
 @admin.register(CreditPin)
 class CreditPinAdmin(OwnedAdmin):
-    when_empty = "The grants on which a hold is pinned will stand here."
-    list_display = ["id", "owner", "hold", "grant", "position", "set_aside"]
-    set_aside = counted("amount")
+    empty_message = "Pins appear here: the grants from which a hold reserves credits."
+    list_display = ["id", "owner", "hold", "grant", "position", "on_hold"]
+    on_hold = credits_column("amount")
     list_select_related = ["balance__user", "balance__organization", "hold", "grant"]
     fields = ["id", "owner", "hold", "grant", "position", "amount"]
 
 
 @admin.register(CreditRequest)
 class CreditRequestAdmin(OwnedAdmin):
-    when_empty = "Requests that came with a key will stand here, so that none takes effect twice."
-    list_display = ["key", "owner", "verb", "by", "transaction", "created"]
-    verb = named("operation")
-    by = named("caller")
-    created = instant("created_at", "when")
+    empty_message = "Requests with an idempotency key appear here. Each takes effect once."
+    list_display = ["key", "owner", "operation_name", "actor_name", "transaction", "created"]
+    operation_name = name_column("operation")
+    actor_name = name_column("caller")
+    created = timestamp_column("created_at", "when")
     list_select_related = ["balance__user", "balance__organization", "caller", "transaction"]
-    also_by = ["key"]
+    exact_search_fields = ["key"]
     search_help_text = "E-mail, organization, id or key"
     fields = ["id", "owner", "key", "operation", "caller", ("transaction", "hold"), "answer", "print", "created"]
 

@@ -1,4 +1,8 @@
-"""Whose credits: how an owner is named, searched for and found, without reading every balance."""
+"""Owners in the admin: their names, and searches for them that use an index.
+
+A search finds users and organizations first and then the rows that refer to them, so it does not scan the table of the
+list. Lists of rows that belong to a balance subclass :class:`OwnedAdmin`.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,81 +13,84 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest
 
 from credits.models import CreditBalance
-from fluxori.adminkit.formatting import name_html
-from fluxori.adminkit.read_only import NOTHING, ReadOnlyAdmin, link
-from fluxori.identity import queries as people
+from fluxori.adminkit.formatting import NOTHING, change_link_html, name_html
+from fluxori.adminkit.read_only import ReadOnlyAdmin
+from fluxori.identity import queries as identity_queries
 from fluxori.identity.models import Organization, User
 
-_ENOUGH = 100
+_SEARCH_LIMIT = 100
 
 
-def whom_or_404(key: UUID) -> User | Organization:
-    """Return the user or the organization with this id, whether or not it has a balance."""
-    whom = User.objects.filter(pk=key).first() or Organization.objects.filter(pk=key).first()
-    if whom is None:
+def get_owner_or_404(key: UUID) -> User | Organization:
+    """Return the user or the organization with this id, with or without a balance.
+
+    :raises Http404: there is neither
+    """
+    owner = User.objects.filter(pk=key).first() or Organization.objects.filter(pk=key).first()
+    if owner is None:
         raise Http404("There is no such user and no such organization.")
-    return whom
+    return owner
 
 
-def people_like(term: str, *, limit: int = _ENOUGH) -> list[User | Organization]:
-    """Return users whose e-mail, and organizations a word of whose name, begins with ``term``; by id too."""
-    key = uuid_of(term)
+def search_owners(term: str, *, limit: int = _SEARCH_LIMIT) -> list[User | Organization]:
+    """Return the users and organizations that match: by id, by the start of the e-mail, or of a word of the name."""
+    key = parse_uuid(term)
     if key is not None:
         return [*User.objects.filter(pk=key), *Organization.objects.filter(pk=key)]
-    return [*people.users_like(term, limit=limit), *people.organizations_like(term, limit=limit)]
+    return [*identity_queries.users_like(term, limit=limit), *identity_queries.organizations_like(term, limit=limit)]
 
 
-def uuid_of(text: str) -> UUID | None:
-    """Return the UUID that ``text`` spells, or None."""
+def parse_uuid(text: str) -> UUID | None:
+    """Return ``text`` as a UUID, or None if it is not one."""
     try:
         return UUID(text)
     except ValueError:
         return None
 
 
-def name_of(balance: CreditBalance | None) -> str:
-    """Return the e-mail or the name of a balance's owner."""
+def owner_name(balance: CreditBalance | None) -> str:
+    """Return the e-mail of the user or the name of the organization that owns the balance."""
     if balance is None:
         return NOTHING
     return str(balance.user if balance.user_id else balance.organization)
 
 
 class OwnedAdmin(ReadOnlyAdmin):
-    """Rows of one balance each, found by whose they are.
+    """A read-only list of rows that belong to a balance, with a search by owner.
 
-    People and organizations are looked up first, then the rows that name one of them in ``owner_paths``, each a column
-    that leads an index; ``also_by`` names columns that are compared exactly where the words name nobody.
+    The search looks up users and organizations, then the rows that refer to one of them in ``owner_fields``, each the
+    first column of an index. If no owner matches, ``exact_search_fields`` are compared with the term.
     """
 
-    owner_paths: Iterable[str] = ("balance_id",)
-    also_by: Iterable[str] = ()
+    owner_fields: Iterable[str] = ("balance_id",)
+    exact_search_fields: Iterable[str] = ()
     search_fields: Any = ("pk",)
     search_help_text: Any = "E-mail, organization or id"
     list_select_related: Any = ("balance__user", "balance__organization")
-    exported: Any = {"owner": lambda row: name_of(row.balance)}
+    export_columns: Any = {"owner": lambda row: owner_name(row.balance)}
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
         term = search_term.strip()
         if not term:
             return queryset, False
-        key = uuid_of(term)
+        key = parse_uuid(term)
         if key is not None:
-            return queryset.filter(Q(pk=key) | self._of([key])), False
-        found = [whom.pk for whom in people_like(term)]
-        if found:
-            return queryset.filter(self._of(found)), False
-        return queryset.filter(_any((field, term) for field in self.also_by)), False
+            return queryset.filter(Q(pk=key) | self._belongs_to([key])), False
+        owner_ids = [owner.pk for owner in search_owners(term)]
+        if owner_ids:
+            return queryset.filter(self._belongs_to(owner_ids)), False
+        return queryset.filter(_any_of((field, term) for field in self.exact_search_fields)), False
 
-    def _of(self, keys: list[UUID]) -> Q:
-        return _any((f"{path}__in", keys) for path in self.owner_paths)
+    def _belongs_to(self, owner_ids: list[UUID]) -> Q:
+        return _any_of((f"{field}__in", owner_ids) for field in self.owner_fields)
 
     @admin.display(description="owner")
     def owner(self, row: Any) -> str:
-        return link("credits.creditbalance", row.balance_id, name_html(name_of(row.balance)))
+        return change_link_html("credits.creditbalance", row.balance_id, name_html(owner_name(row.balance)))
 
 
-def _any(conditions: Iterable[tuple[str, Any]]) -> Q:
-    found = Q(pk__in=())
-    for name, value in conditions:
-        found |= Q(**{name: value})
-    return found
+def _any_of(conditions: Iterable[tuple[str, Any]]) -> Q:
+    combined = Q(pk__in=())
+    for lookup, value in conditions:
+        combined |= Q(**{lookup: value})
+    return combined

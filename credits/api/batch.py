@@ -1,4 +1,4 @@
-"""Many deductions in one request, each answered as it would have been on its own."""
+"""The view of a batch of deductions. Each item has the result that it would have had as a single request."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -11,34 +11,33 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from credits import operations
-from credits.api import serializers
-from credits.api.views import KEY
-from credits.models import CreditTransaction
-from fluxori.api.access import BalanceAccess, caller_of, meant, spending
-from fluxori.api.idempotency import answer, key_of
+from credits.api.serializers.common import OWNER_FIELDS, OwnerRequest, without_owner
+from credits.api.serializers.deductions import BatchItemRequest, BatchRequest, BatchResponse
+from credits.api.serializers.transactions import MovementResponse
+from fluxori.api.access import BalanceAccess, caller_of, resolve_for_spend, resolve_owner
+from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_from
 from fluxori.api.names import camel
 from fluxori.api.parsing import MAX_BATCH_BODY
 from fluxori.api.problems import Problem, to_problem
 from fluxori.core import clock
 from fluxori.core.errors import DomainError
 from fluxori.identity.owner import Owner
-from tiers.queries import tier_facts_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_WHOSE = frozenset(camel(name) for name in serializers.OWNER)
+_OWNER_NAMES = frozenset(camel(name) for name in OWNER_FIELDS)
 
 
 class BatchViewSet(viewsets.ViewSet):
-    """Spending many times at once."""
+    """Batches of deductions."""
 
     max_body = MAX_BATCH_BODY
 
     @extend_schema(
-        parameters=[KEY],
-        request=serializers.BatchIn,
-        responses=serializers.BatchOut,
+        parameters=[IDEMPOTENCY_KEY],
+        request=BatchRequest,
+        responses=BatchResponse,
         examples=[
             OpenApiExample(
                 "Two reports, each with its own key",
@@ -55,91 +54,92 @@ class BatchViewSet(viewsets.ViewSet):
                 {
                     "items": [
                         {"feature": "simple-ai-insight", "quantity": 2},
-                        {"amount": 5, "description": "Fetching the figures"},
+                        {"amount": 5, "description": "Data retrieval"},
                     ],
                     "atomic": True,
                 },
                 request_only=True,
             ),
             OpenApiExample(
-                "Neither of both",
+                "An atomic batch that was rejected",
                 {
                     "results": [
                         {"status": 424, "body": {"code": "batch_aborted"}},
                         {"status": 402, "body": {"code": "insufficient_credits", "required": 5, "available": 0}},
                     ]
                 },
-                description="Shortened: each body is a whole problem document.",
+                description="Shortened: each body is a complete problem document.",
                 response_only=True,
                 status_codes=["200"],
             ),
         ],
     )
     def deduct(self, request: Request) -> Response:
-        """Spend credits up to 500 times, on one balance or several; each has its own result.
+        """Spend credits up to 500 times, on one balance or several; each item has its own result.
 
-        An `Idempotency-Key` in the header stands for the keys of all items that bring none: `<key>/<place>`, from 0.
+        An `Idempotency-Key` header gives every item without a key the key `<header>/<index of the item>`, from 0.
         """
-        asked = serializers.BatchIn.read(request.data)
+        payload = BatchRequest.parse(request.data)
 
         outcomes = operations.deduct_batch(
-            items=_items(request, asked["items"]), atomic=asked["atomic"], at=clock.now()
+            items=_deductions(request, payload["items"]), atomic=payload["atomic"], at=clock.now()
         )
 
         replayed = all(getattr(outcome, "replayed", False) for outcome in outcomes)
-        return answer({"results": _results(request, outcomes)}, replayed=replayed)
+        return idempotent_response({"results": _results(request, outcomes)}, replayed=replayed)
 
 
-def _items(request: Request, written: list[Any]) -> list[tuple[Owner | None, operations.Deduction | DomainError]]:
-    """Return each item with the balance it names: understood and allowed, or refused as it would be on its own."""
-    key, caller = key_of(request), caller_of(request)
-    owners = [_owner(request, item) for item in written]
-    told = tier_facts_of({owner.id for owner in owners if owner is not None})
+def _deductions(request: Request, items: list[Any]) -> list[tuple[Owner | None, operations.Deduction | DomainError]]:
+    """Return for each item the owner it names, and the deduction or the error of a single request with this body."""
+    key, caller = key_from(request), caller_of(request)
+    owners = [_owner_of(request, item) for item in items]
 
     @cache
-    def acting(organization_id: UUID | None, user_id: UUID | None) -> BalanceAccess | DomainError:
-        return _or_refusal(spending, request, {"organization_id": organization_id, "user_id": user_id})
+    def access_to(organization_id: UUID | None, user_id: UUID | None) -> BalanceAccess | DomainError:
+        return _catch(resolve_for_spend, request, {"organization_id": organization_id, "user_id": user_id})
 
-    def deduction(place: int, item: Any) -> operations.Deduction | DomainError:
-        asked = _or_refusal(serializers.BatchItemIn.read, item)
-        if isinstance(asked, DomainError):
-            return asked
-        allowed = acting(asked.get("organization_id"), asked.get("user_id"))
-        if isinstance(allowed, DomainError):
-            return allowed
-        named = {"idempotency_key": f"{key}/{place}"} if key else {}
-        facts = told[allowed.owner.id]
+    def deduction(index: int, item: Any) -> operations.Deduction | DomainError:
+        payload = _catch(BatchItemRequest.parse, item)
+        if isinstance(payload, DomainError):
+            return payload
+        access = access_to(payload.get("organization_id"), payload.get("user_id"))
+        if isinstance(access, DomainError):
+            return access
+        default_key = {"idempotency_key": f"{key}/{index}"} if key else {}
         return operations.Deduction(
-            actor=caller, member=allowed.member, alongside=facts, **{**named, **serializers.terms(asked)}
+            actor=caller,
+            member=access.member,
+            **{**default_key, **without_owner(payload)},
         )
 
-    return [(owner, deduction(place, item)) for place, (owner, item) in enumerate(zip(owners, written, strict=True))]
+    return [(owner, deduction(index, item)) for index, (owner, item) in enumerate(zip(owners, items, strict=True))]
 
 
-def _owner(request: Request, item: Any) -> Owner | None:
-    """Return whose balance an item names, whatever else is wrong with it; None where it cannot be told."""
+def _owner_of(request: Request, item: Any) -> Owner | None:
+    """Return the owner that an item names, even if other fields are invalid, or None if its owner fields are."""
     if not isinstance(item, Mapping):
         return None
-    whose = {name: value for name, value in item.items() if camel(name) in _WHOSE}
-    named = _or_refusal(serializers.OwnerIn.read, whose)
-    return None if isinstance(named, DomainError) else meant(request, named)
+    owner_fields = {name: value for name, value in item.items() if camel(name) in _OWNER_NAMES}
+    payload = _catch(OwnerRequest.parse, owner_fields)
+    return None if isinstance(payload, DomainError) else resolve_owner(request, payload)
 
 
-def _or_refusal(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | DomainError:
+def _catch(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | DomainError:
+    """Return the function's result, or the domain error that it raises."""
     try:
-        return ask(*args, **kwargs)
-    except DomainError as refusal:
-        return refusal
+        return function(*args, **kwargs)
+    except DomainError as error:
+        return error
 
 
 def _results(request: Request, outcomes: Iterable[Any]) -> list[dict[str, Any]]:
     @cache
-    def problem(refusal: Exception) -> Problem:  # one fault may be the result of many items, and is logged once
-        return to_problem(refusal, request)
+    def problem(error: Exception) -> Problem:  # one error may be the outcome of many items, and is logged once
+        return to_problem(error, request)
 
     return [
-        {"status": 200, "body": serializers.MovedOut.of(outcome)}
-        if isinstance(outcome, CreditTransaction)
+        {"status": 200, "body": MovementResponse.render(outcome)}
+        if isinstance(outcome, operations.TransactionResult)
         else {"status": problem(outcome).status, "body": problem(outcome).body(request)}
         for outcome in outcomes
     ]

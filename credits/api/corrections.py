@@ -1,4 +1,4 @@
-"""Putting things right, over HTTP: refunds, reversals, voids, extensions, adjustments."""
+"""Views of corrections: refunds, reversals, voids, extensions and adjustments."""
 
 from typing import Any
 from uuid import UUID
@@ -8,88 +8,86 @@ from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from credits import operations, queries
-from credits.api import serializers
-from credits.api.views import KEY
-from fluxori.api.access import caller_of, named_owner, require_admin_for
-from fluxori.api.idempotency import answer, key_of
+from credits import operations
+from credits.api.serializers.common import without_owner
+from credits.api.serializers.corrections import (
+    AdjustRequest,
+    ExtendGrantRequest,
+    RefundRequest,
+    ReverseRequest,
+    VoidRequest,
+    VoidResponse,
+)
+from credits.api.serializers.transactions import MovementResponse
+from fluxori.api.access import caller_of, named_owner, require_admin_for_field
+from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_from
 from fluxori.api.permissions import IsAdmin, IsAdminOrService
 from fluxori.core import clock
-from fluxori.identity.owner import Owner
-from tiers.queries import tier_facts
 
 
 class RefundViewSet(viewsets.ViewSet):
-    """Giving back what a usage took."""
+    """Refunds of usage."""
 
     permission_classes = (IsAdminOrService,)
 
-    @extend_schema(parameters=[KEY], request=serializers.RefundIn, responses=serializers.MovedOut)
+    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=RefundRequest, responses=MovementResponse)
     def refund(self, request: Request, transaction_id: UUID) -> Response:
-        """Refund a usage, whole or in part, to the grants that paid for it."""
-        asked = serializers.RefundIn.read(request.data)
-        require_admin_for(request, asked, "expires_at")
-        owner, *_ = queries.locate_transaction(transaction_id=transaction_id)
+        """Refund a usage, fully or in part, to the grants that paid for it."""
+        payload = RefundRequest.parse(request.data)
+        require_admin_for_field(request, payload, "expires_at")
 
-        recorded = operations.refund_usage(transaction_id=transaction_id, **_caller(request, owner), **asked)
+        result = operations.refund_usage(transaction_id=transaction_id, **_call_context(request), **payload)
 
-        return answer(serializers.MovedOut.of(recorded), replayed=recorded.replayed)
+        return idempotent_response(MovementResponse.render(result), replayed=result.replayed)
 
 
 class CorrectionViewSet(viewsets.ViewSet):
-    """What only admins may put right."""
+    """Corrections by admins."""
 
     permission_classes = (IsAdmin,)
 
-    @extend_schema(parameters=[KEY], request=serializers.ReverseIn, responses=serializers.MovedOut)
+    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=ReverseRequest, responses=MovementResponse)
     def reverse(self, request: Request, transaction_id: UUID) -> Response:
-        """Take a purchase back, as after a chargeback; what was spent already becomes debt."""
-        asked = serializers.ReverseIn.read(request.data)
-        owner, *_ = queries.locate_transaction(transaction_id=transaction_id)
+        """Reverse a purchase, for example after a chargeback. Credits that were already spent become debt."""
+        payload = ReverseRequest.parse(request.data)
 
-        recorded = operations.reverse_purchase(transaction_id=transaction_id, **_caller(request, owner), **asked)
+        result = operations.reverse_purchase(transaction_id=transaction_id, **_call_context(request), **payload)
 
-        return answer(serializers.MovedOut.of(recorded), replayed=recorded.replayed)
+        return idempotent_response(MovementResponse.render(result), replayed=result.replayed)
 
-    @extend_schema(parameters=[KEY], request=serializers.VoidIn, responses=serializers.VoidedOut)
+    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=VoidRequest, responses=VoidResponse)
     def void(self, request: Request, grant_id: UUID) -> Response:
-        """Take what a grant has remaining, for good."""
-        asked = serializers.VoidIn.read(request.data)
-        owner = queries.owner_of_grant(grant_id=grant_id)
+        """Remove what is left of a grant."""
+        payload = VoidRequest.parse(request.data)
 
-        done = operations.void_grant(grant_id=grant_id, **_caller(request, owner), **asked)
+        result = operations.void_grant(grant_id=grant_id, **_call_context(request), **payload)
 
-        body = {
-            **serializers.BalanceOut.of(serializers.Standing(done.answer.after, done.answer.alongside)),
-            "transaction": done.transaction and serializers.WrittenOut.of(done.transaction),
-        }
-        return answer(body, replayed=done.answer.replayed)
+        return idempotent_response(VoidResponse.render(result), replayed=result.replayed)
 
-    @extend_schema(parameters=[KEY], request=serializers.ExtendIn, responses=serializers.MovedOut)
+    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=ExtendGrantRequest, responses=MovementResponse)
     def extend(self, request: Request, grant_id: UUID) -> Response:
-        """Let what a grant has remaining last longer."""
-        asked = serializers.ExtendIn.read(request.data)
-        owner = queries.owner_of_grant(grant_id=grant_id)
+        """Move the expiry of what is left of a grant."""
+        payload = ExtendGrantRequest.parse(request.data)
 
-        recorded = operations.extend_grant(grant_id=grant_id, **_caller(request, owner), **asked)
+        result = operations.extend_grant(grant_id=grant_id, **_call_context(request), **payload)
 
-        return answer(serializers.MovedOut.of(recorded), replayed=recorded.replayed)
+        return idempotent_response(MovementResponse.render(result), replayed=result.replayed)
 
-    @extend_schema(parameters=[KEY], request=serializers.AdjustIn, responses=serializers.MovedOut)
+    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=AdjustRequest, responses=MovementResponse)
     def adjust(self, request: Request) -> Response:
-        """Put a balance right by hand, up or down."""
-        asked = serializers.AdjustIn.read(request.data)
-        owner = named_owner(asked)
+        """Adjust a balance manually, up or down."""
+        payload = AdjustRequest.parse(request.data)
+        owner = named_owner(payload)
 
-        recorded = operations.adjust_credits(owner=owner, **_caller(request, owner), **serializers.terms(asked))
+        result = operations.adjust_credits(owner=owner, **_call_context(request), **without_owner(payload))
 
-        return answer(serializers.MovedOut.of(recorded), replayed=recorded.replayed)
+        return idempotent_response(MovementResponse.render(result), replayed=result.replayed)
 
 
-def _caller(request: Request, owner: Owner) -> dict[str, Any]:
+def _call_context(request: Request) -> dict[str, Any]:
+    """Return the arguments that every correction takes from the request."""
     return {
         "actor": caller_of(request),
-        "idempotency_key": key_of(request),
+        "idempotency_key": key_from(request),
         "at": clock.now(),
-        "alongside": tier_facts(owner=owner),
     }

@@ -1,46 +1,47 @@
-"""How lists of credits are narrowed."""
+"""Filters of the ledger's lists."""
 
 from typing import Any
+from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
-from credits import queries
-from credits.api.serializers import MAX_CODE, OWNER, STATUSES, OwnerQuery
+from credits import queries, tier_registry
+from credits.api.serializers.common import MAX_CODE, OWNER_FIELDS, OwnerQuery
+from credits.api.serializers.grants import GRANT_STATUSES
 from credits.domain import constants
 from credits.models import CreditHold, CreditTransaction
 from fluxori.api.fields import Choice, Id, Text, Timestamp, WholeNumber
 from fluxori.api.filters import Filters, QueryFilter
 from fluxori.api.names import camel
 from fluxori.core import clock
-from tiers.queries import on_tier
 
-_OWNER = {camel(name) for name in OWNER}
+_OWNER_NAMES = {camel(name) for name in OWNER_FIELDS}
 
 
-class OfOneOwner(Filters):
-    """The owner stands in the same query; the door has found the owner's rows before the rest narrows them."""
+class OwnerFilters(Filters):
+    """Accepts the owner parameters and ignores them: the view has selected the owner's rows already."""
 
-    user_id = QueryFilter(Id(), method="pass_by")
-    organization_id = QueryFilter(Id(), method="pass_by")
+    user_id = QueryFilter(Id(), method="ignore")
+    organization_id = QueryFilter(Id(), method="ignore")
 
-    def pass_by(self, queryset: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:  # noqa: ARG002 - their signature
+    def ignore(self, queryset: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:  # noqa: ARG002 - django-filter's
         return queryset
 
 
 def owner_in(params: QueryDict) -> dict[str, Any]:
-    """Return what a list's query says of the owner.
+    """Return the owner parameters of a list's query.
 
-    :raises BadInput: naming the parameter that cannot be understood
+    :raises InvalidInputError: one of them is invalid
     """
-    named = QueryDict(mutable=True)
-    for written, texts in params.lists():
-        if camel(written) in _OWNER:
-            named.setlist(written, texts)
-    return OwnerQuery.read(named)
+    owner_params = QueryDict(mutable=True)
+    for written_name, texts in params.lists():
+        if camel(written_name) in _OWNER_NAMES:
+            owner_params.setlist(written_name, texts)
+    return OwnerQuery.parse(owner_params)
 
 
-class HistoryFilters(OfOneOwner):
+class HistoryFilters(OwnerFilters):
     type = QueryFilter(Choice(CreditTransaction.Type.choices))
     feature = QueryFilter(Text(max_length=MAX_CODE))
     from_ = QueryFilter(Timestamp(), field_name="timestamp", lookup_expr="gte")
@@ -49,20 +50,25 @@ class HistoryFilters(OfOneOwner):
     member_id = QueryFilter(Id(), field_name="member")
 
 
-class GrantFilters(OfOneOwner):
-    status = QueryFilter(Choice(STATUSES))
+class GrantFilters(OwnerFilters):
+    status = QueryFilter(Choice(GRANT_STATUSES))
 
 
-class HoldFilters(OfOneOwner):
-    status = QueryFilter(Choice(CreditHold.Status.choices), field_name="standing")
+class HoldFilters(OwnerFilters):
+    status = QueryFilter(Choice(CreditHold.Status.choices), field_name="current_status")
 
 
 class BalanceFilters(Filters):
-    tier = QueryFilter(Text(max_length=MAX_CODE), method="on_tier")
-    max_available = QueryFilter(WholeNumber(min_value=0, max_value=constants.MAX_CREDITS), method="having_at_most")
+    tier = QueryFilter(Text(max_length=MAX_CODE), method="filter_by_tier")
+    max_available = QueryFilter(WholeNumber(min_value=0, max_value=constants.MAX_CREDITS), method="filter_by_available")
 
-    def on_tier(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:  # noqa: ARG002 - their signature
-        return queryset.filter(pk__in=on_tier(value, at=clock.now()).values("pk"))
+    def filter_by_tier(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:  # noqa: ARG002 - django-filter's
+        return tier_registry.filter_by_tier(queryset, value, at=clock.now())
 
-    def having_at_most(self, queryset: QuerySet[Any], name: str, value: int) -> QuerySet[Any]:  # noqa: ARG002 - likewise
+    def filter_by_available(self, queryset: QuerySet[Any], name: str, value: int) -> QuerySet[Any]:  # noqa: ARG002 - likewise
         return queries.filter_by_available(queryset, value, at=clock.now())
+
+
+def in_balances(balance_ids: set[UUID] | None) -> Q:
+    """Return the condition for rows of these balances; None means all balances."""
+    return Q() if balance_ids is None else Q(balance__in=balance_ids)

@@ -1,4 +1,4 @@
-"""Credits set aside for work under way, over HTTP."""
+"""Views of holds: credits set aside for work in progress."""
 
 from typing import Any
 from uuid import UUID
@@ -9,110 +9,109 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from credits import operations, queries
-from credits.api import serializers
-from credits.api.filters import HoldFilters, owner_in
-from credits.api.views import KEY, within
+from credits.api.filters import HoldFilters, in_balances, owner_in
+from credits.api.serializers.common import EmptyQuery, EmptyRequest, without_owner
+from credits.api.serializers.holds import (
+    CaptureRequest,
+    CaptureResponse,
+    ExtendHoldRequest,
+    HoldChangeResponse,
+    HoldResponse,
+    PlaceHoldRequest,
+)
 from credits.models import CreditHold
-from fluxori.api.access import caller_of, reading, require_placer, spending, visible_balances
-from fluxori.api.idempotency import answer, key_of
+from fluxori.api.access import caller_of, require_actor, resolve_for_read, resolve_for_spend, visible_balances
+from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_from
 from fluxori.core import clock
-from tiers.queries import tier_facts
 
 
 class HoldViewSet(viewsets.GenericViewSet[CreditHold]):
-    """Holds: placed before the work, captured after it, released when it fails; what is forgotten lapses."""
+    """Holds: placed before the work, captured after it, released if it fails. A hold that is not closed lapses."""
 
     queryset = CreditHold.objects.none()
-    serializer_class = serializers.HoldOut
+    serializer_class = HoldResponse
     filterset_class = HoldFilters
 
     def list(self, request: Request) -> Response:
-        """One balance's holds, newest first; none where no balance was opened."""
-        owner = reading(request, owner_in(request.query_params)).owner
+        """The holds of one balance, newest first; empty if the balance does not exist."""
+        owner = resolve_for_read(request, owner_in(request.query_params)).owner
         holds = queries.with_pins(queries.get_holds(at=clock.now()), owner=owner)
         page = self.paginate_queryset(self.filter_queryset(holds))
-        return self.get_paginated_response([serializers.HoldOut.of(row) for row in page or []])
+        return self.get_paginated_response([HoldResponse.render(hold) for hold in page or []])
 
     def retrieve(self, request: Request, hold_id: UUID) -> Response:
-        """One hold; it shows as lapsed from the instant it lapses."""
-        serializers.NoQuery.read(request.query_params)
-        return Response(serializers.HoldOut.of(_seen(request, hold_id)))
+        """One hold. Its status is `lapsed` as soon as it has lapsed."""
+        EmptyQuery.parse(request.query_params)
+        return Response(HoldResponse.render(_visible_hold(request, hold_id)))
 
-    @extend_schema(parameters=[KEY], request=serializers.HoldIn, responses={201: serializers.HeldOut})
+    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=PlaceHoldRequest, responses={201: HoldChangeResponse})
     def place(self, request: Request) -> Response:
-        """Set credits aside, in burn order, all or nothing, at the price of now."""
-        asked = serializers.HoldIn.read(request.data)
-        acting = spending(request, asked)
+        """Set credits aside, in burn order, all or nothing, at the current price."""
+        payload = PlaceHoldRequest.parse(request.data)
+        access = resolve_for_spend(request, payload)
 
-        hold = operations.place_hold(
-            owner=acting.owner,
-            member=acting.member,
-            alongside=tier_facts(owner=acting.owner),
-            **_caller(request),
-            **serializers.terms(asked),
+        result = operations.place_hold(
+            owner=access.owner,
+            member=access.member,
+            **_call_context(request),
+            **without_owner(payload),
         )
 
-        return answer(serializers.HeldOut.of(hold), status=201, replayed=hold.replayed)
+        return idempotent_response(HoldChangeResponse.render(result), status=201, replayed=result.replayed)
 
-    @extend_schema(parameters=[KEY], request=serializers.CaptureIn, responses=serializers.CapturedOut)
+    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=CaptureRequest, responses=CaptureResponse)
     def capture(self, request: Request, hold_id: UUID) -> Response:
-        """Spend what was set aside: all of it, less, or more where more is available."""
-        asked = serializers.CaptureIn.read(request.data)
-        held = _spendable(request, hold_id)
+        """Spend the credits of a hold: all, less, or more if more are available."""
+        payload = CaptureRequest.parse(request.data)
+        _spendable_hold(request, hold_id)
 
-        done = operations.capture_hold(
-            hold_id=hold_id, alongside=tier_facts(owner=held.balance.owner), **_caller(request), **asked
-        )
+        result = operations.capture_hold(hold_id=hold_id, **_call_context(request), **payload)
 
-        told = serializers.Standing(done.hold.after, done.hold.alongside)
-        body = {
-            **serializers.BalanceOut.of(told),
-            "hold": serializers.HoldOut.of(done.hold),
-            "transaction": done.transaction and serializers.WrittenOut.of(done.transaction),
-        }
-        return answer(body, replayed=done.hold.replayed)
+        return idempotent_response(CaptureResponse.render(result), replayed=result.replayed)
 
-    @extend_schema(parameters=[KEY], request=serializers.NothingIn, responses=serializers.HeldOut)
+    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=EmptyRequest, responses=HoldChangeResponse)
     def release(self, request: Request, hold_id: UUID) -> Response:
-        """Give back what was set aside."""
-        serializers.NothingIn.read(request.data)
-        held = _placed(request, hold_id)
+        """Return the credits of a hold to the balance."""
+        EmptyRequest.parse(request.data)
+        _own_hold(request, hold_id)
 
-        hold = operations.release_hold(
-            hold_id=hold_id, alongside=tier_facts(owner=held.balance.owner), **_caller(request)
-        )
+        result = operations.release_hold(hold_id=hold_id, **_call_context(request))
 
-        return answer(serializers.HeldOut.of(hold), replayed=hold.replayed)
+        return idempotent_response(HoldChangeResponse.render(result), replayed=result.replayed)
 
-    @extend_schema(parameters=[KEY], request=serializers.LastingIn, responses=serializers.HeldOut)
+    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=ExtendHoldRequest, responses=HoldChangeResponse)
     def extend(self, request: Request, hold_id: UUID) -> Response:
-        """Let an open hold last longer."""
-        asked = serializers.LastingIn.read(request.data)
-        held = _spendable(request, hold_id)
+        """Extend the lifetime of an open hold."""
+        payload = ExtendHoldRequest.parse(request.data)
+        _spendable_hold(request, hold_id)
 
-        hold = operations.extend_hold(
-            hold_id=hold_id, alongside=tier_facts(owner=held.balance.owner), **_caller(request), **asked
-        )
+        result = operations.extend_hold(hold_id=hold_id, **_call_context(request), **payload)
 
-        return answer(serializers.HeldOut.of(hold), replayed=hold.replayed)
+        return idempotent_response(HoldChangeResponse.render(result), replayed=result.replayed)
 
 
-def _seen(request: Request, hold_id: UUID) -> CreditHold:
-    return queries.get_hold(hold_id=hold_id, at=clock.now(), visible=within(visible_balances(request)))
+def _visible_hold(request: Request, hold_id: UUID) -> CreditHold:
+    """Return the hold, if the caller may see its balance."""
+    return queries.get_hold(hold_id=hold_id, at=clock.now(), visible=in_balances(visible_balances(request)))
 
 
-def _placed(request: Request, hold_id: UUID) -> CreditHold:
-    found = _seen(request, hold_id)
-    require_placer(request, found.actor_id)
-    return found
+def _own_hold(request: Request, hold_id: UUID) -> CreditHold:
+    """Return the hold, if the caller placed it or is an admin or a service."""
+    hold = _visible_hold(request, hold_id)
+    require_actor(request, hold.actor_id)
+    return hold
 
 
-def _spendable(request: Request, hold_id: UUID) -> CreditHold:
-    """Whoever placed it may have become a viewer since: they can give the credits back, but not spend or keep them."""
-    found = _placed(request, hold_id)
-    spending(request, {"organization_id": found.balance.organization_id})
-    return found
+def _spendable_hold(request: Request, hold_id: UUID) -> CreditHold:
+    """Return the hold, if the caller may also spend from its balance.
+
+    A caller that became a viewer after placing the hold can release it, but not capture or extend it.
+    """
+    hold = _own_hold(request, hold_id)
+    resolve_for_spend(request, {"organization_id": hold.balance.organization_id})
+    return hold
 
 
-def _caller(request: Request) -> dict[str, Any]:
-    return {"actor": caller_of(request), "idempotency_key": key_of(request), "at": clock.now()}
+def _call_context(request: Request) -> dict[str, Any]:
+    """Return the arguments that every operation takes from the request."""
+    return {"actor": caller_of(request), "idempotency_key": key_from(request), "at": clock.now()}

@@ -1,4 +1,4 @@
-"""Limits on spending, over HTTP: what they are, setting and removing them."""
+"""Views of spending limits."""
 
 from uuid import UUID
 
@@ -8,33 +8,33 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from credits import operations, queries
-from credits.api import serializers
-from credits.api.filters import OfOneOwner, owner_in
-from credits.api.views import KEY, within
+from credits.api.filters import OwnerFilters, in_balances, owner_in
+from credits.api.serializers.common import OwnerQuery
+from credits.api.serializers.limits import LimitResponse, SetLimitRequest
 from credits.models import SpendingLimit
-from fluxori.api.access import caller_of, managing, reading, visible_balances
-from fluxori.api.idempotency import answer, key_of
+from fluxori.api.access import caller_of, resolve_for_manage, resolve_for_read, visible_balances
+from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_from
 from fluxori.core import clock
 
 
 class LimitViewSet(viewsets.GenericViewSet[SpendingLimit]):
-    """How much may be used in a day or a month of the calendar, UTC: by one member of a pool, or by all together."""
+    """Limits on the credits used in a calendar day or month (UTC), by one member of a pool or by all together."""
 
     queryset = SpendingLimit.objects.none()
-    serializer_class = serializers.LimitOut
-    filterset_class = OfOneOwner
+    serializer_class = LimitResponse
+    filterset_class = OwnerFilters
 
     def list(self, request: Request) -> Response:
-        """One balance's limits, newest first, with what is used of each now; none where no balance was opened."""
-        owner = managing(request, owner_in(request.query_params))
+        """The limits of one balance with their current use, newest first; empty if the balance does not exist."""
+        owner = resolve_for_manage(request, owner_in(request.query_params))
         page = self.paginate_queryset(self.filter_queryset(queries.get_limits(owner=owner)))
-        told = queries.limit_statuses(page or [], at=clock.now())
-        return self.get_paginated_response([serializers.LimitOut.of(standing) for standing in told])
+        statuses = queries.limit_statuses(page or [], at=clock.now())
+        return self.get_paginated_response([LimitResponse.render(status) for status in statuses])
 
     @extend_schema(
-        parameters=[KEY],
-        request=serializers.LimitIn,
-        responses=serializers.LimitOut,
+        parameters=[IDEMPOTENCY_KEY],
+        request=SetLimitRequest,
+        responses=LimitResponse,
         examples=[
             OpenApiExample("A day of one's own", {"period": "day", "amount": 100}, request_only=True),
             OpenApiExample(
@@ -50,38 +50,38 @@ class LimitViewSet(viewsets.GenericViewSet[SpendingLimit]):
         ],
     )
     def update(self, request: Request) -> Response:
-        """Set a limit, or change the one there is for this member and period; what is used of it stays."""
-        asked = serializers.LimitIn.read(request.data)
+        """Set a limit, or change the existing one for this member and period. Its use is kept."""
+        payload = SetLimitRequest.parse(request.data)
 
-        done = operations.set_limit(
-            owner=managing(request, asked),
-            member=asked.get("member_id"),
-            amount=asked["amount"],
-            period=asked["period"],
+        result = operations.set_limit(
+            owner=resolve_for_manage(request, payload),
+            member=payload.get("member_id"),
+            amount=payload["amount"],
+            period=payload["period"],
             actor=caller_of(request),
-            idempotency_key=key_of(request),
+            idempotency_key=key_from(request),
             at=clock.now(),
         )
 
-        return answer(serializers.LimitOut.of(done.limit), replayed=done.replayed)
+        return idempotent_response(LimitResponse.render(result.limit), replayed=result.replayed)
 
-    @extend_schema(parameters=[KEY, serializers.OwnerQuery], responses={204: None})
+    @extend_schema(parameters=[IDEMPOTENCY_KEY, OwnerQuery], responses={204: None})
     def destroy(self, request: Request, limit_id: UUID) -> Response:
-        """Remove a limit. Whose it is may be left out: its id says so."""
-        limit_id = _managed(request, limit_id).pk
+        """Remove a limit. The owner is optional, because the id identifies the limit."""
+        limit_id = _managed_limit(request, limit_id).pk
 
-        done = operations.remove_limit(
-            limit_id=limit_id, actor=caller_of(request), idempotency_key=key_of(request), at=clock.now()
+        result = operations.remove_limit(
+            limit_id=limit_id, actor=caller_of(request), idempotency_key=key_from(request), at=clock.now()
         )
 
-        return answer(None, status=204, replayed=done.replayed)
+        return idempotent_response(None, status=204, replayed=result.replayed)
 
 
-def _managed(request: Request, limit_id: UUID) -> SpendingLimit:
-    """Return the limit, found among the balances the caller may see, and manages."""
-    asked = serializers.OwnerQuery.read(request.query_params)
-    balances = {reading(request, asked).owner.id} if asked else visible_balances(request)
-    found = queries.get_limit(limit_id=limit_id, visible=within(balances))
-    owner = found.balance.owner
-    managing(request, {"user_id": owner.user_id, "organization_id": owner.organization_id})
-    return found
+def _managed_limit(request: Request, limit_id: UUID) -> SpendingLimit:
+    """Return the limit, if the caller may see and manage its balance."""
+    payload = OwnerQuery.parse(request.query_params)
+    balance_ids = {resolve_for_read(request, payload).owner.id} if payload else visible_balances(request)
+    limit = queries.get_limit(limit_id=limit_id, visible=in_balances(balance_ids))
+    owner = limit.balance.owner
+    resolve_for_manage(request, {"user_id": owner.user_id, "organization_id": owner.organization_id})
+    return limit

@@ -1,4 +1,4 @@
-"""Where the doors of credits are found."""
+"""URL patterns of the ledger's endpoints."""
 
 from django.urls import path
 

@@ -1,38 +1,41 @@
-"""Where the credits went, and how long the rest will last, over HTTP."""
+"""Views of usage statistics and forecasts."""
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from credits.api import serializers
+from credits import tier_registry
+from credits.api.serializers.common import OwnerQuery, without_owner
+from credits.api.serializers.usage import ForecastResponse, UsageQuery, UsageResponse
 from credits.queries import usage
-from fluxori.api.access import reading
+from fluxori.api.access import resolve_for_read
 from fluxori.core import clock
-from tiers.queries import upcoming_allocations
 
 
 class UsageViewSet(viewsets.ViewSet):
-    """Looking back, and ahead."""
+    """Past usage, and a forecast."""
 
-    @extend_schema(parameters=[serializers.UsageQuery], responses=serializers.UsageOut)
+    @extend_schema(parameters=[UsageQuery], responses=UsageResponse)
     def retrieve(self, request: Request) -> Response:
-        """What was used in a period, by day, feature, member or type of transaction."""
-        asked = serializers.UsageQuery.read(request.query_params)
-        acting = reading(request, asked)
+        """The usage in a period by day, feature, member or type of transaction."""
+        payload = UsageQuery.parse(request.query_params)
+        access = resolve_for_read(request, payload)
 
-        told = usage.get_usage(owner=acting.owner, at=clock.now(), **serializers.terms(asked))
+        statistics = usage.get_usage(owner=access.owner, at=clock.now(), **without_owner(payload))
 
-        return Response(serializers.UsageOut.of(told))
+        return Response(UsageResponse.render(statistics))
 
-    @extend_schema(parameters=[serializers.OwnerQuery], responses=serializers.ForecastOut)
+    @extend_schema(parameters=[OwnerQuery], responses=ForecastResponse)
     def forecast(self, request: Request) -> Response:
-        """When the credits run out at the pace of the last 30 days, and which will expire unused."""
-        asked = serializers.OwnerQuery.read(request.query_params)
-        owner, at = reading(request, asked).owner, clock.now()
+        """When the credits run out at the rate of the last 30 days, and which credits will expire unused."""
+        payload = OwnerQuery.parse(request.query_params)
+        owner, at = resolve_for_read(request, payload).owner, clock.now()
 
-        told = usage.forecast(
-            owner=owner, at=at, coming=upcoming_allocations(owner=owner, at=at, until=at + usage.HORIZON)
+        forecast = usage.forecast(
+            owner=owner,
+            at=at,
+            coming=tier_registry.upcoming_allocations(owner, at=at, until=at + usage.HORIZON),
         )
 
-        return Response(serializers.ForecastOut.of(told))
+        return Response(ForecastResponse.render(forecast))

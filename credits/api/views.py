@@ -1,63 +1,59 @@
-"""Credits over HTTP: what there is, where it went, spending it; and for admins, giving it."""
+"""Views of balances, single deductions, transactions, grants and features."""
 
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from credits import operations, queries
-from credits.api import serializers
-from credits.api.filters import BalanceFilters, GrantFilters, HistoryFilters, owner_in
+from credits import operations, queries, tier_registry
+from credits.api.filters import BalanceFilters, GrantFilters, HistoryFilters, in_balances, owner_in
+from credits.api.serializers.balances import BalanceAtResponse, BalanceQuery, BalanceResponse, BalanceWithTier
+from credits.api.serializers.common import EmptyQuery, without_owner
+from credits.api.serializers.deductions import CheckQuery, CheckResponse, DeductRequest
+from credits.api.serializers.features import FeatureResponse
+from credits.api.serializers.grants import AddRequest, GrantResponse
+from credits.api.serializers.transactions import ExplainedTransactionResponse, MovementResponse, TransactionResponse
 from credits.models import CreditBalance, CreditGrant, CreditTransaction, Feature
-from fluxori.api.access import caller_of, named_owner, reading, spending, visible_balances
-from fluxori.api.idempotency import answer, key_of
+from fluxori.api.access import caller_of, named_owner, resolve_for_read, resolve_for_spend, visible_balances
+from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_from
 from fluxori.api.permissions import IsAdmin
 from fluxori.core import clock
 from fluxori.identity.owner import Owner
-from tiers.queries import tier_facts, tier_facts_of
-
-KEY = OpenApiParameter(
-    "Idempotency-Key",
-    str,
-    OpenApiParameter.HEADER,
-    description="The caller's name for this request, at most 255 printable characters. Sent again, it is answered again"
-    " and moves nothing.",
-)
 
 
 class BalanceViewSet(viewsets.ViewSet):
-    """The caller's credits: what there is, and spending it."""
+    """One balance, by default the caller's: reading it and spending from it."""
 
-    @extend_schema(parameters=[serializers.BalanceQuery], responses=serializers.BalanceAtOut)
+    @extend_schema(parameters=[BalanceQuery], responses=BalanceAtResponse)
     def retrieve(self, request: Request) -> Response:
-        """The balance as it stands, or as it was told at a past instant."""
-        asked = serializers.BalanceQuery.read(request.query_params)
-        return Response(_balance(reading(request, asked).owner, asked))
+        """The balance now, or as it was at a past time."""
+        payload = BalanceQuery.parse(request.query_params)
+        access = resolve_for_read(request, payload)
+        return Response(_render_balance(access.owner, payload))
 
-    @extend_schema(parameters=[serializers.CheckQuery], responses=serializers.CheckOut)
+    @extend_schema(parameters=[CheckQuery], responses=CheckResponse)
     def check(self, request: Request) -> Response:
-        """Whether a deduction would be allowed now, and if not, the first reason why."""
-        asked = serializers.CheckQuery.read(request.query_params)
-        acting = reading(request, asked)
+        """Whether a deduction would be allowed now, and if not, the first reason."""
+        payload = CheckQuery.parse(request.query_params)
+        access = resolve_for_read(request, payload)
 
-        found = queries.check_spending(
-            owner=acting.owner,
-            member=acting.member,
-            permitted=acting.may_spend,
+        check = queries.check_spending(
+            owner=access.owner,
+            member=access.member,
+            permitted=access.may_spend,
             at=clock.now(),
-            **serializers.terms(asked),
+            **without_owner(payload),
         )
 
-        return Response(serializers.CheckOut.of(found))
+        return Response(CheckResponse.render(check))
 
     @extend_schema(
-        parameters=[KEY],
-        request=serializers.DeductIn,
-        responses=serializers.MovedOut,
+        parameters=[IDEMPOTENCY_KEY],
+        request=DeductRequest,
+        responses=MovementResponse,
         examples=[
             OpenApiExample("By feature", {"feature": "simple-ai-insight", "quantity": 1}, request_only=True),
             OpenApiExample("By amount", {"amount": 9, "description": "An insight"}, request_only=True),
@@ -65,114 +61,110 @@ class BalanceViewSet(viewsets.ViewSet):
     )
     def deduct(self, request: Request) -> Response:
         """Spend credits, in burn order, all or nothing."""
-        asked = serializers.DeductIn.read(request.data)
-        acting = spending(request, asked)
+        payload = DeductRequest.parse(request.data)
+        access = resolve_for_spend(request, payload)
 
-        recorded = operations.deduct_credits(
-            owner=acting.owner,
-            member=acting.member,
+        result = operations.deduct_credits(
+            owner=access.owner,
+            member=access.member,
             actor=caller_of(request),
-            idempotency_key=key_of(request),
+            idempotency_key=key_from(request),
             at=clock.now(),
-            alongside=tier_facts_of,
-            **serializers.terms(asked),
+            **without_owner(payload),
         )
 
-        return answer(serializers.MovedOut.of(recorded), replayed=recorded.replayed)
+        return idempotent_response(MovementResponse.render(result), replayed=result.replayed)
 
 
-def _balance(owner: Owner, asked: dict[str, Any]) -> dict[str, Any]:
-    """Return the balance now, with its tier, or what the ledger knows of the instant that was asked for."""
-    at = asked.get("at")
-    told = queries.get_balance(owner=owner, at=at)
+def _render_balance(owner: Owner, payload: dict[str, Any]) -> dict[str, Any]:
+    """Return the current balance with its tier, or the amounts at the past time that the request names."""
+    at = payload.get("at")
+    snapshot = queries.get_balance(owner=owner, at=at)
     if at is not None:
-        return serializers.BalanceAtOut.of_past(told, at)
-    return serializers.BalanceOut.of(serializers.Standing(told, tier_facts(owner=owner)))
+        return BalanceAtResponse.render_past(snapshot, at)
+    return BalanceResponse.render(
+        BalanceWithTier(snapshot, tier_registry.tier_facts([owner.id], at=clock.now())[owner.id])
+    )
 
 
 class TransactionViewSet(viewsets.GenericViewSet[CreditTransaction]):
-    """Every movement of the credits that the caller may see."""
+    """Transactions of the balances that the caller may see."""
 
     queryset = CreditTransaction.objects.none()
-    serializer_class = serializers.TransactionOut
+    serializer_class = TransactionResponse
     filterset_class = HistoryFilters
     keyset = ("sequence",)
 
     def list(self, request: Request) -> Response:
-        """One balance's transactions, newest first; none where no balance was opened."""
-        owner = reading(request, owner_in(request.query_params)).owner
+        """The transactions of one balance, newest first; empty if the balance does not exist."""
+        owner = resolve_for_read(request, owner_in(request.query_params)).owner
         history = queries.get_transaction_history(owner=owner).select_related("balance")
         page = self.paginate_queryset(self.filter_queryset(history))
-        return self.get_paginated_response([serializers.TransactionOut.of(row) for row in page or []])
+        return self.get_paginated_response([TransactionResponse.render(transaction) for transaction in page or []])
 
-    @extend_schema(responses=serializers.ExplainedOut)
+    @extend_schema(responses=ExplainedTransactionResponse)
     def retrieve(self, request: Request, transaction_id: UUID) -> Response:
-        """One transaction, explained: what it cost and why, who called, and which grants it fell on."""
-        serializers.NoQuery.read(request.query_params)
-        found = queries.get_transaction(transaction_id=transaction_id, visible=within(visible_balances(request)))
-        return Response(serializers.ExplainedOut.of(found))
-
-
-def within(balances: set[UUID] | None) -> Q:
-    """Return what narrows rows of the ledger to these balances; None means all."""
-    return Q() if balances is None else Q(balance__in=balances)
+        """One transaction, explained: its price, the caller, the reason, and the grants it changed."""
+        EmptyQuery.parse(request.query_params)
+        visible = in_balances(visible_balances(request))
+        transaction = queries.get_transaction(transaction_id=transaction_id, visible=visible)
+        return Response(ExplainedTransactionResponse.render(transaction))
 
 
 class GrantViewSet(viewsets.GenericViewSet[CreditGrant]):
-    """The credits that were given, and what is left of each gift."""
+    """Grants and what is left of each."""
 
     queryset = CreditGrant.objects.none()
-    serializer_class = serializers.GrantOut
+    serializer_class = GrantResponse
     filterset_class = GrantFilters
 
     def list(self, request: Request) -> Response:
-        """One balance's grants, newest first; none where no balance was opened."""
-        owner = reading(request, owner_in(request.query_params)).owner
+        """The grants of one balance, newest first; empty if the balance does not exist."""
+        owner = resolve_for_read(request, owner_in(request.query_params)).owner
         page = self.paginate_queryset(self.filter_queryset(queries.get_grants(owner=owner, at=clock.now())))
-        return self.get_paginated_response([serializers.GrantOut.of(row) for row in page or []])
+        return self.get_paginated_response([GrantResponse.render(grant) for grant in page or []])
 
 
 class FeatureViewSet(viewsets.GenericViewSet[Feature]):
-    """What costs credits."""
+    """Features that cost credits."""
 
     queryset = Feature.objects.none()
-    serializer_class = serializers.FeatureOut
+    serializer_class = FeatureResponse
     keyset = ("code",)
     ascending = True
 
     def list(self, request: Request) -> Response:  # noqa: ARG002 - the pagination reads it
-        """Every feature with the price in force, by code."""
+        """Every feature with its current price, by code."""
         page = self.paginate_queryset(self.filter_queryset(queries.get_features(at=clock.now())))
-        return self.get_paginated_response([serializers.FeatureOut.of(row) for row in page or []])
+        return self.get_paginated_response([FeatureResponse.render(feature) for feature in page or []])
 
 
 class BalanceListViewSet(viewsets.GenericViewSet[CreditBalance]):
-    """Every balance there is."""
+    """All balances."""
 
     permission_classes = (IsAdmin,)
     queryset = CreditBalance.objects.none()
-    serializer_class = serializers.BalanceOut
+    serializer_class = BalanceResponse
     filterset_class = BalanceFilters
 
     def list(self, request: Request) -> Response:  # noqa: ARG002 - the filters read it
-        """Every balance, the newest owner first."""
+        """Every balance, newest owner first."""
         page = self.paginate_queryset(self.filter_queryset(queries.get_balances())) or []
-        ids, at = [row.pk for row in page], clock.now()
-        told, facts = queries.get_snapshots(ids, at=at), tier_facts_of(ids, at=at)
-        return self.get_paginated_response(
-            [serializers.BalanceOut.of(serializers.Standing(told[key], facts[key])) for key in ids]
-        )
+        ids, at = [balance.pk for balance in page], clock.now()
+        snapshots, tier_facts_by_id = queries.get_snapshots(ids, at=at), tier_registry.tier_facts(ids, at=at)
+        balances = [BalanceWithTier(snapshots[key], tier_facts_by_id[key]) for key in ids]
+        return self.get_paginated_response([BalanceResponse.render(balance) for balance in balances])
 
 
 class AddCreditsViewSet(viewsets.ViewSet):
-    """Credits given by staff."""
+    """Credits added by admins."""
 
     permission_classes = (IsAdmin,)
 
     @extend_schema(
-        parameters=[KEY],
-        request=serializers.AddIn,
-        responses=serializers.MovedOut,
+        parameters=[IDEMPOTENCY_KEY],
+        request=AddRequest,
+        responses=MovementResponse,
         examples=[
             OpenApiExample(
                 "A purchase",
@@ -188,17 +180,16 @@ class AddCreditsViewSet(viewsets.ViewSet):
         ],
     )
     def add(self, request: Request) -> Response:
-        """Add credits. Opens a balance, without a tier, where there is none."""
-        asked = serializers.AddIn.read(request.data)
-        owner = named_owner(asked)
+        """Add credits. If the owner has no balance, this creates one without a tier."""
+        payload = AddRequest.parse(request.data)
+        owner = named_owner(payload)
 
-        recorded = operations.add_credits(
+        result = operations.add_credits(
             owner=owner,
             actor=caller_of(request),
-            idempotency_key=key_of(request),
+            idempotency_key=key_from(request),
             at=clock.now(),
-            alongside=tier_facts(owner=owner),
-            **serializers.terms(asked),
+            **without_owner(payload),
         )
 
-        return answer(serializers.MovedOut.of(recorded), replayed=recorded.replayed)
+        return idempotent_response(MovementResponse.render(result), replayed=result.replayed)

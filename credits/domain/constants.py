@@ -3,12 +3,13 @@
 Serializers, validation, models and SQL checks take their limits from here.
 """
 
+from fluxori.core import constants as shared
+
 MAX_CREDITS = 10**12
 MAX_DESCRIPTION = 500
 MAX_REASON = 500
 MAX_REFERENCE_ID = 255
-MAX_IDEMPOTENCY_KEY = 255
-MAX_METADATA_BYTES = 4096
+MAX_IDEMPOTENCY_KEY = shared.MAX_IDEMPOTENCY_KEY
 MAX_PRIORITY = 100
 DEFAULT_PRIORITY = 50
 ROLLOVER_PRIORITY = 40

@@ -1,8 +1,8 @@
-"""How far the credits at hand will last. A pure function of grants, a pace and what is still to come.
+"""Simulate how long credits last. A pure function of grants, a constant burn rate and future arrivals.
 
-The pace is constant: ``spent`` whole credits in ``window``. From event to event, an expiry or an arrival, credits are
-burned at that pace in burn order. Counted in whole parts of a credit, so small that each microsecond burns a whole
-number of them: there is no rounding, however long the way.
+The burn rate is ``spent`` whole credits per ``window``. From one event (an expiry or an arrival) to the next, credits
+are burned at that rate in burn order. Amounts are integers in a fraction of a credit that is small enough for every
+microsecond to burn a whole number of fractions, so the simulation never rounds.
 """
 
 from collections.abc import Iterable
@@ -17,15 +17,15 @@ from credits.domain import burn_order, constants
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class Lasting(burn_order.Burnable, Protocol):
-    """What is looked at in a grant that is there already; ``remaining`` is in whole credits."""
+class ExistingGrant(burn_order.Burnable, Protocol):
+    """The attributes of an existing grant that the simulation reads; ``remaining`` is in whole credits."""
 
     roll_cap: int | None
     roll_until: datetime | None
 
 
 class Arrival(Protocol):
-    """Credits that will be given: an allocation, ``amount`` whole credits at ``at``."""
+    """A future allocation of ``amount`` whole credits at ``at``."""
 
     @property
     def at(self) -> datetime: ...
@@ -41,7 +41,7 @@ class Arrival(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Unused:
-    """Credits of a grant that will expire before they are burned; those that rolled over first are counted here too."""
+    """Credits of an existing grant that expire before they are burned, before or after they roll over."""
 
     grant_id: UUID
     amount: Fraction
@@ -49,11 +49,11 @@ class Unused:
 
 
 @dataclass(frozen=True, slots=True)
-class BurnForecast:
-    """What will have become of the credits when they run out or, where they do not, by the end of the look ahead.
+class SimulationResult:
+    """The state when the credits run out or, if they do not, at the end of the simulated time.
 
-    ``burned``, ``lost`` and ``left`` add up to what there was and what arrived. ``unused`` is the part of ``lost`` that
-    falls on the grants there are now.
+    ``burned``, ``lost`` (expired) and ``left`` add up to the initial credits and the arrivals. ``unused`` is the part
+    of ``lost`` that belongs to existing grants.
     """
 
     runs_out_at: datetime | None
@@ -64,11 +64,11 @@ class BurnForecast:
 
 
 @dataclass(slots=True)
-class _Lot:
-    """Credits of one expiry, in parts; ``of`` is the grant at hand that they stem from, None for arrivals."""
+class _Bucket:
+    """Credits with one expiry, in fractions. ``grant_id`` is the existing grant they come from, None for arrivals."""
 
     id: UUID
-    of: UUID | None
+    grant_id: UUID | None
     source: str
     remaining: int
     priority: int
@@ -79,33 +79,33 @@ class _Lot:
 
 
 def simulate_burn(
-    grants: Iterable[Lasting],
+    grants: Iterable[ExistingGrant],
     *,
     at: datetime,
     until: datetime,
     spent: int,
     window: timedelta,
     arrivals: Iterable[Arrival] = (),
-) -> BurnForecast:
-    """Return when ``grants`` run out from ``at`` on at the pace of ``spent`` credits in ``window``, and what expires.
+) -> SimulationResult:
+    """Return when ``grants`` run out from ``at`` on, burned at ``spent`` credits per ``window``, and what expires.
 
-    They run out at the first instant at which nothing is left; not if credits arrive at that same instant. An arrival
-    dated before ``at`` comes at ``at``, unless it has expired by then. Half-open: nothing that happens at ``until`` or
-    later is looked at, and running out then is not running out. ``spent`` is 0 or more.
+    Credits run out at the first instant at which nothing is left, unless credits arrive at that same instant. An
+    arrival dated before ``at`` arrives at ``at``, unless it has expired by then. The simulated time is half-open:
+    events at ``until`` or later are ignored, and running out at ``until`` does not count. ``spent`` is at least 0.
 
     >>> from datetime import UTC
     >>> noon = datetime(2025, 3, 3, 12, tzinfo=UTC)
     >>> day = timedelta(days=1)
-    >>> look_ahead([], at=noon, until=noon + 9 * day, spent=30, window=30 * day).runs_out_at == noon
+    >>> simulate_burn([], at=noon, until=noon + 9 * day, spent=30, window=30 * day).runs_out_at == noon
     True
     """
-    way = _Way(at, part=window // _MICROSECOND, pace=spent)
-    way.add(
-        _Lot(
+    simulation = _Simulation(at, fractions=window // _MICROSECOND, rate=spent)
+    simulation.add(
+        _Bucket(
             id=grant.id,
-            of=grant.id,
+            grant_id=grant.id,
             source=grant.source,
-            remaining=grant.remaining * way.part,
+            remaining=grant.remaining * simulation.fractions,
             priority=grant.priority,
             effective_at=grant.effective_at,
             expires_at=grant.expires_at,
@@ -114,128 +114,131 @@ def simulate_burn(
         )
         for grant in grants
     )
-    coming = sorted(arrivals, key=lambda arrival: arrival.at, reverse=True)
+    pending = sorted(arrivals, key=lambda arrival: arrival.at, reverse=True)
     while True:
-        way.expire()
-        while coming and coming[-1].at <= way.now:
-            way.arrive(coming.pop(), len(coming))
-        if way.left == 0:
-            return way.outlook(way.now)
-        following = min([until, *way.expiries(), *(arrival.at for arrival in coming[-1:])])
-        gone = way.burn(following)
-        if gone is not None:
-            return way.outlook(gone)
-        if following >= until:
-            return way.outlook(None)
+        simulation.expire()
+        while pending and pending[-1].at <= simulation.now:
+            simulation.arrive(pending.pop(), len(pending))
+        if simulation.left == 0:
+            return simulation.result(simulation.now)
+        next_event = min([until, *simulation.expiries(), *(arrival.at for arrival in pending[-1:])])
+        runs_out_at = simulation.burn(next_event)
+        if runs_out_at is not None:
+            return simulation.result(runs_out_at)
+        if next_event >= until:
+            return simulation.result(None)
 
 
-class _Way:
-    """The lots on the way from one event to the next, all counts in parts of a credit."""
+class _Simulation:
+    """The buckets between two events; all amounts are in fractions of a credit."""
 
-    def __init__(self, now: datetime, *, part: int, pace: int) -> None:
+    def __init__(self, now: datetime, *, fractions: int, rate: int) -> None:
         self.now = now
-        self.part = part
-        self.pace = pace  # parts burned in a microsecond
+        self.fractions = fractions  # of one credit
+        self.rate = rate  # fractions burned per microsecond
         self.left = 0
-        self._lots: list[_Lot] = []
+        self._buckets: list[_Bucket] = []
         self._burned = 0
         self._lost = 0
         self._unused: list[Unused] = []
 
-    def add(self, lots: Iterable[_Lot]) -> None:
-        new = [lot for lot in lots if lot.remaining > 0]
-        self.left += sum(lot.remaining for lot in new)
-        self._lots = burn_order.in_burn_order([*self._lots, *new])
+    def add(self, buckets: Iterable[_Bucket]) -> None:
+        new = [bucket for bucket in buckets if bucket.remaining > 0]
+        self.left += sum(bucket.remaining for bucket in new)
+        self._buckets = burn_order.in_burn_order([*self._buckets, *new])
 
     def arrive(self, arrival: Arrival, number: int) -> None:
         if arrival.expires_at is not None and arrival.expires_at <= self.now:
             return
-        lot = _Lot(
-            id=UUID(int=number),  # only to tell arrivals apart
-            of=None,
+        bucket = _Bucket(
+            id=UUID(int=number),  # distinguishes arrivals from each other
+            grant_id=None,
             source="allocation",
-            remaining=arrival.amount * self.part,
+            remaining=arrival.amount * self.fractions,
             priority=constants.DEFAULT_PRIORITY,
             effective_at=arrival.at,
             expires_at=arrival.expires_at,
             roll_cap=arrival.roll_cap,
             roll_until=arrival.roll_until,
         )
-        self.add([lot])
+        self.add([bucket])
 
     def expiries(self) -> list[datetime]:
-        return [lot.expires_at for lot in self._lots if lot.expires_at is not None]
+        return [bucket.expires_at for bucket in self._buckets if bucket.expires_at is not None]
 
     def burn(self, until: datetime) -> datetime | None:
-        """Burn up to ``until``; return the instant at which everything is gone, if that is sooner."""
-        due = self.pace * ((until - self.now) // _MICROSECOND)
+        """Burn credits until ``until``; return the instant at which the credits run out, if that is earlier."""
+        due = self.rate * ((until - self.now) // _MICROSECOND)
         if due > self.left:
-            after = -(-self.left // self.pace)
-            gone = self.now + after * _MICROSECOND
+            microseconds = -(-self.left // self.rate)  # rounded up
             self._take(self.left)
-            return gone
+            return self.now + microseconds * _MICROSECOND
         self._take(due)
         self.now = until
         return None
 
     def _take(self, due: int) -> None:
-        for lot, taken in burn_order.plan_deltas(due, self._lots):
-            lot.remaining -= taken
+        for bucket, taken in burn_order.plan_deltas(due, self._buckets):
+            bucket.remaining -= taken
         self._burned += due
         self.left -= due
-        self._lots = [lot for lot in self._lots if lot.remaining > 0]
+        self._buckets = [bucket for bucket in self._buckets if bucket.remaining > 0]
 
     def expire(self) -> None:
-        """Let what expires by now go, or roll over up to its cap, as settling does."""
-        gone = [lot for lot in self._lots if lot.expires_at is not None and lot.expires_at <= self.now]
+        """Expire the due buckets and roll credits over up to their cap, as ``due_events`` does for real grants."""
+        expired = [
+            bucket for bucket in self._buckets if bucket.expires_at is not None and bucket.expires_at <= self.now
+        ]
         caps = []
-        for lot in gone:
-            rolled = min(lot.remaining, (lot.roll_cap or 0) * self.part) if lot.expires_at == self.now else 0
-            self._lose(lot, lot.remaining - rolled)
-            self.left -= lot.remaining
-            lot.remaining = 0
+        for bucket in expired:
+            rolled = (
+                min(bucket.remaining, (bucket.roll_cap or 0) * self.fractions) if bucket.expires_at == self.now else 0
+            )
+            self._record_loss(bucket, bucket.remaining - rolled)
+            self.left -= bucket.remaining
+            bucket.remaining = 0
             if rolled:
-                self._roll(lot, rolled)
-                caps.append(lot.roll_cap or 0)
+                self._roll_over(bucket, rolled)
+                caps.append(bucket.roll_cap or 0)
         if caps:
-            self._trim(max(caps))
-        self._lots = [lot for lot in self._lots if lot.remaining > 0]
+            self._enforce_cap(max(caps))
+        self._buckets = [bucket for bucket in self._buckets if bucket.remaining > 0]
 
-    def _roll(self, lot: _Lot, rolled: int) -> None:
+    def _roll_over(self, bucket: _Bucket, rolled: int) -> None:
         self.add(
             [
-                _Lot(
-                    id=lot.id,
-                    of=lot.of,
+                _Bucket(
+                    id=bucket.id,
+                    grant_id=bucket.grant_id,
                     source="rollover",
                     remaining=rolled,
                     priority=constants.ROLLOVER_PRIORITY,
                     effective_at=self.now,
-                    expires_at=lot.roll_until,
+                    expires_at=bucket.roll_until,
                 )
             ]
         )
 
-    def _trim(self, cap: int) -> None:
-        pool = [other for other in self._lots if other.source == "rollover"]
-        excess = sum(other.remaining for other in pool) - cap * self.part
-        for other in sorted(pool, key=lambda other: (other.effective_at, other.id)):
-            trimmed = min(max(excess, 0), other.remaining)
-            self._lose(other, trimmed)
+    def _enforce_cap(self, cap: int) -> None:
+        pool = [bucket for bucket in self._buckets if bucket.source == "rollover"]
+        excess = sum(bucket.remaining for bucket in pool) - cap * self.fractions
+        for bucket in sorted(pool, key=lambda bucket: (bucket.effective_at, bucket.id)):
+            trimmed = min(max(excess, 0), bucket.remaining)
+            self._record_loss(bucket, trimmed)
             self.left -= trimmed
-            other.remaining -= trimmed
+            bucket.remaining -= trimmed
             excess -= trimmed
 
-    def _lose(self, lot: _Lot, parts: int) -> None:
-        self._lost += parts
-        if parts and lot.of is not None:
-            self._unused.append(Unused(lot.of, Fraction(parts, self.part), self.now))
+    def _record_loss(self, bucket: _Bucket, amount: int) -> None:
+        self._lost += amount
+        if amount and bucket.grant_id is not None:
+            self._unused.append(Unused(bucket.grant_id, Fraction(amount, self.fractions), self.now))
 
-    def outlook(self, runs_out_at: datetime | None) -> BurnForecast:
-        return BurnForecast(
+    def result(self, runs_out_at: datetime | None) -> SimulationResult:
+        return SimulationResult(
             runs_out_at,
             tuple(self._unused),
-            Fraction(self._burned, self.part),
-            Fraction(self._lost, self.part),
-            Fraction(self.left, self.part),
+            Fraction(self._burned, self.fractions),
+            Fraction(self._lost, self.fractions),
+            Fraction(self.left, self.fractions),
         )

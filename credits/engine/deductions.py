@@ -26,8 +26,9 @@ from credits.engine.locked_balance import (
     transaction_details,
 )
 from credits.engine.spending import check_spendable, resolve_price
-from credits.engine.validation import Validator, canonical_json, id_of
+from credits.engine.validation import Validator, id_of
 from fluxori.core.errors import DomainError
+from fluxori.core.input_rules import canonical_json
 from fluxori.db.group_commit import GroupCommitQueue, TakeBatch
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner

@@ -15,9 +15,10 @@ from uuid import UUID
 import orjson
 
 from credits.domain.records import BalanceSnapshot, Hold
-from credits.engine.validation import Validator, canonical_json, id_of
+from credits.engine.validation import Validator, id_of
 from credits.tier_registry import TierFacts
 from fluxori.core import request_context
+from fluxori.core.input_rules import canonical_json
 
 _SNAPSHOT_FIELDS = tuple(each.name for each in fields(BalanceSnapshot))
 _HOLD_STATE = ("status", "captured", "closed_at", "expires_at")

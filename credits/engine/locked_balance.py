@@ -185,7 +185,7 @@ class LockedBalance:
                 "operation": request.operation,
                 "created_at": self.state.recorded_at,
                 "fingerprint": request.fingerprint,
-                "answer": serialized,
+                "result": serialized,
                 "transaction_id": result.transaction_id,
                 "hold_id": result.hold_id,
             }

@@ -13,8 +13,9 @@ from credits.engine.deductions import Deduction
 from credits.engine.idempotency import IdempotentRequest
 from credits.engine.locked_balance import LockedBalance, OperationResult, lock_balance, transaction_details
 from credits.engine.spending import check_spendable, resolve_price
-from credits.engine.validation import canonical_json, id_of
+from credits.engine.validation import id_of
 from fluxori.core.ids import uuid7
+from fluxori.core.input_rules import canonical_json
 from fluxori.db.transactions import transaction_with_retry
 
 

@@ -125,7 +125,7 @@ def _stored_transactions(results: Sequence[OperationResult]) -> dict[UUID, Trans
     entries = CreditEntry.objects.filter(balance_id=balance_id).order_by("position")
     created = CreditGrant.objects.filter(balance_id=balance_id).order_by("pk")
     rows = CreditTransaction.objects.filter(balance_id=balance_id).prefetch_related(
-        Prefetch("entries", entries), Prefetch("opened", created)
+        Prefetch("entries", entries), Prefetch("opened_grants", created)
     )
     return {row.pk: transaction_record(row) for row in rows.filter(pk__in=ids)}
 
@@ -136,7 +136,7 @@ def transaction_record(row: CreditTransaction) -> Transaction:
         Entry(entry.pk, entry.grant_id, entry.position, entry.amount, entry.remaining_after)
         for entry in row.entries.all()
     ]
-    created = [Grant(**{name: getattr(grant, name) for name in _GRANT}) for grant in row.opened.all()]
+    created = [Grant(**{name: getattr(grant, name) for name in _GRANT}) for grant in row.opened_grants.all()]
     return Transaction(
         id=row.pk,
         balance_id=row.balance_id,

@@ -1,12 +1,9 @@
 """Validation of arguments: what is wrong whatever the state of the ledger is.
 
 A :class:`Validator` collects every error with the name of its field and raises them together, before anything is
-locked. The same bounds serve Python callers and HTTP. ``canonical_json`` is the one JSON text of a value that is
-stored, hashed and compared.
+locked. The rules that HTTP shares are in ``fluxori.core.input_rules``.
 """
 
-import json
-import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,9 +14,7 @@ from django.db.models import Model
 from credits.domain import constants, errors
 from fluxori.core import clock
 from fluxori.core.errors import FieldError
-
-# NUL, and lone surrogates, which UTF-8 cannot encode.
-_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
+from fluxori.core.input_rules import idempotency_key_error, is_storable, metadata_error
 
 
 class Validator:
@@ -55,7 +50,7 @@ class Validator:
             self.add_error(field, "too_long", f"At most {maximum} characters.")
         elif required and not value.strip():
             self.add_error(field, "required", "It must not be blank.")
-        elif _NOT_STORABLE.search(value):
+        elif not is_storable(value):
             self.add_error(field, "wrong_type", "It contains characters that cannot be stored.")
 
     def choice(self, field: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -87,25 +82,13 @@ class Validator:
 
     def metadata(self, field: str, value: Any) -> None:
         """Require a storable JSON object of at most 4 KiB."""
-        if not isinstance(value, dict):
-            self.add_error(field, "wrong_type", "A JSON object is needed.")
-            return
-        try:
-            text = canonical_json(value)
-        except (TypeError, ValueError, RecursionError):
-            self.add_error(field, "wrong_type", "It cannot be written as JSON.")
-            return
-        if _NOT_STORABLE.search(text) or "\\u0000" in text.replace("\\\\", ""):
-            self.add_error(field, "wrong_type", "It contains characters that cannot be stored.")
-        elif len(text.encode()) > constants.MAX_METADATA_BYTES:
-            self.add_error(field, "too_long", f"At most {constants.MAX_METADATA_BYTES} bytes as JSON.")
+        if (error := metadata_error(value)) is not None:
+            self.add_error(field, *error)
 
     def idempotency_key(self, value: Any) -> None:
         """Require printable text of 1 to 255 characters."""
-        if not isinstance(value, str) or not value or not value.isprintable():
-            self.add_error("idempotency_key", "wrong_type", "Printable characters are needed.")
-        elif len(value) > constants.MAX_IDEMPOTENCY_KEY:
-            self.add_error("idempotency_key", "key_too_long", f"At most {constants.MAX_IDEMPOTENCY_KEY} characters.")
+        if (error := idempotency_key_error(value)) is not None:
+            self.add_error("idempotency_key", *error)
 
 
 def resolve_timestamp(at: datetime | None) -> datetime:
@@ -119,28 +102,6 @@ def resolve_timestamp(at: datetime | None) -> datetime:
     validator.timestamp("at", at)
     validator.raise_if_invalid()
     return at
-
-
-def canonical_json(value: Any) -> str:
-    """Return the canonical JSON text of ``value``:
-
-    Sorted keys, no white space, UTC timestamps, ids and decimals as text.
-    """
-    return _encoder.encode(value)
-
-
-def _serialize(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, UUID | Decimal):
-        return str(value)
-    raise TypeError(type(value).__name__)
-
-
-# Created once: json.dumps with options creates an encoder for every call.
-_encoder = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_serialize
-)
 
 
 def id_of(value: Any) -> UUID | None:

@@ -1,4 +1,8 @@
-"""The ledger's tables: shape, constraints and querysets, nothing else. Only ``credits.operations`` writes them."""
+"""The tables of the ledger: columns, constraints, indexes and triggers only.
+
+Only ``credits.operations`` and ``credits.engine`` write them; staff edit features and prices in the admin. Invariants
+that one row can show are CHECK constraints or keys; ``credits.verification`` checks the others.
+"""
 
 from credits.models.balance import CreditBalance
 from credits.models.feature import Feature, FeaturePrice

@@ -4,18 +4,21 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
 from credits.domain import constants, hash_chain
-from credits.models.constraints import never, only_changes, outside
+from credits.models.constraints import forbid, immutable_except, unconstrained_fk
 from fluxori.identity.models import Organization, User
 from fluxori.identity.owner import Owner
 
 
 def genesis() -> bytes:
-    """Return what the first transaction of a balance is chained to."""
+    """Return the hash that precedes the first transaction of a balance."""
     return hash_chain.GENESIS
 
 
 class CreditBalance(models.Model):
-    """The purse of one user or one organization. Its id is its owner's id; its row is the lock of the balance."""
+    """The credit balance of one user or one organization.
+
+    Its id is the owner's id. Every operation on the balance locks this row.
+    """
 
     id = models.UUIDField(primary_key=True, editable=False)
     user = models.OneToOneField(
@@ -25,14 +28,16 @@ class CreditBalance(models.Model):
         Organization, on_delete=models.PROTECT, related_name="credit_balance", null=True, editable=False
     )
     balance = models.BigIntegerField(default=0, help_text="The sum of all transactions, in whole credits.")
-    held = models.BigIntegerField(default=0, help_text="Credits set aside for work under way.")
-    debt = models.BigIntegerField(default=0, help_text="Credits taken back after they were spent.")
-    sequence = models.BigIntegerField(default=0, help_text="The number of the last transaction.")
-    version = models.BigIntegerField(default=0, help_text="How many changes were committed.")
+    held = models.BigIntegerField(default=0, help_text="Credits reserved by open holds.")
+    debt = models.BigIntegerField(default=0, help_text="Credits that were taken back after they had been spent.")
+    sequence = models.BigIntegerField(default=0, help_text="The sequence number of the last transaction.")
+    version = models.BigIntegerField(default=0, help_text="How many changes have been committed.")
     head_hash = models.BinaryField(default=genesis, help_text="The hash of the last transaction.")
-    last_at = models.DateTimeField(help_text="The instant of the last change; the next is never earlier.")
-    suspended_at = models.DateTimeField(null=True, blank=True, help_text="Since when spending is suspended.")
-    suspension_actor = outside(User, editable=False)
+    last_at = models.DateTimeField(help_text="When the balance last changed; the next change is never earlier.")
+    suspended_at = models.DateTimeField(
+        null=True, blank=True, help_text="When spending was suspended; empty while spending is allowed."
+    )
+    suspension_actor = unconstrained_fk(User, editable=False)
     suspension_reason = models.CharField(
         max_length=constants.MAX_REASON, blank=True, help_text="Why spending was last suspended or resumed."
     )
@@ -57,17 +62,17 @@ class CreditBalance(models.Model):
                 name="credits_balance_remaining_not_negative", condition=Q(balance__gte=F("held") - F("debt"))
             ),
             models.CheckConstraint(
-                name="credits_balance_debt_leaves_nothing", condition=Q(debt=0) | Q(balance=F("held") - F("debt"))
+                name="credits_balance_debt_without_remaining", condition=Q(debt=0) | Q(balance=F("held") - F("debt"))
             ),
         ]
         indexes = [
-            # For the desk: few among many.
-            models.Index(name="credits_balance_desk_suspended", fields=["id"], condition=Q(suspended_at__isnull=False)),
-            models.Index(name="credits_balance_desk_debt", fields=["id"], condition=Q(debt__gt=0)),
+            # For the admin: partial indexes, because few balances match.
+            models.Index(name="credits_balance_admin_suspend", fields=["id"], condition=Q(suspended_at__isnull=False)),
+            models.Index(name="credits_balance_admin_debt", fields=["id"], condition=Q(debt__gt=0)),
         ]
         triggers = [
-            *never(pgtrigger.Delete, name="balance"),
-            only_changes(
+            *forbid(pgtrigger.Delete, name="balance"),
+            immutable_except(
                 [
                     "balance",
                     "held",
@@ -99,7 +104,7 @@ class CreditBalance(models.Model):
                 name="balance",
             ),
             pgtrigger.Protect(
-                name="balance_only_moves_forward",
+                name="balance_monotonic",
                 operation=pgtrigger.Update,
                 condition=pgtrigger.Condition(
                     "NEW.version <= OLD.version OR NEW.sequence < OLD.sequence OR NEW.last_at < OLD.last_at"

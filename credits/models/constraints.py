@@ -1,4 +1,8 @@
-"""What several tables of the ledger share: rows that stay, and references that stay inside one balance."""
+"""Triggers and foreign keys that several tables share: append-only rows, immutable columns, references in one balance.
+
+PostgreSQL enforces the triggers for every client that does not disable them. Composite foreign keys over
+``(balance_id, id)`` cannot be declared in Django; ``credits/migrations/sql/constraints.sql`` creates them.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,15 +11,15 @@ import pgtrigger
 from django.db import models
 
 
-def never(*operations: Any, name: str) -> list[Any]:
-    """Return triggers that refuse ``operations`` on every row, and TRUNCATE on the table."""
-    refused = operations[0]
+def forbid(*operations: Any, name: str) -> list[Any]:
+    """Return triggers that reject ``operations`` on every row of the table, and TRUNCATE."""
+    combined = operations[0]
     for operation in operations[1:]:
-        refused |= operation
+        combined |= operation
     return [
-        pgtrigger.Protect(name=f"{name}_stays", operation=refused),
+        pgtrigger.Protect(name=f"{name}_forbid", operation=combined),
         pgtrigger.Trigger(
-            name=f"{name}_never_truncated",
+            name=f"{name}_forbid_truncate",
             level=pgtrigger.Statement,
             when=pgtrigger.Before,
             operation=pgtrigger.Truncate,
@@ -25,30 +29,33 @@ def never(*operations: Any, name: str) -> list[Any]:
 
 
 def append_only(name: str) -> list[Any]:
-    """Return triggers that refuse UPDATE, DELETE and TRUNCATE."""
-    return never(pgtrigger.Update, pgtrigger.Delete, name=name)
+    """Return triggers that reject UPDATE, DELETE and TRUNCATE."""
+    return forbid(pgtrigger.Update, pgtrigger.Delete, name=name)
 
 
-def only_changes(fields: Sequence[str], *, model_fields: Sequence[str], name: str) -> Any:
-    """Return a trigger that refuses an UPDATE of any column but ``fields``."""
-    fixed = [field for field in model_fields if field not in fields]
+def immutable_except(fields: Sequence[str], *, model_fields: Sequence[str], name: str) -> Any:
+    """Return a trigger that rejects an UPDATE of any of ``model_fields`` that is not in ``fields``."""
+    immutable = [field for field in model_fields if field not in fields]
     return pgtrigger.Protect(
-        name=f"{name}_facts_stay", operation=pgtrigger.Update, condition=pgtrigger.AnyChange(*fixed)
+        name=f"{name}_immutable_columns", operation=pgtrigger.Update, condition=pgtrigger.AnyChange(*immutable)
     )
 
 
-def inside(to: Any, related_name: str, **options: Any) -> Any:
-    """Return a reference to another row of the same balance.
+def same_balance_fk(to: Any, related_name: str, **options: Any) -> Any:
+    """Return a foreign key to a row of the same balance.
 
-    The key that enforces it is (balance_id, id), which Django cannot spell: it stands in ``migrations/keys.sql``.
+    The database constraint is composite, ``(balance_id, id)``; see ``credits/migrations/sql/constraints.sql``.
     """
     return models.ForeignKey(
         to, on_delete=models.PROTECT, related_name=related_name, db_constraint=False, db_index=False, **options
     )
 
 
-def outside(to: Any, **options: Any) -> Any:
-    """Return a reference to a row that no balance owns, without a database constraint: it may live elsewhere."""
+def unconstrained_fk(to: Any, **options: Any) -> Any:
+    """Return a nullable foreign key without a database constraint, for a row that does not belong to a balance.
+
+    Such a row (a user, a feature, a price) may be on another shard when the ledger is distributed by balance.
+    """
     return models.ForeignKey(
         to, on_delete=models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False, null=True, **options
     )

@@ -11,16 +11,16 @@ from fluxori.core.ids import uuid7
 
 
 class Feature(models.Model):
-    """Something that costs credits. Its code is its name for ever: history refers to it."""
+    """Something that costs credits. The code is the primary key and never changes, because history refers to it."""
 
     code = models.CharField(
         max_length=64,
         primary_key=True,
         validators=[RegexValidator(r"^[a-z0-9]+(-[a-z0-9]+)*$", "Lower-case words joined by hyphens.")],
-        help_text="Lower-case words joined by hyphens, like simple-ai-insight. Callers spend by it; it never changes.",
+        help_text="Lower-case words joined by hyphens, for example simple-ai-insight. The code never changes.",
     )
     name = models.CharField(max_length=100)
-    unit = models.CharField(max_length=50, help_text="What one of it is called, like insight or refresh.")
+    unit = models.CharField(max_length=50, help_text="The name of one unit, for example insight or refresh.")
     history: Any = HistoricalRecords()
 
     class Meta:
@@ -31,7 +31,10 @@ class Feature(models.Model):
 
 
 class FeaturePrice(models.Model):
-    """What one unit of a feature costs from an instant on, until a later price takes over. Dated, never overwritten."""
+    """The price of one unit of a feature from ``effective_from`` until the next price takes effect.
+
+    A price that has taken effect is immutable; a new price is a new row.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     feature = models.ForeignKey(Feature, on_delete=models.PROTECT, related_name="prices")
@@ -39,21 +42,21 @@ class FeaturePrice(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(constants.MAX_CREDITS)],
         help_text="Whole credits for one unit.",
     )
-    effective_from = models.DateTimeField(help_text="The first instant at which this price holds.")
+    effective_from = models.DateTimeField(help_text="The first instant at which this price applies.")
     history: Any = HistoricalRecords()
 
     class Meta:
         ordering = ["feature", "-effective_from"]
         constraints = [
-            models.UniqueConstraint(name="credits_featureprice_one_per_instant", fields=["feature", "effective_from"]),
+            models.UniqueConstraint(name="credits_featureprice_unique_instant", fields=["feature", "effective_from"]),
             models.CheckConstraint(
                 name="credits_featureprice_positive", condition=Q(credits__gte=1, credits__lte=constants.MAX_CREDITS)
             ),
         ]
         triggers = [
-            # A price that has not begun may still be withdrawn; one that has is part of history.
+            # A price that has not taken effect may be removed. Once effective it is part of history.
             pgtrigger.Protect(
-                name="price_once_begun_stays",
+                name="price_immutable_once_effective",
                 operation=pgtrigger.Update | pgtrigger.Delete,
                 condition=pgtrigger.Condition("OLD.effective_from <= now()"),
             )

@@ -4,16 +4,16 @@ from django.db.models import F, Q
 
 from credits.domain import constants
 from credits.models.balance import CREDITS, CreditBalance
-from credits.models.constraints import inside, never, only_changes
+from credits.models.constraints import forbid, immutable_except, same_balance_fk
 from fluxori.core.ids import uuid7
 
 
 class CreditGrant(models.Model):
-    """Credits given at once, spendable in ``[effective_at, expires_at)``.
+    """Credits that were granted at once, spendable in ``[effective_at, expires_at)``.
 
-    ``amount`` is what was given; where debt took part of it at once, less ever became spendable. ``remaining`` is
-    free, ``held`` is pinned by open holds. ``live`` marks the rows that still hold credits, so that finding them costs
-    the same however long the history is.
+    ``amount`` is what was granted; debt may have taken a part of it immediately. ``remaining`` is free, ``held`` is
+    pinned by open holds. ``live`` marks the grants that still have credits: a partial index finds them at a cost that
+    does not grow with the history.
     """
 
     class Source(models.TextChoices):
@@ -27,8 +27,8 @@ class CreditGrant(models.Model):
     balance = models.ForeignKey(
         CreditBalance, on_delete=models.PROTECT, related_name="grants", db_constraint=False, db_index=False
     )
-    transaction = inside("credits.CreditTransaction", "opened")
-    parent = inside("self", "children", null=True)
+    transaction = same_balance_fk("credits.CreditTransaction", "opened_grants")
+    parent = same_balance_fk("self", "children", null=True)
     source = models.CharField(max_length=16, choices=Source.choices)
     amount = models.BigIntegerField()
     remaining = models.BigIntegerField()
@@ -52,35 +52,35 @@ class CreditGrant(models.Model):
         constraints = [
             models.UniqueConstraint(name="credits_grant_in_balance", fields=["balance", "id"]),
             models.CheckConstraint(
-                name="credits_grant_source_known",
+                name="credits_grant_source_valid",
                 condition=Q(source__in=["allocation", "purchase", "promotion", "adjustment", "rollover"]),
             ),
-            models.CheckConstraint(name="credits_grant_amount_in_bounds", condition=CREDITS),
+            models.CheckConstraint(name="credits_grant_amount_in_range", condition=CREDITS),
             models.CheckConstraint(
-                name="credits_grant_never_more_than_given",
+                name="credits_grant_remaining_within_amount",
                 condition=Q(remaining__gte=0, held__gte=0, remaining__lte=F("amount") - F("held")),
             ),
             models.CheckConstraint(
-                name="credits_grant_live_while_it_holds_credits",
+                name="credits_grant_live_iff_credits",
                 condition=Q(live=True) & (Q(remaining__gt=0) | Q(held__gt=0)) | Q(live=False, remaining=0, held=0),
             ),
             models.CheckConstraint(
-                name="credits_grant_priority_in_bounds",
+                name="credits_grant_priority_in_range",
                 condition=Q(priority__gte=0, priority__lte=constants.MAX_PRIORITY),
             ),
             models.CheckConstraint(
-                name="credits_grant_expires_after_it_begins",
+                name="credits_grant_expires_after_effective",
                 condition=Q(expires_at__isnull=True) | Q(expires_at__gt=F("effective_at")),
             ),
             models.CheckConstraint(
-                name="credits_grant_voided_has_nothing_free", condition=Q(voided_at__isnull=True) | Q(remaining=0)
+                name="credits_grant_voided_without_remaining", condition=Q(voided_at__isnull=True) | Q(remaining=0)
             ),
             models.CheckConstraint(
                 name="credits_grant_unit_price_not_negative",
                 condition=Q(unit_price__isnull=True) | Q(unit_price__gte=0),
             ),
             models.CheckConstraint(
-                name="credits_grant_rolls_at_its_expiry",
+                name="credits_grant_rollover_valid",
                 condition=Q(roll_cap__isnull=True, roll_until__isnull=True)
                 | Q(roll_cap__isnull=False, roll_cap__gte=0, expires_at__isnull=False, roll_until__isnull=True)
                 | Q(
@@ -93,19 +93,19 @@ class CreditGrant(models.Model):
             ),
         ]
         indexes = [
-            models.Index(name="credits_grant_opened", fields=["balance", "transaction"]),
+            models.Index(name="credits_grant_by_transaction", fields=["balance", "transaction"]),
             models.Index(name="credits_grant_live", fields=["balance"], condition=Q(live=True)),
             models.Index(
                 name="credits_grant_due",
                 fields=["expires_at", "balance"],
                 condition=Q(live=True, expires_at__isnull=False),
             ),
-            # For the desk, which asks across balances; no request of the API uses it.
-            models.Index(name="credits_grant_desk_time", fields=["effective_at", "id"]),
+            # For the admin, which searches across balances; no API request uses it.
+            models.Index(name="credits_grant_admin_time", fields=["effective_at", "id"]),
         ]
         triggers = [
-            *never(pgtrigger.Delete, name="grant"),
-            only_changes(
+            *forbid(pgtrigger.Delete, name="grant"),
+            immutable_except(
                 ["remaining", "held", "live", "voided_at"],
                 model_fields=[
                     "id",
@@ -129,7 +129,7 @@ class CreditGrant(models.Model):
                 name="grant",
             ),
             pgtrigger.Protect(
-                name="grant_void_stays",
+                name="grant_voided_at_immutable",
                 operation=pgtrigger.Update,
                 condition=pgtrigger.Condition(
                     "OLD.voided_at IS NOT NULL AND NEW.voided_at IS DISTINCT FROM OLD.voided_at"
@@ -138,4 +138,4 @@ class CreditGrant(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.amount} by {self.source}"
+        return f"{self.amount} from {self.source}"

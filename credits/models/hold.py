@@ -6,7 +6,7 @@ from django.db.models import F, Q
 
 from credits.domain import constants
 from credits.models.balance import CREDITS, CreditBalance
-from credits.models.constraints import append_only, inside, never, only_changes, outside
+from credits.models.constraints import append_only, forbid, immutable_except, same_balance_fk, unconstrained_fk
 from fluxori.core.ids import uuid7
 from fluxori.identity.models import User
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class CreditHold(models.Model):
-    """Credits set aside for work under way: open until captured, released, or lapsed at ``expires_at``."""
+    """Credits reserved for work in progress: open until captured, released, or lapsed at ``expires_at``."""
 
     class Status(models.TextChoices):
         OPEN = "open", "Open"
-        CAPTURED = "captured", "CaptureResult"
+        CAPTURED = "captured", "Captured"
         RELEASED = "released", "Released"
         LAPSED = "lapsed", "Lapsed"
 
@@ -31,17 +31,17 @@ class CreditHold(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True)
-    feature = outside("credits.Feature")
-    price = outside("credits.FeaturePrice")
+    feature = unconstrained_fk("credits.Feature")
+    price = unconstrained_fk("credits.FeaturePrice")
     quantity = models.BigIntegerField(null=True)
     description = models.CharField(max_length=constants.MAX_DESCRIPTION, blank=True)
     reference_id = models.CharField(max_length=constants.MAX_REFERENCE_ID, blank=True)
     metadata = models.TextField(null=True)
-    actor = outside(User)
-    member = outside(User)
+    actor = unconstrained_fk(User)
+    member = unconstrained_fk(User)
     request_id = models.CharField(max_length=128, blank=True)
 
-    # Set by the operation that answers with this row, and by its replay; not columns.
+    # Set by the operation that returns this row; not columns.
     after: "BalanceSnapshot"
     alongside: dict[str, Any]
     replayed: bool
@@ -50,9 +50,9 @@ class CreditHold(models.Model):
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(name="credits_hold_in_balance", fields=["balance", "id"]),
-            models.CheckConstraint(name="credits_hold_amount_in_bounds", condition=CREDITS),
+            models.CheckConstraint(name="credits_hold_amount_in_range", condition=CREDITS),
             models.CheckConstraint(
-                name="credits_hold_closed_once",
+                name="credits_hold_status_consistent",
                 condition=Q(status="open", closed_at__isnull=True, captured=0)
                 | Q(status="captured", closed_at__isnull=False, closed_at__gte=F("created_at"), captured__gte=1)
                 | Q(
@@ -63,19 +63,19 @@ class CreditHold(models.Model):
                 ),
             ),
             models.CheckConstraint(
-                name="credits_hold_expires_after_it_begins", condition=Q(expires_at__gt=F("created_at"))
+                name="credits_hold_expires_after_created", condition=Q(expires_at__gt=F("created_at"))
             ),
         ]
         indexes = [
             models.Index(name="credits_hold_open", fields=["balance", "expires_at"], condition=Q(status="open")),
             models.Index(name="credits_hold_due", fields=["expires_at", "balance"], condition=Q(status="open")),
-            # For the desk, which asks across balances; no request of the API uses them.
-            models.Index(name="credits_hold_desk_time", fields=["created_at", "id"]),
-            models.Index(name="credits_hold_desk_ref", fields=["reference_id", "id"], condition=~Q(reference_id="")),
+            # For the admin, which searches across balances; no API request uses them.
+            models.Index(name="credits_hold_admin_time", fields=["created_at", "id"]),
+            models.Index(name="credits_hold_admin_ref", fields=["reference_id", "id"], condition=~Q(reference_id="")),
         ]
         triggers = [
-            *never(pgtrigger.Delete, name="hold"),
-            only_changes(
+            *forbid(pgtrigger.Delete, name="hold"),
+            immutable_except(
                 ["status", "captured", "closed_at", "expires_at"],
                 model_fields=[
                     "id",
@@ -99,7 +99,7 @@ class CreditHold(models.Model):
                 name="hold",
             ),
             pgtrigger.Protect(
-                name="hold_once_closed_stays",
+                name="hold_immutable_once_closed",
                 operation=pgtrigger.Update,
                 condition=pgtrigger.Condition("OLD.status <> 'open'"),
             ),
@@ -110,24 +110,24 @@ class CreditHold(models.Model):
 
 
 class CreditPin(models.Model):
-    """What one hold has pinned on one grant, in burn order. It stays as a record when the hold has closed."""
+    """The credits that one hold pins on one grant, in burn order. The row remains as a record after the hold closes."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     balance = models.ForeignKey(
         CreditBalance, on_delete=models.PROTECT, related_name="pins", db_constraint=False, db_index=False
     )
-    hold = inside(CreditHold, "pins")
-    grant = inside("credits.CreditGrant", "pins")
+    hold = same_balance_fk(CreditHold, "pins")
+    grant = same_balance_fk("credits.CreditGrant", "pins")
     position = models.SmallIntegerField()
     amount = models.BigIntegerField()
 
     class Meta:
         ordering = ["hold", "position"]
         constraints = [
-            models.UniqueConstraint(name="credits_pin_one_per_grant", fields=["balance", "hold", "grant"]),
-            models.CheckConstraint(name="credits_pin_amount_in_bounds", condition=CREDITS),
+            models.UniqueConstraint(name="credits_pin_unique_grant", fields=["balance", "hold", "grant"]),
+            models.CheckConstraint(name="credits_pin_amount_in_range", condition=CREDITS),
         ]
-        indexes = [models.Index(name="credits_pin_of_grant", fields=["balance", "grant"])]
+        indexes = [models.Index(name="credits_pin_by_grant", fields=["balance", "grant"])]
         triggers = append_only("pin")
 
     def __str__(self) -> str:

@@ -3,33 +3,34 @@ from django.db.models import Q
 
 from credits.domain import constants
 from credits.models.balance import CreditBalance
-from credits.models.constraints import append_only, inside, outside
+from credits.models.constraints import append_only, same_balance_fk, unconstrained_fk
 from fluxori.core.ids import uuid7
 from fluxori.identity.models import User
 
 
 class CreditRequest(models.Model):
-    """A request that took effect under an idempotency key, and what it was answered. Written with its effect; kept.
+    """A request with an idempotency key and its result. Written in the transaction of its effect, kept permanently.
 
-    ``fingerprint`` tells the same request from another one; ``answer`` is the balance as the request left it.
+    ``fingerprint`` distinguishes a repetition of the same request from a different request with the same key;
+    ``answer`` contains the balance right after the request.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     balance = models.ForeignKey(CreditBalance, on_delete=models.PROTECT, related_name="requests", db_index=False)
-    caller = outside(User, blank=True)
+    caller = unconstrained_fk(User, blank=True)
     key = models.CharField(max_length=constants.MAX_IDEMPOTENCY_KEY)
     operation = models.CharField(max_length=64)
     fingerprint = models.BinaryField()
-    answer = models.TextField(help_text="Canonical JSON.")
-    transaction = inside("credits.CreditTransaction", "requests", null=True)
-    hold = inside("credits.CreditHold", "requests", null=True)
+    result = models.TextField(help_text="Canonical JSON.")
+    transaction = same_balance_fk("credits.CreditTransaction", "requests", null=True)
+    hold = same_balance_fk("credits.CreditHold", "requests", null=True)
     created_at = models.DateTimeField()
 
     class Meta:
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(
-                name="credits_request_once", fields=["balance", "caller", "key"], nulls_distinct=False
+                name="credits_request_unique_key", fields=["balance", "caller", "key"], nulls_distinct=False
             ),
             models.CheckConstraint(name="credits_request_key_not_empty", condition=~Q(key="")),
         ]

@@ -1,25 +1,28 @@
-"""What is added up ahead of the questions. Everything here can be worked out again from the ledger."""
+"""Usage roll-ups: sums of transactions that ``aggregate_usage`` maintains for fast reads.
+
+The ledger is the source; every row here can be computed again from it, and ``verify_ledger`` compares the two. The
+watermark of a balance separates the transactions in the roll-ups from those that a read takes from the ledger.
+"""
 
 from django.db import models
 from django.db.models import Q
 
 from credits.models.balance import CreditBalance
-from credits.models.constraints import outside
+from credits.models.constraints import unconstrained_fk
 from fluxori.core.ids import uuid7
 from fluxori.identity.models import User
 
 
 class _Sums(models.Model):
-    """Sums over transactions: ``credits_in`` and ``credits_out`` in whole credits, and how many transactions there
-    were.
+    """Sums over transactions: ``credits_in`` and ``credits_out`` in whole credits, ``count`` the transactions.
 
-    ``value`` is what the entries' credits were sold for, in rand, and ``unpriced`` the credits of entries without a
-    price, debt included; both signed like entries: negative where credits left.
+    ``value`` is what the credits of the entries were sold for, in rand. ``unpriced`` is the credits of entries without
+    a price, debt included. Both are signed like entries: negative if credits left.
     """
 
-    day = models.DateField(help_text="In UTC.")
+    day = models.DateField(help_text="The day in UTC.")
     type = models.CharField(max_length=16)
-    feature = outside("credits.Feature")
+    feature = unconstrained_fk("credits.Feature")
     credits_in = models.BigIntegerField()
     credits_out = models.BigIntegerField()
     count = models.BigIntegerField()
@@ -30,30 +33,30 @@ class _Sums(models.Model):
         abstract = True
 
 
-def _counted(name: str) -> models.CheckConstraint:
+def _sums_valid(name: str) -> models.CheckConstraint:
     return models.CheckConstraint(name=name, condition=Q(credits_in__gte=0, credits_out__gte=0, count__gte=1))
 
 
 class CreditRollup(_Sums):
-    """The sums of one balance's transactions of one day, type, feature and member, up to the balance's watermark.
+    """The sums of the transactions of one balance, day, type, feature and member, up to the balance's watermark.
 
-    A refund counts on the day it happened, for the feature and the member of the usage it gives back.
+    A refund counts on its own day, for the feature and the member of the usage that it refunds.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
     balance = models.ForeignKey(
         CreditBalance, on_delete=models.PROTECT, related_name="rollups", db_constraint=False, db_index=False
     )
-    member = outside(User)
+    member = unconstrained_fk(User)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                name="credits_rollup_one_per_group",
+                name="credits_rollup_unique_group",
                 fields=["balance", "day", "type", "feature", "member"],
                 nulls_distinct=False,
             ),
-            _counted("credits_rollup_counts_something"),
+            _sums_valid("credits_rollup_sums_valid"),
         ]
 
     def __str__(self) -> str:
@@ -61,29 +64,31 @@ class CreditRollup(_Sums):
 
 
 class UsageWatermark(models.Model):
-    """The watermark of one balance: its transactions up to ``sequence`` are in the roll-ups, those beyond are not."""
+    """The watermark of one balance: its roll-ups include the transactions up to ``sequence`` and no others."""
 
-    balance = models.OneToOneField(CreditBalance, on_delete=models.PROTECT, primary_key=True, related_name="fold")
+    balance = models.OneToOneField(
+        CreditBalance, on_delete=models.PROTECT, primary_key=True, related_name="usage_watermark"
+    )
     sequence = models.BigIntegerField()
 
     class Meta:
-        constraints = [models.CheckConstraint(name="credits_fold_not_negative", condition=Q(sequence__gte=0))]
+        constraints = [models.CheckConstraint(name="credits_watermark_not_negative", condition=Q(sequence__gte=0))]
 
     def __str__(self) -> str:
-        return f"Folded up to {self.sequence}"
+        return f"Aggregated up to {self.sequence}"
 
 
 class CreditTotal(_Sums):
-    """The sums of all balances' roll-ups of one day, type and feature: written by the fold only, never by spending."""
+    """The sums of the roll-ups of all balances by day, type and feature. Only the aggregation writes them."""
 
     id = models.UUIDField(primary_key=True, editable=False)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                name="credits_total_one_per_group", fields=["day", "type", "feature"], nulls_distinct=False
+                name="credits_total_unique_group", fields=["day", "type", "feature"], nulls_distinct=False
             ),
-            _counted("credits_total_counts_something"),
+            _sums_valid("credits_total_sums_valid"),
         ]
 
     def __str__(self) -> str:
@@ -91,10 +96,12 @@ class CreditTotal(_Sums):
 
 
 class AggregationRun(models.Model):
-    """One run of the fold that came to its end: how much it folded, and how many balances were busy."""
+    """One completed run of the aggregation: the transactions that it aggregated and how many balances were busy."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    started_at = models.DateTimeField(help_text="All that was written before is in the sums, unless some were busy.")
+    started_at = models.DateTimeField(
+        help_text="The sums include every transaction stored before, unless balances were busy."
+    )
     finished_at = models.DateTimeField()
     transactions = models.BigIntegerField()
     busy = models.BigIntegerField()
@@ -104,4 +111,4 @@ class AggregationRun(models.Model):
         indexes = [models.Index(name="credits_aggregation_complete", fields=["-started_at"], condition=Q(busy=0))]
 
     def __str__(self) -> str:
-        return f"Fold of {self.started_at:%Y-%m-%d %H:%M}"
+        return f"Aggregation of {self.started_at:%Y-%m-%d %H:%M}"

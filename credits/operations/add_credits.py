@@ -10,7 +10,8 @@ from credits.engine.idempotency import IdempotentRequest, build_request
 from credits.engine.locked_balance import OperationResult, lock_balance
 from credits.engine.plan_grants import plan_grant
 from credits.engine.results import TransactionResult, transaction_result
-from credits.engine.validation import Validator, canonical_json
+from credits.engine.validation import Validator
+from fluxori.core.input_rules import canonical_json
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike

@@ -80,7 +80,7 @@ def _set(
 
 
 def _require_member(organization_id: UUID, user_id: UUID) -> None:
-    membership = identity.seat(organization_id=organization_id, user_id=user_id)
+    membership = identity.look_up_membership(organization_id=organization_id, user_id=user_id)
     if membership is None or membership.role is None:
         raise UserNotFoundError
 

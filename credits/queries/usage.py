@@ -1,4 +1,8 @@
-"""Where the credits went, and how long the rest will last. Questions only; nothing here writes or locks."""
+"""Reads of usage: what was used in a period, a forecast of how long the credits last, and totals over all balances.
+
+Nothing here writes or locks. Usage is exact at any time: the roll-ups supply the transactions up to the watermark, and
+the ledger the transactions after it. ``credits.domain.forecasting`` simulates the forecast.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,18 +25,18 @@ from fluxori.identity.owner import Owner, OwnerLike
 DAY = timedelta(days=1)
 GROUPS = ("day", "feature", "member", "type")
 PERIOD = 30 * DAY
-LONGEST = 366 * DAY
-LEAST_HISTORY = 7
+MAX_PERIOD = 366 * DAY
+MIN_HISTORY_DAYS = 7
 HORIZON = 366 * DAY
 
-_TICK = timedelta(microseconds=1)
-_EARLIEST = datetime.min.replace(tzinfo=UTC) + PERIOD  # the calendar begins there
+_MICROSECOND = timedelta(microseconds=1)
+_EARLIEST = datetime.min.replace(tzinfo=UTC) + PERIOD  # the first instant with a full period before it
 _USAGE = (Path(__file__).parent / "sql" / "usage.sql").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """What one day, feature, member or type came to, in whole credits; ``count`` leaves refunds out."""
+class UsageGroup:
+    """The usage of one day, feature, member or type, in whole credits; ``count`` does not include refunds."""
 
     key: str | None
     used: int = 0
@@ -46,20 +50,20 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The usage of one balance in ``[from_, to)``, by one dimension, and all of it together."""
+    """The usage of one balance in ``[from_, to)``, grouped by one dimension, and its total."""
 
     from_: datetime
     to: datetime
     group_by: str
-    results: list[Share]
+    results: list[UsageGroup]
 
     @property
-    def total(self) -> Share:
-        return Share(
+    def total(self) -> UsageGroup:
+        return UsageGroup(
             None,
-            sum(share.used for share in self.results),
-            sum(share.refunded for share in self.results),
-            sum(share.count for share in self.results),
+            sum(group.used for group in self.results),
+            sum(group.refunded for group in self.results),
+            sum(group.count for group in self.results),
         )
 
 
@@ -71,56 +75,57 @@ def get_usage(
     to: datetime | None = None,
     at: datetime,
 ) -> Usage:
-    """Return what the owner used in ``[from_, to)`` and what of usage was refunded, in whole credits.
+    """Return the credits that the owner used, and those that were refunded, in ``[from_, to)``. Whole credits.
 
-    The period is the 30 days before ``to``, and ``to`` is ``at``, unless told; at most 366 days. A refund counts when
-    it happened, on the feature and the member of the usage it gives back, so ``net`` = used - refunded may be negative.
-    ``count`` is how many usages there were.
+    ``to`` defaults to ``at``, ``from_`` to 30 days before ``to``; a period has at most 366 days. A refund counts at its
+    own time, for the feature and the member of the usage that it refunds, so ``net`` = used - refunded may be negative.
+    ``count`` is the number of usages.
 
-    - ``day``: every day in UTC that the period touches, in order, those without usage with zeros.
-    - ``feature``, ``member``: the most used first. The key is None where no feature, or nobody in particular, was
-      named; in a user's own balance nobody in particular is that user.
-    - ``type``: every type of transaction that there was: ``used`` is what left by it, ``refunded`` what came, and
-      ``count`` the transactions; so the total's ``net`` is by how much the balance fell.
+    - ``day``: every UTC day of the period, in order; days without usage have zeros.
+    - ``feature``, ``member``: the most used first. The key is None for usage without a feature or a member. In the
+      balance of a user, usage without a member counts for the user.
+    - ``type``: every type of transaction in the period. ``used`` is the credits that left, ``refunded`` the credits
+      that arrived, and ``count`` the transactions, so the ``net`` of the total is the decrease of the balance.
 
-    It is exact whether or not anything is folded. What has expired counts from when it is written, as in the history.
-    Without a balance there is no usage.
+    The result is exact however far the aggregation has progressed. Expired credits count from when the expiry is
+    stored, as in the history. An owner without a balance has no usage.
 
-    :raises InvalidArgumentError: ``invalid_choice`` for another dimension; ``wrong_type`` for an instant without a time
-        zone; ``in_future`` for a period that has not begun; ``out_of_range`` if ``to`` is not after ``from_``, or the
-        period is longer than 366 days
+    :raises InvalidArgumentError: ``invalid_choice``: unknown dimension; ``wrong_type``: an instant without a time zone;
+        ``in_future``: the period has not begun; ``out_of_range``: ``to`` is not after ``from_``, or the period is
+        longer than 366 days
     """
     if group_by not in GROUPS:
-        raise errors.InvalidArgumentError.field("group_by", "invalid_choice", f"It is one of {', '.join(GROUPS)}.")
+        raise errors.InvalidArgumentError.field(
+            "group_by", "invalid_choice", f"The value must be one of {', '.join(GROUPS)}."
+        )
     to, from_ = _period(from_, to, at)
-    whose = Owner.of(owner)
-    shares = _shares(whose, group_by, from_, to)
+    groups = _load_groups(Owner.of(owner), group_by, from_, to)
     if group_by == "day":
-        last = _midnight(to - _TICK)
+        last = _midnight(to - _MICROSECOND)
         days = [str((_midnight(from_) + n * DAY).date()) for n in range((last - _midnight(from_)).days + 1)]
-        return Usage(from_, to, group_by, [shares.get(day, Share(day)) for day in days])
-    ordered = sorted(shares.values(), key=lambda share: (-share.used, share.key is None, share.key or ""))
+        return Usage(from_, to, group_by, [groups.get(day, UsageGroup(day)) for day in days])
+    ordered = sorted(groups.values(), key=lambda group: (-group.used, group.key is None, group.key or ""))
     return Usage(from_, to, group_by, ordered)
 
 
 def _period(from_: datetime | None, to: datetime | None, at: datetime) -> tuple[datetime, datetime]:
     for name, instant in (("from_", from_), ("to", to)):
         if instant is not None and instant.utcoffset() is None:
-            raise errors.InvalidArgumentError.field(name, "wrong_type", "An aware instant is needed.")
+            raise errors.InvalidArgumentError.field(name, "wrong_type", "A time zone is required.")
     to = to or at
     if from_ is None:
         from_ = max(to, _EARLIEST) - PERIOD
     if from_ > at:
         raise errors.InvalidArgumentError.field("from_", "in_future", "The period has not begun.")
     if to <= from_:
-        raise errors.InvalidArgumentError.field("to", "out_of_range", "It must be later than the beginning.")
-    if to - from_ > LONGEST:
+        raise errors.InvalidArgumentError.field("to", "out_of_range", "The end must be later than the start.")
+    if to - from_ > MAX_PERIOD:
         raise errors.InvalidArgumentError.field("from_", "out_of_range", "A period has at most 366 days.")
     return to, from_
 
 
-def _shares(owner: Owner, group_by: str, from_: datetime, to: datetime) -> dict[str | None, Share]:
-    edges = [_midnight(from_), _midnight(from_ + DAY - _TICK), _midnight(to), _midnight(to + DAY - _TICK)]
+def _load_groups(owner: Owner, group_by: str, from_: datetime, to: datetime) -> dict[str | None, UsageGroup]:
+    edges = [_midnight(from_), _midnight(from_ + DAY - _MICROSECOND), _midnight(to), _midnight(to + DAY - _MICROSECOND)]
     parameters: dict[str, Any] = {
         "balance": owner.id,
         "person": owner.user_id,
@@ -130,7 +135,7 @@ def _shares(owner: Owner, group_by: str, from_: datetime, to: datetime) -> dict[
     }
     with connection.cursor() as cursor:
         cursor.execute(_USAGE, parameters)
-        return {row[0]: Share(*row) for row in cursor.fetchall()}
+        return {row[0]: UsageGroup(*row) for row in cursor.fetchall()}
 
 
 def _midnight(at: datetime) -> datetime:
@@ -139,7 +144,7 @@ def _midnight(at: datetime) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Expiring:
-    """Whole credits of a grant that will expire unused, rounded down."""
+    """Whole credits of one grant that will expire unused, rounded down."""
 
     grant_id: UUID
     amount: int
@@ -148,7 +153,10 @@ class Expiring:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """How long the credits last at the pace of the last ``window_days``; ``reason`` says why there is no answer."""
+    """How long the credits last at the burn rate of the last ``window_days``.
+
+    ``reason`` is the reason why no run-out can be given, or None.
+    """
 
     as_of: datetime
     window_days: int
@@ -161,43 +169,42 @@ class Forecast:
 
 
 def forecast(*, owner: OwnerLike, at: datetime, coming: Iterable[Arrival] = ()) -> Forecast:
-    """Return how long the owner's credits will last from ``at`` on, if they are used as before.
+    """Return how long the owner's credits last from ``at`` on at a constant burn rate.
 
-    The pace is the usage less the refunds of the last 30 days or, where the balance is younger, of its whole days since
-    its first transaction, spread evenly over that time. At that pace the available credits are burned in burn order,
-    from one expiry or arrival to the next, 366 days ahead; see ``credits.domain.forecasting``. Credits that open holds have
-    set aside are taken as spent.
+    The burn rate is the usage less the refunds of the last 30 days, or of the whole days since the first transaction if
+    the balance is younger. At that rate the available credits are burned in burn order, from one expiry or arrival to
+    the next, for 366 days; see ``credits.domain.forecasting``. Credits of open holds count as spent.
 
-    - ``runs_out_at``: when nothing would be available any more if nothing were added, expiries included; ``at`` where
-      nothing is now. ``runs_out_at_with_allocations``: the same with the allocations that are ``coming``. None: not
+    - ``runs_out_at``: when nothing is available any more, expiries included, if no credits are added; ``at`` if nothing
+      is available now. ``runs_out_at_with_allocations``: the same, with the allocations in ``coming``. None means not
       within 366 days.
-    - ``expiring_unused``: which of today's grants lose how much, and when, with the allocations coming, since those may
-      be burned first. Whole credits, rounded down; less than one is left out.
-    - ``reason``: ``not_enough_history`` with less than seven days of it: there is no pace and nothing is said that
-      depends on it; ``no_usage``: the pace is 0, nothing runs out, and what has an expiry expires.
+    - ``expiring_unused``: the credits of current grants that expire unused, with the allocations in ``coming``, which
+      may be burned first. Whole credits, rounded down; amounts below 1 are left out.
+    - ``reason``: ``not_enough_history`` with less than seven days of history: there is no burn rate and no run-out;
+      ``no_usage``: the burn rate is 0, nothing runs out, and credits with an expiry expire.
 
-    :raises BalanceNotFoundError: if nobody opened such a balance
+    :raises BalanceNotFoundError: the owner has no balance
     """
-    whose = Owner.of(owner)
-    book = queries.load_settled_balance(whose, at=at)
+    owner = Owner.of(owner)
+    state = queries.load_settled_balance(owner, at=at)
     arrivals = list(coming)
     upcoming = arrivals[0] if arrivals else None
-    days = min(PERIOD.days, _days_of_history(whose, at))
-    if days < LEAST_HISTORY:
+    days = min(PERIOD.days, _days_of_history(owner, at))
+    if days < MIN_HISTORY_DAYS:
         return Forecast(at, days, None, None, None, [], upcoming, "not_enough_history")
     window = days * DAY
-    spent = max(get_usage(owner=whose, group_by="feature", from_=at - window, to=at, at=at).total.net, 0)
-    ahead = partial(simulate_burn, book.spendable(), at=at, until=at + HORIZON, spent=spent, window=window)
-    alone, topped_up = ahead(), ahead(arrivals=arrivals)
+    spent = max(get_usage(owner=owner, group_by="feature", from_=at - window, to=at, at=at).total.net, 0)
+    simulate = partial(simulate_burn, state.spendable(), at=at, until=at + HORIZON, spent=spent, window=window)
+    without_arrivals, with_arrivals = simulate(), simulate(arrivals=arrivals)
     return Forecast(
         as_of=at,
         window_days=days,
         burn_per_day=Fraction(spent, days),
-        runs_out_at=alone.runs_out_at if spent else None,
-        runs_out_at_with_allocations=topped_up.runs_out_at if spent else None,
+        runs_out_at=without_arrivals.runs_out_at if spent else None,
+        runs_out_at_with_allocations=with_arrivals.runs_out_at if spent else None,
         expiring_unused=[
-            Expiring(book.persisted_ancestor(book.grants[unused.grant_id]).id, int(unused.amount), unused.at)
-            for unused in topped_up.unused
+            Expiring(state.persisted_ancestor(state.grants[unused.grant_id]).id, int(unused.amount), unused.at)
+            for unused in with_arrivals.unused
             if unused.amount >= 1
         ],
         next_allocation=upcoming,
@@ -212,9 +219,9 @@ def _days_of_history(owner: Owner, at: datetime) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over all balances. They hold all that was written before ``as_of``, and some of what was written since.
+    """Sums over all balances. They include every transaction stored before ``as_of`` and some stored later.
 
-    None: no fold has come to its end yet.
+    ``as_of`` is None until a run of the aggregation has completed without busy balances.
     """
 
     as_of: datetime | None
@@ -222,13 +229,13 @@ class Totals:
 
 
 def totals(*, from_: date, to: date) -> Totals:
-    """Return what all balances together came to in the days ``[from_, to)``, in UTC, by day, type and feature.
+    """Return the sums of all balances for the days ``[from_, to)`` in UTC, by day, type and feature.
 
-    As far as ``aggregate_usage`` has come. A row's credits are whole; its ``value`` is in rand: what the credits that
-    moved were sold for, negative where they left. So the value of what was spent is -``value`` of the rows of type
-    ``usage``, and -``unpriced`` is how many of those credits were never sold.
+    The sums are as current as the last run of ``aggregate_usage``. Credits are whole. ``value`` is what the credits
+    were sold for, in rand, negative for credits that left: the value of usage is -``value`` of the rows of type
+    ``usage``, and -``unpriced`` is the number of those credits that were never sold.
     """
-    # Read first: what is folded between the two questions is then in the rows, and not missing from them.
+    # Read before the rows: an aggregation between the two queries can then only add to the rows.
     complete = (
         AggregationRun.objects.filter(busy=0).order_by("-started_at").values_list("started_at", flat=True).first()
     )
@@ -237,7 +244,7 @@ def totals(*, from_: date, to: date) -> Totals:
 
 
 def unaggregated_balances(*, after: UUID | None, limit: int) -> list[UUID]:
-    """Return up to ``limit`` balances, by id from beyond ``after``, with transactions that are not folded yet."""
-    beyond = Q(pk__gt=after) if after else Q()
-    behind = Q(fold__isnull=True, sequence__gt=0) | Q(sequence__gt=F("fold__sequence"))
-    return list(CreditBalance.objects.filter(beyond, behind).order_by("pk").values_list("pk", flat=True)[:limit])
+    """Return the ids of up to ``limit`` balances with transactions beyond their watermark: by id, after ``after``."""
+    after_key = Q(pk__gt=after) if after else Q()
+    behind = Q(usage_watermark__isnull=True, sequence__gt=0) | Q(sequence__gt=F("usage_watermark__sequence"))
+    return list(CreditBalance.objects.filter(after_key, behind).order_by("pk").values_list("pk", flat=True)[:limit])

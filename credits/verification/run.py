@@ -1,11 +1,11 @@
-"""Whether the ledger is what it says it is: every invariant, and the hash chain, as rules over ranges of balances.
+"""Run the verification rules over ranges of balances, each range in one snapshot.
 
-A rule is SQL in ``rules``; each returns the exact rows that break it, and nothing where all is well. Nothing here
-writes or locks, and each range is read from one snapshot, so a system at work gives no false alarm. Whoever builds on
-the ledger hands in rules of its own, ``also`` to be tried in the same snapshot.
+A rule is a SQL query in ``rules/`` that returns the rows that break it, and no rows otherwise. Nothing here writes or
+locks, and a concurrent operation causes no false report, because each range is read in one REPEATABLE READ transaction.
+The rules of tiers come from ``credits.tier_registry`` and run in the same snapshot.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,81 +14,83 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from credits import tier_registry
 from credits.models import CreditBalance
 
 _SQL = Path(__file__).parent / "rules"
 
 RULES = tuple(path.read_text(encoding="utf-8") for path in sorted(_SQL.glob("*.sql")))
-# Rules that no range of balances can show.
-WHOLE_RULES = tuple(path.read_text(encoding="utf-8") for path in sorted((_SQL / "whole").glob("*.sql")))
+# Rules about sums over all balances; they take no range.
+GLOBAL_RULES = tuple(path.read_text(encoding="utf-8") for path in sorted((_SQL / "global").glob("*.sql")))
 _FIRST = UUID(int=0)
 _LAST = UUID(int=2**128 - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One row that is not as it must be: which rule it breaks, and how, in words. A sum over all has no balance."""
+    """One row that breaks a rule, with the details as text. A difference of a global rule has no balance."""
 
     rule: str
     balance_id: UUID | None
     kind: str
     row_id: UUID
-    words: str
+    details: str
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was read in one range of balances, and what is wrong in it."""
+    """The number of balances and transactions in one range, and the differences in it."""
 
     balances: int
     transactions: int
     differences: tuple[Difference, ...]
 
 
-def verify_balance(balance_id: UUID, *, also: Sequence[str] = ()) -> Findings:
-    """Return what one balance shows."""
-    return verify_range(balance_id, balance_id, also=also)
+def verify_balance(balance_id: UUID) -> Findings:
+    """Verify one balance."""
+    return verify_range(balance_id, balance_id)
 
 
-def verify_all(*, chunk: int, also: Sequence[str] = ()) -> Iterator[Findings]:
-    """Return what each range of about ``chunk`` balances shows, in order of id, and what all of them together show.
+def verify_all(*, chunk: int) -> Iterator[Findings]:
+    """Verify all balances in ranges of about ``chunk`` balances, in order of id, and then the global rules.
 
-    Rows whose balance is gone are read, too.
+    The ranges cover all ids, so rows of a balance that does not exist are verified too.
     """
     first = _FIRST
     while (last := _end_of_range(first, chunk)) is not None:
-        yield verify_range(first, last, also=also)
+        yield verify_range(first, last)
         first = UUID(int=last.int + 1)
-    yield verify_range(first, _LAST, also=also)
-    yield verify_whole()
+    yield verify_range(first, _LAST)
+    yield verify_global()
 
 
-def verify_whole() -> Findings:
-    """Return what only the whole ledger shows, in one snapshot: whether the totals are the sums of the roll-ups."""
+def verify_global() -> Findings:
+    """Verify the global rules in one snapshot: the totals equal the sums of the roll-ups."""
     with _snapshot():
-        found = [Difference(*row) for rule in WHOLE_RULES for row in _rows(rule, {})]
-    return Findings(0, 0, tuple(found))
+        differences = [Difference(*row) for rule in GLOBAL_RULES for row in _rows(rule, {})]
+    return Findings(0, 0, tuple(differences))
 
 
-def verify_range(first: UUID, last: UUID, *, also: Sequence[str] = ()) -> Findings:
-    """Return what the balances from ``first`` to ``last``, both included, show in one snapshot.
+def verify_range(first: UUID, last: UUID) -> Findings:
+    """Verify the balances with ids from ``first`` to ``last``, both included, in one snapshot.
 
-    Inside a caller's own transaction it sees what that transaction sees.
+    Inside a caller's own transaction, the rules run in that transaction instead of a snapshot.
     """
-    found = []
-    span = {"first": first, "last": last}
+    differences = []
+    bounds = {"first": first, "last": last}
     with _snapshot():
-        for rule in (*RULES, *also):
-            found += [Difference(*row) for row in _rows(rule, span)]
-        [(balances, transactions)] = _rows(_COUNTS, span)
-    return Findings(balances, transactions, tuple(sorted(found, key=lambda d: (str(d.balance_id), d.rule, d.row_id))))
+        for rule in (*RULES, *tier_registry.verification_rules()):
+            differences += [Difference(*row) for row in _rows(rule, bounds)]
+        [(balances, transactions)] = _rows(_COUNTS, bounds)
+    differences.sort(key=lambda each: (str(each.balance_id), each.rule, each.row_id))
+    return Findings(balances, transactions, tuple(differences))
 
 
 _COUNTS = """
 SELECT (SELECT count(*) FROM credits_creditbalance WHERE id BETWEEN %(first)s AND %(last)s),
        (SELECT count(*) FROM credits_credittransaction WHERE balance_id BETWEEN %(first)s AND %(last)s)
 """
-_LOOK_ONLY = """
+_SNAPSHOT_SETTINGS = """
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 SET LOCAL statement_timeout = 0;
 SET LOCAL jit = off;
@@ -102,7 +104,7 @@ def _snapshot() -> Iterator[None]:
     with transaction.atomic():
         if not joins:
             with connection.cursor() as cursor:
-                cursor.execute(_LOOK_ONLY)
+                cursor.execute(_SNAPSHOT_SETTINGS)
         yield
 
 

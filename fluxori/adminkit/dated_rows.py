@@ -1,4 +1,8 @@
-"""Configuration that staff edit, with its history; and what is dated, which is added to and never overwritten."""
+"""Admin pages for configuration that staff edit, with its history, and for rows that take effect at a given time.
+
+``HistoryAdmin`` keeps every version of a row, and the reason for each change. ``DatedAdmin`` is for rows with an
+``effective_from``: a new row is added instead of changing an old one. The database enforces the same rules.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -16,37 +20,37 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from fluxori.core import clock
 
-_RAISED = "P0001"  # what a trigger's refusal is to PostgreSQL
+_RAISE_EXCEPTION = "P0001"  # the SQLSTATE of an exception that a trigger raises
 
 
 class ReasonedForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A change of configuration, and why: kept in the history beside who made it."""
+    """A form for a change of configuration that requires a reason, which is stored in the history."""
 
     change_reason = forms.CharField(
         label="Reason",
         max_length=100,
         widget=UnfoldAdminTextInputWidget,
-        help_text="Why you change it. It stands in the history, beside your name.",
+        help_text="Why you make this change. The history shows it with your name.",
     )
 
 
 class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
-    """A model whose earlier versions staff can read. Nothing is deleted, since history refers to it, or reverted."""
+    """A model with versions that staff can read. Rows are never deleted or reverted: other rows refer to them."""
 
     actions = None
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        # Where simple-history looks for it.
+        # simple-history reads the reason from this attribute.
         obj._change_reason = form.cleaned_data.get("change_reason")  # noqa: SLF001 - its documented name
         super().save_model(request, obj, form, change)
 
     def affected(self, request: HttpRequest, obj: Any) -> list[str]:
-        """Return in sentences whom a change touches; a subclass knows."""
+        """Return sentences that say who is affected by a change. Subclasses override this."""
         return []
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **about: Any) -> Any:
-        told = {"affected": self.affected(request, about.get("obj"))}
-        return super().render_change_form(request, {**context, **told}, **about)
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **options: Any) -> Any:
+        affected = self.affected(request, options.get("obj"))
+        return super().render_change_form(request, {**context, "affected": affected}, **options)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
@@ -57,32 +61,32 @@ class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
     def history_form_view(
         self, request: HttpRequest, object_id: str, version_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        # An earlier version is shown in a form; sending it would write around the checks of the page.
+        # An earlier version is shown in a form. Submitting that form would bypass the checks of the change form.
         if request.method != "GET":
             raise PermissionDenied
-        shown: HttpResponse = super().history_form_view(request, object_id, version_id, extra_context)
-        return shown
+        response: HttpResponse = super().history_form_view(request, object_id, version_id, extra_context)
+        return response
 
 
 class DatedForm(ReasonedForm):
-    """Something that holds from an instant on: from now, unless a later one is given."""
+    """A form for a row that takes effect now, or at a later time that the form gives."""
 
     effective_from = forms.DateTimeField(
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}),
-        help_text="In your time zone. Leave it empty to begin now.",
+        help_text="In your time zone. Leave it empty to start now.",
     )
 
     def clean_effective_from(self) -> datetime:
         now = clock.now()
-        asked: datetime = self.cleaned_data["effective_from"] or now
-        if asked < now:
-            raise forms.ValidationError("What has been charged stays as it was: begin now or later.")
-        return asked
+        effective_from: datetime = self.cleaned_data["effective_from"] or now
+        if effective_from < now:
+            raise forms.ValidationError("Past charges do not change. Start now or later.")
+        return effective_from
 
 
 class DatedAdmin(HistoryAdmin):
-    """Rows with an ``effective_from``: added, and withdrawn while they have not begun. The database refuses more."""
+    """Rows with an ``effective_from``. They can be added, and deleted before they take effect, but never changed."""
 
     form = DatedForm
     change_form_template = "admin/credits/dated_change_form.html"
@@ -98,27 +102,25 @@ class DatedAdmin(HistoryAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         if request.method == "POST":
-            messages.error(request, self.never_overwritten)
+            messages.error(request, self.immutable_notice)
             return HttpResponseRedirect(request.path)
-        shown: HttpResponse = super().change_view(
-            request, object_id, form_url, {**(extra_context or {}), "never_overwritten": self.never_overwritten}
-        )
-        return shown
+        context = {**(extra_context or {}), "immutable_notice": self.immutable_notice}
+        response: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return response
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         try:
-            shown: HttpResponse = super().delete_view(request, object_id, extra_context)
-        except ProgrammingError as fault:
-            if getattr(fault.__cause__, "sqlstate", None) != _RAISED:
+            response: HttpResponse = super().delete_view(request, object_id, extra_context)
+        except ProgrammingError as error:
+            if getattr(error.__cause__, "sqlstate", None) != _RAISE_EXCEPTION:
                 raise
-            # It began while the question was on the screen.
-            messages.error(request, self.never_overwritten)
+            # The row took effect while the confirmation page was open.
+            messages.error(request, self.immutable_notice)
             return HttpResponseRedirect("../change/")
-        return shown
+        return response
 
     @property
-    def never_overwritten(self) -> str:
-        name = self.opts.verbose_name
-        return f"A {name} is never overwritten. Add a new one: it takes over from the instant you give it."
+    def immutable_notice(self) -> str:
+        return f"A {self.opts.verbose_name} is never overwritten. Add a new one: it replaces this one from its date on."

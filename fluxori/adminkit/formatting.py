@@ -1,29 +1,47 @@
-"""How credits, instants and ids are spelled for people who read pages."""
+"""Text and HTML for credits, timestamps, names, ids and links on admin pages.
+
+``format_*`` functions return plain text; ``*_html`` functions return escaped, safe HTML. Timestamps are in the time
+zone of the reader, which ``fluxori.console.timezone_middleware`` activates.
+"""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
+from django.db.models import Model
+from django.urls import NoReverseMatch, reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.timezone import localtime
 
 NOTHING = "-"
-_BEHIND_A_MARK = re.compile("(?<=[@._])")
+_AFTER_PUNCTUATION = re.compile("(?<=[@._])")
 
 
 def format_credits(amount: int | None) -> str:
-    """Return a count of credits for people, like 20,000."""
+    """Return a number of credits with thousands separators, like 20,000."""
     return NOTHING if amount is None else f"{amount:,}"
 
 
+def format_credit_count(amount: int) -> str:
+    """Return the absolute number of credits with its unit.
+
+    >>> format_credit_count(-1), format_credit_count(2000)
+    ('1 credit', '2,000 credits')
+    """
+    amount = abs(amount)
+    return f"{amount:,} credit" if amount == 1 else f"{amount:,} credits"
+
+
 def format_timestamp(at: datetime | None) -> str:
-    """Return an instant for people, in the zone of whoever reads, and with it."""
+    """Return a timestamp in the time zone of the reader, followed by the name of the zone."""
     return NOTHING if at is None else date_format(localtime(at), "DATETIME_FORMAT")
 
 
 def timestamp_html(at: datetime | None) -> str:
-    """Return an instant as a page shows it: in the reader's zone, and in UTC where the pointer rests on it."""
+    """Return a timestamp in the time zone of the reader, with UTC as its tooltip."""
     if at is None:
         return NOTHING
     utc = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -33,12 +51,12 @@ def timestamp_html(at: datetime | None) -> str:
 
 
 def name_html(name: Any) -> str:
-    """Return a name or an e-mail that breaks behind its marks where a column is narrow, before it breaks anywhere.
+    """Return a name or an e-mail address. In a narrow column it breaks after punctuation first.
 
-    >>> name_shown("a@b.example")
+    >>> name_html("a@b.example")
     'a@<wbr>b.<wbr>example<wbr>'
     """
-    return format_html_join("", "{}<wbr>", ((part,) for part in _BEHIND_A_MARK.split(str(name))))
+    return format_html_join("", "{}<wbr>", ((part,) for part in _AFTER_PUNCTUATION.split(str(name))))
 
 
 def id_html(key: Any) -> str:
@@ -49,3 +67,35 @@ def id_html(key: Any) -> str:
         "</span></button></span>",
         key,
     )
+
+
+def facts_html(facts: Iterable[tuple[str, str]]) -> str:
+    """Return (name, value) pairs, one per line."""
+    html = format_html_join("", "<div>{} {}</div>", ((name.replace("_", " "), value) for name, value in facts))
+    return html or NOTHING
+
+
+def object_link_html(row: Model | None) -> str:
+    """Return a link to the admin page of ``row``, or its plain name if it has no page."""
+    if row is None:
+        return NOTHING
+    label = row._meta.label_lower  # noqa: SLF001 - Django documents it
+    return change_link_html(label, row.pk, str(row))
+
+
+def change_link_html(label: str, key: Any, text: str) -> str:
+    """Return a link to the admin page of the row with this key. ``label`` is like ``credits.creditgrant``."""
+    try:
+        return link_html(reverse(f"admin:{label.replace('.', '_')}_change", args=[key]), text)
+    except NoReverseMatch:
+        return text
+
+
+def changelist_link_html(label: str, text: str, **filters: Any) -> str:
+    """Return a link to the filtered list of a model. ``label`` is like ``credits_creditgrant``."""
+    return link_html(f"{reverse(f'admin:{label}_changelist')}?{urlencode(filters)}", text)
+
+
+def link_html(url: str, text: str) -> str:
+    """Return a link in the style of the admin."""
+    return format_html('<a class="text-primary-600 dark:text-primary-500 hover:underline" href="{}">{}</a>', url, text)

@@ -1,26 +1,28 @@
-"""What every door shares. A door translates in, makes one call, and translates out.
+"""What all HTTP entry points share. A view parses the request, calls one operation, and renders the result.
 
-    class DeductionIn(In):                                  # declared in snake_case, spelled in camelCase
+    class DeductRequest(RequestSerializer):                  # fields in snake_case; JSON in camelCase
         amount = WholeNumber(min_value=1, max_value=10**12, required=False)
         feature = Text(max_length=64, required=False)
         organization_id = Id(required=False)
         user_id = Id(required=False)
         metadata = Metadata(required=False)
 
-    class CreditViewSet(viewsets.ViewSet):
-        @extend_schema(request=DeductionIn, responses=BalanceOut)
+    class DeductViewSet(viewsets.ViewSet):
+        @extend_schema(parameters=[IDEMPOTENCY_KEY], request=DeductRequest, responses=MovementResponse)
         def deduct(self, request: Request) -> Response:
-            asked = DeductionIn.read(request.data)           # a dict; BadInput names every wrong field
-            acting = caller.spending(request, asked)         # whose balance, for which member; or 403, 404
-            done = operations.deduct_credits(owner=acting.owner, member=acting.member, ...)
-            return answer(BalanceOut.of(done), replayed=done.replayed)
+            payload = DeductRequest.parse(request.data)       # a dict, or InvalidInputError with every wrong field
+            access = resolve_for_spend(request, payload)      # the owner and the member; or 403, 404
+            result = operations.deduct_credits(owner=access.owner, member=access.member, ...)
+            return idempotent_response(MovementResponse.render(result), replayed=result.replayed)
 
-- ``fields``: WholeNumber, Text, Email, Id, Timestamp, Rand, Choice, Flag, Metadata. ``serializers``: In (body), Query
-  (``HistoryQuery.read(request.query_params)``), Out (``of(object or mapping)`` gives the plain dict).
-- ``caller``: ``reading``, ``spending``, ``named_owner`` (admin doors), ``visible_balances``, ``caller_of``.
-  ``permissions``: IsAdmin, IsAdminOrService. Without ``permission_classes`` a door needs a token.
-- ``idempotency``: ``key_of(request)``, ``answer(data, status, replayed=...)``.
+- ``fields``: WholeNumber, Text, Email, Id, Timestamp, Rand, Choice, Flag, Metadata.
+- ``serializers``: RequestSerializer for bodies and QuerySerializer for query strings (``parse``), ResponseSerializer
+  (``render``).
+- ``access``: who calls and which balances they may use. ``permissions``: IsAdmin, IsAdminOrService. Without
+  ``permission_classes`` a view requires a valid token.
+- ``idempotency``: ``key_from(request)``, ``idempotent_response(data, status, replayed=...)``.
 - Lists: a ``GenericViewSet`` with ``keyset = ("sequence",)`` and ``filterset_class`` (``filters``), then
   ``self.paginate_queryset(self.filter_queryset(queryset))`` and ``self.get_paginated_response([...])``.
-- Refusals: raise a ``DomainError``; ``problems`` answers. A view with ``max_body`` takes more than 64 KiB.
+- Errors: raise a ``DomainError``; ``problems`` turns it into the response. The attribute ``max_body`` of a view raises
+  the limit of 64 KiB for a body.
 """

@@ -1,6 +1,8 @@
-"""Who is calling, and for whose balance they may act. Scoping is the permission.
+"""The balances that the caller of a request may use.
 
-Each function reads the database at most once; the caller itself was read when the token was.
+Each ``resolve_*`` function returns the owner that a request names, or raises an error if the caller has no access.
+Organizations that the caller does not belong to are reported as not found. Each function runs at most one query; the
+caller's own row was read by authentication.
 """
 
 from collections.abc import Mapping
@@ -17,15 +19,16 @@ from fluxori.identity.errors import OrganizationNotFoundError, PermissionDeniedE
 from fluxori.identity.models import Membership, User
 from fluxori.identity.owner import Owner
 
-_FOR_ANYONE = (User.Role.ADMIN, User.Role.SERVICE)
-_MANAGERS = (Membership.Role.OWNER, Membership.Role.MANAGER)
+_ROLES_FOR_ALL_BALANCES = (User.Role.ADMIN, User.Role.SERVICE)
+_MANAGING_ROLES = (Membership.Role.OWNER, Membership.Role.MANAGER)
 
 
 @dataclass(frozen=True, slots=True)
 class BalanceAccess:
-    """Whose balance is meant, and, in an organization's pool, the member acted for (None: for nobody in particular).
+    """The owner of a balance and how the caller may use it.
 
-    ``may_spend`` is false for a viewer, who sees the pool but cannot spend from it. ``role`` is the member's there.
+    ``member`` is the member that a request on an organization's pool is made for; None means no member in particular.
+    ``may_spend`` is false for a viewer, who can see the pool but not spend from it. ``role`` is the member's role.
     """
 
     owner: Owner
@@ -35,72 +38,72 @@ class BalanceAccess:
 
 
 def caller_of(request: Request) -> User:
-    """Return the authenticated caller, as the database knows them now."""
+    """Return the authenticated caller, as stored in the database now."""
     user = request.user
     assert isinstance(user, User)
     return user
 
 
-def acts_for_anyone(caller: User) -> bool:
-    """Tell whether the caller's role reaches every balance: admins and services."""
-    return caller.role in _FOR_ANYONE
+def can_access_all_balances(caller: User) -> bool:
+    """Return whether the caller's role gives access to every balance: admins and services."""
+    return caller.role in _ROLES_FOR_ALL_BALANCES
 
 
-def reading(request: Request, asked: Mapping[str, Any]) -> BalanceAccess:
-    """Return whose balance is to be read.
+def resolve_for_read(request: Request, payload: Mapping[str, Any]) -> BalanceAccess:
+    """Return access to the balance that a request reads.
 
-    ``asked`` are the understood values of a body or query: ``organization_id`` and ``user_id`` where given, others are
-    ignored. Neither means the caller's own balance.
+    ``payload`` is a parsed body or query. Only ``organization_id`` and ``user_id`` are used; without either, it is the
+    caller's own balance.
 
-    :raises PermissionDeniedError: a plain user names another's ``user_id``
-    :raises OrganizationNotFoundError: no such organization, or a plain user who is no member of it
-    :raises UserNotFoundError: no such user, or beside an organization nobody who is a member of it
+    :raises PermissionDeniedError: a plain user names another user
+    :raises OrganizationNotFoundError: the organization does not exist, or a plain user is not a member of it
+    :raises UserNotFoundError: the user does not exist, or is not a member of the organization that is also named
     """
-    return _acting(caller_of(request), asked.get("organization_id"), asked.get("user_id"))
+    return _resolve(caller_of(request), payload.get("organization_id"), payload.get("user_id"))
 
 
-def meant(request: Request, asked: Mapping[str, Any]) -> Owner:
-    """Return whose balance ``asked`` names, whether or not there is one and the caller may use it."""
-    organization_id, user_id = asked.get("organization_id"), asked.get("user_id")
+def resolve_owner(request: Request, payload: Mapping[str, Any]) -> Owner:
+    """Return the owner that ``payload`` names, without checking that it exists or that the caller has access."""
+    organization_id, user_id = payload.get("organization_id"), payload.get("user_id")
     if organization_id is not None:
         return Owner.organization(organization_id)
     return Owner.user(user_id or caller_of(request).pk)
 
 
-def spending(request: Request, asked: Mapping[str, Any]) -> BalanceAccess:
-    """Return whose balance is to be spent from. Refuses as ``reading`` does, and then:
+def resolve_for_spend(request: Request, payload: Mapping[str, Any]) -> BalanceAccess:
+    """Return access to the balance that a request spends from. Raises what ``resolve_for_read`` raises, and then:
 
-    :raises PermissionDeniedError: the member acted for is a viewer
+    :raises PermissionDeniedError: the member is a viewer
     """
-    acting = reading(request, asked)
-    if not acting.may_spend:
+    access = resolve_for_read(request, payload)
+    if not access.may_spend:
         raise PermissionDeniedError
-    return acting
+    return access
 
 
-def managing(request: Request, asked: Mapping[str, Any]) -> Owner:
-    """Return whose balance is to be managed: one's own, one's organization's as an owner or manager; admins any.
+def resolve_for_manage(request: Request, payload: Mapping[str, Any]) -> Owner:
+    """Return the owner of the balance that a request manages. Raises what ``resolve_for_read`` raises, and then:
 
-    Refuses as ``reading`` does, and then:
+    Users manage their own balance, owners and managers that of their organization, admins every balance.
 
-    :raises PermissionDeniedError: any other member of the organization, or a service
+    :raises PermissionDeniedError: another member of the organization, or a service
     """
     caller = caller_of(request)
-    acting = reading(request, asked)
-    manages = acting.owner.id == caller.pk or (acting.member == caller.pk and acting.role in _MANAGERS)
-    if caller.role != User.Role.ADMIN and (acts_for_anyone(caller) or not manages):
+    access = resolve_for_read(request, payload)
+    manages = access.owner.id == caller.pk or (access.member == caller.pk and access.role in _MANAGING_ROLES)
+    if caller.role != User.Role.ADMIN and (can_access_all_balances(caller) or not manages):
         raise PermissionDeniedError
-    return acting.owner
+    return access.owner
 
 
-def named_owner(asked: Mapping[str, Any]) -> Owner:
-    """Return the one owner that an admin names.
+def named_owner(payload: Mapping[str, Any]) -> Owner:
+    """Return the existing owner that an admin names.
 
-    :raises BadInput: unless exactly one of ``user_id`` and ``organization_id`` is given (``exactly_one_owner``)
-    :raises UserNotFoundError:
-    :raises OrganizationNotFoundError:
+    :raises InvalidInputError: ``user_id`` and ``organization_id`` are both given or both missing
+    :raises UserNotFoundError: the user does not exist
+    :raises OrganizationNotFoundError: the organization does not exist
     """
-    user_id, organization_id = asked.get("user_id"), asked.get("organization_id")
+    user_id, organization_id = payload.get("user_id"), payload.get("organization_id")
     if (user_id is None) == (organization_id is None):
         raise InvalidInputError(
             [FieldError("userId", "exactly_one_owner", "Give exactly one of userId and organizationId.")]
@@ -113,73 +116,82 @@ def named_owner(asked: Mapping[str, Any]) -> Owner:
 
 
 def visible_balances(request: Request) -> set[UUID] | None:
-    """Return the ids of every balance the caller may see: their own and their organizations'. None means all."""
+    """Return the ids of the balances the caller may see: their own and those of their organizations. None means all."""
     caller = caller_of(request)
-    if acts_for_anyone(caller):
+    if can_access_all_balances(caller):
         return None
     return {caller.pk, *queries.organization_ids_of(caller.pk)}
 
 
-def require_placer(request: Request, actor_id: UUID | None) -> None:
-    """Let whoever began the work, admins and services pass. :raises PermissionDeniedError: for everybody else"""
-    caller = caller_of(request)
-    if caller.pk != actor_id and not acts_for_anyone(caller):
-        raise PermissionDeniedError
+def require_actor(request: Request, actor_id: UUID | None) -> None:
+    """Check that the caller is the given actor, an admin or a service.
 
-
-def require_admin_for(request: Request, asked: Mapping[str, Any], name: str) -> None:
-    """Let admins give ``name``. :raises PermissionDeniedError: for everybody else who does"""
-    if asked.get(name) is not None and caller_of(request).role != User.Role.ADMIN:
-        raise PermissionDeniedError
-
-
-def require_member(request: Request, organization_id: UUID) -> None:
-    """Let members and admins pass. :raises OrganizationNotFoundError: for everybody else"""
-    _member_role(caller_of(request), organization_id)
-
-
-def require_owner(request: Request, organization_id: UUID) -> None:
-    """Let the organization's owners and admins pass.
-
-    :raises OrganizationNotFoundError: no such organization, or the caller is no member
-    :raises PermissionDeniedError: a member who is not an owner
+    :raises PermissionDeniedError: any other caller
     """
     caller = caller_of(request)
-    role = _member_role(caller, organization_id)
+    if caller.pk != actor_id and not can_access_all_balances(caller):
+        raise PermissionDeniedError
+
+
+def require_admin_for_field(request: Request, payload: Mapping[str, Any], name: str) -> None:
+    """Check that only admins use the field ``name``.
+
+    :raises PermissionDeniedError: the field is given and the caller is not an admin
+    """
+    if payload.get(name) is not None and caller_of(request).role != User.Role.ADMIN:
+        raise PermissionDeniedError
+
+
+def require_organization_member(request: Request, organization_id: UUID) -> None:
+    """Check that the caller is a member of the organization, or an admin.
+
+    :raises OrganizationNotFoundError: any other caller, or the organization does not exist
+    """
+    _membership_role(caller_of(request), organization_id)
+
+
+def require_organization_owner(request: Request, organization_id: UUID) -> None:
+    """Check that the caller is an owner of the organization, or an admin.
+
+    :raises OrganizationNotFoundError: the organization does not exist, or the caller is not a member
+    :raises PermissionDeniedError: the caller is a member but not an owner
+    """
+    caller = caller_of(request)
+    role = _membership_role(caller, organization_id)
     if caller.role != User.Role.ADMIN and role != Membership.Role.OWNER:
         raise PermissionDeniedError
 
 
-def _member_role(caller: User, organization_id: UUID) -> str | None:
-    seat = queries.seat(organization_id=organization_id, user_id=caller.pk)
-    if seat is None or (seat.role is None and caller.role != User.Role.ADMIN):
+def _membership_role(caller: User, organization_id: UUID) -> str | None:
+    membership = queries.look_up_membership(organization_id=organization_id, user_id=caller.pk)
+    if membership is None or (membership.role is None and caller.role != User.Role.ADMIN):
         raise OrganizationNotFoundError
-    return seat.role
+    return membership.role
 
 
-def _acting(caller: User, organization_id: UUID | None, user_id: UUID | None) -> BalanceAccess:
-    if user_id not in (None, caller.pk) and not acts_for_anyone(caller):
+def _resolve(caller: User, organization_id: UUID | None, user_id: UUID | None) -> BalanceAccess:
+    if user_id not in (None, caller.pk) and not can_access_all_balances(caller):
         raise PermissionDeniedError
     if organization_id is not None:
-        return _in_pool(caller, organization_id, user_id)
+        return _resolve_pool(caller, organization_id, user_id)
     if user_id in (None, caller.pk):
         return BalanceAccess(Owner.user(caller.pk))
     return BalanceAccess(_existing_user(user_id))
 
 
-def _in_pool(caller: User, organization_id: UUID, user_id: UUID | None) -> BalanceAccess:
+def _resolve_pool(caller: User, organization_id: UUID, user_id: UUID | None) -> BalanceAccess:
     member = user_id or caller.pk
-    seat = queries.seat(organization_id=organization_id, user_id=member)
-    if seat is None or (seat.role is None and not acts_for_anyone(caller)):
+    membership = queries.look_up_membership(organization_id=organization_id, user_id=member)
+    if membership is None or (membership.role is None and not can_access_all_balances(caller)):
         raise OrganizationNotFoundError
-    if seat.role is None:
+    if membership.role is None:
         if user_id is not None:
             raise UserNotFoundError
         return BalanceAccess(Owner.organization(organization_id))
-    # An admin or a service that happens to be a viewer may spend in its own right, but not in a viewer's.
-    for_itself = user_id is None and acts_for_anyone(caller)
-    may_spend = for_itself or seat.role != Membership.Role.VIEWER
-    return BalanceAccess(Owner.organization(organization_id), member, may_spend, seat.role)
+    # An admin or a service that is a viewer itself may spend for the organization, but not on behalf of a viewer.
+    for_itself = user_id is None and can_access_all_balances(caller)
+    may_spend = for_itself or membership.role != Membership.Role.VIEWER
+    return BalanceAccess(Owner.organization(organization_id), member, may_spend, membership.role)
 
 
 def _existing_user(user_id: UUID | None) -> Owner:

@@ -1,4 +1,4 @@
-"""The Authorization header."""
+"""Authentication by the Authorization header."""
 
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
@@ -9,7 +9,11 @@ from fluxori.identity.models import User
 
 
 class BearerAuthentication(BaseAuthentication):
-    """``Authorization: Bearer <token>``; without the header the request is anonymous, with a bad one it is refused."""
+    """Reads ``Authorization: Bearer <token>``. Without the header the request is anonymous.
+
+    :raises TokenNotValidError: another scheme, or a token that is not valid
+    :raises IssuerUnavailableError: the keys of the external issuer cannot be fetched
+    """
 
     def authenticate(self, request: Request) -> tuple[User, str] | None:
         header: str = request.META.get("HTTP_AUTHORIZATION", "")
@@ -18,7 +22,7 @@ class BearerAuthentication(BaseAuthentication):
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":
             raise TokenNotValidError
-        return tokens.user_of(token.strip()), token
+        return tokens.user_from_access_token(token.strip()), token
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002 - the framework's signature
         return "Bearer"

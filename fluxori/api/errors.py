@@ -1,4 +1,4 @@
-"""What can be wrong with a request before any rule is asked."""
+"""Errors in the HTTP request itself, raised before any operation is called."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,19 +7,19 @@ from rest_framework.exceptions import APIException
 
 from fluxori.core.errors import DomainError, FieldError, InvalidRequestError
 
-MOST_ERRORS = 50
-LONGEST_NAME = 100
+MAX_ERRORS = 50
+MAX_FIELD_NAME = 100
 
 
 class InvalidInputError(InvalidRequestError):
-    """What the caller wrote cannot be understood. Fields are named as the caller wrote them, on the wire."""
+    """Fields of the body or parameters of the query are invalid. The fields are named as the caller wrote them."""
 
     def __init__(self, errors: Iterable[FieldError]) -> None:
-        super().__init__([FieldError(e.field[:LONGEST_NAME], e.code, e.detail) for e in errors][:MOST_ERRORS])
+        super().__init__([FieldError(e.field[:MAX_FIELD_NAME], e.code, e.detail) for e in errors][:MAX_ERRORS])
 
 
 class MalformedRequestError(DomainError):
-    """The body is not one JSON document that everybody reads alike."""
+    """The body is not one unambiguous JSON document."""
 
     code = "malformed"
     title = "The body is not valid JSON"
@@ -33,7 +33,7 @@ class MalformedRequestError(DomainError):
         return self._reason
 
 
-class PayloadTooLarge(APIException):
+class PayloadTooLargeError(APIException):
     status_code = 413
     default_code = "payload_too_large"
 

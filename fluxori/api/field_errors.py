@@ -1,4 +1,4 @@
-"""What is wrong with single fields, in the codes of the wire contract."""
+"""Field errors of an ``invalid`` response, with the field codes of the HTTP contract."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -21,8 +21,8 @@ CODES = {
     "key_too_long",
 }
 
-# The framework's own names for the same things.
-FRAMEWORK_CODES = {
+# Django REST framework's codes for the same errors.
+CODE_BY_FRAMEWORK_CODE = {
     "blank": "required",
     "empty": "required",
     "max_length": "too_long",
@@ -32,38 +32,38 @@ FRAMEWORK_CODES = {
 }
 
 
-def wire_code(code: str) -> str:
-    """Return a code of the contract for ``code``; whatever is not told apart there is of the wrong type."""
-    return code if code in CODES else FRAMEWORK_CODES.get(code, "wrong_type")
+def to_field_code(code: str) -> str:
+    """Return the field code of the contract for ``code``. Codes without a counterpart become ``wrong_type``."""
+    return code if code in CODES else CODE_BY_FRAMEWORK_CODE.get(code, "wrong_type")
 
 
 def field_errors(details: Any, path: str = "") -> list[FieldError]:
-    """Flatten the framework's nested error details; a path reads like ``items.3.amount``."""
-    return list(_flat(details, path))
+    """Flatten the framework's nested error details. A path looks like ``items.3.amount``."""
+    return list(_flatten(details, path))
 
 
-def wire_errors(refusal: InvalidRequestError) -> list[dict[str, str]]:
-    """Return ``errors`` as they are told: an operation's argument under the name that the caller knows it by."""
-    as_written = isinstance(refusal, InvalidInputError)
+def serialize_errors(error: InvalidRequestError) -> list[dict[str, str]]:
+    """Return the member ``errors`` of the response. Arguments of an operation are renamed to camelCase."""
+    as_written = isinstance(error, InvalidInputError)
     return [
-        {"field": error.field if as_written else camel(error.field), "code": error.code, "detail": error.detail}
-        for error in refusal.errors
+        {"field": each.field if as_written else camel(each.field), "code": each.code, "detail": each.detail}
+        for each in error.errors
     ]
 
 
-def _flat(details: Any, path: str) -> Iterator[FieldError]:
+def _flatten(details: Any, path: str) -> Iterator[FieldError]:
     match details:
         case {"message": message, "code": str(code)}:
-            yield FieldError(path, wire_code(code), str(message))
+            yield FieldError(path, to_field_code(code), str(message))
         case Mapping():
             for name, inner in details.items():
-                yield from _flat(inner, path if name == "non_field_errors" else f"{path}.{name}".lstrip("."))
+                yield from _flatten(inner, path if name == "non_field_errors" else f"{path}.{name}".lstrip("."))
         case Iterable() if any(_is_leaf(inner) for inner in details):
             for inner in details:
-                yield from _flat(inner, path)
+                yield from _flatten(inner, path)
         case Iterable():
             for index, inner in enumerate(details):
-                yield from _flat(inner, f"{path}.{index}".lstrip("."))
+                yield from _flatten(inner, f"{path}.{index}".lstrip("."))
 
 
 def _is_leaf(details: Any) -> bool:

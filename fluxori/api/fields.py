@@ -1,8 +1,10 @@
-"""Fields that take one kind of JSON value and nothing like it. ``from_text`` reads the same value from a query."""
+"""Strict serializer fields: each accepts exactly one kind of JSON value.
 
-import json
+``from_text`` converts the text of a query parameter to that JSON value. Text that cannot be converted is returned
+unchanged, and validation then reports the wrong type.
+"""
+
 import re
-from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -12,18 +14,18 @@ from django.core.validators import validate_email
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
+from fluxori.core.input_rules import metadata_error
 from fluxori.core.timestamps import from_rfc3339
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DECIMAL = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
-_WHOLE = re.compile(r"-?[0-9]{1,30}")
+_INTEGER = re.compile(r"-?[0-9]{1,30}")
 
-_NOT_A_TIME = "This must be a time with an offset, like 2026-03-01T12:00:00Z."
-
-MAX_METADATA_BYTES = 4096
+_NOT_A_TIMESTAMP = "This must be a time with an offset, like 2026-03-01T12:00:00Z."
 
 
-def refuse(code: str, detail: str) -> NoReturn:
+def fail_with(code: str, detail: str) -> NoReturn:
+    """Raise the framework's ValidationError with a field code of the contract."""
     raise ValidationError(detail, code=code)
 
 
@@ -32,19 +34,19 @@ class WholeNumber(serializers.IntegerField):
 
     def to_internal_value(self, data: Any) -> int:
         if type(data) is not int:
-            refuse("wrong_type", "This must be a whole number.")
+            fail_with("wrong_type", "This must be a whole number.")
         return data
 
     def from_text(self, text: str) -> Any:
-        return int(text) if _WHOLE.fullmatch(text) else text
+        return int(text) if _INTEGER.fullmatch(text) else text
 
 
 class Text(serializers.CharField):
-    """A JSON string, kept as it was written. Not blank unless ``allow_blank``; no NUL, no lone surrogate."""
+    """A JSON string, stored as given. Not blank unless ``allow_blank``; no NUL, no lone surrogate."""
 
     def to_internal_value(self, data: Any) -> str:
         if type(data) is not str:
-            refuse("wrong_type", "This must be a string.")
+            fail_with("wrong_type", "This must be a string.")
         return data
 
     def from_text(self, text: str) -> Any:
@@ -60,11 +62,11 @@ class Email(Text):
 
 
 class Id(serializers.UUIDField):
-    """A UUID in its usual spelling."""
+    """A UUID as 32 hexadecimal digits with hyphens."""
 
     def to_internal_value(self, data: Any) -> UUID:
         if type(data) is not str or not _UUID.fullmatch(data):
-            refuse("wrong_type", "This must be a UUID.")
+            fail_with("wrong_type", "This must be a UUID.")
         return UUID(data)
 
     def from_text(self, text: str) -> Any:
@@ -72,34 +74,35 @@ class Id(serializers.UUIDField):
 
 
 class Timestamp(serializers.DateTimeField):
-    """An RFC 3339 instant with its offset. Digits beyond the microsecond are cut off."""
+    """An RFC 3339 time with an offset. Digits beyond the microsecond are cut off."""
 
     def to_internal_value(self, value: Any) -> datetime:
         try:
-            return from_rfc3339(value) if type(value) is str else refuse("wrong_type", _NOT_A_TIME)
+            return from_rfc3339(value) if type(value) is str else fail_with("wrong_type", _NOT_A_TIMESTAMP)
         except ValueError:
-            refuse("wrong_type", _NOT_A_TIME)
+            fail_with("wrong_type", _NOT_A_TIMESTAMP)
         except OverflowError:
-            refuse("out_of_range", "This lies beyond the calendar.")
+            fail_with("out_of_range", "This must be in the years 1 to 9999, in UTC.")
 
     def from_text(self, text: str) -> Any:
         return text
 
 
 class Rand(serializers.DecimalField):
-    """Money: a string in rand with at most 6 decimal places, never negative."""
+    """An amount of money in rand: a string with at most 6 decimal places, never negative."""
 
     def __init__(self, *, max_digits: int = 18, decimal_places: int = 6, **kwargs: Any) -> None:
         super().__init__(max_digits=max_digits, decimal_places=decimal_places, **kwargs)
-        self._whole, self._places = max_digits - decimal_places, decimal_places
+        self._max_integer_digits, self._max_places = max_digits - decimal_places, decimal_places
 
     def to_internal_value(self, data: Any) -> Decimal:
-        written = _DECIMAL.fullmatch(data) if type(data) is str else None
-        if written is None:
-            refuse("wrong_type", 'This must be an amount in rand as a string, like "0.10".')
-        whole, places = written.groups(default="")
-        if len(whole.lstrip("0")) > self._whole or len(places) > self._places:
-            refuse("out_of_range", f"At most {self._whole} digits and {self._places} decimal places.")
+        match = _DECIMAL.fullmatch(data) if type(data) is str else None
+        if match is None:
+            fail_with("wrong_type", 'This must be an amount in rand as a string, like "0.10".')
+        integer, places = match.groups(default="")
+        if len(integer.lstrip("0")) > self._max_integer_digits or len(places) > self._max_places:
+            limits = f"At most {self._max_integer_digits} digits and {self._max_places} decimal places."
+            fail_with("out_of_range", limits)
         return Decimal(data)
 
     def from_text(self, text: str) -> Any:
@@ -107,13 +110,13 @@ class Rand(serializers.DecimalField):
 
 
 class Choice(serializers.ChoiceField):
-    """One of a few words."""
+    """One of a fixed set of strings."""
 
     def to_internal_value(self, data: Any) -> str:
         if type(data) is not str:
-            refuse("wrong_type", "This must be a string.")
+            fail_with("wrong_type", "This must be a string.")
         if data not in self.choices:
-            refuse("invalid_choice", "This must be one of " + ", ".join(self.choices) + ".")
+            fail_with("invalid_choice", "This must be one of " + ", ".join(self.choices) + ".")
         return data
 
     def from_text(self, text: str) -> Any:
@@ -121,11 +124,11 @@ class Choice(serializers.ChoiceField):
 
 
 class Flag(serializers.BooleanField):
-    """true or false, and nothing that resembles them."""
+    """JSON true or false: not 1, "true" or null."""
 
     def to_internal_value(self, data: Any) -> bool:
         if type(data) is not bool:
-            refuse("wrong_type", "This must be true or false.")
+            fail_with("wrong_type", "This must be true or false.")
         return data
 
     def from_text(self, text: str) -> Any:
@@ -133,30 +136,11 @@ class Flag(serializers.BooleanField):
 
 
 class Metadata(serializers.DictField):
-    """The caller's own JSON object, at most 4 KiB as canonical JSON; its keys stay as they are."""
+    """The caller's own JSON object, at most 4 KiB as canonical JSON. Its keys are not renamed."""
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        if type(data) is not dict:
-            refuse("wrong_type", "This must be a JSON object.")
-        if any("\0" in text for text in _strings(data)):
-            refuse("wrong_type", "NUL is not allowed.")
-        try:
-            canonical = json.dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-        except UnicodeEncodeError:
-            refuse("wrong_type", "A lone surrogate is not a character.")
-        if len(canonical) > MAX_METADATA_BYTES:
-            refuse("too_long", f"At most {MAX_METADATA_BYTES} bytes as canonical JSON.")
-        return data
-
-
-def _strings(value: Any) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case dict():
-            for name, inner in value.items():
-                yield name
-                yield from _strings(inner)
-        case list():
-            for inner in value:
-                yield from _strings(inner)
+        error = metadata_error(data)
+        if error is not None:
+            fail_with(*error)
+        metadata: dict[str, Any] = data
+        return metadata

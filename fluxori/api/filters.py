@@ -1,11 +1,10 @@
-"""django-filter, as strict as a body: camelCase names, unknown parameters refused, our own field types.
+"""Filters of lists, on top of django-filter: camelCase names, the project's own fields, unknown parameters rejected.
 
     class HistoryFilters(Filters):
-        type = Wire(Choice(CreditTransaction.Type.values))
-        from_ = Wire(Timestamp(), field_name="timestamp", lookup_expr="gte")
+        type = QueryFilter(Choice(CreditTransaction.Type.values))
+        from_ = QueryFilter(Timestamp(), field_name="timestamp", lookup_expr="gte")
 
-A view says ``filterset_class = HistoryFilters`` and ``self.filter_queryset(queryset)``, or calls
-``HistoryFilters.narrow(queryset, request.query_params)``.
+A view sets ``filterset_class = HistoryFilters`` and calls ``self.filter_queryset(queryset)``.
 """
 
 from collections import OrderedDict
@@ -21,90 +20,90 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from fluxori.api.errors import InvalidInputError
-from fluxori.api.field_errors import wire_code
+from fluxori.api.field_errors import to_field_code
 from fluxori.api.names import camel
 from fluxori.core.errors import FieldError
 
 M = TypeVar("M", bound=Model)
 
-# Read by the pagination, so known to every list.
-PAGING = frozenset({"limit", "cursor"})
+# Every list accepts these; the pagination reads them.
+PAGINATION_PARAMETERS = frozenset({"limit", "cursor"})
 
 
-class _WireField(forms.Field):
-    """Understands a query's text with one of our own fields."""
+class _QueryField(forms.Field):
+    """A form field that validates the text of a query parameter with a field of ``fluxori.api.fields``."""
 
-    def __init__(self, *, reads: Any, **kwargs: Any) -> None:
+    def __init__(self, *, api_field: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._reads = reads
+        self._api_field = api_field
 
     def clean(self, value: Any) -> Any:
         if value is None:
             return None
         try:
-            return self._reads.run_validation(self._reads.from_text(value))
-        except ValidationError as refusal:
-            told: Any = refusal.get_full_details()
-            raise FormError(told[0]["message"], code=told[0]["code"]) from None
+            return self._api_field.run_validation(self._api_field.from_text(value))
+        except ValidationError as error:
+            details: Any = error.get_full_details()
+            raise FormError(details[0]["message"], code=details[0]["code"]) from None
 
 
 class QueryFilter(django_filters.Filter):  # type: ignore[misc] # django-filter has no types
-    """A filter whose value is read by one of the fields of ``fluxori.api.fields``."""
+    """A filter that parses its value with a field of ``fluxori.api.fields``."""
 
-    field_class = _WireField
+    field_class = _QueryField
 
-    def __init__(self, reads: Any, **kwargs: Any) -> None:
-        super().__init__(reads=reads, **kwargs)
-        extend_schema_field(reads)(self)
+    def __init__(self, api_field: Any, **kwargs: Any) -> None:
+        super().__init__(api_field=api_field, **kwargs)
+        extend_schema_field(api_field)(self)
 
 
 class Filters(django_filters.FilterSet):  # type: ignore[misc]
-    """A filter set declared in snake_case; a trailing underscore keeps a keyword out of the way."""
+    """A filter set declared in snake_case. A trailing underscore avoids a Python keyword, as in ``from_``."""
 
     @classmethod
     def get_filters(cls) -> "OrderedDict[str, Any]":
-        return OrderedDict((camel(name), found) for name, found in super().get_filters().items())
+        return OrderedDict((camel(name), each) for name, each in super().get_filters().items())
 
     @classmethod
-    def narrow(cls, queryset: QuerySet[M], params: QueryDict) -> QuerySet[M]:
-        """Return what the parameters select.
+    def apply(cls, queryset: QuerySet[M], params: QueryDict) -> QuerySet[M]:
+        """Return the rows of ``queryset`` that the parameters select.
 
-        :raises BadInput: naming each parameter that is unknown, stands twice, or cannot be understood
+        :raises InvalidInputError: a parameter is unknown, given twice, or has an invalid value
         """
-        filterset = cls(data=cls._known(params), queryset=queryset)
+        filterset = cls(data=cls._by_name(params), queryset=queryset)
         if not filterset.is_valid():
             raise InvalidInputError(
-                FieldError(name, wire_code(fault.code or ""), "".join(fault.messages))
-                for name, faults in filterset.errors.as_data().items()
-                for fault in faults
+                FieldError(name, to_field_code(error.code or ""), "".join(error.messages))
+                for name, errors in filterset.errors.as_data().items()
+                for error in errors
             )
-        narrowed: QuerySet[M] = filterset.qs
-        return narrowed
+        filtered: QuerySet[M] = filterset.qs
+        return filtered
 
     @classmethod
-    def _known(cls, params: QueryDict) -> dict[str, str]:
-        """Return the texts by wire name, whichever spelling was used."""
-        faults: list[FieldError] = []
-        known: dict[str, str] = {}
-        for written, texts in params.lists():
-            name = camel(written) if written.islower() else written
-            if name not in cls.base_filters.keys() | PAGING:
-                faults.append(FieldError(written, "unknown_field", "There is no such parameter here."))
-            elif len(texts) > 1 or name in known:
-                faults.append(FieldError(written, "wrong_type", "This stands twice in the query; give it once."))
-            known[name] = texts[-1]
-        if faults:
-            raise InvalidInputError(faults)
-        return known
+    def _by_name(cls, params: QueryDict) -> dict[str, str]:
+        """Return the parameter values by camelCase name; snake_case names are converted."""
+        errors: list[FieldError] = []
+        values: dict[str, str] = {}
+        for written_name, texts in params.lists():
+            name = camel(written_name) if written_name.islower() else written_name
+            if name not in cls.base_filters.keys() | PAGINATION_PARAMETERS:
+                errors.append(FieldError(written_name, "unknown_field", "There is no such parameter."))
+            elif len(texts) > 1 or name in values:
+                errors.append(FieldError(written_name, "wrong_type", "This parameter is given twice."))
+            values[name] = texts[-1]
+        if errors:
+            raise InvalidInputError(errors)
+        return values
 
 
 class NoFilters(Filters):
-    """For a list that only turns pages."""
+    """For a list that has only the pagination parameters."""
 
 
 class FilterBackend(django_filters.DjangoFilterBackend):  # type: ignore[misc]
-    """Applies a view's ``filterset_class``; a list without one takes no parameters but those of its pages."""
+    """Applies a view's ``filterset_class``. A list without one accepts only the pagination parameters."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         filters: type[Filters] = getattr(view, "filterset_class", None) or NoFilters
-        return filters.narrow(queryset, request.query_params)
+        return filters.apply(queryset, request.query_params)

@@ -1,11 +1,11 @@
-"""Health, for whoever decides whether to restart a process or send it requests."""
+"""Health endpoints for process supervisors and load balancers."""
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from fluxori.api.problems import of_status, to_response
+from fluxori.api.problems import generic_problem, to_response
 from fluxori.api.rendering import to_json
 
 _OK = to_json({"status": "ok"})
@@ -13,12 +13,15 @@ _OK = to_json({"status": "ok"})
 
 @require_safe
 def live(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
-    """The process answers. Touches nothing else: a database that is away is no reason to restart."""
+    """Return 200 while the process runs. It uses no database: restarting the process would not bring one back."""
     return HttpResponse(_OK, "application/json")
 
 
 class Readiness:
-    """The database answers, and has every migration of this code; the latter is asked only until it is so."""
+    """Return 200 if the database responds and has all migrations of this version, otherwise 503.
+
+    Migrations are checked until they are complete, and then not again.
+    """
 
     def __init__(self) -> None:
         self._migrated = False
@@ -29,14 +32,14 @@ class Readiness:
                 cursor.execute("SELECT 1")
             self._migrated = self._migrated or _is_migrated()
         except (DatabaseError, InterfaceError):
-            return self._not_yet(request, "The database cannot be reached.")
+            return self._unavailable(request, "The database cannot be reached.")
         if not self._migrated:
-            return self._not_yet(request, "The database lacks migrations of this version.")
+            return self._unavailable(request, "The database lacks migrations of this version.")
         return HttpResponse(_OK, "application/json")
 
     @staticmethod
-    def _not_yet(request: HttpRequest, detail: str) -> HttpResponse:
-        return to_response(request, of_status(503, "database_unavailable", detail))
+    def _unavailable(request: HttpRequest, detail: str) -> HttpResponse:
+        return to_response(request, generic_problem(503, "database_unavailable", detail))
 
 
 def _is_migrated() -> bool:

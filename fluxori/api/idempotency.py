@@ -1,49 +1,63 @@
-"""The Idempotency-Key header, and the header that says an answer was given before."""
+"""The ``Idempotency-Key`` request header and the ``Idempotency-Replayed`` response header.
+
+The length and format of keys are defined in ``fluxori.core.input_rules``. Over HTTP a key is ASCII as well, because
+that is what a header can carry.
+"""
 
 from typing import Any
 
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fluxori.api.errors import InvalidInputError
-from fluxori.api.fields import Text, refuse
+from fluxori.api.fields import Text, fail_with
+from fluxori.core.constants import MAX_IDEMPOTENCY_KEY
 from fluxori.core.errors import FieldError
+from fluxori.core.input_rules import idempotency_key_error
 
 HEADER = "Idempotency-Key"
-MAX_KEY = 255
+
+# The header in the OpenAPI description of an operation.
+IDEMPOTENCY_KEY = OpenApiParameter(
+    HEADER,
+    str,
+    OpenApiParameter.HEADER,
+    description=f"The caller's name for this request, at most {MAX_IDEMPOTENCY_KEY} printable characters. The same"
+    " request with the same key returns the first response and moves no credits.",
+)
 
 
-def key_of(request: Request) -> str | None:
-    """Return the caller's name for this request; None where the header is missing or empty.
+def key_from(request: Request) -> str | None:
+    """Return the idempotency key of the request, or None if the header is missing or empty.
 
-    :raises BadInput: longer than 255 characters, or not printable
+    :raises InvalidInputError: the key has more than 255 characters, or characters that are not printable ASCII
     """
     key: str = request.META.get("HTTP_IDEMPOTENCY_KEY", "")
-    fault = _fault(key)
-    if fault is not None:
-        raise InvalidInputError([FieldError(HEADER, *fault)])
+    error = _key_error(key) if key else None
+    if error is not None:
+        raise InvalidInputError([FieldError(HEADER, *error)])
     return key or None
 
 
-class Key(Text):
-    """The same name where it stands in a body: each item of a batch may have one."""
+class IdempotencyKey(Text):
+    """An idempotency key in a body, as each item of a batch may have."""
 
     def to_internal_value(self, data: Any) -> str:
         key = super().to_internal_value(data)
-        fault = _fault(key)
-        if fault is not None:
-            refuse(*fault)
+        error = _key_error(key)
+        if error is not None:
+            fail_with(*error)
         return key
 
 
-def _fault(key: str) -> tuple[str, str] | None:
-    if len(key) > MAX_KEY:
-        return "key_too_long", f"At most {MAX_KEY} characters."
-    if not (key.isascii() and key.isprintable()):
-        return "wrong_type", "Only printable ASCII characters."
-    return None
+def _key_error(key: str) -> tuple[str, str] | None:
+    error = idempotency_key_error(key)
+    if error is None and not key.isascii():
+        error = "wrong_type", "Only ASCII characters are allowed."
+    return error
 
 
-def answer(data: Any, status: int = 200, *, replayed: bool = False) -> Response:
-    """Return ``data`` as the answer to a request that may carry a key."""
+def idempotent_response(data: Any, status: int = 200, *, replayed: bool = False) -> Response:
+    """Return the response to a request that may have an idempotency key; ``replayed`` marks a repeated result."""
     return Response(data, status=status, headers={"Idempotency-Replayed": "true"} if replayed else None)

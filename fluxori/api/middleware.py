@@ -1,4 +1,4 @@
-"""What every request gets before anything else looks at it."""
+"""Middleware of every request: its id, its log line and the content security policy of its response."""
 
 import re
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from fluxori.core import request_context
 HEADER = "X-Request-Id"
 
 # Printable ASCII only, so that a caller cannot write into our logs or headers.
-_SANE = re.compile(r"[\x21-\x7e]{1,128}")
+_VALID_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class RequestLogMiddleware(RequestMiddleware):
-    """Logs one line a request, by its path alone: a query may hold an address or a ticket."""
+    """Logs one line for each request, without the query string, which may contain personal data or a secret."""
 
     @staticmethod
     def format_request(request: HttpRequest) -> str:
@@ -24,38 +24,38 @@ class RequestLogMiddleware(RequestMiddleware):
 
 
 class RequestIdMiddleware:
-    """Names each request: by the caller's X-Request-Id if it is sane, else by a new one; and says it in the answer."""
+    """Gives each request an id, the caller's X-Request-Id if it is valid, and returns the id in the response."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        asked = request.META.get("HTTP_X_REQUEST_ID", "")
-        request_id = asked if _SANE.fullmatch(asked) else str(uuid4())
-        request.META["HTTP_X_REQUEST_ID"] = request_id  # where the logs find it
+        given_id = request.META.get("HTTP_X_REQUEST_ID", "")
+        request_id = given_id if _VALID_REQUEST_ID.fullmatch(given_id) else str(uuid4())
+        request.META["HTTP_X_REQUEST_ID"] = request_id  # read by django-structlog
         setattr(request, "request_id", request_id)  # noqa: B010 - Django's class does not declare it
-        request_context.request_id.set(request_id)  # where the ledger finds it
+        request_context.request_id.set(request_id)  # read by the ledger
         response = self._get_response(request)
         response[HEADER] = request_id
         return response
 
 
-_CLOSED = "base-uri 'none'; frame-ancestors 'none'"
-_NOTHING = f"default-src 'none'; form-action 'none'; {_CLOSED}"
-# Swagger's pages set styles where they stand.
-_DOCS = (
+_NO_FRAMES = "base-uri 'none'; frame-ancestors 'none'"
+_DEFAULT_POLICY = f"default-src 'none'; form-action 'none'; {_NO_FRAMES}"
+# Swagger UI sets inline styles.
+_DOCS_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self';"
-    f" connect-src 'self'; form-action 'none'; {_CLOSED}"
+    f" connect-src 'self'; form-action 'none'; {_NO_FRAMES}"
 )
-# Unfold's pages compute what stands in their attributes, and set styles where they stand.
-_ADMIN = (
+# Unfold evaluates expressions in attributes (Alpine.js), and sets inline styles.
+_ADMIN_POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
-    f" font-src 'self'; connect-src 'self'; form-action 'self'; {_CLOSED}"
+    f" font-src 'self'; connect-src 'self'; form-action 'self'; {_NO_FRAMES}"
 )
 
 
 class ContentSecurityMiddleware:
-    """Says in every answer what a browser may load for it: nothing at all, but for the pages that people look at."""
+    """Sets the Content-Security-Policy of every response. Only the admin and the API docs may load anything."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
@@ -68,7 +68,7 @@ class ContentSecurityMiddleware:
 
 
 def policy_for(path: str) -> str:
-    """Return the content security policy of what is answered under ``path``."""
+    """Return the content security policy of responses under ``path``."""
     if path.startswith("/admin/"):
-        return _ADMIN
-    return _DOCS if path == "/api/docs" else _NOTHING
+        return _ADMIN_POLICY
+    return _DOCS_POLICY if path == "/api/docs" else _DEFAULT_POLICY

@@ -1,14 +1,13 @@
-"""How a Python name is spelled in JSON."""
+"""Conversion of Python names to JSON names."""
 
 from functools import lru_cache
 
 
 @lru_cache(maxsize=4096)
 def camel(name: str) -> str:
-    """Return the camelCase spelling of a snake_case name.
+    """Convert a snake_case name to camelCase.
 
-    A trailing underscore, which keeps a Python keyword out of the way, is dropped; every other underscore that is
-    followed by a letter or a digit goes, and what follows it is raised.
+    A trailing underscore, which avoids a Python keyword, is dropped.
 
     >>> camel("organization_id"), camel("from_"), camel("limit")
     ('organizationId', 'from', 'limit')

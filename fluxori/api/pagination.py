@@ -1,8 +1,8 @@
-"""Pages by key, newest first: every page costs the same however deep it lies, and nothing is ever counted.
+"""Keyset pagination: ``{"results": [...], "next": url or null, "previous": url or null}``.
 
-A view says how its list is ordered: ``keyset = ("sequence",)``, names of its model's columns, all descending, together
-unique; with ``ascending = True`` all ascending, for lists that are not about time.
-``{"results": [...], "next": url or null, "previous": url or null}``.
+Each page is read with one index range scan, whatever its position in the list, and rows are never counted. A view
+declares the order of its list: ``keyset = ("sequence",)`` names columns of its model that are unique together. All are
+descending (newest first); with ``ascending = True`` all are ascending.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from django.core import signing
 from django.core.exceptions import ValidationError
-from django.db.models import Model, Q
+from django.db.models import Model
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,6 +20,7 @@ from rest_framework.response import Response
 from fluxori.api.errors import InvalidInputError
 from fluxori.api.fields import WholeNumber
 from fluxori.core.errors import FieldError
+from fluxori.db.keyset import after_key
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -29,16 +30,16 @@ Direction = Literal["older", "newer"]
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a page starts: beyond the row with these values, seen in this direction."""
+    """The start of a page: after the row with these key values, in this direction."""
 
     direction: Direction
     values: tuple[str, ...]
 
 
 class KeysetPagination(BasePagination):
-    """One page of an ordered queryset. A cursor is signed, and good only for the list and filters it came from.
+    """One page of an ordered queryset. A cursor is signed and valid only for the list and filters it was made for.
 
-    :raises BadInput: ``limit`` outside 1-200, a cursor that was tampered with or belongs to another list
+    :raises InvalidInputError: ``limit`` is outside 1 to 200, or the cursor was changed or belongs to another list
     """
 
     keyset: Sequence[str] = ("id",)
@@ -46,13 +47,14 @@ class KeysetPagination(BasePagination):
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self._request = request
         self._keyset: Sequence[str] = getattr(view, "keyset", self.keyset)
-        self._limit = _limit(request)
+        self._limit = _page_size(request)
         self._cursor = self._read_cursor(queryset.model)
         newer = self._cursor is not None and self._cursor.direction == "newer"
-        upwards = newer != getattr(view, "ascending", False)
-        ordered = queryset.order_by(*(name if upwards else f"-{name}" for name in self._keyset))
+        is_ascending = newer != getattr(view, "ascending", False)
+        ordering = [name if is_ascending else f"-{name}" for name in self._keyset]
+        ordered = queryset.order_by(*ordering)
         if self._cursor is not None:
-            ordered = ordered.filter(after_key(self._keyset, self._cursor.values, "gt" if upwards else "lt"))
+            ordered = ordered.filter(after_key(ordering, self._cursor.values))
         rows = list(ordered[: self._limit + 1])
         self._more = len(rows) > self._limit
         del rows[self._limit :]
@@ -60,7 +62,7 @@ class KeysetPagination(BasePagination):
         return self._rows
 
     def page_of(self, results: Iterable[Any]) -> dict[str, Any]:
-        """Return the page that holds these ``results``, one for each row of ``paginate_queryset``."""
+        """Return the page with ``results``, one for each row of ``paginate_queryset``."""
         newer = self._cursor is not None and self._cursor.direction == "newer"
         has_older = self._more or newer
         has_newer = self._more if newer else self._cursor is not None
@@ -89,64 +91,51 @@ class KeysetPagination(BasePagination):
         ]
 
     def _read_cursor(self, model: type[Model]) -> Cursor | None:
-        written = self._request.query_params.get("cursor")
-        if written is None:
+        text = self._request.query_params.get("cursor")
+        if text is None:
             return None
         try:
             signer = _signer(self._request.path, self._request.query_params)
-            direction, *values = signer.unsign_object(written)
-            # Signed by us, so what is inside is what we put there; a changed key column is not.
+            direction, *values = signer.unsign_object(text)
+            # The signature proves that this code made the cursor. The key columns may have changed type since then.
             for name, value in zip(self._keyset, values, strict=True):
                 column: Any = model._meta.get_field(name)  # noqa: SLF001 - Django documents it
                 column.to_python(value)
         except (signing.BadSignature, ValueError, ValidationError):
             raise InvalidInputError(
-                [FieldError("cursor", "invalid_cursor", "This cursor belongs to no page of this list.")]
+                [FieldError("cursor", "invalid_cursor", "This cursor does not belong to this list.")]
             ) from None
         return Cursor(direction, tuple(values))
 
     def _link(self, direction: Direction, row: Any) -> str:
         values = [_text(getattr(row, name)) for name in self._keyset]
-        written = cursor(self._request.path, direction, values, self._request.query_params)
-        kept = [(name, value) for name, value in self._request.query_params.items() if name != "cursor"]
-        return self._request.build_absolute_uri(f"{self._request.path}?{urlencode([*kept, ('cursor', written)])}")
+        next_cursor = cursor(self._request.path, direction, values, self._request.query_params)
+        others = [(name, value) for name, value in self._request.query_params.items() if name != "cursor"]
+        return self._request.build_absolute_uri(f"{self._request.path}?{urlencode([*others, ('cursor', next_cursor)])}")
 
 
 def cursor(path: str, direction: Direction, values: Sequence[str], params: Mapping[str, str] | None = None) -> str:
-    """Return a cursor that begins the page beyond the row with these values, signed for this list and its filters."""
+    """Return a cursor for the page after the row with these key values, signed for this list and its filters."""
     signed: str = _signer(path, params or {}).sign_object([direction, *values])
     return signed
 
 
 def _signer(path: str, params: Mapping[str, str]) -> signing.Signer:
-    """Return a signer that binds a cursor to this path and its filters; the page size may change on the way."""
-    kept = sorted((name, value) for name, value in params.items() if name not in {"cursor", "limit"})
-    return signing.Signer(salt=f"fluxori.page:{path}?{urlencode(kept)}")
+    """Return a signer that binds a cursor to this path and its filters. The page size may change between pages."""
+    filters = sorted((name, value) for name, value in params.items() if name not in {"cursor", "limit"})
+    return signing.Signer(salt=f"fluxori.page:{path}?{urlencode(filters)}")
 
 
-def after_key(keyset: Sequence[str], values: Sequence[Any], lookup: Literal["gt", "lt"]) -> Q:
-    """Return the condition for rows past ``values`` in the order of ``keyset``.
-
-    The outer bound on the first column is implied by the rest; it is what lets PostgreSQL enter the index there.
-    """
-    first, *rest = keyset
-    here = Q(**{f"{first}__{lookup}": values[0]})
-    if not rest:
-        return here
-    tied = Q(**{first: values[0]}) & after_key(rest, values[1:], lookup)
-    return Q(**{f"{first}__{lookup}e": values[0]}) & (here | tied)
+_LIMIT_FIELD = WholeNumber(min_value=1, max_value=MAX_LIMIT)
 
 
-_LIMIT = WholeNumber(min_value=1, max_value=MAX_LIMIT)
-
-
-def _limit(request: Request) -> int:
+def _page_size(request: Request) -> int:
     texts = request.query_params.getlist("limit")
     if not texts:
         return DEFAULT_LIMIT
     if len(texts) > 1:
-        raise InvalidInputError([FieldError("limit", "wrong_type", "This stands twice in the query; give it once.")])
-    value = _LIMIT.from_text(texts[0])
+        raise InvalidInputError([FieldError("limit", "wrong_type", "This parameter is given twice.")])
+    value = _LIMIT_FIELD.from_text(texts[0])
     if type(value) is not int or not 1 <= value <= MAX_LIMIT:
         raise InvalidInputError(
             [FieldError("limit", "out_of_range", f"This must be a whole number from 1 to {MAX_LIMIT}.")]

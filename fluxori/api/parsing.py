@@ -1,4 +1,4 @@
-"""Bodies: small, JSON, and read alike by everybody, or refused before any view sees them."""
+"""Request bodies: bounded in size and depth, and unambiguous JSON. Others are rejected before the view runs."""
 
 import json
 from collections.abc import Mapping
@@ -7,25 +7,23 @@ from typing import IO, Any
 
 from rest_framework.parsers import BaseParser
 
-from fluxori.api.errors import InvalidInputError, MalformedRequestError, PayloadTooLarge
+from fluxori.api.errors import InvalidInputError, MalformedRequestError, PayloadTooLargeError
 from fluxori.core.errors import FieldError
 
 KIB = 1024
 MAX_BODY = 64 * KIB
 MAX_BATCH_BODY = 1024 * KIB
 MAX_DEPTH = 32
-_THROWN_AWAY = 32 * 1024 * KIB
+_MAX_DISCARDED = 32 * 1024 * KIB
 
 
 class JSONParser(BaseParser):
-    """Reads one JSON object.
+    """Parses a body of one JSON object, of at most 64 KiB unless the view has another ``max_body``.
 
-    A view may allow more bytes by an attribute ``max_body``.
-
-    :raises PayloadTooLarge: beyond that, whatever Content-Length says; no more than that is ever kept
-    :raises Malformed: not UTF-8, not JSON, NaN or Infinity, a number without bounds, a name that stands twice in one
-        object, nested deeper than 32
-    :raises BadInput: JSON, but not an object
+    :raises PayloadTooLargeError: the body is larger, whatever Content-Length says; the rest is never kept in memory
+    :raises MalformedRequestError: not UTF-8, not JSON, NaN or Infinity, a number too large for a float, a name twice in
+        one object, or nested deeper than 32 levels
+    :raises InvalidInputError: JSON, but not an object
     """
 
     media_type = "application/json"
@@ -46,7 +44,10 @@ class JSONParser(BaseParser):
 
 
 def parse_json(body: bytes) -> Any:
-    """Return what ``body`` says. :raises Malformed: if it is not JSON that every reader understands alike"""
+    """Return the parsed body.
+
+    :raises MalformedRequestError: the body is not unambiguous JSON
+    """
     try:
         text = body.decode("utf-8")
         parsed = _decoder.decode(text)
@@ -54,16 +55,16 @@ def parse_json(body: bytes) -> Any:
         raise MalformedRequestError("The body is not UTF-8.") from None
     except RecursionError:
         raise MalformedRequestError(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
-    except ValueError as fault:
-        raise MalformedRequestError(f"The body is not JSON: {fault}") from None
-    # Only a body with that many brackets can be too deep, and hardly any has.
+    except ValueError as error:
+        raise MalformedRequestError(f"The body is not JSON: {error}") from None
+    # The depth is computed only for a body with enough brackets to be too deep, which is rare.
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth_exceeds(parsed, MAX_DEPTH):
         raise MalformedRequestError(f"The body is nested deeper than {MAX_DEPTH} levels.")
     return parsed
 
 
 def _declared_length(context: Mapping[str, Any]) -> int:
-    """Return what Content-Length says; 0 where nobody says it, as for a body that comes in chunks."""
+    """Return Content-Length, or 0 if it is missing or the body is chunked."""
     headers: Mapping[str, str] = context["request"].META if "request" in context else {}
     return 0 if "HTTP_TRANSFER_ENCODING" in headers else int(headers.get("CONTENT_LENGTH") or 0)
 
@@ -71,24 +72,24 @@ def _declared_length(context: Mapping[str, Any]) -> int:
 def _read(stream: IO[Any], limit: int, *, declared: int) -> bytes:
     body: bytes = b"" if declared > limit else stream.read(limit + 1)
     if declared > limit or len(body) > limit:
-        _throw_away(stream)
-        raise PayloadTooLarge(limit=limit)
+        _discard(stream)
+        raise PayloadTooLargeError(limit=limit)
     return body
 
 
-def _throw_away(stream: IO[Any]) -> None:
-    """Read on for a while: a caller whose connection is closed while it sends never gets to read the answer."""
-    left = _THROWN_AWAY
-    while left > 0 and (chunk := stream.read(min(left, MAX_BODY))):
-        left -= len(chunk)
+def _discard(stream: IO[Any]) -> None:
+    """Read up to 32 MiB and drop it: a client cannot read the response if the connection closes while it sends."""
+    remaining = _MAX_DISCARDED
+    while remaining > 0 and (chunk := stream.read(min(remaining, MAX_BODY))):
+        remaining -= len(chunk)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {twice[:100]!r} stands twice in one object")
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {duplicate[:100]!r} appears twice in one object")
     return members
 
 

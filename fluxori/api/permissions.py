@@ -1,4 +1,4 @@
-"""Doors by role, as the database has it. Staff of the admin site are not admins of the API by that alone."""
+"""Permissions by the role stored in the database. ``is_staff``, which opens the admin site, gives no API permission."""
 
 from typing import Any, ClassVar
 

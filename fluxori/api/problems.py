@@ -1,7 +1,8 @@
-"""Every refusal and every fault, as the problem document that goes over the wire (RFC 9457).
+"""Error responses: every error as a problem document (RFC 9457).
 
-Codes are stable and listed in docs/errors.md. A fault that nobody foresaw reveals nothing: it is logged under the
-request's id, and that id is what the caller gets.
+``STATUS_BY_KIND`` maps the kinds of domain errors to HTTP status codes. Codes are stable and listed in
+docs/reference/errors.md. An unexpected exception reveals nothing: it is logged under the id of the request, and the
+response contains only that id.
 """
 
 from collections.abc import Mapping
@@ -23,19 +24,19 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from fluxori.api.errors import MalformedRequestError
-from fluxori.api.field_errors import field_errors, wire_errors
+from fluxori.api.field_errors import field_errors, serialize_errors
 from fluxori.api.names import camel
 from fluxori.api.rendering import to_json
 from fluxori.core import errors
-from fluxori.identity.errors import Unauthenticated
+from fluxori.db import sqlstates
+from fluxori.identity.errors import UnauthenticatedError
 
 CONTENT_TYPE = "application/problem+json"
 
-# The one table that turns kinds of refusal into HTTP.
-STATUS_OF_KIND: Mapping[type[errors.DomainError], int] = {
+STATUS_BY_KIND: Mapping[type[errors.DomainError], int] = {
     errors.InvalidRequestError: 400,
     MalformedRequestError: 400,
-    Unauthenticated: 401,
+    UnauthenticatedError: 401,
     errors.PaymentRequiredError: 402,
     errors.ForbiddenError: 403,
     errors.NotFoundError: 404,
@@ -45,8 +46,8 @@ STATUS_OF_KIND: Mapping[type[errors.DomainError], int] = {
     errors.UnavailableError: 503,
 }
 
-# What the framework refuses, in our codes; a subclass of these may bring a code of its own.
-CODE_OF_FRAMEWORK_ERROR: Mapping[type[APIException], str] = {
+# The codes of the framework's errors. A subclass that is not listed keeps its own ``default_code``.
+CODE_BY_FRAMEWORK_ERROR: Mapping[type[APIException], str] = {
     exceptions.ParseError: "malformed",
     exceptions.AuthenticationFailed: "token_not_valid",
     exceptions.NotAuthenticated: "not_authenticated",
@@ -58,19 +59,14 @@ CODE_OF_FRAMEWORK_ERROR: Mapping[type[APIException], str] = {
     exceptions.Throttled: "throttled",
 }
 
-SECONDS_TO_WAIT = {"busy": 1, "database_unavailable": 5}
-
-# lock_timeout, statement_timeout, and a conflict that outlived its retries: PostgreSQL answers, but not in time.
-BUSY = {"55P03", "57014", "40001", "40P01"}
-# Resources exhausted, shut down, starting up, cannot connect, or a stand-by after a failover.
-GONE = ("08", "53", "57P", "25006")
+RETRY_AFTER_SECONDS = {"busy": 1, "database_unavailable": 5}
 
 logger = structlog.get_logger("fluxori.api")
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One answer that is not the answer asked for."""
+    """One error response."""
 
     status: int
     code: str
@@ -90,100 +86,109 @@ class Problem:
             **self.facts,
         }
 
-    def headers_to_send(self) -> dict[str, str]:
-        sent = dict(self.headers)
+    def all_headers(self) -> dict[str, str]:
+        """Return ``headers`` and those that follow from the status and the code."""
+        headers = dict(self.headers)
         if self.status == 401:
-            sent["WWW-Authenticate"] = "Bearer"
-        if self.code in SECONDS_TO_WAIT:
-            sent["Retry-After"] = str(SECONDS_TO_WAIT[self.code])
-        return sent
+            headers["WWW-Authenticate"] = "Bearer"
+        if self.code in RETRY_AFTER_SECONDS:
+            headers["Retry-After"] = str(RETRY_AFTER_SECONDS[self.code])
+        return headers
 
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
-    """Answer for whatever a view raised. Any open transaction is marked for rollback first."""
+    """Return the response for an exception that a view raised. An open transaction is marked for rollback first."""
     set_rollback()
-    told = to_problem(exc, context["request"])
-    body = told.body(context["request"])
-    return Response(body, status=told.status, headers=told.headers_to_send(), content_type=CONTENT_TYPE)
+    problem = to_problem(exc, context["request"])
+    body = problem.body(context["request"])
+    return Response(body, status=problem.status, headers=problem.all_headers(), content_type=CONTENT_TYPE)
 
 
 def to_problem(exc: Exception, request: Request) -> Problem:
-    """Return how ``exc`` is told to the caller; a fault of ours is logged."""
-    known = problem_of(exc)
-    if known is None:
-        # Whoever listens logs it, with its traceback, and knows Django's request.
+    """Return the problem for any exception, and log those with a 5xx status."""
+    problem = expected_problem(exc)
+    if problem is None:
+        # django-structlog listens to this signal: it logs the traceback, and expects Django's request.
         got_request_exception.send(sender=None, request=request._request)  # noqa: SLF001
-        known = internal_error()
-    elif known.status >= 500:
-        logger.error("unavailable", code=known.code, cause=repr(exc.__cause__ or exc))
-    return known
+        problem = internal_error()
+    elif problem.status >= 500:
+        logger.error("unavailable", code=problem.code, cause=repr(exc.__cause__ or exc))
+    return problem
 
 
-def problem_of(exc: Exception) -> Problem | None:
-    """Return how ``exc`` is told to the caller; None for a fault that nobody foresaw."""
+def expected_problem(exc: Exception) -> Problem | None:
+    """Return the problem for an exception that has a code of its own, or None for an unexpected one."""
     match exc:
         case errors.DomainError():
-            return _of_refusal(exc)
+            return _from_domain_error(exc)
         case exceptions.ValidationError():
-            refusal = errors.InvalidRequestError(field_errors(exc.get_full_details()))
-            return _of_refusal(refusal)
+            return _from_domain_error(errors.InvalidRequestError(field_errors(exc.get_full_details())))
         case APIException():
-            return _of_framework(exc)
+            return _from_framework_error(exc)
         case Http404() | PermissionDenied():
-            return _of_framework(exceptions.NotFound() if isinstance(exc, Http404) else exceptions.PermissionDenied())
+            return _from_framework_error(
+                exceptions.NotFound() if isinstance(exc, Http404) else exceptions.PermissionDenied()
+            )
         case DatabaseError() | InterfaceError():
-            return _of_database(exc)
+            return _from_database_error(exc)
         case _:
             return None
 
 
-def status_of(refusal: errors.DomainError) -> int:
-    """Return the HTTP status of a refusal's kind."""
-    return next(status for kind, status in STATUS_OF_KIND.items() if isinstance(refusal, kind))
+def status_of(error: errors.DomainError) -> int:
+    """Return the HTTP status of an error's kind."""
+    return next(status for kind, status in STATUS_BY_KIND.items() if isinstance(error, kind))
 
 
-def of_status(status: int, code: str, detail: str, **more: Any) -> Problem:
-    return Problem(status, code, HTTPStatus(status).phrase, detail, **more)
+def generic_problem(status: int, code: str, detail: str, **options: Any) -> Problem:
+    """Return a problem with the standard phrase of its status as title."""
+    return Problem(status, code, HTTPStatus(status).phrase, detail, **options)
 
 
 def internal_error() -> Problem:
-    return of_status(500, "internal_error", "Something went wrong here. The request id lets us find out what.")
+    return generic_problem(500, "internal_error", "An unexpected error occurred. The request id identifies it.")
 
 
-def _of_refusal(refusal: errors.DomainError) -> Problem:
-    facts: dict[str, Any] = {camel(name): value for name, value in refusal.facts.items() if name != "errors"}
-    if isinstance(refusal, errors.InvalidRequestError):
-        facts["errors"] = wire_errors(refusal)
-    return Problem(status_of(refusal), refusal.code, refusal.title, refusal.detail, facts)
+def _from_domain_error(error: errors.DomainError) -> Problem:
+    facts: dict[str, Any] = {camel(name): value for name, value in error.facts.items() if name != "errors"}
+    if isinstance(error, errors.InvalidRequestError):
+        facts["errors"] = serialize_errors(error)
+    return Problem(status_of(error), error.code, error.title, error.detail, facts)
 
 
-def _of_framework(exc: APIException) -> Problem:
-    ours = (code for kind, code in CODE_OF_FRAMEWORK_ERROR.items() if isinstance(exc, kind))
-    code = next(ours, exc.default_code)
+def _from_framework_error(exc: APIException) -> Problem:
+    codes = (code for kind, code in CODE_BY_FRAMEWORK_ERROR.items() if isinstance(exc, kind))
+    code = next(codes, exc.default_code)
     headers: dict[str, str] = {}
     wait: float | None = getattr(exc, "wait", None)
     if wait is not None:
         headers["Retry-After"] = str(max(1, ceil(wait)))
-    return of_status(exc.status_code, code, str(exc.detail), facts=getattr(exc, "facts", {}), headers=headers)
+    return generic_problem(exc.status_code, code, str(exc.detail), facts=getattr(exc, "facts", {}), headers=headers)
 
 
-def _of_database(exc: DatabaseError | InterfaceError) -> Problem | None:
-    state = getattr(exc.__cause__, "sqlstate", None)
-    if state in BUSY:
-        return of_status(503, "busy", "Too much is going on here at once. Nothing was written; try again.")
-    if (isinstance(exc, OperationalError | InterfaceError) and state is None) or (state or "").startswith(GONE):
-        return of_status(
-            503,
-            "database_unavailable",
-            "The database cannot be reached. Had the connection broken in the middle of a commit, its outcome would be"
-            " unknown: repeat the request with the same Idempotency-Key.",
+def _from_database_error(exc: DatabaseError | InterfaceError) -> Problem | None:
+    sqlstate = sqlstates.sqlstate_of(exc)
+    if sqlstate in sqlstates.BUSY:
+        return generic_problem(503, "busy", "The server is too busy. Nothing was written; try again.")
+    if sqlstate is None:
+        is_unavailable = isinstance(exc, OperationalError | InterfaceError)
+    else:
+        is_unavailable = (
+            sqlstate.startswith(sqlstates.UNAVAILABLE_PREFIXES) or sqlstate == sqlstates.READ_ONLY_TRANSACTION
         )
-    return None
+    if not is_unavailable:
+        return None
+    return generic_problem(
+        503,
+        "database_unavailable",
+        "The database is unavailable. If the connection broke during a commit, the outcome is unknown: repeat the"
+        " request with the same Idempotency-Key.",
+    )
 
 
 def to_response(request: HttpRequest, problem: Problem) -> HttpResponse:
-    """Return the problem as an answer outside the framework's views."""
-    return HttpResponse(to_json(problem.body(request)), CONTENT_TYPE, problem.status, headers=problem.headers_to_send())
+    """Return the problem as a response outside the framework's views."""
+    return HttpResponse(to_json(problem.body(request)), CONTENT_TYPE, problem.status, headers=problem.all_headers())
 
 
 def is_api(request: HttpRequest) -> bool:
@@ -193,19 +198,19 @@ def is_api(request: HttpRequest) -> bool:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if not is_api(request):
         return defaults.bad_request(request, exception)
-    return to_response(request, of_status(400, "malformed", "The request cannot be read."))
+    return to_response(request, generic_problem(400, "malformed", "The request cannot be read."))
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     if not is_api(request):
         return defaults.permission_denied(request, exception)
-    return to_response(request, of_status(403, "permission_denied", "You may not do this."))
+    return to_response(request, generic_problem(403, "permission_denied", "You may not do this."))
 
 
 def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     if not is_api(request):
         return defaults.page_not_found(request, exception or Http404())
-    return to_response(request, of_status(404, "not_found", "There is nothing here."))
+    return to_response(request, generic_problem(404, "not_found", "This path does not exist."))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""Answers as compact JSON."""
+"""Serialization of responses to compact JSON."""
 
 import json
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from uuid import UUID
 from rest_framework.renderers import BaseRenderer
 
 
-def _plain(value: Any) -> str:
+def _serialize(value: Any) -> str:
     match value:
         case UUID():
             return str(value)
@@ -21,16 +21,16 @@ def _plain(value: Any) -> str:
             raise TypeError(f"{type(value).__name__} has no JSON form here")
 
 
-# Made once: json.dumps with options builds an encoder for every call.
+# Created once: json.dumps with options builds an encoder for every call.
 _encoder = json.JSONEncoder(
-    separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False, default=_plain
+    separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False, default=_serialize
 )
 
 
 def to_json(data: Any) -> bytes:
-    """Return UTF-8 JSON. Ids are written out, instants are RFC 3339 in UTC, decimals are strings.
+    """Return UTF-8 JSON. Ids and decimals are strings, timestamps are RFC 3339 in UTC.
 
-    A lone surrogate, which only an echo of bad input can hold, becomes a question mark.
+    A lone surrogate becomes a question mark. Only an error that repeats invalid input can contain one.
     """
     return _encoder.encode(data).encode("utf-8", "replace")
 

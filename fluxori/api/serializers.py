@@ -1,10 +1,11 @@
-"""What comes in (``In``, ``Query``) and what goes out (``Out``): declared in snake_case, spelled in camelCase.
+"""Base classes of serializers: ``RequestSerializer``, ``QuerySerializer`` and ``ResponseSerializer``.
 
-The framework copies every declared field for every request. These classes bind their fields once per class instead,
-so fields must not depend on the request: a serializer has no ``context`` here.
+Fields are declared in snake_case and appear in JSON in camelCase. Django REST framework copies all declared fields for
+every request; these classes create their fields once for each class and share them. Therefore fields must not depend
+on the request: a serializer has no ``context``.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from operator import attrgetter
 from typing import Any, Self
@@ -22,8 +23,8 @@ from fluxori.core.errors import FieldError, InvalidRequestError
 AnyField = Field[Any, Any, Any, Any]
 
 
-class _Named(serializers.Serializer[Any]):
-    """Fields stand under their wire names; what they read and write is the declared name."""
+class _CamelCaseSerializer(serializers.Serializer[Any]):
+    """Names its fields in camelCase; their ``source`` is the declared name."""
 
     def get_fields(self) -> dict[str, AnyField]:
         renamed: dict[str, AnyField] = {}
@@ -37,25 +38,27 @@ class _Named(serializers.Serializer[Any]):
 
     @classmethod
     @cache
-    def bound(cls) -> Self:
-        """Return the one instance that holds this class's fields, shared by every request."""
+    def shared(cls) -> Self:
+        """Return the instance that holds the fields of this class, shared by all requests."""
         return cls()
 
 
-class In(_Named):
-    """A body. Unknown fields are refused by name, everything wrong is told at once.
+class RequestSerializer(_CamelCaseSerializer):
+    """A request body. Unknown fields are rejected, and all errors are reported together.
 
-    ``read`` returns the understood values under their declared names; a field left out and without default is absent.
-    ``validate`` may check fields together: it gets those values, and raises ``InvalidInputError``.
-
-    :raises BadInput: naming each field as the caller wrote it
+    ``parse`` returns the values by their declared names; an optional field that is missing and has no default is left
+    out. ``validate`` may check several fields together: it receives those values and may raise ``InvalidInputError``.
     """
 
     @classmethod
-    def read(cls, data: Any) -> dict[str, Any]:
-        reader = cls()
-        understood: dict[str, Any] = reader.validate(reader.to_internal_value(data))
-        return understood
+    def parse(cls, data: Any) -> dict[str, Any]:
+        """Return the validated values of a body.
+
+        :raises InvalidInputError: a field is missing, unknown or invalid; each is named as the caller wrote it
+        """
+        serializer = cls()
+        values: dict[str, Any] = serializer.validate(serializer.to_internal_value(data))
+        return values
 
     def run_validation(self, data: Any = empty) -> Any:
         is_empty, data = self.validate_empty_values(data)
@@ -64,100 +67,98 @@ class In(_Named):
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if not isinstance(data, Mapping):
             raise InvalidInputError([FieldError("", "wrong_type", "This must be a JSON object.")])
-        given, faults = self._sorted_out(data)
+        given, errors = self._match_names(data)
         values: dict[str, Any] = {}
-        for name, field in self.bound().fields.items():
-            written, value = given.get(name, (name, empty))
+        for name, field in self.shared().fields.items():
+            written_name, value = given.get(name, (name, empty))
             try:
                 values[field.source or name] = field.run_validation(value)
             except SkipField:
                 pass
-            except ValidationError as refusal:
-                faults += field_errors(refusal.get_full_details(), written)
-            except InvalidRequestError as refusal:
-                faults += [FieldError(f"{written}.{e.field}".rstrip("."), e.code, e.detail) for e in refusal.errors]
-        if faults:
-            raise InvalidInputError(faults)
+            except ValidationError as error:
+                errors += field_errors(error.get_full_details(), written_name)
+            except InvalidRequestError as error:
+                errors += [FieldError(f"{written_name}.{e.field}".rstrip("."), e.code, e.detail) for e in error.errors]
+        if errors:
+            raise InvalidInputError(errors)
         return values
 
-    def _sorted_out(self, data: Mapping[str, Any]) -> tuple[dict[str, tuple[str, Any]], list[FieldError]]:
-        """Return each known field as (its spelling, its value), and what is wrong with the names."""
+    def _match_names(self, data: Mapping[str, Any]) -> tuple[dict[str, tuple[str, Any]], list[FieldError]]:
+        """Return each known field's name as written and its value, by JSON name, and the errors in the names."""
         given: dict[str, tuple[str, Any]] = {}
-        faults: list[FieldError] = []
-        spellings = self._spellings()
-        for written, value in data.items():
-            name = spellings.get(written)
+        errors: list[FieldError] = []
+        json_names = self._json_names()
+        for written_name, value in data.items():
+            name = json_names.get(written_name)
             if name is None:
-                faults.append(FieldError(written, "unknown_field", "There is no such field here."))
+                errors.append(FieldError(written_name, "unknown_field", "There is no such field."))
             elif name in given:
-                faults.append(FieldError(written, "unknown_field", f"{given[name][0]} says the same; give one."))
+                errors.append(FieldError(written_name, "unknown_field", f"This is the same field as {given[name][0]}."))
             else:
-                given[name] = (written, value)
-        return given, faults
+                given[name] = (written_name, value)
+        return given, errors
 
     @classmethod
     @cache
-    def _spellings(cls) -> Mapping[str, str]:
-        """Return every accepted spelling with the wire name it stands for."""
+    def _json_names(cls) -> Mapping[str, str]:
+        """Return the JSON name for every accepted name: the snake_case and the camelCase form of each field."""
         declared = cls._declared_fields
         return {name.rstrip("_"): camel(name) for name in declared} | {camel(name): camel(name) for name in declared}
 
 
-class Query(In):
-    """The query of a GET or DELETE, as strict as a body. A parameter that stands twice is refused.
-
-    :raises BadInput: naming each parameter as the caller wrote it
-    """
+class QuerySerializer(RequestSerializer):
+    """The query string of a GET or DELETE request, validated like a body. A parameter may be given once only."""
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        return super().to_internal_value(self._typed(data))
+        return super().to_internal_value(self._convert(data))
 
-    def _typed(self, params: QueryDict) -> dict[str, Any]:
-        fields, spellings = self.bound().fields, self._spellings()
-        typed: dict[str, Any] = {}
-        for written, texts in params.lists():
-            field = fields.get(spellings.get(written, ""))
-            typed[written] = texts[-1] if field is None else _from_text(field, texts, written)
-        return typed
-
-
-def _from_text(field: Any, texts: Iterable[Any], written: str) -> Any:
-    text, *more = texts
-    if more:
-        raise InvalidInputError([FieldError(written, "wrong_type", "This stands twice in the query; give it once.")])
-    return field.from_text(text)
+    def _convert(self, params: QueryDict) -> dict[str, Any]:
+        """Return the parameters as JSON values, by the names as written."""
+        fields, json_names = self.shared().fields, self._json_names()
+        values: dict[str, Any] = {}
+        for written_name, texts in params.lists():
+            field = fields.get(json_names.get(written_name, ""))
+            values[written_name] = texts[-1] if field is None else _from_text(field, texts, written_name)
+        return values
 
 
-class Out(_Named):
-    """An answer, read from an object's attributes or a mapping's keys under the declared names.
+def _from_text(field: Any, texts: Sequence[Any], written_name: str) -> Any:
+    if len(texts) > 1:
+        raise InvalidInputError([FieldError(written_name, "wrong_type", "This parameter is given twice.")])
+    return field.from_text(texts[0])
 
-    Values go out as they are: the renderer spells ids, instants and decimals. ``of`` returns the plain dict.
-    A ``SerializerMethodField`` calls ``get_<declared name>``.
+
+class ResponseSerializer(_CamelCaseSerializer):
+    """A response or part of one. Values come from an object's attributes or a mapping's keys, by the declared names.
+
+    ``render`` returns a plain dict and leaves the values as they are: the renderer serializes ids, timestamps and
+    decimals. A ``SerializerMethodField`` calls ``get_<declared name>``.
     """
 
     @classmethod
-    def of(cls, instance: Any) -> dict[str, Any]:
+    def render(cls, instance: Any) -> dict[str, Any]:
         return {name: read(instance) for name, read in cls._readers().items()}
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
-        return self.of(instance)
+        return self.render(instance)
 
     @classmethod
     @cache
     def _readers(cls) -> Mapping[str, Callable[[Any], Any]]:
-        return {name: _reader(field) for name, field in cls.bound().fields.items()}
+        return {name: _reader(field) for name, field in cls.shared().fields.items()}
 
 
 def _reader(field: Any) -> Callable[[Any], Any]:
-    found = _getter(field.source)
+    """Return the function that reads a field's value from an instance."""
+    get = _getter(field.source)
     if isinstance(field, serializers.SerializerMethodField | serializers.BaseSerializer):
-        shape: Callable[[Any], Any] = field.to_representation
-        return lambda instance: None if (value := found(instance)) is None else shape(value)
-    return found
+        render: Callable[[Any], Any] = field.to_representation
+        return lambda instance: None if (value := get(instance)) is None else render(value)
+    return get
 
 
 def _getter(source: str) -> Callable[[Any], Any]:
     if source == "*":
         return lambda instance: instance
-    attribute = attrgetter(source)
-    return lambda instance: instance[source] if isinstance(instance, Mapping) else attribute(instance)
+    get_attribute = attrgetter(source)
+    return lambda instance: instance[source] if isinstance(instance, Mapping) else get_attribute(instance)

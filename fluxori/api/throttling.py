@@ -1,6 +1,6 @@
-"""How many requests a minute, by scope. Throttles protect the service, never a balance.
+"""Rate limits: requests a minute, by scope. They protect the service; they are not spending limits.
 
-Counted in fixed windows in the default cache: one number for each caller and minute, however high the limit is.
+Requests are counted in fixed windows of one minute in the default cache, with one counter for each caller and window.
 """
 
 import hashlib
@@ -25,18 +25,18 @@ logger = structlog.get_logger("fluxori.api")
 
 
 class _WindowThrottle(BaseThrottle):
-    """Counts the requests of whoever ``counted`` names; nobody named is nobody counted."""
+    """Counts requests by the scope and key that ``counter_key`` returns; None means that a request is not counted."""
 
     _seconds_left = 0.0
 
-    def counted(self, request: Request) -> tuple[Scope, str] | None:
+    def counter_key(self, request: Request) -> tuple[Scope, str] | None:
         raise NotImplementedError
 
     def allow_request(self, request: Request, view: Any) -> bool:  # noqa: ARG002 - the framework's signature
-        found = self.counted(request)
-        if found is None:
+        counter = self.counter_key(request)
+        if counter is None:
             return True
-        scope, name = found
+        scope, name = counter
         window, elapsed = divmod(clock.now().timestamp(), WINDOW)
         self._seconds_left = WINDOW - elapsed
         return _count(f"throttle:{scope}:{name}:{int(window)}") <= settings.THROTTLES[scope]
@@ -46,9 +46,9 @@ class _WindowThrottle(BaseThrottle):
 
 
 class CallerThrottle(_WindowThrottle):
-    """Each user by their id, at the rate of their role; whoever is not logged in by their address."""
+    """Counts authenticated requests by user, at the rate of the user's role, and anonymous ones by IP address."""
 
-    def counted(self, request: Request) -> tuple[Scope, str]:
+    def counter_key(self, request: Request) -> tuple[Scope, str]:
         caller = request.user
         if isinstance(caller, User):
             return ("service" if caller.role == User.Role.SERVICE else "user"), str(caller.pk)
@@ -56,9 +56,9 @@ class CallerThrottle(_WindowThrottle):
 
 
 class LoginThrottle(_WindowThrottle):
-    """Each account that is logged in to, from wherever: guesses at one password are few, whole offices may log in."""
+    """Counts logins by account, whatever the IP address, so that guessing one password is slow."""
 
-    def counted(self, request: Request) -> tuple[Scope, str] | None:
+    def counter_key(self, request: Request) -> tuple[Scope, str] | None:
         body: Any = request.data
         email = body.get("email")
         if not isinstance(email, str):
@@ -67,7 +67,7 @@ class LoginThrottle(_WindowThrottle):
 
 
 def address_of(request: Request | HttpRequest) -> str:
-    """Return the address the request came from, seen through the configured number of proxies and no more."""
+    """Return the client's IP address. Only the entries that the configured number of proxies added are trusted."""
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
     proxies: int = settings.PROXIES
     if proxies and len(forwarded) >= proxies and forwarded[-proxies].strip():
@@ -76,12 +76,12 @@ def address_of(request: Request | HttpRequest) -> str:
 
 
 def _count(key: str) -> int:
-    """Count one more and return how many; 0 when the cache cannot be reached, for better unprotected than down."""
+    """Increment a counter and return its value, or 0 if the cache cannot be reached: then requests are not limited."""
     try:
         if cache.add(key, 1, timeout=2 * WINDOW):
             return 1
         return cache.incr(key)
-    except ValueError:  # it ran out between the two
+    except ValueError:  # the counter expired between add and incr
         return 1
     except RedisError:
         logger.warning("throttle_unavailable", exc_info=True)

@@ -1,4 +1,4 @@
-"""The pages of an account and of a transaction, in the place of the plain rows; and the acts that fit other rows."""
+"""Replaces admin classes of the ledger and the tiers with classes that have detail pages or action buttons."""
 
 from typing import Any
 
@@ -8,85 +8,83 @@ from django.http import HttpRequest
 from credits import queries
 from credits.admin.ledger import CreditBalanceAdmin, CreditGrantAdmin, CreditHoldAdmin, CreditTransactionAdmin
 from credits.models import CreditBalance, CreditGrant, CreditHold, CreditTransaction
-from fluxori.console.account.detail_pages import Button, OfferingActs, SeenWhole, offered
-from fluxori.console.account.page import account
-from fluxori.console.account.transaction_detail import explained
-from fluxori.console.allocation.pages import RunAdmin
+from fluxori.console.account.detail_pages import ActionButton, ActionButtonsMixin, DetailPageMixin, action_buttons
+from fluxori.console.account.page import account_context
+from fluxori.console.account.transaction_detail import transaction_context
+from fluxori.console.allocation.pages import AllocationRunDetailAdmin
 from fluxori.core import clock
 from tiers.admin.subscriptions import SubscriptionAdmin
 from tiers.models import AllocationRun, Subscription
 
 
-class AccountAdmin(SeenWhole, CreditBalanceAdmin):
+class AccountAdmin(DetailPageMixin, CreditBalanceAdmin):
     page_template = "admin/console/account.html"
 
-    def facts(self, request: HttpRequest, row: CreditBalance) -> dict[str, Any]:
-        told = account(row, at=clock.now())
-        suspended = told["now"].suspended_at is not None
-        wanted = {
+    def page_context(self, request: HttpRequest, row: CreditBalance) -> dict[str, Any]:
+        context = account_context(row, at=clock.now())
+        suspended = context["now"].suspended_at is not None
+        candidates = {
             "add": ("Add credits", True),
             "adjust": ("Adjust", True),
-            **acts_on_tier(told["subscription"]),
-            "limit": ("Set a limit", True),
+            **tier_action_candidates(context["subscription"]),
+            "set_limit": ("Set a limit", True),
             "suspend": ("Suspend spending", not suspended),
             "resume": ("Resume spending", suspended),
         }
-        return {**told, "buttons": offered(request.user, row.pk, wanted, primary={"add", "resume"})}
+        return {**context, "buttons": action_buttons(request.user, row.pk, candidates, primary={"add", "resume"})}
 
 
-class ExplainedAdmin(SeenWhole, CreditTransactionAdmin):
+class TransactionDetailAdmin(DetailPageMixin, CreditTransactionAdmin):
     page_template = "admin/console/transaction.html"
 
-    def facts(self, request: HttpRequest, row: CreditTransaction) -> dict[str, Any]:
-        told = explained(queries.get_transaction(transaction_id=row.pk))
-        left = told["movement"].left > 0
-        wanted = {
-            "refund": ("Refund", left and row.type == "usage"),
-            "reverse": ("Reverse", left and row.type == "purchase"),
+    def page_context(self, request: HttpRequest, row: CreditTransaction) -> dict[str, Any]:
+        context = transaction_context(queries.get_transaction(transaction_id=row.pk))
+        correctable = context["corrections"].uncorrected_amount > 0
+        candidates = {
+            "refund": ("Refund", correctable and row.type == "usage"),
+            "reverse": ("Reverse", correctable and row.type == "purchase"),
         }
-        return {
-            **told,
-            "buttons": offered(request.user, row.balance_id, wanted, primary=wanted, transaction=row.pk),
-        }
+        buttons = action_buttons(request.user, row.balance_id, candidates, primary=candidates, transaction=row.pk)
+        return {**context, "buttons": buttons}
 
 
-class GrantAdmin(OfferingActs, CreditGrantAdmin):
-    def buttons(self, request: HttpRequest, row: CreditGrant) -> list[Button]:
-        fits = row.remaining > 0 and (row.expires_at is None or row.expires_at > clock.now())
-        wanted = {"extend": ("Extend", fits and row.expires_at is not None), "void": ("Void", fits)}
-        return offered(request.user, row.balance_id, wanted, grant=row.pk)
+class GrantWithActionsAdmin(ActionButtonsMixin, CreditGrantAdmin):
+    def get_action_buttons(self, request: HttpRequest, row: CreditGrant) -> list[ActionButton]:
+        live = row.remaining > 0 and (row.expires_at is None or row.expires_at > clock.now())
+        candidates = {"extend": ("Extend", live and row.expires_at is not None), "void": ("Void", live)}
+        return action_buttons(request.user, row.balance_id, candidates, grant=row.pk)
 
 
-class HoldAdmin(OfferingActs, CreditHoldAdmin):
-    def buttons(self, request: HttpRequest, row: CreditHold) -> list[Button]:
-        fits = row.status == CreditHold.Status.OPEN and row.expires_at > clock.now()
-        return offered(request.user, row.balance_id, {"release": ("Release", fits)}, hold=row.pk)
+class HoldWithActionsAdmin(ActionButtonsMixin, CreditHoldAdmin):
+    def get_action_buttons(self, request: HttpRequest, row: CreditHold) -> list[ActionButton]:
+        is_open = row.status == CreditHold.Status.OPEN and row.expires_at > clock.now()
+        return action_buttons(request.user, row.balance_id, {"release": ("Release", is_open)}, hold=row.pk)
 
 
-class PromiseAdmin(OfferingActs, SubscriptionAdmin):
-    def buttons(self, request: HttpRequest, row: Subscription) -> list[Button]:
-        return offered(request.user, row.pk, acts_on_tier(row))
+class SubscriptionWithActionsAdmin(ActionButtonsMixin, SubscriptionAdmin):
+    def get_action_buttons(self, request: HttpRequest, row: Subscription) -> list[ActionButton]:
+        return action_buttons(request.user, row.pk, tier_action_candidates(row))
 
 
-def acts_on_tier(subscription: Subscription | None) -> dict[str, tuple[str, bool]]:
-    """Return what may be done about a tier, and whether it fits as things are."""
-    there = subscription is not None
-    kept = f"Keep {subscription.tier}" if subscription else ""
+def tier_action_candidates(subscription: Subscription | None) -> dict[str, tuple[str, bool]]:
+    """Return the staff actions on a tier, as (label, applies) by code."""
+    subscribed = subscription is not None
+    scheduled = subscription is not None and subscription.scheduled_tier_id is not None
     return {
-        "tier": ("Change tier", there),
-        "keep-tier": (kept, subscription is not None and subscription.scheduled_tier_id is not None),
-        "allocate": ("Allocate the month", there),
+        "tier": ("Change tier", subscribed),
+        "cancel_tier_change": ("Cancel tier change", scheduled),
+        "allocate": ("Allocate the month", subscribed),
     }
 
 
-PAGES: list[tuple[Any, Any]] = [
+REPLACEMENTS: list[tuple[Any, Any]] = [
     (CreditBalance, AccountAdmin),
-    (CreditTransaction, ExplainedAdmin),
-    (CreditGrant, GrantAdmin),
-    (CreditHold, HoldAdmin),
-    (Subscription, PromiseAdmin),
-    (AllocationRun, RunAdmin),
+    (CreditTransaction, TransactionDetailAdmin),
+    (CreditGrant, GrantWithActionsAdmin),
+    (CreditHold, HoldWithActionsAdmin),
+    (Subscription, SubscriptionWithActionsAdmin),
+    (AllocationRun, AllocationRunDetailAdmin),
 ]
-for model, page in PAGES:
+for model, admin_class in REPLACEMENTS:
     admin.site.unregister(model)
-    admin.site.register(model, page)
+    admin.site.register(model, admin_class)

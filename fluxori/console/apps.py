@@ -1,3 +1,5 @@
+"""The Django app of the staff console."""
+
 from django.apps import AppConfig
 
 

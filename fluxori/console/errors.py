@@ -1,4 +1,4 @@
-"""Why the console refuses an act, beyond what the ledger refuses. Nobody meets these over HTTP's API."""
+"""Errors of the console, in addition to those of the ledger. They appear on admin pages, never in the HTTP API."""
 
 from datetime import datetime
 from typing import Any
@@ -8,7 +8,7 @@ from fluxori.core.errors import ConflictError, ForbiddenError, KeyReusedError
 
 class FormReusedError(KeyReusedError):
     code = "form_reused"
-    title = "This form was sent before with other words in it. Begin again"
+    title = "This form was sent before with different contents. Start again with a new form"
 
 
 class NothingToDoError(ConflictError):
@@ -38,47 +38,50 @@ class StaffPermissionError(ForbiddenError):
 
 
 class CeilingExceededError(ForbiddenError):
-    """All counts are whole credits: what the act gives, the most one act may give, what is left of the day."""
+    """All numbers are whole credits: what the action gives, the ceiling per action and per day, the rest of the day."""
 
     code = "ceiling_exceeded"
-    title = "More credits than you may give by hand"
+    title = "These credits exceed your ceiling"
 
-    def __init__(self, *, credits: int, per_act: int, per_day: int, left_today: int) -> None:
-        super().__init__(credits=credits, per_act=per_act, per_day=per_day, left_today=left_today)
+    def __init__(self, *, credits: int, per_action: int, per_day: int, left_today: int) -> None:
+        super().__init__(credits=credits, per_action=per_action, per_day=per_day, left_today=left_today)
 
     @property
     def detail(self) -> str:
         facts: dict[str, Any] = self.facts
-        if facts["credits"] > facts["per_act"]:
-            return f"These are {facts['credits']:,} credits, and you may give {facts['per_act']:,} in one act."
+        if facts["credits"] > facts["per_action"]:
+            return (
+                f"This action gives {facts['credits']:,} credits. The ceiling is {facts['per_action']:,} credits"
+                " per action."
+            )
         return (
-            f"These are {facts['credits']:,} credits, and of the {facts['per_day']:,} that you may give in a day"
+            f"This action gives {facts['credits']:,} credits. Of the ceiling of {facts['per_day']:,} credits per day,"
             f" {facts['left_today']:,} are left."
         )
 
 
 class OwnRequestError(ForbiddenError):
     code = "own_request"
-    title = "Nobody decides on a request of their own"
+    title = "You cannot decide on your own request"
 
 
 class NotYourRequestError(ForbiddenError):
     code = "not_your_request"
-    title = "Only who asked may withdraw a request"
+    title = "Only the requester may withdraw a request"
 
 
 class RequestDecidedError(ConflictError):
     """``status`` is approved, declined or withdrawn."""
 
     code = "request_decided"
-    title = "This request has been decided already"
+    title = "This request is already decided"
 
     def __init__(self, *, status: str, by: str, at: datetime) -> None:
         super().__init__(status=status, by=by, at=at)
 
     @property
     def detail(self) -> str:
-        return f"This request was {self.facts['status']} by {self.facts['by']} already."
+        return f"This request was already {self.facts['status']} by {self.facts['by']}."
 
 
 class FilterTooLongError(ConflictError):
@@ -88,23 +91,23 @@ class FilterTooLongError(ConflictError):
 
 class FilterNameTakenError(ConflictError):
     code = "filter_name_taken"
-    title = "Another of your filters of this list has that name"
+    title = "You already have a filter with this name for this list"
 
     def __init__(self, *, name: str) -> None:
         super().__init__(name=name)
 
     @property
     def detail(self) -> str:
-        return f"Another of your filters of this list is called \u201c{self.facts['name']}\u201d."
+        return f"You already have a filter called \u201c{self.facts['name']}\u201d for this list."
 
 
 class TooManyFiltersError(ConflictError):
     code = "too_many_filters"
-    title = "You have saved as many filters as one person may"
+    title = "You have the maximum number of saved filters"
 
-    def __init__(self, *, most: int) -> None:
-        super().__init__(most=most)
+    def __init__(self, *, maximum: int) -> None:
+        super().__init__(maximum=maximum)
 
     @property
     def detail(self) -> str:
-        return f"You have {self.facts['most']} saved filters, as many as one person may. Delete one first."
+        return f"You have {self.facts['maximum']} saved filters, the maximum. Delete one first."

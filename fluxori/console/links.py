@@ -1,4 +1,4 @@
-"""Where things are in the admin."""
+"""Addresses of admin pages."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -7,17 +7,20 @@ from uuid import UUID
 from django.urls import reverse
 
 
-def page(label: str, key: Any) -> str:
-    """Return the address of one row, ``label`` being like ``credits_creditgrant``."""
+def change_url(label: str, key: Any) -> str:
+    """Return the address of the page of one row. ``label`` is like ``credits_creditgrant``."""
     return reverse(f"admin:{label}_change", args=[key])
 
 
-def rows(label: str, **only: Any) -> str:
-    """Return the address of a list, narrowed to ``only``."""
-    return f"{reverse(f'admin:{label}_changelist')}?{urlencode(only)}"
+def changelist_url(label: str, **filters: Any) -> str:
+    """Return the address of a filtered list."""
+    return f"{reverse(f'admin:{label}_changelist')}?{urlencode(filters)}"
 
 
-def act(name: str, balance_id: UUID, **on: Any) -> str:
-    """Return the address of an act on a balance, or on one of its rows: a transaction, grant, hold or limit."""
-    address = reverse("admin:console_act", args=[name, balance_id])
-    return f"{address}?{urlencode(on)}" if on else address
+def action_url(code: str, balance_id: UUID, **params: Any) -> str:
+    """Return the address of the form of a staff action on a balance.
+
+    ``params`` name the row that the action is about (``grant=...``) or prefill fields of the form.
+    """
+    address = reverse("admin:console_action", args=[code, balance_id])
+    return f"{address}?{urlencode(params)}" if params else address

@@ -1,4 +1,4 @@
-"""Questions about what staff did, asked for, and may give. Nothing here writes or locks."""
+"""Reads of staff actions, approval requests and ceilings. Nothing here writes or locks."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,9 +12,9 @@ from fluxori.identity.models import User
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """What somebody may give by hand, in whole credits; ``unlimited`` for superusers."""
+    """How many whole credits a member of staff may give. Superusers are ``unlimited``."""
 
-    per_act: int
+    per_action: int
     per_day: int
     given_today: int
     unlimited: bool = False
@@ -24,29 +24,30 @@ class Ceiling:
         return max(self.per_day - self.given_today, 0)
 
     def allows(self, credits: int) -> bool:
-        return self.unlimited or (credits <= self.per_act and credits <= self.left_today)
+        return self.unlimited or (credits <= self.per_action and credits <= self.left_today)
 
 
-def ceiling_of(staff: User, *, at: datetime) -> Ceiling:
-    """Return the highest ceiling of the groups of ``staff``, and what counted against it on the day of ``at``, UTC."""
+def get_ceiling(staff: User, *, at: datetime) -> Ceiling:
+    """Return the highest ceiling of the groups of ``staff``, and the credits given on the UTC day of ``at``."""
     since = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    acts = StaffAction.objects.filter(authority=staff, credits__gt=0, created_at__gte=since)
-    given: int = acts.aggregate(given=Sum("credits"))["given"] or 0
+    actions = StaffAction.objects.filter(authority=staff, credits__gt=0, created_at__gte=since)
+    given: int = actions.aggregate(given=Sum("credits"))["given"] or 0
     ceilings = ManualCreditCeiling.objects.filter(group__user=staff)
-    highest = ceilings.aggregate(per_act=Max("per_act"), per_day=Max("per_day"))
-    return Ceiling(highest["per_act"] or 0, highest["per_day"] or 0, given, unlimited=staff.is_superuser)
+    highest = ceilings.aggregate(per_action=Max("per_action"), per_day=Max("per_day"))
+    return Ceiling(highest["per_action"] or 0, highest["per_day"] or 0, given, unlimited=staff.is_superuser)
 
 
 def pending_requests() -> QuerySet[ApprovalRequest]:
-    """Return the requests that wait for a second person, the oldest first."""
+    """Return the pending approval requests, oldest first."""
     return ApprovalRequest.objects.filter(status=ApprovalRequest.Status.PENDING).order_by("id")
 
 
-def staff_acts_of(balance_id: UUID) -> QuerySet[StaffAction]:
-    """Return what staff did to a balance, newest first, with who did and who approved."""
+def pending_requests_for(owner_id: UUID) -> list[ApprovalRequest]:
+    """Return the pending approval requests for one owner, with their requesters."""
+    requests = pending_requests().filter(Q(user=owner_id) | Q(organization=owner_id))
+    return list(requests.select_related("requested_by"))
+
+
+def staff_actions_on(balance_id: UUID) -> QuerySet[StaffAction]:
+    """Return the staff actions on a balance, newest first, with actors and approvers."""
     return StaffAction.objects.filter(balance=balance_id).select_related("actor", "approver").order_by("-id")
-
-
-def pending_of(owner_id: UUID) -> list[ApprovalRequest]:
-    """Return the requests about one owner that wait for a second person."""
-    return list(pending_requests().filter(Q(user=owner_id) | Q(organization=owner_id)).select_related("asked_by"))

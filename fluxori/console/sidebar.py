@@ -1,4 +1,4 @@
-"""What the admin's sidebar lists: every model, by what staff come for."""
+"""The sidebar of the admin: every model, grouped by task. An entry is visible to staff who may view the model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +31,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _page("Transactions", "receipt_long", "credits", "credittransaction"),
             _page("Grants", "redeem", "credits", "creditgrant"),
             _page("Holds", "lock_clock", "credits", "credithold"),
-            _page("Refused attempts", "block", "credits", "rejectedattempt"),
+            _page("Rejected attempts", "block", "credits", "rejectedattempt"),
         ],
     },
     {
@@ -55,11 +55,11 @@ NAVIGATION: list[dict[str, Any]] = [
         "title": "Staff",
         "items": [
             {
-                **_page("Requests", "approval", "console", "approvalrequest"),
+                **_page("Approval requests", "approval", "console", "approvalrequest"),
                 "badge": "fluxori.console.dashboard.badges.pending_requests",
                 "badge_variant": "warning",
             },
-            _page("Staff acts", "history_edu", "console", "staffaction"),
+            _page("Staff actions", "history_edu", "console", "staffaction"),
             _page("Ceilings", "vertical_align_top", "console", "manualcreditceiling"),
         ],
     },
@@ -69,7 +69,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _page("Users", "person", "identity", "user"),
             _page("Organizations", "groups", "identity", "organization"),
             _page("Memberships", "badge", "identity", "membership"),
-            _page("Groups of staff", "admin_panel_settings", "auth", "group"),
+            _page("Staff groups", "admin_panel_settings", "auth", "group"),
         ],
     },
     {
@@ -79,7 +79,7 @@ NAVIGATION: list[dict[str, Any]] = [
         "items": [
             _page("Entries", "list", "credits", "creditentry"),
             _page("Pins", "keep", "credits", "creditpin"),
-            _page("Requests", "key", "credits", "creditrequest"),
+            _page("Idempotency keys", "key", "credits", "creditrequest"),
         ],
     },
 ]

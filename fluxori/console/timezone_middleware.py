@@ -1,4 +1,4 @@
-"""Times in the zone of whoever reads them: the browser says which, in a cookie; without one it is UTC."""
+"""The time zone of the reader on admin pages: the browser sends its name in a cookie. Without a cookie it is UTC."""
 
 from collections.abc import Callable
 from urllib.parse import unquote
@@ -10,8 +10,8 @@ from django.utils import timezone
 COOKIE = "console_zone"
 
 
-class ZoneMiddleware:
-    """Shows and reads times under ``/admin`` in the zone that the browser named."""
+class TimeZoneMiddleware:
+    """Activates the time zone of the browser for every request under ``/admin``."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
@@ -19,13 +19,13 @@ class ZoneMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if not request.path_info.startswith("/admin/"):
             return self._get_response(request)
-        with timezone.override(zone_of(request.COOKIES.get(COOKIE, ""))):
+        with timezone.override(parse_time_zone(request.COOKIES.get(COOKIE, ""))):
             return self._get_response(request)
 
 
-def zone_of(said: str) -> ZoneInfo:
-    """Return the zone with this name, or UTC where there is none."""
+def parse_time_zone(name: str) -> ZoneInfo:
+    """Return the time zone with this URL-quoted name, or UTC if there is none."""
     try:
-        return ZoneInfo(unquote(said) or "UTC")
-    except (LookupError, OSError, ValueError):  # what zoneinfo says of names that are none, folders included
+        return ZoneInfo(unquote(name) or "UTC")
+    except (LookupError, OSError, ValueError):  # zoneinfo raises these for unknown names, paths of folders included
         return ZoneInfo("UTC")

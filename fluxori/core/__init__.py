@@ -1,1 +1,4 @@
-"""What every floor may use: the clock, the kinds of refusal, identifiers, SQL beside a migration."""
+"""The lowest layer: clock, identifiers, error kinds, timestamps, input rules, logging and command-line helpers.
+
+Nothing here imports another package of the project.
+"""

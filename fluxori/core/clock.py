@@ -1,8 +1,8 @@
-"""The one place that asks what time it is."""
+"""The only module that reads the system clock."""
 
 from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """Return the present instant, aware, in UTC. Doors read it once and pass it on as ``at``."""
+    """Return the current time in UTC. Entry points call this once and pass the result on as ``at``."""
     return datetime.now(UTC)  # noqa: TID251 - the clock itself

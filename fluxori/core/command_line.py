@@ -1,4 +1,7 @@
-"""What management commands share: instants as arguments, progress for people and for logs, no act ahead of time."""
+"""Helpers of management commands: argument types, exit statuses and progress output.
+
+Exit status 0 means done, 1 failed, 2 that some items were rejected or skipped.
+"""
 
 import sys
 import time
@@ -23,21 +26,21 @@ from rich.progress import Progress as Bar
 from fluxori.core import clock
 from fluxori.core.timestamps import from_rfc3339
 
-# Exit statuses that a scheduler can read; 0 is done, nothing due included.
-FAULT = 1
-REFUSED = 2
+# Exit statuses for schedulers. 0 means done, also when nothing was due.
+EXIT_FAILED = 1
+EXIT_REJECTED = 2
 
 
 class Stream(Protocol):
-    """Where progress goes: a command's ``stderr``, or any text file."""
+    """A stream for progress output: a command's ``stderr``, or any text file."""
 
     def isatty(self) -> bool: ...
     def write(self, text: str, /) -> Any: ...
     def flush(self) -> Any: ...
 
 
-def instant_argument(text: str) -> datetime:
-    """Return the aware instant, in UTC, that an RFC 3339 argument names; for argparse's ``type=``."""
+def timestamp_argument(text: str) -> datetime:
+    """Parse an RFC 3339 time into UTC, as argparse's ``type=``."""
     try:
         return from_rfc3339(text)
     except (ValueError, OverflowError):
@@ -45,25 +48,25 @@ def instant_argument(text: str) -> datetime:
 
 
 def positive_argument(text: str) -> int:
-    """Return the whole number, at least 1, that an argument names; for argparse's ``type=``."""
+    """Parse a whole number of at least 1, as argparse's ``type=``."""
     if not text.isascii() or not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
-def refuse_future(at: datetime, *, dry_run: bool) -> None:
-    """Refuse, in production, to act on an instant that has not come yet; looking ahead with a dry run is allowed.
+def reject_future(at: datetime, *, dry_run: bool) -> None:
+    """Reject, in production, a time in the future unless the command is a dry run.
 
-    :raises CommandError: with exit status 1
+    :raises CommandError: in production, ``at`` is in the future and this is not a dry run
     """
     if settings.PRODUCTION and not dry_run and at > clock.now():
-        raise CommandError(f"{at.isoformat()} has not come yet: in production --at ahead of now needs --dry-run.")
+        raise CommandError(f"{at.isoformat()} is in the future: in production this needs --dry-run.")
 
 
 class Progress:
-    """How far a long step has come: a bar on a terminal; elsewhere a plain line every ``every`` seconds.
+    """Progress of a long step: a bar on a terminal, otherwise one line every ``every`` seconds.
 
-    It writes to a command's ``stderr``, so that stdout stays what the command answers.
+    The output goes to the command's ``stderr``, so that stdout contains only the result.
 
         with Progress("balances", stream=self.stderr, total=count) as progress:
             for chunk in chunks:
@@ -78,10 +81,10 @@ class Progress:
         self._every = every
         self._done = 0
         self._bar: Bar | None = None
-        self._began = self._said = time.monotonic()
+        self._started_at = self._reported_at = time.monotonic()
 
     def __enter__(self) -> Self:
-        self._began = self._said = time.monotonic()
+        self._started_at = self._reported_at = time.monotonic()
         if self._stream.isatty():
             self._bar = _bar()
             self._task = self._bar.add_task(self._what, total=self._total)
@@ -89,25 +92,25 @@ class Progress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
 
     def advance(self, count: int = 1) -> None:
-        """Count ``count`` more as done, and say so when it is time."""
+        """Add ``count`` finished items, and report the progress if it is due."""
         self._done += count
         if self._bar is not None:
             self._bar.advance(self._task, count)
-        elif time.monotonic() - self._said >= self._every:
-            self._said = time.monotonic()
+        elif time.monotonic() - self._reported_at >= self._every:
+            self._reported_at = time.monotonic()
             self._stream.write(f"{self._line()}\n")
             self._stream.flush()
 
     def _line(self) -> str:
         of = f" of {self._total:,}" if self._total is not None else ""
         share = f" ({100 * self._done // self._total}%)" if self._total else ""
-        return f"{self._done:,}{of} {self._what}{share} after {self._said - self._began:.0f} s"
+        return f"{self._done:,}{of} {self._what}{share} after {self._reported_at - self._started_at:.0f} s"
 
 
 def _bar() -> Bar:

@@ -1,8 +1,8 @@
-"""Kinds of refusal. What is refused, and why, is said by the app that refuses.
+"""The kinds of domain errors. Each package defines its own errors as subclasses of these kinds.
 
-A refusal is part of an operation's contract: it has a stable ``code``, a ``title`` in words for people, and the
-``facts`` that led to it. Its kind, the parent class, says what sort of no it is; ``fluxori.api.problems`` turns
-kinds into HTTP. A refused operation has written nothing.
+A domain error is part of an operation's contract: it has a stable ``code``, a ``title`` for people, and the ``facts``
+that led to it. An operation that raises one has written nothing. ``fluxori.api.problems`` maps the kinds to HTTP status
+codes.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 
 class DomainError(Exception):
-    """The system says no, and the caller can know why."""
+    """The system rejects a request for a reason that the caller can know."""
 
     code: ClassVar[str]
     title: ClassVar[str]
@@ -21,18 +21,18 @@ class DomainError(Exception):
         self.facts = facts
 
     def __str__(self) -> str:
-        told = ", ".join(f"{name}={value}" for name, value in self.facts.items())
-        return f"{self.title} ({told})" if told else self.title
+        details = ", ".join(f"{name}={value}" for name, value in self.facts.items())
+        return f"{self.title} ({details})" if details else self.title
 
     @property
     def detail(self) -> str:
-        """One sentence for a person. A class with more to say overrides it."""
+        """One sentence for a person: the title, unless a class overrides it to include the facts."""
         return f"{self.title}."
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """What is wrong with one argument: its snake_case name, a stable code, and a sentence."""
+    """An error in one argument: its snake_case name, a stable code, and a sentence."""
 
     field: str
     code: str
@@ -40,7 +40,7 @@ class FieldError:
 
 
 class InvalidRequestError(DomainError):
-    """The request could never be right, whatever the state of things."""
+    """The request is invalid, whatever the stored data."""
 
     code = "invalid"
     title = "The request is not valid"
@@ -62,28 +62,28 @@ class InvalidRequestError(DomainError):
 
 
 class PaymentRequiredError(DomainError):
-    """There is not enough to pay for it."""
+    """The credits do not cover the request."""
 
 
 class ForbiddenError(DomainError):
-    """This caller may not do this."""
+    """This caller may not make the request."""
 
 
 class NotFoundError(DomainError):
-    """There is no such thing, or none that this caller may see."""
+    """The object does not exist, or the caller may not see it."""
 
 
 class ConflictError(DomainError):
-    """It could be right at another time, but not in the present state."""
+    """The current state does not allow the request. Another state could."""
 
 
 class KeyReusedError(DomainError):
-    """The idempotency key already names another request."""
+    """The idempotency key was used for a different request."""
 
 
 class AbortedError(DomainError):
-    """Another part of the same request was refused, and they go together."""
+    """Another part of the same atomic request was rejected."""
 
 
 class UnavailableError(DomainError):
-    """It cannot be answered now; a retry with the same idempotency key is safe."""
+    """The request cannot be served now. A retry with the same idempotency key is safe."""

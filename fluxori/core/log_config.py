@@ -1,11 +1,14 @@
-"""Logs: one line for a person, or one JSON object for a machine, each with the id of its request."""
+"""The logging configuration: structlog on top of the standard library.
+
+Each record carries the id of its request. It is one readable line in development, one JSON object in production.
+"""
 
 import sys
 from typing import Any
 
 import structlog
 
-_SHARED: list[Any] = [
+_SHARED_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
@@ -13,30 +16,30 @@ _SHARED: list[Any] = [
 ]
 
 
-def configured(*, as_json: bool, level: str) -> dict[str, Any]:
-    """Set structlog up and return Django's LOGGING. No body, no header and no token is ever logged."""
+def log_config(*, as_json: bool, level: str) -> dict[str, Any]:
+    """Configure structlog and return the value of Django's LOGGING. Bodies, headers and tokens are never logged."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_SHARED,
+            *_SHARED_PROCESSORS,
             structlog.stdlib.PositionalArgumentsFormatter(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    written: list[Any] = (
+    renderers: list[Any] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if as_json
-        # A plain traceback: the pretty one shows local variables, and they hold bodies and tokens.
+        # A plain traceback: structlog's default shows local variables, which contain bodies and tokens.
         else [
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
         ]
     )
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
-        "foreign_pre_chain": _SHARED,
-        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *written],
+        "foreign_pre_chain": _SHARED_PROCESSORS,
+        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
     }
     return {
         "version": 1,
@@ -46,7 +49,7 @@ def configured(*, as_json: bool, level: str) -> dict[str, Any]:
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             "django": {"level": level},
-            # Every request is already told once, with its id and its status.
+            # RequestLogMiddleware logs every request once, with its id and status.
             "django.request": {"level": "CRITICAL"},
             "django.server": {"level": "ERROR"},
         },

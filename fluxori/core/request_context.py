@@ -1,4 +1,4 @@
-"""What is known about the request under way, for whoever records it."""
+"""The id of the current HTTP request, for code that has no access to the request, such as the ledger and the logs."""
 
 from contextvars import ContextVar
 

@@ -1,4 +1,4 @@
-"""Instants as text."""
+"""Parsing of timestamps."""
 
 import re
 from datetime import UTC, datetime
@@ -9,13 +9,13 @@ _RFC_3339 = re.compile(
 
 
 def from_rfc3339(text: str) -> datetime:
-    """Return the instant that ``text`` names, in UTC; digits beyond the microsecond are cut off.
+    """Return the time that ``text`` denotes, in UTC. Digits beyond the microsecond are cut off.
 
     >>> from_rfc3339("2026-03-01T12:00:00+02:00").isoformat()
     '2026-03-01T10:00:00+00:00'
 
-    :raises ValueError: if it is not an RFC 3339 time with its offset, or there is no such day or hour
-    :raises OverflowError: if it lies beyond the calendar
+    :raises ValueError: the text is not an RFC 3339 time with an offset, or the day or hour does not exist
+    :raises OverflowError: in UTC the time is outside the years 1 to 9999
     """
     if not _RFC_3339.fullmatch(text):
         raise ValueError(text)

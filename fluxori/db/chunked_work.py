@@ -1,4 +1,9 @@
-"""Very many rows, a chunk in a transaction: several chunks at a time, and past those that somebody keeps locked."""
+"""Batch work in chunks: each chunk in its own transaction, several chunks at a time, locked rows skipped and reported.
+
+Commands over all balances use it. A chunk that meets a lock held by another transaction is split until only the locked
+rows are left out; the next run processes them. Work is handed out one chunk at a time, so an interrupted run loses
+nothing: it has committed some chunks and not begun the others.
+"""
 
 import gc
 from collections.abc import Callable, Iterator
@@ -12,100 +17,108 @@ from uuid import UUID
 
 from django.db import OperationalError, connection
 
-# One is planned in Python while PostgreSQL writes another; Python itself plans only one at a time.
+from fluxori.db.sqlstates import LOCK_NOT_AVAILABLE, sqlstate_of
+
+# Two jobs: one plans in Python while PostgreSQL writes for the other. More would wait for the GIL.
 JOBS = 2
 
 R = TypeVar("R")
 
-_LOCK_NOT_AVAILABLE = "55P03"
-
 
 @dataclass(slots=True)
-class Done(Generic[R]):
-    """What came of one chunk of ``count`` ids: the results of its parts, and those that were ``busy``, left out."""
+class ChunkResult(Generic[R]):
+    """The result of one chunk of ``count`` ids: the results of its parts, and the ``busy`` ids that were skipped."""
 
     count: int
     results: list[R] = field(default_factory=list)
     busy: list[UUID] = field(default_factory=list)
 
 
-def is_busy(fault: OperationalError) -> bool:
-    """Whether a lock was not to be had within ``lock_timeout``."""
-    return getattr(fault.__cause__, "sqlstate", None) == _LOCK_NOT_AVAILABLE
+def is_busy(error: OperationalError) -> bool:
+    """Return whether a lock could not be taken within ``lock_timeout``."""
+    return sqlstate_of(error) == LOCK_NOT_AVAILABLE
 
 
 def process_in_chunks(
-    chunks: Iterator[list[UUID]], work: Callable[[list[UUID]], R], tell: Callable[[Done[R]], None], *, jobs: int = 1
+    chunks: Iterator[list[UUID]],
+    work: Callable[[list[UUID]], R],
+    on_chunk_done: Callable[[ChunkResult[R]], None],
+    *,
+    jobs: int = 1,
 ) -> None:
-    """Have ``work`` done on every chunk, ``jobs`` at a time, and ``tell`` what came of each as soon as it is done.
+    """Run ``work`` on every chunk, ``jobs`` chunks at a time, and call ``on_chunk_done`` with each result.
 
-    ``work`` commits by itself. A chunk in which it finds somebody busy is halved until the others are through. Each job
-    is a thread with a database connection of its own, and takes the next chunk when it has done one; what is told is
-    told here. When one fails, or we are interrupted, the others end the chunk that they are at, and it is told too.
-    Within a transaction of the caller's, which no other connection could see, there is one job: the caller's thread.
+    ``work`` commits its own transaction. Each job is a thread with its own database connection; the callback runs in
+    the calling thread. If a job fails, or the caller is interrupted, the other jobs finish their current chunk and its
+    result is still reported. Inside a transaction of the caller, which no other connection can see, the work runs in
+    the calling thread, one chunk at a time.
     """
     with gc_frozen():
         if jobs == 1 or connection.in_atomic_block:
             for ids in chunks:
-                tell(_past_busy(ids, work))
+                on_chunk_done(_process(ids, work))
         else:
-            _side_by_side(chunks, work, tell, jobs)
+            _process_in_threads(chunks, work, on_chunk_done, jobs)
 
 
-def _side_by_side(
-    chunks: Iterator[list[UUID]], work: Callable[[list[UUID]], R], tell: Callable[[Done[R]], None], jobs: int
+def _process_in_threads(
+    chunks: Iterator[list[UUID]],
+    work: Callable[[list[UUID]], R],
+    on_chunk_done: Callable[[ChunkResult[R]], None],
+    jobs: int,
 ) -> None:
-    turn, stop = Lock(), Event()
-    done: SimpleQueue[Done[R] | None] = SimpleQueue()
+    chunks_lock, stop = Lock(), Event()
+    results: SimpleQueue[ChunkResult[R] | None] = SimpleQueue()  # None: a job has ended
 
-    def take() -> list[UUID] | None:
-        with turn:
+    def next_chunk() -> list[UUID] | None:
+        with chunks_lock:
             return None if stop.is_set() else next(chunks, None)
 
     def job() -> None:
         try:
-            while (ids := take()) is not None:
-                done.put(_past_busy(ids, work))
+            while (ids := next_chunk()) is not None:
+                results.put(_process(ids, work))
         finally:
             stop.set()
             connection.close()
-            done.put(None)
+            results.put(None)
 
     with ThreadPoolExecutor(jobs) as pool:
         running = [pool.submit(job) for _ in range(jobs)]
         try:
             for _ in running:
-                for each in iter(done.get, None):
-                    tell(each)
+                for result in iter(results.get, None):
+                    on_chunk_done(result)
         finally:
             stop.set()
             wait(running)
-            while not done.empty():
-                if (late := done.get()) is not None:
-                    tell(late)
+            while not results.empty():
+                if (late := results.get()) is not None:
+                    on_chunk_done(late)
     for ended in running:
-        ended.result()
+        ended.result()  # raises the error of the job
 
 
-def _past_busy(ids: list[UUID], work: Callable[[list[UUID]], R]) -> Done[R]:
+def _process(ids: list[UUID], work: Callable[[list[UUID]], R]) -> ChunkResult[R]:
+    """Run ``work``; if a row is locked, run it on each half, down to single ids, and skip those that are locked."""
     try:
-        return Done(len(ids), [work(ids)])
-    except OperationalError as fault:
-        if not is_busy(fault):
+        return ChunkResult(len(ids), [work(ids)])
+    except OperationalError as error:
+        if not is_busy(error):
             raise
         if len(ids) == 1:
-            return Done(1, busy=ids)
+            return ChunkResult(1, busy=ids)
     middle = len(ids) // 2
-    first, second = (_past_busy(half, work) for half in (ids[:middle], ids[middle:]))
-    return Done(len(ids), first.results + second.results, first.busy + second.busy)
+    first, second = (_process(half, work) for half in (ids[:middle], ids[middle:]))
+    return ChunkResult(len(ids), first.results + second.results, first.busy + second.busy)
 
 
 @contextmanager
 def gc_frozen() -> Iterator[None]:
-    """Let the search for objects that refer to one another leave out those that are there already.
+    """Exclude the objects that exist now from garbage collection during the block.
 
-    A chunk makes some hundred thousand objects and leaves none of them. Each time the search goes through all modules
-    of the process too it finds nothing, and that took half of the time.
+    A chunk allocates some hundred thousand objects and keeps none. Each full collection also traverses all modules of
+    the process and finds nothing there; that took half of the time of a run.
     """
     gc.freeze()
     try:

@@ -2,8 +2,8 @@
 
 Group commit is the database term for flushing the log once for several transactions; here the requests share the whole
 transaction: one lock statement, one load, one write and one COMMIT. The first caller becomes the leader and works on
-its own thread and connection; requests that arrive meanwhile wait, and the oldest of them leads the next batch. There
-is no thread of our own, and a single caller waits for nobody.
+its own thread and connection; requests that arrive during its work wait, and the oldest of them leads the next batch.
+There is no thread of our own, and a single caller does not wait.
 
 Two kinds of queues: the first queue takes requests for any key and never waits for a lock (``SKIP LOCKED``); a request
 whose key is locked elsewhere moves to the queue of that key alone, whose leader waits for the lock. Each request gets
@@ -20,6 +20,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import OperationalError, connection
 
+from fluxori.db.sqlstates import BUSY, UNAVAILABLE_PREFIXES, sqlstate_of
 from fluxori.db.transactions import transaction_with_retry
 
 K = TypeVar("K", bound=Hashable)
@@ -29,11 +30,6 @@ TakeBatch = Callable[[], Sequence[tuple[K, P]]]
 CommitBatch = Callable[[K | None, TakeBatch[K, P]], Sequence[R | None]]
 
 MAX_BATCH_SIZE = 64
-
-# Time-outs, and conflicts that outlived their retries. Running each request alone would make them worse.
-_BUSY = {"55P03", "57014", "40001", "40P01"}
-# A lost connection, a server that shuts down, a full disk: whether a COMMIT took effect is unknown.
-_UNKNOWN_PREFIXES = ("08", "53", "57P", "58", "XX")
 
 
 class _PendingRequest(Generic[K, P, R]):
@@ -174,7 +170,9 @@ class GroupCommitQueue(Generic[K, P, R]):
             results = self._commit_batch(queue_key, batch)
         except BaseException as error:
             others = batch.requests[1:]
-            is_shared = (batch.is_committing and _is_outcome_unknown(error)) or _sqlstate(error) in _BUSY
+            # A time-out or a conflict that outlived its retries is shared: running each request alone would make it
+            # worse.
+            is_shared = (batch.is_committing and _is_outcome_unknown(error)) or sqlstate_of(error) in BUSY
             for request in others:
                 # Without an error of its own each of the others runs alone.
                 request.error = _copy_for_waiter(error) if is_shared else None
@@ -223,16 +221,12 @@ class GroupCommitQueue(Generic[K, P, R]):
                 del self._queues[queue_key]
 
 
-def _sqlstate(error: BaseException) -> str | None:
-    return getattr(error.__cause__, "sqlstate", None)
-
-
 def _is_outcome_unknown(error: BaseException) -> bool:
     """Return whether PostgreSQL has not confirmed that nothing was written."""
     cause = error.__cause__
     if not isinstance(cause, psycopg.Error) or cause.sqlstate is None:
         return True
-    return cause.sqlstate.startswith(_UNKNOWN_PREFIXES) or cause.diag.severity_nonlocalized in ("FATAL", "PANIC")
+    return cause.sqlstate.startswith(UNAVAILABLE_PREFIXES) or cause.diag.severity_nonlocalized in ("FATAL", "PANIC")
 
 
 def _copy_for_waiter(error: BaseException) -> DatabaseError:

@@ -12,10 +12,11 @@ from typing import ParamSpec, TypeVar
 
 from django.db import OperationalError, connection, transaction
 
+from fluxori.db.sqlstates import RETRYABLE, sqlstate_of
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_RETRYABLE = {"40001", "40P01"}  # serialization failure, deadlock
 _ATTEMPTS = 4
 
 
@@ -38,7 +39,7 @@ def transaction_with_retry(operation: Callable[P, R]) -> Callable[P, R]:
                 with transaction.atomic():
                     return operation(*args, **kwargs)
             except OperationalError as error:
-                if getattr(error.__cause__, "sqlstate", None) not in _RETRYABLE:
+                if sqlstate_of(error) not in RETRYABLE:
                     raise
                 # Backoff with jitter, so that the transactions that collided do not collide again.
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - not for security

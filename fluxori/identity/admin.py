@@ -1,4 +1,7 @@
-"""People and organizations for the support desk. Nobody is deleted: who leaves is deactivated, the ledger stays."""
+"""Admin pages of users, organizations and memberships.
+
+Nothing is deleted here, because the ledger refers to users and organizations by id. Users are deactivated instead.
+"""
 
 from typing import Any, ClassVar
 from uuid import UUID
@@ -21,17 +24,17 @@ from fluxori.identity import queries
 from fluxori.identity.errors import LastOwnerError
 from fluxori.identity.models import Membership, Organization, User
 
-# Groups come back below in the site's own dress; what is kept of tokens is of no use to people.
+# Groups are registered again below with Unfold's admin class. The rows of tokens are of no use to staff.
 admin.site.unregister(Group)
 for _name in ("OutstandingToken", "BlacklistedToken"):
     admin.site.unregister(apps.get_model("token_blacklist", _name))
 
 
-_ENOUGH = 100
+_MAX_MATCHES = 100
 
 
-class PeopleAdmin(ListAdmin):
-    """People and organizations, found by how their names begin, by external id or id: each by an index."""
+class IdentityAdmin(ListAdmin):
+    """Search by the beginning of an e-mail address or a word of a name, by external id, or by id. All use an index."""
 
     search_fields: ClassVar[Any] = ("pk",)
 
@@ -40,17 +43,17 @@ class PeopleAdmin(ListAdmin):
         if not term:
             return queryset, False
         try:
-            return queryset.filter(self.of([UUID(term)])), False
+            return queryset.filter(self.rows_of([UUID(term)])), False
         except ValueError:
-            return queryset.filter(self.of([row.pk for row in self.like(term)])), False
+            return queryset.filter(self.rows_of([row.pk for row in self.matches(term)])), False
 
-    def like(self, term: str) -> list[Any]:
-        """Return the people and organizations that ``term`` names."""
-        return [*queries.users_like(term, limit=_ENOUGH), *queries.organizations_like(term, limit=_ENOUGH)]
+    def matches(self, term: str) -> list[Any]:
+        """Return the users and organizations that match ``term``."""
+        return [*queries.users_like(term, limit=_MAX_MATCHES), *queries.organizations_like(term, limit=_MAX_MATCHES)]
 
-    def of(self, keys: list[UUID]) -> Q:
-        """Return which rows belong to those with these ids."""
-        return Q(pk__in=keys)
+    def rows_of(self, ids: list[UUID]) -> Q:
+        """Return the condition for rows of the users and organizations with these ids."""
+        return Q(pk__in=ids)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return False
@@ -66,8 +69,8 @@ class NewUserForm(UserCreationForm):  # type: ignore[misc]
         fields = ("email", "role", "external_id")
 
 
-class SeatsInline(TabularInline):  # type: ignore[misc]
-    """Where a user belongs. Seats are given and taken on the organization's page."""
+class MembershipsInline(TabularInline):  # type: ignore[misc]
+    """The organizations of a user. Members are added and removed on the page of the organization."""
 
     model = Membership
     fields = ("organization", "role", "created_at")
@@ -80,64 +83,64 @@ class SeatsInline(TabularInline):  # type: ignore[misc]
 
 
 @admin.register(User)
-class UserAdmin(BaseUserAdmin, PeopleAdmin):  # type: ignore[type-arg,misc]
+class UserAdmin(BaseUserAdmin, IdentityAdmin):  # type: ignore[type-arg,misc]
     add_form = NewUserForm
     form = UserChangeForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("email", "role", "external_id", "is_active", "is_staff", "since")
     list_filter = ("role", "is_active", "is_staff")
-    saved: Any = (("Staff", "is_staff__exact=1"), ("Deactivated", "is_active__exact=0"))
+    saved_links: Any = (("Staff", "is_staff__exact=1"), ("Deactivated", "is_active__exact=0"))
     search_fields = ("pk",)
     search_help_text = "E-mail, external id or id"
     ordering = ("-id",)
     readonly_fields = ("id", "created_at", "last_login")
     filter_horizontal = ("groups", "user_permissions")
-    inlines: ClassVar[Any] = [SeatsInline]
+    inlines: ClassVar[Any] = [MembershipsInline]
     actions: Any = ["deactivate", "activate"]
     fieldsets = (
         (None, {"fields": ("id", "email", "external_id", "password")}),
-        ("May call the API", {"fields": ("role", "is_active")}),
-        ("May use this site", {"fields": ("is_staff", "is_superuser", "groups", "user_permissions")}),
+        ("API access", {"fields": ("role", "is_active")}),
+        ("Admin access", {"fields": ("is_staff", "is_superuser", "groups", "user_permissions")}),
         ("Dates", {"fields": ("created_at", "last_login")}),
     )
     add_fieldsets = ((None, {"fields": ("email", "role", "external_id", "usable_password", "password1", "password2")}),)
 
-    # Whoever could give these to themselves would need no other permission.
-    _power = ("role", "is_staff", "is_superuser", "groups", "user_permissions")
+    # Only superusers may change these: a user who can change their own could give themselves every permission.
+    _permission_fields = ("role", "is_staff", "is_superuser", "groups", "user_permissions")
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:  # noqa: ARG002
-        return self.readonly_fields if _is_superuser(request) else (*self.readonly_fields, *self._power)
+        return self.readonly_fields if _is_superuser(request) else (*self.readonly_fields, *self._permission_fields)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        may: bool = super().has_change_permission(request, obj)
-        # Changing a superuser's password or address would be another way to become one.
-        return may and (obj is None or not obj.is_superuser or _is_superuser(request))
+        has_permission: bool = super().has_change_permission(request, obj)
+        # Changing a superuser's password or e-mail address would be a way to become one.
+        return has_permission and (obj is None or not obj.is_superuser or _is_superuser(request))
 
     def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:  # noqa: ARG002
         return self.inlines if obj else []
 
-    @admin.action(description="Deactivate: tokens stop working at their next request", permissions=["change"])
+    @admin.action(description="Deactivate: their tokens stop working at once", permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        self._switch(request, queryset, on=False)
+        self._set_active(request, queryset, is_active=False)
 
     @admin.action(description="Activate", permissions=["change"])
     def activate(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        self._switch(request, queryset, on=True)
+        self._set_active(request, queryset, is_active=True)
 
-    def _switch(self, request: HttpRequest, queryset: QuerySet[User], *, on: bool) -> None:
-        word = "Activated" if on else "Deactivated"
-        switched = [user for user in queryset.exclude(is_active=on) if self.has_change_permission(request, user)]
-        User.objects.filter(pk__in=[user.pk for user in switched]).update(is_active=on)
-        for user in switched:
-            self.log_change(request, user, f"{word}.")
-        self.message_user(request, f"{word} {len(switched)} of {queryset.count()}.", messages.INFO)
+    def _set_active(self, request: HttpRequest, queryset: QuerySet[User], *, is_active: bool) -> None:
+        verb = "Activated" if is_active else "Deactivated"
+        changed = [user for user in queryset.exclude(is_active=is_active) if self.has_change_permission(request, user)]
+        User.objects.filter(pk__in=[user.pk for user in changed]).update(is_active=is_active)
+        for user in changed:
+            self.log_change(request, user, f"{verb}.")
+        self.message_user(request, f"{verb} {len(changed)} of {queryset.count()}.", messages.INFO)
 
 
 class MembersFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
     def clean(self) -> None:
         super().clean()
-        kept = [form.cleaned_data for form in self.forms if form.is_valid() and not form.cleaned_data.get("DELETE")]
-        if self.instance.pk and not any(seat.get("role") == Membership.Role.OWNER for seat in kept):
+        members = [form.cleaned_data for form in self.forms if form.is_valid() and not form.cleaned_data.get("DELETE")]
+        if self.instance.pk and not any(member.get("role") == Membership.Role.OWNER for member in members):
             raise ValidationError(LastOwnerError.title)
 
 
@@ -152,7 +155,7 @@ class MembersInline(TabularInline):  # type: ignore[misc]
 
 
 @admin.register(Organization)
-class OrganizationAdmin(PeopleAdmin):
+class OrganizationAdmin(IdentityAdmin):
     list_display = ("name", "external_id", "since")
     search_help_text = "Name, external id or id"
     ordering = ("-id",)
@@ -162,19 +165,19 @@ class OrganizationAdmin(PeopleAdmin):
 
 
 @admin.register(Membership)
-class MembershipAdmin(PeopleAdmin):
-    """Every seat, to be searched; given and taken on the organization's page."""
+class MembershipAdmin(IdentityAdmin):
+    """All memberships, read-only. Members are added and removed on the page of the organization."""
 
     list_display = ("organization", "user", "role", "since")
-    when_empty = "Members are added on the page of their organization."
+    empty_message = "Members are added on the page of their organization."
     list_filter = ("role",)
     list_select_related = ("organization", "user")
     search_help_text = "E-mail, organization or id"
     ordering = ("-id",)
-    exported: Any = {"organization": lambda row: row.organization, "user": lambda row: row.user}
+    export_columns: Any = {"organization": lambda row: row.organization, "user": lambda row: row.user}
 
-    def of(self, keys: list[UUID]) -> Q:
-        return Q(pk__in=keys) | Q(organization__in=keys) | Q(user__in=keys)
+    def rows_of(self, ids: list[UUID]) -> Q:
+        return Q(pk__in=ids) | Q(organization__in=ids) | Q(user__in=ids)
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
         return False
@@ -185,7 +188,7 @@ class MembershipAdmin(PeopleAdmin):
 
 @admin.register(Group)
 class GroupAdmin(BaseGroupAdmin, ModelAdmin):  # type: ignore[misc]
-    """What members of the staff may do together."""
+    """Groups of staff members with their permissions."""
 
 
 def _is_superuser(request: HttpRequest) -> bool:

@@ -1,19 +1,19 @@
-"""Every reason identity has to refuse, each with its stable code."""
+"""Errors of identity, one class for each reason, with stable codes."""
 
 from fluxori.core.errors import ConflictError, DomainError, ForbiddenError, NotFoundError, UnavailableError
 
 
-class Unauthenticated(DomainError):
-    """We do not know who is calling."""
+class UnauthenticatedError(DomainError):
+    """The caller is not authenticated."""
 
 
-class InvalidCredentialsError(Unauthenticated):
+class InvalidCredentialsError(UnauthenticatedError):
     code = "invalid_credentials"
     title = "The e-mail address or the password is wrong"
 
 
-class TokenNotValidError(Unauthenticated):
-    """Expired, revoked, of the wrong type, not signed by us, or of a user who may no longer log in."""
+class TokenNotValidError(UnauthenticatedError):
+    """Expired, revoked, of the wrong type, not signed by an accepted issuer, or its user is deactivated."""
 
     code = "token_not_valid"
     title = "The token is not valid"

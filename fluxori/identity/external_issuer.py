@@ -1,4 +1,8 @@
-"""Tokens of another issuer: accepted by configuration, verified by the keys it publishes."""
+"""Access tokens of an external OpenID Connect issuer.
+
+The settings ``OIDC_*`` name the issuer. Its tokens are verified with the keys it publishes (JWKS); see
+``fluxori.identity.tokens`` for how a token becomes a user.
+"""
 
 from dataclasses import dataclass
 from functools import cache
@@ -10,44 +14,45 @@ from django.conf import settings
 from fluxori.identity.errors import IssuerUnavailableError, TokenNotValidError
 
 ALGORITHM = "RS256"
-# A key that is not known yet is asked for at once, but not for every token that names a made-up one.
-SECONDS_BETWEEN_FETCHES = 10
+# An unknown key id causes one fetch of the keys at once, and then none for this long: tokens with invented key ids must
+# not cause a fetch each.
+KEY_FETCH_COOLDOWN_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who else may name our users, and for whom such tokens must be meant."""
+    """The accepted issuer, the URL of its keys, and the audience that its tokens must have."""
 
     jwks_url: str
     issuer: str
     audience: str
 
 
-def configured() -> Issuer | None:
-    """Return the issuer of the settings, or None where there is none."""
-    told: dict[str, str] | None = getattr(settings, "OIDC_ISSUER", None)
-    return Issuer(**told) if told else None
+def configured_issuer() -> Issuer | None:
+    """Return the issuer of the settings, or None if there is none."""
+    values: dict[str, str] | None = getattr(settings, "OIDC_ISSUER", None)
+    return Issuer(**values) if values else None
 
 
-def subject_of(raw: str, issuer: Issuer) -> str:
-    """Return whom the token names.
+def verified_subject(token: str, issuer: Issuer) -> str:
+    """Return the subject of a token, after verifying the token.
 
-    :raises TokenNotValidError: any flaw: key, signature, algorithm, issuer, audience, expiry, or no subject
-    :raises IssuerUnavailableError: its keys cannot be fetched
+    :raises IssuerUnavailableError: the issuer's keys cannot be fetched
+    :raises TokenNotValidError: the key, signature, algorithm, issuer, audience, expiry or subject is not valid
     """
     try:
-        key = _keys(issuer.jwks_url).get_signing_key_from_jwt(raw)
-    except (jwt.PyJWKClientConnectionError, ValueError) as fault:
-        raise IssuerUnavailableError from fault
+        key = _key_client(issuer.jwks_url).get_signing_key_from_jwt(token)
+    except (jwt.PyJWKClientConnectionError, ValueError) as error:
+        raise IssuerUnavailableError from error
     except jwt.PyJWTError:
         raise TokenNotValidError from None
-    return _subject(raw, key, issuer)
+    return _subject(token, key, issuer)
 
 
-def _subject(raw: str, key: jwt.PyJWK, issuer: Issuer) -> str:
+def _subject(token: str, key: jwt.PyJWK, issuer: Issuer) -> str:
     try:
         claims: dict[str, Any] = jwt.decode(
-            raw,
+            token,
             key,
             algorithms=[ALGORITHM],
             issuer=issuer.issuer,
@@ -57,11 +62,11 @@ def _subject(raw: str, key: jwt.PyJWK, issuer: Issuer) -> str:
     except jwt.PyJWTError:
         raise TokenNotValidError from None
     subject: str = claims["sub"]
-    if not subject.isprintable():  # NUL and lone surrogates name nobody, and no database takes them
+    if not subject.isprintable():  # PostgreSQL cannot store or compare NUL and lone surrogates
         raise TokenNotValidError
     return subject
 
 
 @cache
-def _keys(jwks_url: str) -> jwt.PyJWKClient:
-    return jwt.PyJWKClient(jwks_url, lifespan=300, timeout=5, cooldown_duration=SECONDS_BETWEEN_FETCHES)
+def _key_client(jwks_url: str) -> jwt.PyJWKClient:
+    return jwt.PyJWKClient(jwks_url, lifespan=300, timeout=5, cooldown_duration=KEY_FETCH_COOLDOWN_SECONDS)

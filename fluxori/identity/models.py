@@ -1,4 +1,4 @@
-"""Users, organizations and who belongs to which: shape and constraints only."""
+"""Models of users, organizations and memberships. ``fluxori.identity.operations`` writes them."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,7 +19,7 @@ else:
 
 
 class LowerCaseEmailField(EmailField):
-    """An address stored and compared in lower case, so that nobody can register twice by changing the case."""
+    """An e-mail address stored and compared in lower case, so that one address cannot be registered twice."""
 
     def to_python(self, value: Any) -> Any:
         value = super().to_python(value)
@@ -36,20 +36,20 @@ class LowerCaseEmailField(EmailField):
 
 class UserManager(BaseUserManager["User"]):
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """Create a user who may log in to the API; without a password, only another issuer's token can."""
+        """Create a user of the API. Without a password the user can only use tokens of the external issuer."""
         user = self.model(email=email, **fields)
         user.set_password(password)
         user.save(using=self._db)
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """Create a user who may do everything, in the admin as in the API."""
-        everything = {"is_staff": True, "is_superuser": True, "role": User.Role.ADMIN}
-        return self.create_user(email, password, **{**everything, **fields})
+        """Create a user with every permission, in the admin and in the API."""
+        defaults = {"is_staff": True, "is_superuser": True, "role": User.Role.ADMIN}
+        return self.create_user(email, password, **{**defaults, **fields})
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """Someone, or something, that calls the system. ``role`` decides in the API, ``is_staff`` opens the admin."""
+    """A person or a service. ``role`` gives permissions in the API, ``is_staff`` gives access to the admin."""
 
     class Role(models.TextChoices):
         USER = "user", "User"
@@ -60,7 +60,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     email = LowerCaseEmailField("e-mail", max_length=254, unique=True)
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.USER)
     external_id = models.CharField(
-        "external id", max_length=255, unique=True, null=True, blank=True, help_text="The name another system knows."
+        "external id",
+        max_length=255,
+        unique=True,
+        null=True,
+        blank=True,
+        help_text="The id in another system.",
     )
     is_staff = models.BooleanField("may use the admin", default=False)
     is_active = models.BooleanField("active", default=True)
@@ -88,16 +93,21 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
 
-WORDS_OF_NAME = SearchVector("name", config="simple")
+NAME_SEARCH_VECTOR = SearchVector("name", config="simple")
 
 
 class Organization(models.Model):
-    """A group of people who share one pool of credits."""
+    """A group of users who share one pool of credits."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=200)
     external_id = models.CharField(
-        "external id", max_length=255, unique=True, null=True, blank=True, help_text="The name another system knows."
+        "external id",
+        max_length=255,
+        unique=True,
+        null=True,
+        blank=True,
+        help_text="The id in another system.",
     )
     created_at = models.DateTimeField(default=clock.now, editable=False)
     members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(
@@ -112,15 +122,15 @@ class Organization(models.Model):
                 name="identity_organization_external_id_not_empty", condition=~models.Q(external_id="")
             ),
         ]
-        # Found by the beginning of any word of the name.
-        indexes = [GinIndex(WORDS_OF_NAME, name="identity_organization_words")]
+        # For search by the beginning of any word of the name.
+        indexes = [GinIndex(NAME_SEARCH_VECTOR, name="identity_organization_words")]
 
     def __str__(self) -> str:
         return self.name
 
 
 class Membership(models.Model):
-    """One person's place in one organization. A viewer sees the pool but cannot spend from it."""
+    """A user's role in an organization. A viewer can see the pool but not spend from it."""
 
     class Role(models.TextChoices):
         OWNER = "owner", "Owner"

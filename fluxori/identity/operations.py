@@ -1,4 +1,4 @@
-"""The only code that writes people and organizations. Each function is one transaction."""
+"""Write operations on users, organizations and memberships. Each function is one database transaction."""
 
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from fluxori.identity.errors import (
 )
 from fluxori.identity.models import Membership, Organization, User
 
-_TAKEN: dict[str, type[DomainError]] = {
+_ERROR_BY_CONSTRAINT: dict[str, type[DomainError]] = {
     "identity_user_email_key": EmailTakenError,
     "identity_user_external_id_key": ExternalIdTakenError,
     "identity_organization_external_id_key": ExternalIdTakenError,
@@ -27,11 +27,11 @@ _TAKEN: dict[str, type[DomainError]] = {
 def create_user(
     *, email: str, password: str | None = None, role: str = User.Role.USER, external_id: str | None = None
 ) -> User:
-    """Create a user. Without a password they can only come with another issuer's token.
+    """Create a user. Without a password the user can only use tokens of the external issuer.
 
-    :raises Invalid: a password that is easily guessed (field ``password``, ``out_of_range``)
-    :raises EmailTakenError:
-    :raises ExternalIdTakenError:
+    :raises InvalidRequestError: the password is easily guessed (field ``password``, ``out_of_range``)
+    :raises EmailTakenError: another user has this e-mail address
+    :raises ExternalIdTakenError: another user has this external id
     """
     user = User(email=email, role=role, external_id=external_id)
     if password is not None:
@@ -43,9 +43,9 @@ def create_user(
 
 @transaction.atomic
 def change_user(*, user_id: UUID, is_active: bool | None = None, role: str | None = None) -> User:
-    """Change what is given. A deactivated user's tokens stop working at their next request.
+    """Change a user's role or active state; None leaves a value as it is. Tokens of a deactivated user stop working.
 
-    :raises UserNotFoundError:
+    :raises UserNotFoundError: the user does not exist
     """
     user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
     if user is None:
@@ -60,10 +60,10 @@ def change_user(*, user_id: UUID, is_active: bool | None = None, role: str | Non
 def create_organization(*, name: str, owner_id: UUID, external_id: str | None = None) -> Organization:
     """Create an organization with its first owner.
 
-    :raises UserNotFoundError: the owner
-    :raises ExternalIdTakenError:
+    :raises UserNotFoundError: the owner does not exist
+    :raises ExternalIdTakenError: another organization has this external id
     """
-    owner = _user(owner_id)
+    owner = _get_user(owner_id)
     organization = Organization(name=name, external_id=external_id)
     _insert(organization)
     Membership.objects.create(organization=organization, user=owner, role=Membership.Role.OWNER)
@@ -72,51 +72,51 @@ def create_organization(*, name: str, owner_id: UUID, external_id: str | None = 
 
 @transaction.atomic
 def set_member(*, organization_id: UUID, user_id: UUID, role: str) -> Membership:
-    """Make the user a member in this role, or change the role they have.
+    """Add a member, or change a member's role.
 
-    :raises OrganizationNotFoundError:
-    :raises UserNotFoundError:
-    :raises LastOwnerError: it would leave the organization without an owner
+    :raises OrganizationNotFoundError: the organization does not exist
+    :raises UserNotFoundError: the user does not exist
+    :raises LastOwnerError: the user is the only owner and would lose that role
     """
-    organization = _locked(organization_id)
-    user = _user(user_id)
+    organization = _lock_organization(organization_id)
+    user = _get_user(user_id)
     if role != Membership.Role.OWNER:
-        _keep_an_owner(organization, without=user_id)
+        _require_other_owner(organization, user_id)
     membership, _ = Membership.objects.update_or_create(organization=organization, user=user, defaults={"role": role})
     return membership
 
 
 @transaction.atomic
 def remove_member(*, organization_id: UUID, user_id: UUID) -> None:
-    """End a membership.
+    """Remove a member.
 
-    :raises OrganizationNotFoundError:
-    :raises UserNotFoundError: nobody who is a member
-    :raises LastOwnerError: it would leave the organization without an owner
+    :raises OrganizationNotFoundError: the organization does not exist
+    :raises UserNotFoundError: the user is not a member
+    :raises LastOwnerError: the user is the only owner
     """
-    organization = _locked(organization_id)
+    organization = _lock_organization(organization_id)
     membership = organization.memberships.filter(user=user_id).first()
     if membership is None:
         raise UserNotFoundError
-    _keep_an_owner(organization, without=user_id)
+    _require_other_owner(organization, user_id)
     membership.delete()
 
 
-def _locked(organization_id: UUID) -> Organization:
-    """Lock the organization, so that two owners cannot leave at the same time."""
+def _lock_organization(organization_id: UUID) -> Organization:
+    """Return the organization, locked, so that two owners cannot be removed at the same time."""
     organization = Organization.objects.select_for_update(no_key=True).filter(pk=organization_id).first()
     if organization is None:
         raise OrganizationNotFoundError
     return organization
 
 
-def _keep_an_owner(organization: Organization, *, without: UUID) -> None:
+def _require_other_owner(organization: Organization, user_id: UUID) -> None:
     owners = set(organization.memberships.filter(role=Membership.Role.OWNER).values_list("user_id", flat=True))
-    if owners == {without}:
+    if owners == {user_id}:
         raise LastOwnerError
 
 
-def _user(user_id: UUID) -> User:
+def _get_user(user_id: UUID) -> User:
     user = User.objects.filter(pk=user_id).first()
     if user is None:
         raise UserNotFoundError
@@ -127,16 +127,16 @@ def _insert(row: User | Organization) -> None:
     try:
         with transaction.atomic():
             row.save(force_insert=True)
-    except IntegrityError as refusal:
-        diagnosis: Any = getattr(refusal.__cause__, "diag", None)
-        taken = _TAKEN.get(getattr(diagnosis, "constraint_name", ""))
-        if taken is None:
+    except IntegrityError as error:
+        diagnostics: Any = getattr(error.__cause__, "diag", None)
+        domain_error = _ERROR_BY_CONSTRAINT.get(getattr(diagnostics, "constraint_name", ""))
+        if domain_error is None:
             raise
-        raise taken from None
+        raise domain_error from None
 
 
 def _check_password(password: str, user: User) -> None:
     try:
         validate_password(password, user)
-    except ValidationError as weak:
-        raise InvalidRequestError.field("password", "out_of_range", " ".join(weak.messages)) from None
+    except ValidationError as error:
+        raise InvalidRequestError.field("password", "out_of_range", " ".join(error.messages)) from None

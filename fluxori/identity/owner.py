@@ -1,4 +1,4 @@
-"""Whose credits: exactly one user, or exactly one organization."""
+"""The owner of a balance: exactly one user or one organization."""
 
 from dataclasses import dataclass
 from typing import Literal, Union
@@ -9,7 +9,7 @@ from fluxori.identity.models import Organization, User
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Names the owner of a balance without loading it. A balance's id is its owner's id."""
+    """A reference to the owner of a balance, without a database row. The id of a balance is its owner's id."""
 
     kind: Literal["user", "organization"]
     id: UUID
@@ -24,9 +24,9 @@ class Owner:
 
     @classmethod
     def of(cls, owner: "OwnerLike") -> "Owner":
-        """Return the owner that a user, an organization, or an owner already at hand names.
+        """Return the owner for a user, an organization or an owner.
 
-        :raises TypeError: for anything else, a bare id included: an id does not say what it is the id of
+        :raises TypeError: any other value, also an id, which does not tell a user from an organization
         """
         match owner:
             case Owner():
@@ -47,4 +47,4 @@ class Owner:
         return self.id if self.kind == "organization" else None
 
 
-OwnerLike = Union[Owner, User, Organization]  # noqa: UP007 - named before the class is finished
+OwnerLike = Union[Owner, User, Organization]  # noqa: UP007 - the class uses the name before it is complete

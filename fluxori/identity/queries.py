@@ -1,7 +1,7 @@
-"""Questions about people and organizations. Nothing here writes or locks.
+"""Reads of users, organizations and memberships. No function here writes or locks.
 
-The two that every request asks, who is calling and which seat they have, are fixed SQL: composing them anew costs
-several times what PostgreSQL needs to answer.
+The two reads of every HTTP request, the caller's row and the caller's membership, are prepared statements: building
+them with the ORM takes several times as long as PostgreSQL needs to run them.
 """
 
 import re
@@ -14,17 +14,17 @@ from django.db.models import Q, QuerySet
 
 from fluxori.db import statements
 from fluxori.identity.errors import OrganizationNotFoundError, UserNotFoundError
-from fluxori.identity.models import WORDS_OF_NAME, Membership, Organization, User
+from fluxori.identity.models import NAME_SEARCH_VECTOR, Membership, Organization, User
 from fluxori.identity.owner import Owner
 
 
 class MembershipLookup(NamedTuple):
-    """One person's place in an existing organization; ``role`` is None for somebody who is no member."""
+    """A user's role in an existing organization; ``role`` is None if the user is not a member."""
 
     role: str | None
 
 
-_SEAT = """
+_LOOK_UP_MEMBERSHIP = """
 SELECT membership.role
 FROM identity_organization AS organization
 LEFT JOIN identity_membership AS membership
@@ -38,21 +38,21 @@ def user_by_id(user_id: UUID) -> User | None:
 
 
 def user_by_subject(subject: str) -> User | None:
-    """Return the user whom another issuer calls ``subject``: by external id, else by id."""
-    named = Q(external_id=subject)
+    """Return the user with the external issuer's ``subject``: the external id, or else the id."""
+    condition = Q(external_id=subject)
     with suppress(ValueError):
-        named |= Q(pk=UUID(subject))
-    found = {user.external_id == subject: user for user in User.objects.filter(named)}
-    return found.get(True) or found.get(False)
+        condition |= Q(pk=UUID(subject))
+    users = list(User.objects.filter(condition))
+    return next((user for user in users if user.external_id == subject), users[0] if users else None)
 
 
 def user_exists(user_id: UUID) -> bool:
     return User.objects.filter(pk=user_id).exists()
 
 
-def seat(*, organization_id: UUID, user_id: UUID) -> MembershipLookup | None:
-    """Return the user's seat in the organization, in one query; None if there is no such organization."""
-    rows = statements.fetch(_SEAT, [user_id, organization_id])
+def look_up_membership(*, organization_id: UUID, user_id: UUID) -> MembershipLookup | None:
+    """Return the user's membership in the organization, or None if the organization does not exist. One query."""
+    rows = statements.fetch(_LOOK_UP_MEMBERSHIP, [user_id, organization_id])
     return MembershipLookup(rows[0]["role"]) if rows else None
 
 
@@ -61,10 +61,10 @@ def organization_exists(organization_id: UUID) -> bool:
 
 
 def require_owner(owner: Owner) -> None:
-    """Return if there is such a user or organization.
+    """Check that the owner exists.
 
-    :raises UserNotFoundError: if there is no such user
-    :raises OrganizationNotFoundError: if there is no such organization
+    :raises UserNotFoundError: the user does not exist
+    :raises OrganizationNotFoundError: the organization does not exist
     """
     if owner.kind == "user" and not user_exists(owner.id):
         raise UserNotFoundError
@@ -86,24 +86,25 @@ def users() -> QuerySet[User]:
 
 
 def users_like(term: str, *, limit: int) -> list[User]:
-    """Return users whose e-mail begins with ``term``, and the one with this external id. Each part by an index."""
-    begins = list(User.objects.filter(email__startswith=term.lower()).order_by("email")[:limit])
-    named = [user for user in User.objects.filter(external_id=term) if user not in begins]
-    return [*named, *begins][:limit]
+    """Return users by the beginning of their e-mail, and the user with this external id. Both use an index."""
+    by_email = list(User.objects.filter(email__startswith=term.lower()).order_by("email")[:limit])
+    by_external_id = [user for user in User.objects.filter(external_id=term) if user not in by_email]
+    return [*by_external_id, *by_email][:limit]
 
 
 def organizations_like(term: str, *, limit: int) -> list[Organization]:
-    """Return organizations whose name has, for each word of ``term``, one that begins with it; or this external id.
+    """Return organizations that match ``term`` by name or external id.
 
-    Words are found by an index, in any case and order; nothing is found for what has no letter or digit.
+    The name matches if each word of ``term`` is the beginning of one of its words, in any case and order. A full-text
+    index serves the search. A term without letters or digits matches no name.
     """
-    named = list(Organization.objects.filter(external_id=term))
+    by_external_id = list(Organization.objects.filter(external_id=term))
     words = re.findall(r"\w+", term)
     if not words:
-        return named
-    asked = SearchQuery(" & ".join(f"{word}:*" for word in words), config="simple", search_type="raw")
-    found = Organization.objects.annotate(words=WORDS_OF_NAME).filter(words=asked).order_by("name")
-    return [*named, *(row for row in found[:limit] if row not in named)][:limit]
+        return by_external_id
+    query = SearchQuery(" & ".join(f"{word}:*" for word in words), config="simple", search_type="raw")
+    by_name = Organization.objects.annotate(words=NAME_SEARCH_VECTOR).filter(words=query).order_by("name")
+    return [*by_external_id, *(row for row in by_name[:limit] if row not in by_external_id)][:limit]
 
 
 def members_of(organization_id: UUID) -> QuerySet[Membership]:

@@ -1,8 +1,8 @@
-"""Tokens: who holds one is who it names, until it expires, is revoked, or the user may no longer log in.
+"""Issuing, refreshing, verifying and revoking tokens (JWT). No other module creates or reads tokens.
 
-The only module that knows how tokens are made. Claims: ``sub`` (the user's id), ``role``, ``token_type``, ``jti``,
-``iat``, ``exp``; an access token lasts 15 minutes, a refresh token 14 days. The claims are never believed about the
-user: the row is read every time, so that deactivation and a change of role act at the next request.
+Claims: ``sub`` (the user's id), ``role``, ``token_type``, ``jti``, ``iat``, ``exp``. An access token lasts 15 minutes,
+a refresh token 14 days. The user's row is read for every request and the claim ``role`` is not used, so deactivation
+and a change of role take effect at the next request.
 """
 
 from dataclasses import dataclass
@@ -25,19 +25,19 @@ T = TypeVar("T", bound=Token)
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """What a client holds: a short-lived token to call with, and one to get the next pair with."""
+class TokenPair:
+    """An access token for requests, and a refresh token for the next pair."""
 
     access: str
     refresh: str
 
 
-def log_in(*, email: str, password: str) -> Pair:
-    """Return a pair of tokens.
+def log_in(*, email: str, password: str) -> TokenPair:
+    """Return a pair of tokens for an e-mail address and a password.
 
-    A password is hashed whether or not the account exists, so that the time taken does not tell.
+    A password is hashed also if the account does not exist, so that the response time does not reveal accounts.
 
-    :raises InvalidCredentialsError: no such account, a wrong password, or a user who may no longer log in
+    :raises InvalidCredentialsError: the account does not exist, the password is wrong, or the user is deactivated
     """
     user = authenticate(username=email, password=password)
     if not isinstance(user, User):
@@ -46,71 +46,77 @@ def log_in(*, email: str, password: str) -> Pair:
 
 
 @transaction.atomic
-def issue(user: User) -> Pair:
+def issue(user: User) -> TokenPair:
     """Return a new pair of tokens for ``user``."""
     refresh = RefreshToken()
     refresh["sub"], refresh["role"] = str(user.pk), user.role
     OutstandingToken.objects.create(
         user=user,
         jti=refresh["jti"],
-        token="",  # the id is enough to revoke it; a copy of the database must not be a key ring
+        token="",  # the id is enough to revoke it, and a copy of the database must not contain usable tokens
         created_at=refresh.current_time,
         expires_at=datetime.fromtimestamp(refresh["exp"], UTC),
     )
-    return Pair(access=str(refresh.access_token), refresh=str(refresh))
+    return TokenPair(access=str(refresh.access_token), refresh=str(refresh))
 
 
 @transaction.atomic
-def rotate(refresh: str) -> Pair:
-    """Return a new pair for a refresh token, which is thereby revoked. Of two at once, exactly one succeeds.
+def rotate(refresh: str) -> TokenPair:
+    """Return a new pair for a refresh token and revoke that token. Of two concurrent calls, exactly one succeeds.
 
-    :raises TokenNotValidError: expired, revoked, not a refresh token, or of a user who may no longer log in
+    :raises TokenNotValidError: expired, revoked, not a refresh token, or its user is deactivated
     """
-    token = _read(RefreshToken, refresh)
-    user = _holder(token)
+    token = _parse(RefreshToken, refresh)
+    user = _user_of(token)
     _revoke(token)
     return issue(user)
 
 
 @transaction.atomic
 def revoke(refresh: str) -> None:
-    """Make a refresh token worthless. :raises TokenNotValidError: if it already is"""
-    _revoke(_read(RefreshToken, refresh))
+    """Revoke a refresh token.
 
-
-def verify(raw: str) -> None:
-    """:raises TokenNotValidError: unless ``raw``, an access or a refresh token, would be accepted now"""
-    try:
-        user_of(raw)
-    except TokenNotValidError:
-        _holder(_read(RefreshToken, raw))
-
-
-def user_of(access: str) -> User:
-    """Return the user an access token names, as the database knows them now. One query.
-
-    :raises TokenNotValidError: expired, not an access token, not signed by an accepted issuer, user unknown or
-        deactivated
-    :raises IssuerUnavailableError: another issuer's keys cannot be fetched
+    :raises TokenNotValidError: expired, already revoked, or not a refresh token
     """
-    issuer = external_issuer.configured()
-    if issuer is not None and _algorithm(access) == external_issuer.ALGORITHM:
-        return _active(queries.user_by_subject(external_issuer.subject_of(access, issuer)))
-    return _holder(_read(AccessToken, access))
+    _revoke(_parse(RefreshToken, refresh))
 
 
-def _read(kind: type[T], raw: Any) -> T:
+def verify(token: str) -> None:
+    """Check that an access or refresh token would be accepted now.
+
+    :raises TokenNotValidError: it would not
+    """
     try:
-        return kind(raw)
+        user_from_access_token(token)
+    except TokenNotValidError:
+        _user_of(_parse(RefreshToken, token))
+
+
+def user_from_access_token(access: str) -> User:
+    """Return the user of an access token, as stored in the database now. One query.
+
+    :raises IssuerUnavailableError: the keys of the external issuer cannot be fetched
+    :raises TokenNotValidError: expired, not an access token, not signed by an accepted issuer, or the user does not
+        exist or is deactivated
+    """
+    issuer = external_issuer.configured_issuer()
+    if issuer is not None and _algorithm(access) == external_issuer.ALGORITHM:
+        return _require_active(queries.user_by_subject(external_issuer.verified_subject(access, issuer)))
+    return _user_of(_parse(AccessToken, access))
+
+
+def _parse(token_class: type[T], token: Any) -> T:
+    try:
+        return token_class(token)
     except TokenError:
         raise TokenNotValidError from None
 
 
-def _holder(token: Token) -> User:
-    return _active(queries.user_by_id(UUID(token["sub"])))
+def _user_of(token: Token) -> User:
+    return _require_active(queries.user_by_id(UUID(token["sub"])))
 
 
-def _active(user: User | None) -> User:
+def _require_active(user: User | None) -> User:
     if user is None or not user.is_active:
         raise TokenNotValidError
     return user
@@ -120,14 +126,14 @@ def _revoke(token: RefreshToken) -> None:
     issued = OutstandingToken.objects.filter(jti=token["jti"]).first()
     if issued is None:
         raise TokenNotValidError
-    # The unique row decides between two at once: the second waits for the first and finds it there.
+    # A unique constraint decides between two concurrent calls: the second waits for the first and then finds its row.
     _, revoked_now = BlacklistedToken.objects.get_or_create(token=issued)
     if not revoked_now:
         raise TokenNotValidError
 
 
-def _algorithm(raw: str) -> str | None:
+def _algorithm(token: str) -> str | None:
     try:
-        return jwt.get_unverified_header(raw).get("alg")
+        return jwt.get_unverified_header(token).get("alg")
     except jwt.PyJWTError:
         return None

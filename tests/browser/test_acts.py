@@ -7,13 +7,13 @@ from credits import operations
 from fluxori.console.models import ApprovalRequest, StaffAction
 from tests.browser.conftest import PASSWORD
 from tests.support.factories.credits import make_balance
-from tests.support.staff import in_role, page_of
+from tests.support.staff import action_url, make_staff
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def member(role: str):
-    person = in_role(role)
+    person = make_staff(role)
     person.set_password(PASSWORD)
     person.save()
     return person
@@ -39,7 +39,7 @@ class TestActsOfStaff:
         button = f"Add 900 credits to {balance.user}"
 
         asking = desk(support.email)
-        asking.page.goto(page_of("add", balance))
+        asking.page.goto(action_url("add", balance))
         fill(asking.page, amount="900", note="Three failed reports", ticket="SUP-4711")
         assert "you may give 500 in one act" in asking.text()
         assert "120 → 1,020" in asking.text()
@@ -55,12 +55,12 @@ class TestActsOfStaff:
         press(deciding.page, f"Approve: {button}")
 
         done = StaffAction.objects.get()
-        assert (done.actor, done.approver, done.said) == (
+        assert (done.actor, done.approver, done.summary) == (
             support,
             lead,
             f"Added 900 credits to {balance.user}. Balance 120 → 1,020.",
         )
-        assert done.said in deciding.page.inner_text("body")
+        assert done.summary in deciding.page.inner_text("body")
         assert ApprovalRequest.objects.get().status == "approved"
 
     def test_give_back_what_a_usage_took(self, desk):
@@ -68,7 +68,7 @@ class TestActsOfStaff:
         usage = operations.deduct_credits(owner=balance.owner, feature="ai-generated-report")
         staff = desk(member("support").email)
 
-        staff.page.goto(page_of("refund", balance, transaction=usage.pk))
+        staff.page.goto(action_url("refund", balance, transaction=usage.transaction.id))
         assert staff.page.input_value("[name=amount]") == "40"
         fill(staff.page)
         assert "80 → 120" in staff.text()
@@ -81,7 +81,7 @@ class TestActsOfStaff:
     def test_happen_once_though_the_button_is_pressed_twice(self, desk):
         balance = make_balance(grants=[(120, None)])
         staff = desk(member("support").email)
-        staff.page.goto(page_of("add", balance))
+        staff.page.goto(action_url("add", balance))
         fill(staff.page, amount="50")
 
         staff.page.dblclick(f"button:has-text('Add 50 credits to {balance.user}')", no_wait_after=True)

@@ -9,20 +9,20 @@ from django.urls import reverse
 from credits import operations, queries
 from credits.models import CreditTransaction, FeaturePrice
 from fluxori.console.actions import operations as console
-from fluxori.console.dashboard.snapshot import take_standing
+from fluxori.console.dashboard.snapshot import refresh_snapshot
 from fluxori.console.models import StaffAction
 from fluxori.core import clock
 from fluxori.identity.models import User
 from tests.browser.conftest import PASSWORD
 from tests.support.factories.credits import deduct, hold, make_balance, make_user
 from tests.support.factories.identity import MembershipFactory
-from tests.support.factories.tiers import many_subscribed, subscribed
-from tests.support.staff import in_role, order
+from tests.support.factories.tiers import make_subscribed_balance, make_subscribed_balances
+from tests.support.staff import action_request, make_staff
 from tests.support.times import DAY, HOUR
 from tiers import operations as tiers
 from tiers.models import AllocationRun, Tier
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 BOSS = "boss@example.test"
 
@@ -59,8 +59,8 @@ def fill_lists(customer):
         operations.deduct_credits(
             owner=customer.owner, actor=make_user(), feature="realtime-ai-dashboard", quantity=90_000, at=now
         )
-    console.perform(order("add", customer.user, in_role("support"), amount=50))
-    console.request_act(order("add", customer.user, in_role("support"), amount=900))
+    console.perform(action_request("add", customer.user, make_staff("support"), amount=50))
+    console.request_act(action_request("add", customer.user, make_staff("support"), amount=900))
     MembershipFactory()
 
 
@@ -122,7 +122,7 @@ class TestTheConsole:
         staff.page.wait_for_url(f"**/{customer.pk}/change/")
 
     def test_shows_whom_a_change_of_a_tier_affects_and_keeps_why(self, boss, desk):
-        many_subscribed(3, tier="growth", at=clock.now() - DAY)
+        make_subscribed_balances(3, tier="growth", at=clock.now() - DAY)
         staff = desk(BOSS)
 
         staff.page.goto(reverse("admin:tiers_tier_change", args=["growth"]))
@@ -181,7 +181,7 @@ class TestTheConsole:
         ]
 
     def test_counts_what_the_monthly_run_would_give(self, boss, desk):
-        many_subscribed(2, at=clock.now() - 32 * DAY)
+        make_subscribed_balances(2, at=clock.now() - 32 * DAY)
         staff = desk(BOSS)
 
         staff.page.goto(reverse("admin:tiers_allocationrun_changelist"))
@@ -209,14 +209,14 @@ class TestTheConsole:
         page, transactions = staff.page, reverse("admin:credits_credittransaction_changelist")
 
         page.goto(transactions)
-        assert page.locator(".console-keep").count() == 0
+        assert page.locator(".console-save-filter").count() == 0
         page.get_by_role("button", name="Filters", exact=True).focus()
         page.keyboard.press("Enter")
         page.wait_for_selector("#changelist-filter a:focus")
         page.locator("#changelist-filter").get_by_role("link", name="Usage", exact=True).focus()
         with page.expect_navigation():
             page.keyboard.press("Enter")
-        page.locator(".console-keep summary").focus()
+        page.locator(".console-save-filter summary").focus()
         page.keyboard.press("Enter")
         page.wait_for_selector("#filter-name:focus")
         page.keyboard.type("What they spent")
@@ -238,7 +238,7 @@ class TestTheConsole:
         assert page.get_by_role("link", name="What they spent").count() == 0
 
     def test_tells_times_in_the_readers_zone(self, boss, desk):
-        balance = subscribed(at=clock.now() - DAY)
+        balance = make_subscribed_balance(at=clock.now() - DAY)
         staff = desk(BOSS)
 
         staff.page.goto(reverse("admin:credits_creditbalance_change", args=[balance.pk]))
@@ -273,21 +273,21 @@ PAGES = [
     "identity_user_changelist",
     "identity_organization_changelist",
     "identity_membership_changelist",
-    "console_whom",
+    "console_find_owner",
 ]
 
 
 class TestEveryPage:
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     def test_fits_a_phone_and_complains_of_nothing(self, boss, customer, desk, scheme):
-        take_standing(at=clock.now())
+        refresh_snapshot(at=clock.now())
         staff = desk(BOSS, color_scheme=scheme, viewport={"width": 390, "height": 844})
         account = reverse("admin:credits_creditbalance_change", args=[customer.pk])
         wide = []
 
         for path in [account, *(reverse(f"admin:{name}") for name in PAGES)]:
-            answer = staff.page.goto(path)
-            assert answer.status == 200, path
+            response = staff.page.goto(path)
+            assert response.status == 200, path
             if staff.page.evaluate("document.documentElement.scrollWidth > window.innerWidth + 1"):
                 wide.append(path)
 
@@ -323,7 +323,7 @@ class TestEveryPage:
             reverse("admin:index"),
             reverse("admin:credits_creditbalance_change", args=[customer.pk]),
             reverse("admin:tiers_allocationrun_dry_run"),
-            reverse("find"),
+            reverse("console_search"),
         ):
             staff.page.goto(path)
             assert staff.page.evaluate(nameless) == [], path

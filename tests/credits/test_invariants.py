@@ -60,43 +60,43 @@ def run(sql, *parameters):
 @pytest.mark.django_db
 class TestAppendOnly:
     @pytest.mark.parametrize("model", LEDGER, ids=name)
-    def test_refuses_delete_by_orm(self, balance, model):
+    def test_rejects_delete_by_orm(self, balance, model):
         with pytest.raises((ProgrammingError, ProtectedError)), transaction.atomic():
             model.objects.first().delete()
 
     @pytest.mark.parametrize("model", LEDGER, ids=name)
-    def test_refuses_delete_by_sql(self, balance, model):
+    def test_rejects_delete_by_sql(self, balance, model):
         with pytest.raises(ProgrammingError, match=r"Cannot (update or )?delete"):
             run(f"DELETE FROM {model._meta.db_table}")
 
     @pytest.mark.parametrize("model", LEDGER, ids=name)
-    def test_refuses_truncate(self, balance, model):
+    def test_rejects_truncate(self, balance, model):
         with pytest.raises(ProgrammingError, match="Cannot truncate"):
             run(f"SET CONSTRAINTS ALL IMMEDIATE; TRUNCATE {model._meta.db_table} CASCADE")
 
     @pytest.mark.parametrize("model", FOREVER, ids=name)
-    def test_refuses_save_of_a_changed_row(self, balance, model):
+    def test_rejects_save_of_a_changed_row(self, balance, model):
         row = model.objects.first()
 
         with pytest.raises(ProgrammingError, match="Cannot update"), transaction.atomic():
             row.save()
 
     @pytest.mark.parametrize("model", FOREVER, ids=name)
-    def test_refuses_update_by_orm(self, balance, model):
+    def test_rejects_update_by_orm(self, balance, model):
         with pytest.raises(ProgrammingError, match="Cannot update"), transaction.atomic():
             model.objects.update(balance_id=F("balance_id"))
 
     @pytest.mark.parametrize("model", FOREVER, ids=name)
-    def test_refuses_bulk_update(self, balance, model):
+    def test_rejects_bulk_update(self, balance, model):
         with pytest.raises(ProgrammingError, match="Cannot update"):
             model.objects.bulk_update(model.objects.all(), ["balance_id"])
 
     @pytest.mark.parametrize("model", FOREVER, ids=name)
-    def test_refuses_update_by_sql(self, balance, model):
+    def test_rejects_update_by_sql(self, balance, model):
         with pytest.raises(ProgrammingError, match="Cannot update"):
             run(f"UPDATE {model._meta.db_table} SET id = id")
 
-    def test_refuses_to_lose_the_owner(self, balance):
+    def test_rejects_deletion_of_the_owner(self, balance):
         with pytest.raises(ProtectedError):
             User.objects.get(pk=balance.pk).delete()
         with pytest.raises(IntegrityError):
@@ -104,7 +104,7 @@ class TestAppendOnly:
 
 
 @pytest.mark.django_db
-class TestTransactions:
+class TestTransaction:
     """A made-up transaction, or a share of one, does not get in."""
 
     @pytest.fixture
@@ -119,11 +119,11 @@ class TestTransactions:
 
         return insert
 
-    def test_let_a_next_one_in(self, insert):
+    def test_accepts_a_correct_row(self, insert):
         insert()
 
-    def test_refuse_a_number_twice(self, insert, balance):
-        with pytest.raises(IntegrityError, match="credits_transaction_numbered"):
+    def test_rejects_a_duplicate_sequence(self, insert, balance):
+        with pytest.raises(IntegrityError, match="credits_transaction_unique_sequence"):
             insert(sequence=balance.sequence)
 
     @pytest.mark.parametrize(
@@ -137,31 +137,31 @@ class TestTransactions:
             ("gift", 1),
         ],
     )
-    def test_refuse_an_amount_that_does_not_fit_the_type(self, insert, kind, amount):
+    def test_rejects_an_amount_that_does_not_match_the_type(self, insert, kind, amount):
         with pytest.raises(IntegrityError, match="credits_transaction_type_fits_amount"):
             insert(type=kind, amount=amount)
 
     @pytest.mark.parametrize("reference", ["hold_id", "reverses_id"])
-    def test_refuse_to_refer_to_another_balance(self, insert, reference):
+    def test_rejects_a_reference_to_another_balance(self, insert, reference):
         stranger = make_balance()
         theirs = {"hold_id": hold(stranger, 1).pk, "reverses_id": stranger.transactions.get().pk}
 
         with pytest.raises(IntegrityError, match=r"credits_transaction_(for_hold|reverses)"):
             insert(**{reference: theirs[reference]})
 
-    def test_refuse_a_hash_of_another_length(self, insert):
+    def test_rejects_a_hash_of_the_wrong_length(self, insert):
         with pytest.raises(IntegrityError, match="credits_transaction_hashes_are_sha256"):
             insert(hash=b"short")
 
-    def test_refuse_a_price_without_its_feature(self, insert):
-        with pytest.raises(IntegrityError, match="credits_transaction_priced_by_feature"):
+    def test_rejects_a_price_without_a_feature(self, insert):
+        with pytest.raises(IntegrityError, match="credits_transaction_price_complete"):
             insert(price_id=uuid4())
-        with pytest.raises(IntegrityError, match="credits_transaction_priced_by_feature"):
+        with pytest.raises(IntegrityError, match="credits_transaction_price_complete"):
             insert(price_id=uuid4(), feature_id="simple-ai-insight", quantity=None)
 
 
 @pytest.mark.django_db
-class TestEntries:
+class TestEntry:
     @pytest.fixture
     def insert(self, balance):
         known = CreditEntry.objects.filter(balance=balance).first()
@@ -174,35 +174,35 @@ class TestEntries:
 
         return insert
 
-    def test_refuse_a_second_share_of_one_grant(self, insert):
-        with pytest.raises(IntegrityError, match="credits_entry_one_per_grant"):
+    def test_rejects_a_second_entry_for_one_grant(self, insert):
+        with pytest.raises(IntegrityError, match="credits_entry_unique_grant"):
             insert()
 
-    def test_refuse_a_second_share_of_the_debt(self, insert):
+    def test_rejects_a_second_entry_for_debt(self, insert):
         insert(grant_id=None, remaining_after=None)
 
-        with pytest.raises(IntegrityError, match="credits_entry_one_per_grant"):
+        with pytest.raises(IntegrityError, match="credits_entry_unique_grant"):
             insert(grant_id=None, remaining_after=None, position=10)
 
-    def test_refuse_two_in_one_place(self, insert, balance):
-        with pytest.raises(IntegrityError, match="credits_entry_in_place"):
+    def test_rejects_a_duplicate_position(self, insert, balance):
+        with pytest.raises(IntegrityError, match="credits_entry_unique_position"):
             insert(grant_id=None, remaining_after=None, position=0)
 
     @pytest.mark.parametrize(
-        ("fence", "changes"),
+        ("constraint", "changes"),
         [
-            ("credits_entry_moves_something", {"amount": 0}),
-            ("credits_entry_placed_from_zero", {"position": -1}),
-            ("credits_entry_says_what_remains", {"remaining_after": None}),
-            ("credits_entry_says_what_remains", {"remaining_after": -1}),
-            ("credits_entry_says_what_remains", {"grant_id": None}),
+            ("credits_entry_amount_not_zero", {"amount": 0}),
+            ("credits_entry_position_not_negative", {"position": -1}),
+            ("credits_entry_remaining_after_valid", {"remaining_after": None}),
+            ("credits_entry_remaining_after_valid", {"remaining_after": -1}),
+            ("credits_entry_remaining_after_valid", {"grant_id": None}),
         ],
     )
-    def test_refuse_what_one_row_can_show(self, insert, fence, changes):
-        with pytest.raises(IntegrityError, match=fence):
+    def test_rejects_an_inconsistent_row(self, insert, constraint, changes):
+        with pytest.raises(IntegrityError, match=constraint):
             insert(**changes)
 
-    def test_refuse_to_refer_to_another_balance(self, insert):
+    def test_rejects_a_reference_to_another_balance(self, insert):
         stranger = make_balance()
 
         with pytest.raises(IntegrityError, match="credits_entry_on_grant"):
@@ -212,20 +212,20 @@ class TestEntries:
 
 
 @pytest.mark.django_db
-class TestBalances:
+class TestBalance:
     @pytest.mark.parametrize(
-        ("fence", "change"),
+        ("constraint", "change"),
         [
             ("credits_balance_remaining_not_negative", "version = version + 1, held = balance + 1"),
-            ("credits_balance_debt_leaves_nothing", "version = version + 1, debt = 1"),
+            ("credits_balance_debt_without_remaining", "version = version + 1, debt = 1"),
             ("credits_balance_counts_not_negative", "version = version + 1, held = -1"),
             ("credits_balance_counts_not_negative", "version = version + 1, debt = -1"),
             ("credits_balance_one_owner", "user_id = NULL, version = version + 1"),
             ("credits_balance_head_is_sha256", "version = version + 1, sequence = sequence + 1, head_hash = 'short'"),
         ],
     )
-    def test_refuse_counts_that_cannot_be(self, balance, fence, change):
-        with pytest.raises(DatabaseError, match=f"{fence}|Cannot update"):
+    def test_rejects_inconsistent_amounts(self, balance, constraint, change):
+        with pytest.raises(DatabaseError, match=f"{constraint}|Cannot update"):
             run(f"UPDATE credits_creditbalance SET {change} WHERE id = %s", balance.pk)
 
     @pytest.mark.parametrize(
@@ -239,16 +239,16 @@ class TestBalances:
             "version = version + 1, head_hash = sha256('x')",
         ],
     )
-    def test_only_move_forward(self, balance, change):
+    def test_rejects_a_decrease_of_monotonic_columns(self, balance, change):
         with pytest.raises(ProgrammingError, match="Cannot update"):
             run(f"UPDATE credits_creditbalance SET {change} WHERE id = %s", balance.pk)
 
     @pytest.mark.parametrize("change", ["id = gen_random_uuid()", "user_id = NULL", "created_at = now()"])
-    def test_keep_whose_they_are(self, balance, change):
+    def test_rejects_a_change_of_the_owner(self, balance, change):
         with pytest.raises(ProgrammingError, match="Cannot update"):
             run(f"UPDATE credits_creditbalance SET version = version + 1, {change} WHERE id = %s", balance.pk)
 
-    def test_belong_to_one_owner_whose_id_they_have(self, balance):
+    def test_requires_exactly_one_owner_with_the_same_id(self, balance):
         values = {"last_at": NOON, "created_at": NOON}
         someone = User.objects.create_user("someone@example.test")
 
@@ -259,7 +259,7 @@ class TestBalances:
 
 
 @pytest.mark.django_db
-class TestGrants:
+class TestGrant:
     FACTS = [
         "transaction_id = gen_random_uuid()",
         "parent_id = id",
@@ -274,68 +274,68 @@ class TestGrants:
     ]
 
     @pytest.mark.parametrize("change", FACTS)
-    def test_keep_the_facts_they_were_given_with(self, balance, change):
+    def test_rejects_a_change_of_immutable_columns(self, balance, change):
         with pytest.raises(ProgrammingError, match="Cannot update"):
             run(f"UPDATE credits_creditgrant SET {change}")
 
     @pytest.mark.parametrize(
-        ("fence", "change"),
+        ("constraint", "change"),
         [
-            ("credits_grant_never_more_than_given", "remaining = -1"),
-            ("credits_grant_never_more_than_given", "held = -1"),
-            ("credits_grant_never_more_than_given", "remaining = amount + 1"),
-            ("credits_grant_never_more_than_given", "remaining = amount, held = 1"),
-            ("credits_grant_live_while_it_holds_credits", "live = false"),
-            ("credits_grant_live_while_it_holds_credits", "remaining = 0, held = 0"),
-            ("credits_grant_voided_has_nothing_free", "voided_at = now()"),
+            ("credits_grant_remaining_within_amount", "remaining = -1"),
+            ("credits_grant_remaining_within_amount", "held = -1"),
+            ("credits_grant_remaining_within_amount", "remaining = amount + 1"),
+            ("credits_grant_remaining_within_amount", "remaining = amount, held = 1"),
+            ("credits_grant_live_iff_credits", "live = false"),
+            ("credits_grant_live_iff_credits", "remaining = 0, held = 0"),
+            ("credits_grant_voided_without_remaining", "voided_at = now()"),
         ],
     )
-    def test_refuse_counts_that_cannot_be(self, balance, fence, change):
-        with pytest.raises(IntegrityError, match=fence):
+    def test_rejects_inconsistent_amounts(self, balance, constraint, change):
+        with pytest.raises(IntegrityError, match=constraint):
             run(f"UPDATE credits_creditgrant SET {change}")
 
-    def test_stay_voided(self, balance):
+    def test_rejects_a_change_of_voided_at(self, balance):
         run("UPDATE credits_creditgrant SET remaining = 0, voided_at = now()")
 
         with pytest.raises(ProgrammingError, match="Cannot update"):
             run("UPDATE credits_creditgrant SET voided_at = NULL")
 
     @pytest.mark.parametrize(
-        ("fence", "changes"),
+        ("constraint", "changes"),
         [
-            ("credits_grant_amount_in_bounds", {"amount": 0}),
-            ("credits_grant_amount_in_bounds", {"amount": 10**12 + 1}),
-            ("credits_grant_priority_in_bounds", {"priority": 101}),
-            ("credits_grant_expires_after_it_begins", {"expires_at": NOON}),
+            ("credits_grant_amount_in_range", {"amount": 0}),
+            ("credits_grant_amount_in_range", {"amount": 10**12 + 1}),
+            ("credits_grant_priority_in_range", {"priority": 101}),
+            ("credits_grant_expires_after_effective", {"expires_at": NOON}),
             ("credits_grant_unit_price_not_negative", {"unit_price": -1}),
-            ("credits_grant_source_known", {"source": "gift"}),
-            ("credits_grant_rolls_at_its_expiry", {"roll_cap": 5}),
-            ("credits_grant_rolls_at_its_expiry", {"expires_at": NOON + DAY, "roll_until": NOON + 2 * DAY}),
+            ("credits_grant_source_valid", {"source": "gift"}),
+            ("credits_grant_rollover_valid", {"roll_cap": 5}),
+            ("credits_grant_rollover_valid", {"expires_at": NOON + DAY, "roll_until": NOON + 2 * DAY}),
         ],
     )
-    def test_refuse_terms_that_cannot_be(self, balance, fence, changes):
+    def test_rejects_inconsistent_terms(self, balance, constraint, changes):
         grant = balance.grants.get()
         for field, value in {"id": uuid4(), "remaining": 0, "held": 0, "live": False, **changes}.items():
             setattr(grant, field, value)
 
-        with pytest.raises(IntegrityError, match=fence), transaction.atomic():
+        with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
             CreditGrant.objects.bulk_create([grant])
 
-    @pytest.mark.parametrize(("reference", "fence"), [("transaction_id", "opened_by"), ("parent_id", "child_of")])
-    def test_refuse_to_refer_to_another_balance(self, balance, reference, fence):
+    @pytest.mark.parametrize(("reference", "constraint"), [("transaction_id", "opened_by"), ("parent_id", "child_of")])
+    def test_rejects_a_reference_to_another_balance(self, balance, reference, constraint):
         stranger = make_balance()
         theirs = {"transaction_id": stranger.transactions.get().pk, "parent_id": stranger.grants.get().pk}
         grant = balance.grants.get()
         grant.pk = uuid4()
         setattr(grant, reference, theirs[reference])
 
-        with pytest.raises(IntegrityError, match=f"credits_grant_{fence}"), transaction.atomic():
+        with pytest.raises(IntegrityError, match=f"credits_grant_{constraint}"), transaction.atomic():
             CreditGrant.objects.bulk_create([grant])
 
 
 @pytest.mark.django_db
-class TestHolds:
-    def test_close_once(self, balance):
+class TestHold:
+    def test_rejects_a_change_of_a_closed_hold(self, balance):
         captured = balance.holds.get(status="captured")
 
         with pytest.raises(ProgrammingError, match="Cannot update"), transaction.atomic():
@@ -344,7 +344,7 @@ class TestHolds:
             CreditHold.objects.filter(pk=captured.pk).update(captured=19)
 
     @pytest.mark.parametrize("change", ["amount = amount + 1", "created_at = now()", "description = 'Another'"])
-    def test_keep_the_facts_they_were_placed_with(self, balance, change):
+    def test_rejects_a_change_of_immutable_columns(self, balance, change):
         with pytest.raises(ProgrammingError, match="Cannot update"):
             run(f"UPDATE credits_credithold SET {change} WHERE status = 'open'")
 
@@ -359,11 +359,11 @@ class TestHolds:
             "status = 'lost', closed_at = created_at",
         ],
     )
-    def test_end_in_one_way(self, balance, change):
-        with pytest.raises(IntegrityError, match="credits_hold_closed_once"):
+    def test_rejects_an_inconsistent_status(self, balance, change):
+        with pytest.raises(IntegrityError, match="credits_hold_status_consistent"):
             run(f"UPDATE credits_credithold SET {change} WHERE status = 'open'")
 
-    def test_pin_only_what_is_of_their_balance(self, balance):
+    def test_rejects_a_pin_on_a_grant_of_another_balance(self, balance):
         stranger = make_balance()
         placed = balance.holds.get(status="open")
         pin = CreditPin(balance=balance, hold=placed, grant=stranger.grants.get(), position=1, amount=1)
@@ -371,48 +371,48 @@ class TestHolds:
         with pytest.raises(IntegrityError, match="credits_pin_on_grant"), transaction.atomic():
             pin.save(force_insert=True)
 
-    def test_pin_a_grant_once(self, balance):
+    def test_rejects_a_second_pin_on_one_grant(self, balance):
         placed = balance.holds.get(status="open")
         pin = CreditPin(balance=balance, hold=placed, grant=balance.grants.get(), position=1, amount=1)
 
-        with pytest.raises(IntegrityError, match="credits_pin_one_per_grant"), transaction.atomic():
+        with pytest.raises(IntegrityError, match="credits_pin_unique_grant"), transaction.atomic():
             pin.save(force_insert=True)
 
 
 @pytest.mark.django_db
-class TestRequests:
-    def test_are_remembered_once_per_balance_and_caller(self, balance):
+class TestRequest:
+    def test_key_is_unique_per_balance_and_caller(self, balance):
         request = balance.requests.get()
         request.pk = uuid4()
 
-        with pytest.raises(IntegrityError, match="credits_request_once"), transaction.atomic():
+        with pytest.raises(IntegrityError, match="credits_request_unique_key"), transaction.atomic():
             request.save(force_insert=True)
 
-    @pytest.mark.parametrize(("reference", "fence"), [("transaction_id", "transaction"), ("hold_id", "hold")])
-    def test_refuse_to_refer_to_another_balance(self, balance, reference, fence):
+    @pytest.mark.parametrize(("reference", "constraint"), [("transaction_id", "transaction"), ("hold_id", "hold")])
+    def test_rejects_a_reference_to_another_balance(self, balance, reference, constraint):
         stranger = make_balance()
         theirs = {"transaction_id": stranger.transactions.get().pk, "hold_id": hold(stranger, 1).pk}
         request = balance.requests.get()
         request.pk, request.key = uuid4(), "another"
         setattr(request, reference, theirs[reference])
 
-        with pytest.raises(IntegrityError, match=f"credits_request_wrote_{fence}"), transaction.atomic():
+        with pytest.raises(IntegrityError, match=f"credits_request_wrote_{constraint}"), transaction.atomic():
             request.save(force_insert=True)
 
 
 @pytest.mark.django_db
-class TestLimits:
+class TestLimit:
     @pytest.mark.parametrize("change", ["period = 'month'", "member_id = gen_random_uuid()", "id = gen_random_uuid()"])
-    def test_keep_what_they_are_about(self, balance, change):
+    def test_rejects_a_change_of_immutable_columns(self, balance, change):
         with pytest.raises(ProgrammingError, match="Cannot update"):
             run(f"UPDATE credits_spendinglimit SET {change}")
 
     @pytest.mark.parametrize("change", ["window_starts_at = '2025-03-02Z'", "set_at = set_at - interval '1 hour'"])
-    def test_only_move_forward(self, balance, change):
+    def test_rejects_a_decrease_of_monotonic_columns(self, balance, change):
         with pytest.raises(ProgrammingError, match="Cannot update"):
             run(f"UPDATE credits_spendinglimit SET {change}")
 
-    def test_stay_as_they_were_removed(self, balance):
+    def test_rejects_a_change_of_a_removed_limit(self, balance):
         run("UPDATE credits_spendinglimit SET removed_at = set_at")
 
         for change in ("removed_at = NULL", "amount = amount + 1"):
@@ -420,21 +420,21 @@ class TestLimits:
                 run(f"UPDATE credits_spendinglimit SET {change}")
 
     @pytest.mark.parametrize(
-        ("fence", "changes"),
+        ("constraint", "changes"),
         [
-            ("credits_limit_amount_in_bounds", {"amount": -1}),
-            ("credits_limit_amount_in_bounds", {"amount": 10**12 + 1}),
+            ("credits_limit_amount_in_range", {"amount": -1}),
+            ("credits_limit_amount_in_range", {"amount": 10**12 + 1}),
             ("credits_limit_used_not_negative", {"used": -1}),
-            ("credits_limit_period_known", {"period": "year", "window_starts_at": "2025-01-01T00:00:00Z"}),
+            ("credits_limit_period_valid", {"period": "year", "window_starts_at": "2025-01-01T00:00:00Z"}),
             ("credits_limit_window_of_the_calendar", {"window_starts_at": NOON}),
             ("credits_limit_window_of_the_calendar", {"period": "month"}),
-            ("credits_limit_one_per_period", {}),
+            ("credits_limit_unique_period", {}),
         ],
     )
-    def test_refuse_what_cannot_be(self, balance, fence, changes):
+    def test_rejects_inconsistent_values(self, balance, constraint, changes):
         limit = balance.limits.get()
         for field, value in {"id": uuid4(), **changes}.items():
             setattr(limit, field, value)
 
-        with pytest.raises(IntegrityError, match=fence), transaction.atomic():
+        with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
             SpendingLimit.objects.bulk_create([limit])

@@ -1,48 +1,48 @@
 import pytest
 
-from fluxori.env import ImproperEnvironment, Reader
+from fluxori.env import EnvironmentSettingsError, Reader
 
 
 class TestReader:
-    def test_reads_each_kind(self):
+    def test_parses_each_type(self):
         env = Reader({"PORT": "8000", "ON": "Yes", "HOSTS": "a.example, b.example,", "MODE": "fast", "NAME": " x "})
 
         assert env.integer("PORT") == 8000
         assert env.flag("ON") is True
-        assert env.words("HOSTS") == ["a.example", "b.example"]
+        assert env.string_list("HOSTS") == ["a.example", "b.example"]
         assert env.choice("MODE", ("fast", "slow")) == "fast"
-        assert env.text("NAME") == "x"
-        env.finish()
+        assert env.string("NAME") == "x"
+        env.raise_if_invalid()
 
-    def test_falls_back_where_nothing_is_set(self):
+    def test_returns_the_default_for_a_missing_or_blank_variable(self):
         env = Reader({"PORT": " "})
 
-        assert (env.integer("PORT", 1), env.flag("ON", False), env.words("HOSTS", ())) == (1, False, [])
-        env.finish()
+        assert (env.integer("PORT", 1), env.flag("ON", False), env.string_list("HOSTS", ())) == (1, False, [])
+        env.raise_if_invalid()
 
-    def test_lists_everything_that_is_wrong_and_no_value(self):
+    def test_reports_all_errors_at_once_without_values(self):
         env = Reader({"PORT": "s3cret", "ON": "maybe", "MODE": "s3cret", "SMALL": "-1"})
         env.integer("PORT")
         env.flag("ON")
         env.choice("MODE", ("fast", "slow"))
         env.integer("SMALL")
-        env.text("MISSING")
-        env.refuse("PORT and MODE do not go together")
+        env.string("MISSING")
+        env.add_error("PORT and MODE contradict each other")
 
-        with pytest.raises(ImproperEnvironment) as refusal:
-            env.finish()
+        with pytest.raises(EnvironmentSettingsError) as error:
+            env.raise_if_invalid()
 
-        told = str(refusal.value)
-        for name in ("PORT", "ON", "MODE", "SMALL", "MISSING is required", "do not go together"):
-            assert name in told
-        assert "s3cret" not in told
+        message = str(error.value)
+        for text in ("PORT", "ON", "MODE", "SMALL", "MISSING is required", "contradict each other"):
+            assert text in message
+        assert "s3cret" not in message
 
 
 class TestDatabase:
-    def test_reads_a_url(self):
-        read = Reader({"DATABASE_URL": "postgres://me:p%40ss@db.example:5433/credits?sslmode=require"})
+    def test_parses_a_url(self):
+        env = Reader({"DATABASE_URL": "postgres://me:p%40ss@db.example:5433/credits?sslmode=require"})
 
-        assert read.database("DATABASE_URL") == {
+        assert env.database("DATABASE_URL") == {
             "ENGINE": "django.db.backends.postgresql",
             "NAME": "credits",
             "USER": "me",
@@ -52,15 +52,17 @@ class TestDatabase:
             "OPTIONS": {"sslmode": "require"},
         }
 
-    def test_moves_a_socket_folder_into_the_host(self):
-        read = Reader({"DATABASE_URL": "postgresql://me@/credits?host=/run/postgresql"}).database("DATABASE_URL")
+    def test_uses_a_socket_folder_as_the_host(self):
+        env = Reader({"DATABASE_URL": "postgresql://me@/credits?host=/run/postgresql"})
 
-        assert (read["HOST"], read["OPTIONS"]) == ("/run/postgresql", {})
+        database = env.database("DATABASE_URL")
+
+        assert (database["HOST"], database["OPTIONS"]) == ("/run/postgresql", {})
 
     @pytest.mark.parametrize("url", ["sqlite:///credits.db", "postgres://db.example/", "credits"])
-    def test_refuses_anything_else(self, url):
+    def test_rejects_other_urls(self, url):
         env = Reader({"DATABASE_URL": url})
         env.database("DATABASE_URL")
 
-        with pytest.raises(ImproperEnvironment, match="DATABASE_URL must be"):
-            env.finish()
+        with pytest.raises(EnvironmentSettingsError, match="DATABASE_URL must be"):
+            env.raise_if_invalid()

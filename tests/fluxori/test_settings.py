@@ -1,21 +1,30 @@
+import json
 import os
 import subprocess
 import sys
 
 import pytest
 
-ENOUGH = {
+VALID = {
     "ENVIRONMENT": "production",
     "SECRET_KEY": "x" * 50,
     "ALLOWED_HOSTS": "credits.example",
     "DATABASE_URL": "postgres://db.example/credits",
 }
 
+# Imports everything that the application server imports, and prints the installed apps and all loaded modules.
+LOAD_APPLICATION = """
+import json, sys
+import fluxori.wsgi, fluxori.urls
+from django.conf import settings
+print(json.dumps({"apps": settings.INSTALLED_APPS, "modules": list(sys.modules)}))
+"""
 
-def start(**environment):
-    """Read the settings in a process of their own and return what it says."""
+
+def run_python(code="import fluxori.settings", **environment):
+    """Run the code in a new process that has only these environment variables."""
     return subprocess.run(
-        [sys.executable, "-c", "import fluxori.settings"],
+        [sys.executable, "-c", code],
         env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
@@ -24,29 +33,45 @@ def start(**environment):
 
 
 class TestSettings:
-    def test_need_nothing_in_development(self):
-        assert start().returncode == 0
+    def test_require_nothing_in_development(self):
+        assert run_python().returncode == 0
 
-    def test_start_in_production_with_what_they_require(self):
-        assert start(**ENOUGH).returncode == 0
+    def test_are_valid_in_production_with_the_required_variables(self):
+        assert run_python(**VALID).returncode == 0
 
-    def test_list_everything_that_is_missing_in_production(self):
-        refused = start(ENVIRONMENT="production", THROTTLE_USER="many")
+    def test_report_all_missing_variables_in_production(self):
+        completed = run_python(ENVIRONMENT="production", THROTTLE_USER="many")
 
-        assert refused.returncode != 0
+        assert completed.returncode != 0
         for name in ("SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL", "THROTTLE_USER"):
-            assert f"- {name}" in refused.stderr
+            assert f"- {name}" in completed.stderr
 
     @pytest.mark.parametrize(
-        ("wrong", "told"),
+        ("variables", "message"),
         [
             ({"SECRET_KEY": "short"}, "SECRET_KEY must have at least 50 characters"),
             ({"DEBUG": "on"}, "DEBUG must be off"),
             ({"OIDC_ISSUER": "https://login.partner.example"}, "belong together"),
         ],
     )
-    def test_refuse_to_start_half_configured(self, wrong, told):
-        refused = start(**{**ENOUGH, **wrong})
+    def test_reject_unsafe_or_incomplete_values_in_production(self, variables, message):
+        completed = run_python(**{**VALID, **variables})
 
-        assert refused.returncode != 0
-        assert told in refused.stderr
+        assert completed.returncode != 0
+        assert message in completed.stderr
+
+
+class TestDevelopmentTools:
+    def test_are_neither_installed_nor_imported_in_production(self):
+        completed = run_python(LOAD_APPLICATION, **VALID)
+
+        assert completed.returncode == 0, completed.stderr
+        loaded = json.loads(completed.stdout)
+        assert "fluxori.console" in loaded["apps"]
+        assert [name for name in loaded["apps"] + loaded["modules"] if "devtools" in name] == []
+
+    def test_are_installed_in_development(self):
+        completed = run_python(LOAD_APPLICATION)
+
+        apps = json.loads(completed.stdout)["apps"]
+        assert {"fluxori.devtools.bench", "fluxori.devtools.demo"} <= set(apps)

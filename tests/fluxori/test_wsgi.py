@@ -8,8 +8,11 @@ from fluxori.wsgi import application
 
 
 def send_chunked(body: bytes):
-    """Call the application as a server does that decodes chunks: no length, and an input that ends by itself."""
-    answered: dict[str, str] = {}
+    """Call the application as a server that decodes chunks does: without a length, with an input that ends by itself.
+
+    Returns the status, the decoded body of the response, and the number of bytes that were read.
+    """
+    headers: dict[str, str] = {}
     environ: dict[str, Any] = {
         "REQUEST_METHOD": "POST",
         "PATH_INFO": "/api/auth/token/verify",
@@ -22,19 +25,19 @@ def send_chunked(body: bytes):
         "wsgi.url_scheme": "http",
         "wsgi.errors": BytesIO(),
     }
-    answer = b"".join(application(environ, lambda status, headers: answered.update(status=status)))
-    return answered["status"][:3], json.loads(answer), environ["wsgi.input"].tell()
+    content = b"".join(application(environ, lambda status, _: headers.update(status=status)))
+    return headers["status"][:3], json.loads(content), environ["wsgi.input"].tell()
 
 
 @pytest.mark.django_db
-class TestBodyInChunks:
-    def test_is_read(self):
-        status, answer, _ = send_chunked(b'{"token": "x"}')
+class TestChunkedBody:
+    def test_is_read_although_it_has_no_content_length(self):
+        status, response, _ = send_chunked(b'{"token": "x"}')
 
-        assert (status, answer["code"]) == ("401", "token_not_valid")
+        assert (status, response["code"]) == ("401", "token_not_valid")
 
-    def test_is_refused_beyond_the_limit_and_thrown_away_so_that_the_caller_reads_the_answer(self):
-        status, answer, read = send_chunked(b" " * 10_000_000)
+    def test_above_the_limit_is_read_to_its_end_and_rejected_with_413(self):
+        status, response, read = send_chunked(b" " * 10_000_000)
 
-        assert (status, answer["code"]) == ("413", "payload_too_large")
+        assert (status, response["code"]) == ("413", "payload_too_large")
         assert read == 10_000_000

@@ -1,8 +1,13 @@
-"""One balance in plain Python: the rules of the ledger told a second time, slowly, and with nothing of the first.
+"""A model of one balance in plain Python, written independently of the ledger.
 
-It keeps what happened (grants, holds, transactions with their shares) and no counts: whatever there is of something is
-added up anew each time it is asked for. Whatever pays or comes back does so credit by credit. Things are called by
-their number, from 1. Credits are whole; instants are aware; what lasts until an instant is gone at it.
+The model stores what happened (grants, holds, transactions with their entries) and no sums: every amount is computed
+from the history when it is read, and payments are computed credit by credit. It is slow and simple on purpose, and it
+imports nothing of the project. Rows are identified by number, from 1. Credits are whole, timestamps are aware, and a
+period ends before its end instant.
+
+``Grant.burn_position`` is one of the four places that contain the burn order; the others are
+``credits/domain/burn_order.py``, ``credits/verification/rules/burn_order.sql`` and
+``fluxori/devtools/bench/reference.sql``.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,14 +15,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-BEYOND = datetime.max.replace(tzinfo=UTC)
-LONGEST_HOLD = 24 * 60 * 60
+NEVER = datetime.max.replace(tzinfo=UTC)
+MAX_HOLD_SECONDS = 24 * 60 * 60
 
 Facts = dict[str, Any]
 
 
-class Refused(Exception):
-    """A no: its code, and the facts that come with it."""
+class RejectedError(Exception):
+    """A rejected request: the error code and its facts."""
 
     def __init__(self, code: str, facts: Facts | None = None) -> None:
         super().__init__(code, facts)
@@ -25,8 +30,8 @@ class Refused(Exception):
         self.facts = facts or {}
 
 
-def wrong(field: str, code: str) -> Refused:
-    return Refused("invalid", {"errors": {(field, code)}})
+def invalid(field: str, code: str) -> RejectedError:
+    return RejectedError("invalid", {"errors": {(field, code)}})
 
 
 @dataclass(frozen=True)
@@ -41,17 +46,17 @@ class Grant:
     roll_until: datetime | None = None
     parent: int | None = None
 
-    def over(self, at: datetime) -> bool:
+    def is_expired(self, at: datetime) -> bool:
         return self.expires_at is not None and at >= self.expires_at
 
-    def turn(self) -> tuple[Any, ...]:
+    def burn_position(self) -> tuple[Any, ...]:
         bought_last = 1 if self.source == "purchase" else 0
-        return (self.priority, self.expires_at or BEYOND, bought_last, self.effective_at, self.number)
+        return (self.priority, self.expires_at or NEVER, bought_last, self.effective_at, self.number)
 
 
 @dataclass(frozen=True)
 class Hold:
-    """``pins`` are the grants it was placed on, one for each credit: pinned while it is open."""
+    """``pins`` contains the grant of each held credit; the credits are pinned while the hold is open."""
 
     number: int
     pins: tuple[int, ...]
@@ -69,7 +74,7 @@ class Hold:
 
 
 @dataclass(frozen=True)
-class Share:
+class Entry:
     grant: int | None
     amount: int
     remaining_after: int | None
@@ -82,7 +87,7 @@ class Transaction:
     amount: int
     balance_after: int
     at: datetime
-    shares: tuple[Share, ...]
+    entries: tuple[Entry, ...]
     hold: int | None = None
     reverses: int | None = None
     member: int | None = None
@@ -101,8 +106,8 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a read of the balance says."""
+class Snapshot:
+    """The balance as a read shows it."""
 
     balance: int
     held: int
@@ -116,10 +121,10 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a request was answered: the balance right after it, and what it was about, as that stood then."""
+class Result:
+    """The result of a request: the balance right after it, and the rows that it concerns, as of then."""
 
-    after: Reading
+    after: Snapshot
     transaction: int | None = None
     hold: Hold | None = None
     limit: tuple[int, int, int, datetime] | None = None
@@ -127,8 +132,8 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Done:
-    """What a verb did; ``changed`` is False where all was so already."""
+class Outcome:
+    """The effect of an operation; ``changed`` is False if the state was already as requested."""
 
     transaction: int | None = None
     hold: int | None = None
@@ -139,17 +144,17 @@ class Done:
 @dataclass(frozen=True)
 class Request:
     verb: str
-    asked: Facts
+    arguments: Facts
     caller: int | None = None
     key: str | None = None
 
 
-NOBODY = Request("", {})
-Plan = Callable[["Balance", datetime], Done]
+NO_REQUEST = Request("", {})
+Plan = Callable[["Balance", datetime], Outcome]
 
 
 class Balance:
-    """The model. Its verbs are called like the operations; each either happens whole or raises :class:`Refused`."""
+    """The model. Each operation takes effect completely or raises :class:`RejectedError` and changes nothing."""
 
     def __init__(self, *, pool: bool, members: Iterable[int], prices: dict[str, list[tuple[datetime, int]]]) -> None:
         self.pool = pool
@@ -162,21 +167,23 @@ class Balance:
         self.transactions: list[Transaction] = []
         self.limits: list[Limit] = []
         self.suspended_at: datetime | None = None
-        self.requests: dict[tuple[int | None, str], tuple[Request, Answer]] = {}
+        self.requests: dict[tuple[int | None, str], tuple[Request, Result]] = {}
         self.version = 0
         self.last_at = datetime.min.replace(tzinfo=UTC)
-        self.asked = NOBODY
+        self.request = NO_REQUEST
 
-    # What there is
+    # Reads
 
     def balance(self) -> int:
-        return sum(said.amount for said in self.transactions)
+        return sum(transaction.amount for transaction in self.transactions)
 
     def debt(self) -> int:
-        return -sum(share.amount for said in self.transactions for share in said.shares if share.grant is None)
+        return -sum(
+            entry.amount for transaction in self.transactions for entry in transaction.entries if entry.grant is None
+        )
 
     def pinned(self) -> dict[int, int]:
-        """How many credits of each grant are pinned."""
+        """Return the pinned credits of each grant."""
         found = {grant.number: 0 for grant in self.grants}
         for hold in self.open_holds():
             for grant in hold.pins:
@@ -184,12 +191,12 @@ class Balance:
         return found
 
     def free(self) -> dict[int, int]:
-        """How many credits of each grant remain: what its shares add up to, less its pins."""
+        """Return the remaining credits of each grant: the sum of its entries, less its pins."""
         found = {grant: -pins for grant, pins in self.pinned().items()}
-        for said in self.transactions:
-            for share in said.shares:
-                if share.grant is not None:
-                    found[share.grant] += share.amount
+        for transaction in self.transactions:
+            for entry in transaction.entries:
+                if entry.grant is not None:
+                    found[entry.grant] += entry.amount
         assert all(remaining >= 0 for remaining in found.values())
         return found
 
@@ -197,30 +204,30 @@ class Balance:
         return [hold for hold in self.holds if hold.status == "open"]
 
     def spendable(self, grant: Grant, at: datetime) -> bool:
-        return not grant.over(at) and grant.number not in self.voided
+        return not grant.is_expired(at) and grant.number not in self.voided
 
     def available(self, at: datetime) -> int:
         free = self.free()
         return sum(free[grant.number] for grant in self.grants if self.spendable(grant, at))
 
-    def paying(self, amount: int, first: Iterable[int] = ()) -> list[int]:
-        """The grants that pay ``amount``, one for each credit, in burn order; those named ``first`` before the others.
+    def grants_paying(self, amount: int, first: Iterable[int] = ()) -> list[int]:
+        """Return the grant that pays each credit of ``amount``, in burn order, with the grants in ``first`` first.
 
-        Fewer where there is less.
+        The list is shorter if there are fewer credits.
         """
-        free, early = self.free(), set(first)
-        turns = sorted(self.grants, key=lambda grant: (grant.number not in early, grant.turn()))
-        return [grant.number for grant in turns for _ in range(free[grant.number])][:amount]
+        free, preferred = self.free(), set(first)
+        grants = sorted(self.grants, key=lambda grant: (grant.number not in preferred, grant.burn_position()))
+        return [grant.number for grant in grants for _ in range(free[grant.number])][:amount]
 
-    def reading(self, at: datetime) -> Reading:
-        """What a read at ``at`` says; what has fallen due must have been settled."""
+    def snapshot(self, at: datetime) -> Snapshot:
+        """Return the balance at ``at``; due events must have been applied."""
         lost: dict[datetime, int] = {}
         free = self.free()
         for grant in self.grants:
-            going = max(free[grant.number] - (grant.roll_cap or 0), 0)
-            if grant.expires_at is not None and going:
-                lost[grant.expires_at] = lost.get(grant.expires_at, 0) + going
-        return Reading(
+            expiring = max(free[grant.number] - (grant.roll_cap or 0), 0)
+            if grant.expires_at is not None and expiring:
+                lost[grant.expires_at] = lost.get(grant.expires_at, 0) + expiring
+        return Snapshot(
             balance=self.balance(),
             held=sum(self.pinned().values()),
             available=self.available(at),
@@ -232,44 +239,44 @@ class Balance:
             suspended_at=self.suspended_at,
         )
 
-    def at(self, at: datetime) -> Reading:
-        """What a read at ``at`` says; nothing is written."""
-        settled = self.settled(at)
-        return settled.reading(max(at, self.last_at))
+    def snapshot_at(self, at: datetime) -> Snapshot:
+        """Return the balance at ``at`` with due events applied; the model is not changed."""
+        state = self.with_due_events(at)
+        return state.snapshot(max(at, self.last_at))
 
-    def standing(self, grant: Grant, at: datetime) -> str:
+    def grant_status(self, grant: Grant, at: datetime) -> str:
         if grant.number in self.voided:
             return "voided"
-        if grant.over(at):
+        if grant.is_expired(at):
             return "expired"
         return "active" if self.free()[grant.number] + self.pinned()[grant.number] else "spent"
 
-    # What happens
+    # Changes
 
     def copy(self) -> "Balance":
-        made = object.__new__(Balance)
+        state = object.__new__(Balance)
         for name, value in vars(self).items():
-            setattr(made, name, value.copy() if isinstance(value, list | dict) else value)
-        return made
+            setattr(state, name, value.copy() if isinstance(value, list | dict) else value)
+        return state
 
-    def settled(self, at: datetime) -> "Balance":
-        """A copy in which all that has fallen due by ``at`` has happened, or by the last change if that is later."""
-        made = self.copy()
-        made.settle(max(at, made.last_at))
-        return made
+    def with_due_events(self, at: datetime) -> "Balance":
+        """Return a copy with the events applied that are due by ``at``, or by the last change if that is later."""
+        state = self.copy()
+        state.apply_due_events(max(at, state.last_at))
+        return state
 
-    def happens(self, at: datetime) -> None:
+    def record_change(self, at: datetime) -> None:
         self.last_at = max(self.last_at, at)
 
-    def move(self, kind: str, at: datetime, parts: Iterable[tuple[int | None, int]], **facts: Any) -> int:
-        """Write a transaction of these signed parts, and return its number."""
-        shares = []
+    def post(self, kind: str, at: datetime, parts: Iterable[tuple[int | None, int]], **facts: Any) -> int:
+        """Append a transaction with these signed amounts and return its number."""
+        entries = []
         free = self.free()
         for grant, amount in parts:
             if grant is not None:
                 free[grant] += amount
-            shares.append(Share(grant, amount, None if grant is None else free[grant]))
-        amount = sum(share.amount for share in shares)
+            entries.append(Entry(grant, amount, None if grant is None else free[grant]))
+        amount = sum(entry.amount for entry in entries)
         self.transactions.append(
             Transaction(
                 number=len(self.transactions) + 1,
@@ -277,36 +284,36 @@ class Balance:
                 amount=amount,
                 balance_after=self.balance() + amount,
                 at=at,
-                shares=tuple(shares),
-                caller=self.asked.caller,
-                key=self.asked.key,
+                entries=tuple(entries),
+                caller=self.request.caller,
+                key=self.request.key,
                 **facts,
             )
         )
-        self.happens(at)
+        self.record_change(at)
         return len(self.transactions)
 
     def grant(self, source: str, amount: int, at: datetime, **terms: Any) -> Grant:
         terms = {"priority": 50, "expires_at": None, **terms}
-        made = Grant(number=len(self.grants) + 1, source=source, amount=amount, effective_at=at, **terms)
-        self.grants.append(made)
-        return made
+        created = Grant(number=len(self.grants) + 1, source=source, amount=amount, effective_at=at, **terms)
+        self.grants.append(created)
+        return created
 
-    def give(self, kind: str, amount: int, at: datetime, **terms: Any) -> int:
-        """Give credits; debt has its part first."""
+    def add_credits(self, kind: str, amount: int, at: datetime, **terms: Any) -> int:
+        """Add credits; debt is repaid first."""
         if terms.get("expires_at") is not None and terms["expires_at"] <= at:
-            raise wrong("expires_at", "in_past")
+            raise invalid("expires_at", "in_past")
         owed = min(self.debt(), amount)
-        made = self.grant(kind, amount, at, **terms)
-        parts = [(made.number, amount - owed), (None, owed)]
-        return self.move(kind, at, [part for part in parts if part[1]])
+        created = self.grant(kind, amount, at, **terms)
+        parts = [(created.number, amount - owed), (None, owed)]
+        return self.post(kind, at, [part for part in parts if part[1]])
 
-    def end(self, hold: Hold, status: str, at: datetime) -> None:
+    def close_hold(self, hold: Hold, status: str, at: datetime) -> None:
         self.holds[hold.number - 1] = replace(self.holds[hold.number - 1], status=status, closed_at=at)
-        self.happens(at)
+        self.record_change(at)
 
-    def settle(self, at: datetime) -> None:
-        """Let all happen that falls due by ``at``, in order of time; at one instant holds lapse first."""
+    def apply_due_events(self, at: datetime) -> None:
+        """Apply all events that are due by ``at``, in order of time; at one instant, lapses come first."""
         while True:
             free = self.free()
             due = [hold.expires_at for hold in self.open_holds()]
@@ -317,42 +324,42 @@ class Balance:
             instant = min(due)
             for hold in self.open_holds():
                 if hold.expires_at == instant:
-                    self.end(hold, "lapsed", instant)
-            self.clear(instant)
+                    self.close_hold(hold, "lapsed", instant)
+            self.normalize(instant)
 
-    def clear(self, at: datetime) -> None:
-        """Let go what may no longer be spent, and repay debt with what may; nobody has asked for it."""
-        self.asked = NOBODY
+    def normalize(self, at: datetime) -> None:
+        """Remove free credits that may no longer be spent, and repay debt with the others, outside of any request."""
+        self.request = NO_REQUEST
         caps = [0]
-        for grant in sorted(self.grants, key=Grant.turn):
-            # A grant made on the way is not looked at: it has just begun.
+        for grant in sorted(self.grants, key=Grant.burn_position):
+            # Grants that are created in this loop have just begun and are not considered.
             free = self.free()[grant.number]
             if free == 0 or self.spendable(grant, at):
                 continue
             if grant.number in self.voided:
-                self.move("void", at, [(grant.number, -free)])
+                self.post("void", at, [(grant.number, -free)])
             else:
-                caps.append(self.expire(grant, free, at))
-        # What rolls over at one instant shares the largest cap, once all that leaves has left.
+                caps.append(self.expire_grant(grant, free, at))
+        # What rolls over at one instant entries the largest cap, once all that leaves has left.
         if max(caps):
-            self.trim(max(caps), at)
-        paid = self.paying(self.debt())
+            self.enforce_rollover_cap(max(caps), at)
+        paid = self.grants_paying(self.debt())
         if paid:
-            self.move("reversal", at, [*self.taken(paid), (None, len(paid))])
+            self.post("reversal", at, [*self.deltas(paid), (None, len(paid))])
 
-    def expire(self, grant: Grant, free: int, at: datetime) -> int:
-        """Let what is free expire or roll over, and return the cap under which it rolled, 0 if nothing did."""
+    def expire_grant(self, grant: Grant, free: int, at: datetime) -> int:
+        """Expire the free credits or roll them over. Return the cap that applied, or 0 if nothing rolled over."""
         rolled = min(free, grant.roll_cap or 0) if grant.expires_at == at else 0
         if free > rolled:
-            self.move("expiry", at, [(grant.number, rolled - free)])
+            self.post("expiry", at, [(grant.number, rolled - free)])
         if rolled == 0:
             return 0
-        made = self.grant("rollover", rolled, at, priority=40, expires_at=grant.roll_until, parent=grant.number)
-        self.move("rollover", at, [(grant.number, -rolled), (made.number, rolled)])
+        created = self.grant("rollover", rolled, at, priority=40, expires_at=grant.roll_until, parent=grant.number)
+        self.post("rollover", at, [(grant.number, -rolled), (created.number, rolled)])
         return grant.roll_cap or 0
 
-    def trim(self, cap: int, at: datetime) -> None:
-        """Let the oldest rolled-over credits go, one by one, until ``cap`` are left."""
+    def enforce_rollover_cap(self, cap: int, at: datetime) -> None:
+        """Expire the oldest rolled-over credits, one by one, until ``cap`` are left."""
         free = self.free()
         pool = [
             grant.number
@@ -360,125 +367,131 @@ class Balance:
             if grant.source == "rollover" and self.spendable(grant, at)
             for _ in range(free[grant.number])
         ]
-        gone = pool[: max(len(pool) - cap, 0)]
-        for part in self.taken(gone):
-            self.move("expiry", at, [part])
+        excess = pool[: max(len(pool) - cap, 0)]
+        for part in self.deltas(excess):
+            self.post("expiry", at, [part])
 
     @staticmethod
-    def taken(credits: Iterable[int]) -> list[tuple[int | None, int]]:
-        """Credits, each called by its grant, as the parts that take them: one for each grant, in the order met."""
+    def deltas(credits: Iterable[int]) -> list[tuple[int | None, int]]:
+        """Return the signed amount of each grant for credits given as a list of grants, in order of appearance."""
         parts: dict[int | None, int] = {}
         for grant in credits:
             parts[grant] = parts.get(grant, 0) - 1
         return list(parts.items())
 
-    # How a request is served
+    # Requests
 
-    def serve(self, request: Request, at: datetime, plan: Plan, *, opens: bool = False) -> Answer:
-        """Refuse, or answer as before, or do what ``plan`` does, whole."""
+    def execute(self, request: Request, at: datetime, plan: Plan, *, opens: bool = False) -> Result:
+        """Reject the request, return its stored result, or apply ``plan`` completely."""
         if not self.opened and not opens:
-            raise Refused("balance_not_found")
-        made = self.copy()
-        if not made.opened:
-            made.opened, made.last_at = True, at
-        at = max(at, made.last_at)
-        earlier = made.remembered(request)
-        if earlier:
-            return earlier
-        made.settle(at)
-        made.asked = request
-        done = plan(made, at)
-        made.asked = NOBODY
-        if not done.changed and request.key is None:
-            return made.answer(done, at)
-        made.version += 1
-        answer = made.answer(done, at)
-        made.remember(request, answer)
-        vars(self).update(vars(made))
+            raise RejectedError("balance_not_found")
+        state = self.copy()
+        if not state.opened:
+            state.opened, state.last_at = True, at
+        at = max(at, state.last_at)
+        previous = state.find_result(request)
+        if previous:
+            return previous
+        state.apply_due_events(at)
+        state.request = request
+        outcome = plan(state, at)
+        state.request = NO_REQUEST
+        if not outcome.changed and request.key is None:
+            return state.build_result(outcome, at)
+        state.version += 1
+        answer = state.build_result(outcome, at)
+        state.store_result(request, answer)
+        vars(self).update(vars(state))
         return answer
 
-    def remembered(self, request: Request) -> Answer | None:
+    def find_result(self, request: Request) -> Result | None:
         if request.key is None or (request.caller, request.key) not in self.requests:
             return None
         first, answer = self.requests[request.caller, request.key]
-        if (first.verb, first.asked) != (request.verb, request.asked):
-            raise Refused("idempotency_key_reused")
+        if (first.verb, first.arguments) != (request.verb, request.arguments):
+            raise RejectedError("idempotency_key_reused")
         return replace(answer, replayed=True)
 
-    def remember(self, request: Request, answer: Answer) -> None:
+    def store_result(self, request: Request, answer: Result) -> None:
         if request.key is not None:
             self.requests[request.caller, request.key] = (request, answer)
 
-    def answer(self, done: Done, at: datetime) -> Answer:
-        return Answer(
-            after=self.reading(at),
-            transaction=done.transaction,
-            hold=self.holds[done.hold - 1] if done.hold else None,
-            limit=self.limit_at(self.limits[done.limit - 1], at) if done.limit else None,
+    def build_result(self, outcome: Outcome, at: datetime) -> Result:
+        return Result(
+            after=self.snapshot(at),
+            transaction=outcome.transaction,
+            hold=self.holds[outcome.hold - 1] if outcome.hold else None,
+            limit=self.limit_status(self.limits[outcome.limit - 1], at) if outcome.limit else None,
         )
 
-    def sweep(self, at: datetime) -> dict[str, int]:
-        """Write what has fallen due."""
-        made = self.copy()
-        made.settle(max(at, made.last_at))
-        written = made.transactions[len(self.transactions) :]
-        if not self.opened or (not written and made.holds == self.holds):
+    def run_expiry_job(self, at: datetime) -> dict[str, int]:
+        """Store the due events."""
+        state = self.copy()
+        state.apply_due_events(max(at, state.last_at))
+        written = state.transactions[len(self.transactions) :]
+        if not self.opened or (not written and state.holds == self.holds):
             return {"balances": 0, "transactions": 0, "credits": 0}
-        made.version += 1
-        vars(self).update(vars(made))
-        return {"balances": 1, "transactions": len(written), "credits": -sum(said.amount for said in written)}
+        state.version += 1
+        vars(self).update(vars(state))
+        return {
+            "balances": 1,
+            "transactions": len(written),
+            "credits": -sum(transaction.amount for transaction in written),
+        }
 
-    # Credits arrive
+    # Additions
 
-    def add(self, request: Request, at: datetime, *, type: str, amount: int, **terms: Any) -> Answer:  # noqa: A002
-        return self.serve(request, at, lambda it, at: Done(it.give(type, amount, at, **terms)), opens=True)
+    def add(self, request: Request, at: datetime, *, type: str, amount: int, **terms: Any) -> Result:  # noqa: A002
+        return self.execute(
+            request, at, lambda state, at: Outcome(state.add_credits(type, amount, at, **terms)), opens=True
+        )
 
-    def adjust(self, request: Request, at: datetime, *, amount: int) -> Answer:
-        def plan(it: Balance, at: datetime) -> Done:
+    def adjust(self, request: Request, at: datetime, *, amount: int) -> Result:
+        def plan(state: Balance, at: datetime) -> Outcome:
             if amount > 0:
-                return Done(it.give("adjustment", amount, at))
-            it.require_funds(-amount, at)
-            return Done(it.move("adjustment", at, it.taken(it.paying(-amount))))
+                return Outcome(state.add_credits("adjustment", amount, at))
+            state.check_funds(-amount, at)
+            return Outcome(state.post("adjustment", at, state.deltas(state.grants_paying(-amount))))
 
-        return self.serve(request, at, plan)
+        return self.execute(request, at, plan)
 
-    # Credits are spent
+    # Deductions
 
-    def deduct(self, request: Request, at: datetime, **asked: Any) -> Answer:
-        return self.serve(request, at, lambda it, at: it.spend(at, **asked))
+    def deduct(self, request: Request, at: datetime, **arguments: Any) -> Result:
+        return self.execute(request, at, lambda state, at: state.spend(at, **arguments))
 
-    def batch(self, requests: list[Request], at: datetime) -> list[Answer | Refused]:
-        """Serve deductions one after another, in one go."""
+    def batch(self, requests: list[Request], at: datetime) -> list[Result | RejectedError]:
+        """Apply several deductions in order, each with its own result."""
         if not self.opened:
-            raise Refused("balance_not_found")
-        made = self.copy()
-        at = max(at, made.last_at)
-        made.settle(at)
-        outcomes: list[Answer | Refused] = []
+            raise RejectedError("balance_not_found")
+        state = self.copy()
+        at = max(at, state.last_at)
+        state.apply_due_events(at)
+        outcomes: list[Result | RejectedError] = []
         for request in requests:
             try:
-                earlier = made.remembered(request)
-                if earlier is None:
-                    made.asked = request
-                    done = made.spend(at, **request.asked)
-                    made.version += 1
-                    earlier = made.answer(done, at)
-                    made.remember(request, earlier)
-                outcomes.append(earlier)
-            except Refused as refusal:
-                outcomes.append(refusal)
-        made.asked = NOBODY
-        if made.version > self.version:
-            vars(self).update(vars(made))
+                previous = state.find_result(request)
+                if previous is None:
+                    state.request = request
+                    outcome = state.spend(at, **request.arguments)
+                    state.version += 1
+                    previous = state.build_result(outcome, at)
+                    state.store_result(request, previous)
+                outcomes.append(previous)
+            except RejectedError as rejection:
+                outcomes.append(rejection)
+        state.request = NO_REQUEST
+        if state.version > self.version:
+            vars(self).update(vars(state))
         return outcomes
 
     def spend(
         self, at: datetime, *, amount: int | None, feature: str | None, quantity: int, member: int | None
-    ) -> Done:
+    ) -> Outcome:
         cost, priced = self.price(at, amount, feature, quantity)
-        self.require(cost, at, member)
-        parts = self.taken(self.paying(cost))
-        return Done(self.move("usage", at, parts, member=member, priced=priced))
+        self.check_spendable(cost, at, member)
+        parts = self.deltas(self.grants_paying(cost))
+        return Outcome(self.post("usage", at, parts, member=member, priced=priced))
 
     def price(
         self, at: datetime, amount: int | None, feature: str | None, quantity: int
@@ -488,300 +501,310 @@ class Balance:
             return amount, None
         begun = [each for since, each in sorted(self.prices.get(feature, [])) if since <= at]
         if not begun:
-            raise Refused("feature_not_found", {"feature": feature})
+            raise RejectedError("feature_not_found", {"feature": feature})
         return begun[-1] * quantity, (feature, quantity)
 
-    def require(self, amount: int, at: datetime, member: int | None, hold: Hold | None = None) -> None:
-        """Refuse what may not be spent; of ``amount`` the credits of ``hold`` are set aside already."""
+    def check_spendable(self, amount: int, at: datetime, member: int | None, hold: Hold | None = None) -> None:
+        """Reject if ``amount`` may not be spent. The credits of ``hold`` are part of it and already reserved."""
         if self.suspended_at is not None:
-            raise Refused("spending_suspended", {"suspended_at": self.suspended_at})
-        self.require_room(amount, at, member, hold)
-        self.require_funds(amount - (hold.amount if hold else 0), at)
+            raise RejectedError("spending_suspended", {"suspended_at": self.suspended_at})
+        self.check_limits(amount, at, member, hold)
+        self.check_funds(amount - (hold.amount if hold else 0), at)
 
-    def require_funds(self, amount: int, at: datetime) -> None:
+    def check_funds(self, amount: int, at: datetime) -> None:
         available = self.available(at)
         if available < amount:
             held = sum(self.pinned().values())
             facts = {"required": amount, "available": available, "held": held, "shortfall": amount - available}
-            raise Refused("insufficient_credits", facts)
+            raise RejectedError("insufficient_credits", facts)
 
     # Limits
 
     @staticmethod
     def window(period: str, at: datetime) -> tuple[datetime, datetime]:
-        """The calendar day or month of ``at``, in UTC: its first instant, and the first one after it."""
+        """Return the start and the end of the UTC calendar day or month that contains ``at``."""
         first = datetime(at.year, at.month, at.day if period == "day" else 1, tzinfo=UTC)
         if period == "day":
             return first, first + timedelta(days=1)
         return first, datetime(at.year + at.month // 12, at.month % 12 + 1, 1, tzinfo=UTC)
 
     def used(self, limit: Limit, at: datetime, without: Hold | None = None) -> int:
-        """Usage and open holds, less refunds, each in the window of its usage or hold."""
+        """Return usage plus open holds less refunds, each counted in the window of its usage or hold."""
         start, end = self.window(limit.period, at)
         used = 0
-        for said in self.transactions:
-            usage = self.transactions[said.reverses - 1] if said.type == "refund" and said.reverses else said
+        for transaction in self.transactions:
+            usage = (
+                self.transactions[transaction.reverses - 1]
+                if transaction.type == "refund" and transaction.reverses
+                else transaction
+            )
             if usage.type == "usage" and start <= usage.at < end and limit.member in {None, usage.member}:
-                used -= said.amount
+                used -= transaction.amount
         for hold in self.open_holds():
             if hold is not without and start <= hold.created_at < end and limit.member in {None, hold.member}:
                 used += hold.amount
         return used
 
-    def limit_at(self, limit: Limit, at: datetime) -> tuple[int, int, int, datetime]:
+    def limit_status(self, limit: Limit, at: datetime) -> tuple[int, int, int, datetime]:
         return limit.number, limit.amount, self.used(limit, at), self.window(limit.period, at)[1]
 
-    def in_force(self) -> list[Limit]:
+    def active_limits(self) -> list[Limit]:
         return [limit for limit in self.limits if limit.removed_at is None]
 
-    def require_room(self, amount: int, at: datetime, member: int | None, hold: Hold | None) -> None:
-        broken = [
-            self.limit_at(limit, at)
-            for limit in self.in_force()
+    def check_limits(self, amount: int, at: datetime, member: int | None, hold: Hold | None) -> None:
+        exceeded = [
+            self.limit_status(limit, at)
+            for limit in self.active_limits()
             if limit.member in {None, member} and self.used(limit, at, without=hold) + amount > limit.amount
         ]
-        if broken:
-            # The one to wait for longest; of those, the one with the least room; of those, the smallest.
-            resets, over, less = max((resets, used - most, -most) for _, most, used, resets in broken)
-            raise Refused("spending_limit_reached", {"limit": -less, "used": over - less, "resets_at": resets})
+        if exceeded:
+            # The limit that resets last; then the one with the least room; then the smallest.
+            resets, over, less = max((resets, used - most, -most) for _, most, used, resets in exceeded)
+            raise RejectedError("spending_limit_reached", {"limit": -less, "used": over - less, "resets_at": resets})
 
-    def set_limit(self, request: Request, at: datetime, *, amount: int, period: str, member: int | None) -> Answer:
+    def set_limit(self, request: Request, at: datetime, *, amount: int, period: str, member: int | None) -> Result:
         if member is not None and not self.pool:
-            raise wrong("member_id", "invalid_choice")
+            raise invalid("member_id", "invalid_choice")
 
-        def plan(it: Balance, at: datetime) -> Done:
-            if member is not None and member not in it.members:
-                raise Refused("user_not_found")
-            for limit in it.in_force():
+        def plan(state: Balance, at: datetime) -> Outcome:
+            if member is not None and member not in state.members:
+                raise RejectedError("user_not_found")
+            for limit in state.active_limits():
                 if (limit.member, limit.period) == (member, period):
                     if limit.amount == amount:
-                        return Done(limit=limit.number, changed=False)
-                    it.limits[limit.number - 1] = replace(limit, amount=amount)
-                    it.happens(at)
-                    return Done(limit=limit.number)
-            it.limits.append(Limit(len(it.limits) + 1, member, period, amount))
-            it.happens(at)
-            return Done(limit=len(it.limits))
+                        return Outcome(limit=limit.number, changed=False)
+                    state.limits[limit.number - 1] = replace(limit, amount=amount)
+                    state.record_change(at)
+                    return Outcome(limit=limit.number)
+            state.limits.append(Limit(len(state.limits) + 1, member, period, amount))
+            state.record_change(at)
+            return Outcome(limit=len(state.limits))
 
-        return self.serve(request, at, plan)
+        return self.execute(request, at, plan)
 
-    def remove_limit(self, request: Request, at: datetime, *, limit: int) -> Answer:
+    def remove_limit(self, request: Request, at: datetime, *, limit: int) -> Result:
         if not 0 < limit <= len(self.limits):
-            raise Refused("limit_not_found")
+            raise RejectedError("limit_not_found")
 
-        def plan(it: Balance, at: datetime) -> Done:
-            found = it.limits[limit - 1]
+        def plan(state: Balance, at: datetime) -> Outcome:
+            found = state.limits[limit - 1]
             if found.removed_at is not None:
-                raise Refused("limit_not_found")
-            it.limits[limit - 1] = replace(found, removed_at=at)
-            it.happens(at)
-            return Done(limit=limit)
+                raise RejectedError("limit_not_found")
+            state.limits[limit - 1] = replace(found, removed_at=at)
+            state.record_change(at)
+            return Outcome(limit=limit)
 
-        return self.serve(request, at, plan)
+        return self.execute(request, at, plan)
 
-    def suspend(self, request: Request, at: datetime) -> Answer:
-        return self.serve(request, at, lambda it, at: it.let_spend(at, suspended=True))
+    def suspend(self, request: Request, at: datetime) -> Result:
+        return self.execute(request, at, lambda state, at: state.set_suspended(at, suspended=True))
 
-    def resume(self, request: Request, at: datetime) -> Answer:
-        return self.serve(request, at, lambda it, at: it.let_spend(at, suspended=False))
+    def resume(self, request: Request, at: datetime) -> Result:
+        return self.execute(request, at, lambda state, at: state.set_suspended(at, suspended=False))
 
-    def let_spend(self, at: datetime, *, suspended: bool) -> Done:
+    def set_suspended(self, at: datetime, *, suspended: bool) -> Outcome:
         if suspended == (self.suspended_at is not None):
-            return Done(changed=False)
+            return Outcome(changed=False)
         self.suspended_at = at if suspended else None
-        self.happens(at)
-        return Done()
+        self.record_change(at)
+        return Outcome()
 
     # Holds
 
-    def place(self, request: Request, at: datetime, *, seconds: int, member: int | None, **asked: Any) -> Answer:
-        if not 0 < seconds <= LONGEST_HOLD:
-            raise wrong("expires_in_seconds", "out_of_range")
+    def place(self, request: Request, at: datetime, *, seconds: int, member: int | None, **arguments: Any) -> Result:
+        if not 0 < seconds <= MAX_HOLD_SECONDS:
+            raise invalid("expires_in_seconds", "out_of_range")
 
-        def plan(it: Balance, at: datetime) -> Done:
-            cost, priced = it.price(at, **asked)
-            it.require(cost, at, member)
-            pins = tuple(it.paying(cost))
+        def plan(state: Balance, at: datetime) -> Outcome:
+            cost, priced = state.price(at, **arguments)
+            state.check_spendable(cost, at, member)
+            pins = tuple(state.grants_paying(cost))
             until = at + timedelta(seconds=seconds)
-            it.holds.append(Hold(len(it.holds) + 1, pins, at, until, member, priced))
-            it.happens(at)
-            return Done(hold=len(it.holds))
+            state.holds.append(Hold(len(state.holds) + 1, pins, at, until, member, priced))
+            state.record_change(at)
+            return Outcome(hold=len(state.holds))
 
-        return self.serve(request, at, plan)
+        return self.execute(request, at, plan)
 
-    def on_hold(
-        self, request: Request, at: datetime, hold: int, plan: Callable[["Balance", datetime, Hold], Done]
-    ) -> Answer:
+    def with_open_hold(
+        self, request: Request, at: datetime, hold: int, plan: Callable[["Balance", datetime, Hold], Outcome]
+    ) -> Result:
         if not 0 < hold <= len(self.holds):
-            raise Refused("hold_not_found")
+            raise RejectedError("hold_not_found")
 
-        def checked(it: Balance, at: datetime) -> Done:
-            found = it.holds[hold - 1]
+        def checked(state: Balance, at: datetime) -> Outcome:
+            found = state.holds[hold - 1]
             if found.status != "open":
-                raise Refused("hold_closed")
-            return plan(it, at, found)
+                raise RejectedError("hold_closed")
+            return plan(state, at, found)
 
-        return self.serve(request, at, checked)
+        return self.execute(request, at, checked)
 
-    def release(self, request: Request, at: datetime, *, hold: int) -> Answer:
-        return self.on_hold(request, at, hold, Balance.let_go)
+    def release(self, request: Request, at: datetime, *, hold: int) -> Result:
+        return self.with_open_hold(request, at, hold, Balance.release_open_hold)
 
-    def let_go(self, at: datetime, hold: Hold) -> Done:
-        self.end(hold, "released", at)
-        self.clear(at)
-        return Done(hold=hold.number)
+    def release_open_hold(self, at: datetime, hold: Hold) -> Outcome:
+        self.close_hold(hold, "released", at)
+        self.normalize(at)
+        return Outcome(hold=hold.number)
 
-    def capture(self, request: Request, at: datetime, *, hold: int, amount: int | None) -> Answer:
-        def plan(it: Balance, at: datetime, found: Hold) -> Done:
+    def capture(self, request: Request, at: datetime, *, hold: int, amount: int | None) -> Result:
+        def plan(state: Balance, at: datetime, found: Hold) -> Outcome:
             wanted = found.amount if amount is None else amount
-            return it.use(found, wanted, at) if wanted else it.let_go(at, found)
+            return state.capture_open_hold(found, wanted, at) if wanted else state.release_open_hold(at, found)
 
-        return self.on_hold(request, at, hold, plan)
+        return self.with_open_hold(request, at, hold, plan)
 
-    def use(self, hold: Hold, wanted: int, at: datetime) -> Done:
+    def capture_open_hold(self, hold: Hold, wanted: int, at: datetime) -> Outcome:
         extra: list[int] = []
         if wanted > hold.amount:
-            self.require(wanted, at, hold.member, hold)
-            extra = self.paying(wanted - hold.amount)
+            self.check_spendable(wanted, at, hold.member, hold)
+            extra = self.grants_paying(wanted - hold.amount)
         self.holds[hold.number - 1] = replace(hold, captured=wanted)
-        self.end(hold, "captured", at)
-        parts = self.taken(sorted([*hold.pins[:wanted], *extra], key=lambda grant: self.grants[grant - 1].turn()))
-        recorded = self.move("usage", at, parts, hold=hold.number, member=hold.member, priced=hold.priced)
-        self.clear(at)
-        return Done(recorded, hold.number)
+        self.close_hold(hold, "captured", at)
+        parts = self.deltas(
+            sorted([*hold.pins[:wanted], *extra], key=lambda grant: self.grants[grant - 1].burn_position())
+        )
+        recorded = self.post("usage", at, parts, hold=hold.number, member=hold.member, priced=hold.priced)
+        self.normalize(at)
+        return Outcome(recorded, hold.number)
 
-    def extend_hold(self, request: Request, at: datetime, *, hold: int, seconds: int) -> Answer:
-        if not 0 < seconds <= LONGEST_HOLD:
-            raise wrong("expires_in_seconds", "out_of_range")
+    def extend_hold(self, request: Request, at: datetime, *, hold: int, seconds: int) -> Result:
+        if not 0 < seconds <= MAX_HOLD_SECONDS:
+            raise invalid("expires_in_seconds", "out_of_range")
 
-        def plan(it: Balance, at: datetime, found: Hold) -> Done:
+        def plan(state: Balance, at: datetime, found: Hold) -> Outcome:
             until = max(found.expires_at, at + timedelta(seconds=seconds))
-            it.holds[hold - 1] = replace(found, expires_at=until)
-            it.happens(at)
-            return Done(hold=hold)
+            state.holds[hold - 1] = replace(found, expires_at=until)
+            state.record_change(at)
+            return Outcome(hold=hold)
 
-        return self.on_hold(request, at, hold, plan)
+        return self.with_open_hold(request, at, hold, plan)
 
     # Corrections
 
-    def linked(self, number: int) -> int:
-        """How much of a transaction was refunded or reversed already."""
-        return abs(sum(said.amount for said in self.transactions if said.reverses == number))
+    def corrected_amount(self, number: int) -> int:
+        """Return how much of a transaction was refunded or reversed already."""
+        return abs(sum(transaction.amount for transaction in self.transactions if transaction.reverses == number))
 
-    def left_of(
+    def correctable(
         self, number: int, amount: int | None, kind: str, other: str, beyond: str, fact: str
     ) -> tuple[Transaction, int]:
         original = self.transactions[number - 1]
         if original.type != kind:
-            raise Refused(other)
-        left = abs(original.amount) - self.linked(number)
+            raise RejectedError(other)
+        left = abs(original.amount) - self.corrected_amount(number)
         wanted = left if amount is None else amount
         if not 0 < wanted <= left:
-            raise Refused(beyond, {fact: left})
+            raise RejectedError(beyond, {fact: left})
         return original, wanted
 
     def refund(
         self, request: Request, at: datetime, *, transaction: int, amount: int | None, expires_at: datetime | None
-    ) -> Answer:
+    ) -> Result:
         if not 0 < transaction <= len(self.transactions):
-            raise Refused("transaction_not_found")
+            raise RejectedError("transaction_not_found")
 
-        def plan(it: Balance, at: datetime) -> Done:
-            usage, wanted = it.left_of(
+        def plan(state: Balance, at: datetime) -> Outcome:
+            usage, wanted = state.correctable(
                 transaction, amount, "usage", "not_refundable", "refund_exceeds_usage", "refundable"
             )
             if expires_at is not None and expires_at <= at:
-                raise wrong("expires_at", "in_past")
-            drawn = [share.grant for share in reversed(usage.shares) for _ in range(-share.amount)]
-            before = it.linked(transaction)
-            return Done(it.return_to(drawn[before : before + wanted], usage, expires_at, at))
+                raise invalid("expires_at", "in_past")
+            used = [entry.grant for entry in reversed(usage.entries) for _ in range(-entry.amount)]
+            before = state.corrected_amount(transaction)
+            return Outcome(state.return_to_grants(used[before : before + wanted], usage, expires_at, at))
 
-        return self.serve(request, at, plan)
+        return self.execute(request, at, plan)
 
-    def return_to(self, grants: list[int | None], usage: Transaction, expires_at: datetime | None, at: datetime) -> int:
-        """Give credits back to their grants, one by one; those of expired grants to a new one that expires then."""
+    def return_to_grants(
+        self, grants: list[int | None], usage: Transaction, expires_at: datetime | None, at: datetime
+    ) -> int:
+        """Return credits to their grants one by one. With ``expires_at``, a new grant replaces the expired ones."""
         back = [self.grants[grant - 1] for grant in grants if grant is not None]
         if expires_at is not None:
-            gone = [grant for grant in back if grant.over(at) and grant.number not in self.voided]
-            if gone:
-                made = self.grant("adjustment", len(gone), at, expires_at=expires_at)
-                back = [made if grant in gone else grant for grant in back]
+            expired = [grant for grant in back if grant.is_expired(at) and grant.number not in self.voided]
+            if expired:
+                created = self.grant("adjustment", len(expired), at, expires_at=expires_at)
+                back = [created if grant in expired else grant for grant in back]
         owed, repaid = self.debt(), 0
         parts: dict[int | None, int] = {}
-        for grant in sorted(back, key=Grant.turn):
+        for grant in sorted(back, key=Grant.burn_position):
             if self.spendable(grant, at) and repaid < owed:
                 repaid += 1
             else:
                 parts[grant.number] = parts.get(grant.number, 0) + 1
         if repaid:
             parts[None] = repaid
-        number = self.move("refund", at, parts.items(), reverses=usage.number, member=usage.member)
-        self.clear(at)
+        number = self.post("refund", at, parts.items(), reverses=usage.number, member=usage.member)
+        self.normalize(at)
         return number
 
-    def reverse(self, request: Request, at: datetime, *, transaction: int, amount: int | None) -> Answer:
+    def reverse(self, request: Request, at: datetime, *, transaction: int, amount: int | None) -> Result:
         if not 0 < transaction <= len(self.transactions):
-            raise Refused("transaction_not_found")
+            raise RejectedError("transaction_not_found")
 
-        def plan(it: Balance, at: datetime) -> Done:
-            purchase, wanted = it.left_of(
+        def plan(state: Balance, at: datetime) -> Outcome:
+            purchase, wanted = state.correctable(
                 transaction, amount, "purchase", "not_reversible", "reversal_exceeds_purchase", "reversible"
             )
-            taken = it.paying(wanted, first=it.grants_from(purchase))
-            parts = it.taken(taken)
+            taken = state.grants_paying(wanted, first=state.grants_from(purchase))
+            parts = state.deltas(taken)
             if len(taken) < wanted:
                 parts.append((None, len(taken) - wanted))
-            return Done(it.move("reversal", at, parts, reverses=transaction, member=purchase.member))
+            return Outcome(state.post("reversal", at, parts, reverses=transaction, member=purchase.member))
 
-        return self.serve(request, at, plan)
+        return self.execute(request, at, plan)
 
     def grants_from(self, purchase: Transaction) -> set[int]:
-        """The grant of a purchase, and what its credits were moved to since."""
-        # A gift opens one grant at its instant, and writes one share on it, unless debt took all.
-        found = {self.opened_by(purchase.number)}
+        """Return the grant of a purchase and the grants to which its credits were moved."""
+        found = {self.grant_of(purchase.number)}
         for grant in self.grants:
             if grant.parent in found:
                 found.add(grant.number)
         return found
 
-    def opened_by(self, number: int) -> int:
-        gifts = ("allocation", "purchase", "promotion")
-        given = [grant for grant in self.grants if grant.source in gifts and grant.parent is None]
-        said = [said.number for said in self.transactions if said.type in gifts]
-        return given[said.index(number)].number
+    def grant_of(self, number: int) -> int:
+        """Return the grant that a transaction created."""
+        additions = ("allocation", "purchase", "promotion")
+        grants = [grant for grant in self.grants if grant.source in additions and grant.parent is None]
+        numbers = [transaction.number for transaction in self.transactions if transaction.type in additions]
+        return grants[numbers.index(number)].number
 
-    def void(self, request: Request, at: datetime, *, grant: int) -> Answer:
+    def void(self, request: Request, at: datetime, *, grant: int) -> Result:
         if not 0 < grant <= len(self.grants):
-            raise Refused("grant_not_found")
+            raise RejectedError("grant_not_found")
 
-        def plan(it: Balance, at: datetime) -> Done:
-            if grant in it.voided:
-                return Done(changed=False)
-            free = it.free()[grant]
-            if it.grants[grant - 1].over(at) or free + it.pinned()[grant] == 0:
-                raise Refused("grant_not_voidable")
-            recorded = it.move("void", at, [(grant, -free)]) if free else None
-            it.voided[grant] = at
-            it.happens(at)
-            return Done(recorded)
+        def plan(state: Balance, at: datetime) -> Outcome:
+            if grant in state.voided:
+                return Outcome(changed=False)
+            free = state.free()[grant]
+            if state.grants[grant - 1].is_expired(at) or free + state.pinned()[grant] == 0:
+                raise RejectedError("grant_not_voidable")
+            recorded = state.post("void", at, [(grant, -free)]) if free else None
+            state.voided[grant] = at
+            state.record_change(at)
+            return Outcome(recorded)
 
-        return self.serve(request, at, plan)
+        return self.execute(request, at, plan)
 
-    def extend(self, request: Request, at: datetime, *, grant: int, expires_at: datetime) -> Answer:
+    def extend(self, request: Request, at: datetime, *, grant: int, expires_at: datetime) -> Result:
         if not 0 < grant <= len(self.grants):
-            raise Refused("grant_not_found")
+            raise RejectedError("grant_not_found")
 
-        def plan(it: Balance, at: datetime) -> Done:
-            old, free = it.grants[grant - 1], it.free()[grant]
-            if old.expires_at is None or not it.spendable(old, at) or not free:
-                raise Refused("grant_not_extendable")
+        def plan(state: Balance, at: datetime) -> Outcome:
+            old, free = state.grants[grant - 1], state.free()[grant]
+            if old.expires_at is None or not state.spendable(old, at) or not free:
+                raise RejectedError("grant_not_extendable")
             if expires_at <= at:
-                raise wrong("expires_at", "in_past")
+                raise invalid("expires_at", "in_past")
             if expires_at <= old.expires_at:
-                raise wrong("expires_at", "out_of_range")
+                raise invalid("expires_at", "out_of_range")
             rolls = old.roll_cap is not None and (old.roll_until is None or old.roll_until > expires_at)
             terms = {"roll_cap": old.roll_cap, "roll_until": old.roll_until} if rolls else {}
-            made = it.grant(old.source, free, at, priority=old.priority, expires_at=expires_at, parent=grant, **terms)
-            return Done(it.move("adjustment", at, [(grant, -free), (made.number, free)]))
+            created = state.grant(
+                old.source, free, at, priority=old.priority, expires_at=expires_at, parent=grant, **terms
+            )
+            return Outcome(state.post("adjustment", at, [(grant, -free), (created.number, free)]))
 
-        return self.serve(request, at, plan)
+        return self.execute(request, at, plan)

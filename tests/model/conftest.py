@@ -1,4 +1,4 @@
-"""Lets an assertion in the machine say what it compared, as one in a test does."""
+"""Enable detailed assertion messages in the state machine."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the tables say of one balance, in the words of the model; and whether any row of it has changed."""
+"""Read the stored rows of one balance as records of the model, and detect whether any row has changed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ _VERIFY = " UNION ALL ".join(f"SELECT * FROM ({rule}) AS rule_{n}" for n, rule i
 
 @dataclass
 class Stored:
-    """One look at the tables. ``ids`` are the rows' ids by what they are and the number the model calls them by."""
+    """The stored rows at one time. ``ids`` maps the kind of a row and its number in the model to its id."""
 
     digest: str = ""
     counts: tuple[Any, ...] = ()
@@ -79,14 +79,14 @@ def digest(balance_id: UUID) -> str:
 
 
 def differences(balance_id: UUID) -> list[Any]:
-    """Return what breaks a rule of ``verify_ledger``: all rules in one statement, which is planned once."""
+    """Return the rows that break a rule of ``verify_ledger``, with all rules in one prepared statement."""
     return _rows(_VERIFY, first=balance_id, last=balance_id)
 
 
 def read(balance_id: UUID, before: Stored, people: Mapping[int, UUID]) -> Stored:
-    """Look at the tables again. Only new transactions are read: ``before`` has those that cannot change any more."""
+    """Read the rows again. Of transactions, which are immutable, only those that ``before`` does not have are read."""
     numbers = {person: number for number, person in people.items()}
-    ids = {thing: dict(named) for thing, named in before.ids.items()}
+    ids = {kind: dict(numbered) for kind, numbered in before.ids.items()}
     found = Stored(digest(balance_id), transactions=list(before.transactions), ids=ids)
     found.counts = next(iter(_rows(_BALANCE, id=balance_id)), ())
     new = _rows(_TRANSACTIONS, id=balance_id, known=len(before.transactions))
@@ -98,7 +98,7 @@ def read(balance_id: UUID, before: Stored, people: Mapping[int, UUID]) -> Stored
     ids["hold"] = {number: row[0] for number, row in enumerate(holds, 1)}
     limits = _rows(_LIMITS, id=balance_id)
     ids["limit"] = {number: row[0] for number, row in enumerate(limits, 1)}
-    named = {row: number for thing in ids.values() for number, row in thing.items()}
+    named = {row: number for numbered in ids.values() for number, row in numbered.items()}
     found.transactions += [_transaction(row, named, numbers) for row in new]
     for key, *facts, parent, remaining, held, voided_at in _rows(_GRANTS, id=balance_id):
         number = named[key]
@@ -122,8 +122,8 @@ def _transaction(row: Any, named: Mapping[UUID, int], numbers: Mapping[UUID, int
         amount=amount,
         balance_after=after,
         at=at,
-        shares=tuple(
-            model.Share(named[UUID(grant)] if grant else None, int(share), int(left) if left else None)
+        entries=tuple(
+            model.Entry(named[UUID(grant)] if grant else None, int(share), int(left) if left else None)
             for grant, share, left in map(_parts, entries)
         ),
         hold=named.get(hold),
@@ -157,7 +157,7 @@ def _parts(record: str) -> list[str]:
 
 
 def _rows(sql: str, **parameters: Any) -> list[Any]:
-    # Prepared, which Django's own cursors never are: most of the time of a step would be planning.
+    # A prepared statement, because planning would take most of the time of a step.
     connection.ensure_connection()
     with Cursor(connection.connection) as cursor:
         return cursor.execute(sql, parameters, prepare=True).fetchall()

@@ -1,4 +1,4 @@
-"""Two ways that must come to the same: each property is tried on twins, balances that began alike."""
+"""Metamorphic tests: two ways to do the same must lead to the same state, on two balances with equal grants."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,7 +16,7 @@ from fluxori.identity.owner import OwnerLike
 from tests.model import stored
 from tests.model.machine import allocate
 from tests.support.factories.credits import make_user
-from tests.support.factories.tiers import many_subscribed, month, periods_of, run_over
+from tests.support.factories.tiers import make_subscribed_balances, month, periods_of, run_allocation
 from tests.support.times import DAY, HOUR, NOON, SECOND
 
 pytestmark = pytest.mark.django_db
@@ -35,9 +35,9 @@ stops = st.lists(st.integers(0, 5 * 24 * 2), max_size=4)
 
 
 @st.composite
-def gifts(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
-    """What a balance is given at the beginning: at least one gift, of every kind, that ends or not."""
-    found = []
+def additions(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
+    """Draw the additions that a balance starts with: one to four, of any type, with or without expiry."""
+    result = []
     for _ in range(draw(st.integers(1, 4))):
         kind = draw(st.sampled_from(["purchase", "promotion", "allocation"]))
         terms: dict[str, Any] = {"amount": draw(st.integers(1, 40))}
@@ -48,14 +48,14 @@ def gifts(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
         else:
             terms["expires_at"] = draw(st.none() | hours.map(lambda after: NOON + after * HOUR))
             terms["priority"] = draw(st.sampled_from([50, 50, 10]))
-        found.append((kind, terms))
-    return found
+        result.append((kind, terms))
+    return result
 
 
-def born(given_to_it: list[tuple[str, dict[str, Any]]]) -> User:
-    """Return the owner of a new balance with these gifts."""
+def make_owner(initial: list[tuple[str, dict[str, Any]]]) -> User:
+    """Return the owner of a new balance with these additions."""
     owner = make_user()
-    for kind, terms in given_to_it:
+    for kind, terms in initial:
         if kind == "allocation":
             whose = operations.Owner.of(owner)
             allocate(owner=whose, type=kind, actor=None, idempotency_key=None, at=NOON, **terms)
@@ -74,71 +74,71 @@ def place(owner: User, amount: int, lasts: timedelta = HOUR, at: Any = NOON) -> 
     )
 
 
-def sweep(owner: User, at: Any) -> None:
+def run_expiry_job(owner: User, at: Any) -> None:
     operations.expire_credits(balance_ids=[owner.pk], at=at)
 
 
-def told(owner: User) -> stored.Stored:
-    """What the tables say of the balance, its grants, holds and transactions called by number."""
-    found = stored.read(owner.pk, stored.Stored(), {})
+def read_stored(owner: User) -> stored.Stored:
+    """Return the stored rows of the balance as records of the model."""
+    result = stored.read(owner.pk, stored.Stored(), {})
     assert stored.differences(owner.pk) == []
-    return found
+    return result
 
 
-def drawn(owner: User) -> dict[int | None, int]:
-    """What was used of each grant, whatever the number of transactions."""
-    found: dict[int | None, int] = {}
-    for said in told(owner).transactions:
-        for share in said.shares if said.type == "usage" else ():
-            found[share.grant] = found.get(share.grant, 0) - share.amount
-    return found
+def usage_by_grant(owner: User) -> dict[int | None, int]:
+    """Return the usage of each grant."""
+    result: dict[int | None, int] = {}
+    for transaction in read_stored(owner).transactions:
+        for entry in transaction.entries if transaction.type == "usage" else ():
+            result[entry.grant] = result.get(entry.grant, 0) - entry.amount
+    return result
 
 
 def available(owner: OwnerLike, at: Any = NOON) -> int:
     return queries.load_settled_balance(operations.Owner.of(owner), at=at).available
 
 
-def part_of(amount: int, share: float) -> int:
-    return max(round(amount * share), 1)
+def part_of(amount: int, entry: float) -> int:
+    return max(round(amount * entry), 1)
 
 
 shares = st.floats(0, 1)
 
 
-class TestWhatFallsDue:
+class TestDueEvents:
     @tried
-    @given(gifts(), st.lists(st.tuples(shares, hours), max_size=2), shares, st.booleans(), stops)
-    def test_is_the_same_at_once_or_in_any_steps(self, given_to_it, held, spent, indebted, instants):
-        at_once, in_steps = born(given_to_it), born(given_to_it)
+    @given(additions(), st.lists(st.tuples(shares, hours), max_size=2), shares, st.booleans(), stops)
+    def test_lead_to_the_same_state_in_one_step_or_several(self, initial, held, spent, indebted, instants):
+        at_once, in_steps = make_owner(initial), make_owner(initial)
         for owner in (at_once, in_steps):
             spend(owner, part_of(available(owner), spent / 2))
-            for share, lasts in held:
+            for entry, lasts in held:
                 if available(owner):
-                    place(owner, part_of(available(owner), share), min(lasts * HOUR / 4, DAY))
-            bought = told(owner).ids["transaction"][1] if given_to_it[0][0] == "purchase" else None
+                    place(owner, part_of(available(owner), entry), min(lasts * HOUR / 4, DAY))
+            bought = read_stored(owner).ids["transaction"][1] if initial[0][0] == "purchase" else None
             if indebted and bought:
                 operations.reverse_purchase(transaction_id=bought, reason="Chargeback", at=NOON)
 
-        sweep(at_once, END)
+        run_expiry_job(at_once, END)
         for half in sorted(instants):
-            sweep(in_steps, NOON + half * HOUR / 2)
-        sweep(in_steps, END)
+            run_expiry_job(in_steps, NOON + half * HOUR / 2)
+        run_expiry_job(in_steps, END)
 
-        whole, split = told(at_once), told(in_steps)
+        whole, split = read_stored(at_once), read_stored(in_steps)
         assert split.transactions == whole.transactions
         assert (split.grants, split.free, split.pinned) == (whole.grants, whole.free, whole.pinned)
         assert split.holds == whole.holds
 
     @tried
     @given(st.lists(st.integers(1, 179), max_size=5))
-    def test_of_the_promises_of_months_too(self, days):
-        at_once, in_steps = many_subscribed(2, tier="growth")
+    def test_monthly_allocations_are_the_same_in_one_run_or_several(self, days):
+        at_once, in_steps = make_subscribed_balances(2, tier="growth")
         end = month(6)
 
-        run_over([at_once], at=end)
+        run_allocation([at_once], at=end)
         for day in sorted(days):
-            run_over([in_steps], at=NOON + day * DAY)
-        run_over([in_steps], at=end)
+            run_allocation([in_steps], at=NOON + day * DAY)
+        run_allocation([in_steps], at=end)
 
         assert periods_of(in_steps) == periods_of(at_once) == [(k, 2_000) for k in range(1, 7)]
         assert available(in_steps.owner, end) == available(at_once.owner, end) == 14_000
@@ -146,10 +146,10 @@ class TestWhatFallsDue:
 
 class TestHold:
     @tried
-    @given(gifts(), shares, shares, st.integers(0, 120) | st.none())
-    def test_captured_equals_a_deduction(self, given_to_it, held, used, limit):
-        """Whatever was set aside at first: less, as much, or more."""
-        spending, holding = born(given_to_it), born(given_to_it)
+    @given(additions(), shares, shares, st.integers(0, 120) | st.none())
+    def test_captured_hold_equals_a_deduction(self, initial, held, used, limit):
+        """For a hold that reserves less than the amount, as much, or more."""
+        spending, holding = make_owner(initial), make_owner(initial)
         amount = part_of(available(spending), used)
         set_aside = part_of(available(spending), held)
         for owner in (spending, holding):
@@ -161,40 +161,43 @@ class TestHold:
         outcomes.append(outcome(lambda: operations.capture_hold(hold_id=work.pk, amount=amount, at=NOON)))
 
         if outcomes[0] is not None:
-            # It was refused for its limit, and so is the capture; the hold stays.
+            # The limit rejects the deduction and the capture; the hold remains.
             assert set(outcomes) == {"spending_limit_reached"}
             operations.release_hold(hold_id=work.pk, at=NOON)
-        assert drawn(holding) == drawn(spending)
-        assert (told(holding).free, told(holding).counts[:4]) == (told(spending).free, told(spending).counts[:4])
+        assert usage_by_grant(holding) == usage_by_grant(spending)
+        assert (read_stored(holding).free, read_stored(holding).counts[:4]) == (
+            read_stored(spending).free,
+            read_stored(spending).counts[:4],
+        )
         assert limit_statuses(holding) == limit_statuses(spending)
-        sweep(spending, END)
-        sweep(holding, END)
-        assert told(holding).free == told(spending).free
+        run_expiry_job(spending, END)
+        run_expiry_job(holding, END)
+        assert read_stored(holding).free == read_stored(spending).free
 
     @tried
-    @given(gifts(), shares, hours)
-    def test_released_equals_nothing(self, given_to_it, held, after):
-        waiting, holding = born(given_to_it), born(given_to_it)
+    @given(additions(), shares, hours)
+    def test_released_hold_has_no_effect(self, initial, held, after):
+        waiting, holding = make_owner(initial), make_owner(initial)
         operations.set_limit(owner=holding, amount=100, period="month", at=NOON)
 
         work = place(holding, part_of(available(holding), held))
         operations.release_hold(hold_id=work.pk, at=NOON)
 
-        assert told(holding).transactions == told(waiting).transactions
-        assert told(holding).free == told(waiting).free
+        assert read_stored(holding).transactions == read_stored(waiting).transactions
+        assert read_stored(holding).free == read_stored(waiting).free
         assert limit_statuses(holding) == [(100, 0)]
         then = NOON + after * HOUR
         assert available(holding, then) == available(waiting, then)
-        sweep(waiting, END)
-        sweep(holding, END)
-        assert told(holding).transactions == told(waiting).transactions
+        run_expiry_job(waiting, END)
+        run_expiry_job(holding, END)
+        assert read_stored(holding).transactions == read_stored(waiting).transactions
 
 
 class TestDeduction:
     @tried
-    @given(gifts(), shares, st.lists(shares, max_size=4))
-    def test_draws_the_same_credits_whole_or_in_parts(self, given_to_it, used, cuts):
-        whole, parted = born(given_to_it), born(given_to_it)
+    @given(additions(), shares, st.lists(shares, max_size=4))
+    def test_uses_the_same_credits_at_once_or_in_parts(self, initial, used, cuts):
+        whole, parted = make_owner(initial), make_owner(initial)
         amount = part_of(available(whole), used)
         edges = sorted({0, amount, *(round(amount * cut) for cut in cuts)})
 
@@ -202,65 +205,72 @@ class TestDeduction:
         for start, end in pairwise(edges):
             spend(parted, end - start)
 
-        assert drawn(parted) == drawn(whole)
-        assert told(parted).free == told(whole).free
+        assert usage_by_grant(parted) == usage_by_grant(whole)
+        assert read_stored(parted).free == read_stored(whole).free
 
 
 class TestBalance:
     @tried
     @given(
-        gifts(),
+        additions(),
         st.lists(st.tuples(st.sampled_from(["use", "hold", "release", "capture", "sweep"]), shares, hours), max_size=8),
         stops,
     )
-    def test_as_of_an_instant_is_what_was_read_then(self, given_to_it, acts, instants):
-        owner = born(given_to_it)
+    def test_as_of_an_instant_equals_the_read_at_that_instant(self, initial, actions, instants):
+        owner = make_owner(initial)
         wanted = sorted(NOON + half * HOUR / 2 for half in instants)
         read: dict[Any, Any] = {}
-        running: list[Any] = []
+        open_holds: list[Any] = []
 
-        for what, share, after in sorted(acts, key=lambda each: each[2]):
+        for name, entry, after in sorted(actions, key=lambda each: each[2]):
             at = NOON + after * HOUR
             read |= {then: snapshot(owner, then) for then in wanted if then not in read and then < at}
-            outcome(lambda: act(owner, what, share, at, running))  # noqa: B023 - called at once
+            outcome(lambda: perform(owner, name, entry, at, open_holds))  # noqa: B023 - called at once
         read |= {then: snapshot(owner, then) for then in wanted if then not in read}
 
         assert {then: facts(queries.get_balance(owner=owner, at=then)) for then in read} == read
 
 
-def act(owner: User, what: str, share: float, at: Any, running: list[Any]) -> None:
-    amount = part_of(available(owner, at), share)
-    match what:
+def perform(owner: User, name: str, entry: float, at: Any, open_holds: list[Any]) -> None:
+    amount = part_of(available(owner, at), entry)
+    match name:
         case "use":
             spend(owner, amount, at)
         case "hold":
-            running.append(place(owner, amount, DAY, at))
-        case "release" if running:
-            operations.release_hold(hold_id=running.pop().pk, at=at)
-        case "capture" if running:
-            work = running.pop()
-            operations.capture_hold(hold_id=work.pk, amount=part_of(work.amount, share), at=at)
+            open_holds.append(place(owner, amount, DAY, at))
+        case "release" if open_holds:
+            operations.release_hold(hold_id=open_holds.pop().pk, at=at)
+        case "capture" if open_holds:
+            work = open_holds.pop()
+            operations.capture_hold(hold_id=work.pk, amount=part_of(work.amount, entry), at=at)
         case "sweep":
-            sweep(owner, at)
+            run_expiry_job(owner, at)
 
 
 def outcome(attempt: Callable[[], Any]) -> str | None:
-    """Return the code of what was refused, None where it was done."""
+    """Return the error code of a rejected call, or None."""
     try:
         attempt()
-    except DomainError as refusal:
-        return refusal.code
+    except DomainError as error:
+        return error.code
     return None
 
 
 def limit_statuses(owner: User) -> list[tuple[int, int]]:
-    found = queries.limit_statuses(queries.get_limits(owner=owner), at=NOON)
-    return [(standing.amount, standing.used) for standing in found]
+    result = queries.limit_statuses(queries.get_limits(owner=owner), at=NOON)
+    return [(status.amount, status.used) for status in result]
 
 
 def snapshot(owner: User, at: Any) -> tuple[Any, ...]:
     return facts(queries.load_settled_balance(operations.Owner.of(owner), at=at).snapshot())
 
 
-def facts(said: Any) -> tuple[Any, ...]:
-    return (said.balance, said.held, said.available, said.debt, said.next_expiry, said.sequence)
+def facts(balance: Any) -> tuple[Any, ...]:
+    return (
+        balance.balance,
+        balance.held,
+        balance.available,
+        balance.debt,
+        balance.next_expiry,
+        balance.sequence,
+    )

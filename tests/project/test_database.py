@@ -9,11 +9,10 @@ from tiers.models import Tier
 
 
 @pytest.mark.django_db(transaction=True)
-class TestFlushBetweenCommittingTests:
-    """Each of these commits; whichever runs second finds nothing of the first, and everything of the migrations."""
-
-    @pytest.mark.parametrize("turn", ["first", "second"])
-    def test_leaves_only_what_the_migrations_wrote(self, turn):
+class TestTestsThatCommit:
+    @pytest.mark.parametrize("run", ["first", "second"])
+    def test_start_with_the_rows_of_the_migrations_and_no_others(self, run):
+        """Each of the two runs commits changes. The run that comes second must not see those of the first."""
         assert not CreditBalance.objects.exists()
         assert Feature.objects.count() == FeaturePrice.objects.count() == 4
         assert Tier.objects.count() == 4
@@ -21,7 +20,7 @@ class TestFlushBetweenCommittingTests:
         deduct(balance, 4)
         Tier.objects.filter(code="pro").delete()
 
-    def test_puts_the_refusal_of_truncate_back(self):
+    def test_leave_the_trigger_against_truncate_enabled(self):
         restore_migrated_rows()
 
         with pytest.raises(DatabaseError, match="Cannot truncate"), connection.cursor() as cursor:
@@ -29,7 +28,7 @@ class TestFlushBetweenCommittingTests:
 
 
 @pytest.mark.django_db
-class TestPlainTests:
-    def test_see_the_seeded_rows_and_an_empty_ledger(self):
+class TestTestsThatRollBack:
+    def test_see_the_rows_of_the_migrations_and_an_empty_ledger(self):
         assert Tier.objects.filter(code="pro").exists()
         assert not CreditTransaction.objects.exists()

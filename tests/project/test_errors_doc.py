@@ -1,4 +1,4 @@
-"""docs/errors.md says what the code says: every code, with its status, and no other."""
+"""docs/reference/errors.md says what the code says: every code, with its status, and no other."""
 
 import importlib
 import re
@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from fluxori.api import field_errors, problems
-from fluxori.api.errors import PayloadTooLarge
+from fluxori.api.errors import PayloadTooLargeError
 from fluxori.core.errors import DomainError
 
-DOC = Path(__file__).parents[2] / "docs" / "errors.md"
+DOC = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
 ROOMS = ["credits.domain.errors", "tiers.domain.errors", "fluxori.identity.errors", "fluxori.api.errors"]
 
 
@@ -23,16 +23,16 @@ def refusals(kind=DomainError):
 
 
 def status_of(refusal):
-    return next(status for kind, status in problems.STATUS_OF_KIND.items() if issubclass(refusal, kind))
+    return next(status for kind, status in problems.STATUS_BY_KIND.items() if issubclass(refusal, kind))
 
 
 def codes_in_the_code():
     for room in ROOMS:
         importlib.import_module(room)
     told = {(status_of(refusal), refusal.code) for refusal in refusals() if hasattr(refusal, "code")}
-    told |= {(kind.status_code, code) for kind, code in problems.CODE_OF_FRAMEWORK_ERROR.items()}
-    told |= {(503, code) for code in problems.SECONDS_TO_WAIT}
-    told |= {(PayloadTooLarge.status_code, PayloadTooLarge.default_code)}
+    told |= {(kind.status_code, code) for kind, code in problems.CODE_BY_FRAMEWORK_ERROR.items()}
+    told |= {(503, code) for code in problems.RETRY_AFTER_SECONDS}
+    told |= {(PayloadTooLargeError.status_code, PayloadTooLargeError.default_code)}
     told |= {(problems.internal_error().status, problems.internal_error().code)}
     return told
 

@@ -1,4 +1,4 @@
-"""The privileges that docs/deploy.md gives the application are enough for it, and not enough to change history."""
+"""The privileges of the application in the deployment guide: enough to work, not enough to change history."""
 
 import re
 from pathlib import Path
@@ -12,8 +12,9 @@ from tests.support.factories.credits import make_balance
 from tests.support.times import DAY, NOON
 from tiers import operations as tiers
 
-DEPLOY = (Path(__file__).parents[2] / "docs/deploy.md").read_text()
-HISTORY = (
+GUIDE = Path(__file__).parents[2] / "docs/how-to/deploy.md"
+# Tables whose rows never change.
+APPEND_ONLY = (
     "credits_credittransaction",
     "credits_creditentry",
     "credits_creditpin",
@@ -22,7 +23,8 @@ HISTORY = (
     "tiers_tierchange",
     "console_staffaction",
 )
-KEPT = (
+# Tables whose rows change but are never deleted.
+NEVER_DELETED = (
     "credits_creditbalance",
     "credits_creditgrant",
     "credits_credithold",
@@ -36,26 +38,26 @@ KEPT = (
 
 @pytest.fixture
 def application(db):
-    """Act as the application's role for the length of a test; it goes with the test's transaction."""
-    [granted] = re.findall(r"```sql\n(.*?)```", DEPLOY, re.DOTALL)
+    """Use the role of the application during the test. The rollback of the test removes it."""
+    [grants] = re.findall(r"```sql\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     with connection.cursor() as cursor:
         cursor.execute("CREATE ROLE fluxori_app")
-        cursor.execute(granted)
+        cursor.execute(grants)
         cursor.execute("SET LOCAL ROLE fluxori_app")
 
 
-def refused(statement: str) -> bool:
+def is_denied(statement: str) -> bool:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement)
-    except ProgrammingError as refusal:
-        return getattr(refusal.__cause__, "sqlstate", None) == "42501"  # insufficient privilege
+    except ProgrammingError as error:
+        return getattr(error.__cause__, "sqlstate", None) == "42501"  # insufficient privilege
     return False
 
 
 @pytest.mark.usefixtures("application")
 class TestPrivileges:
-    def test_are_enough_for_the_main_job(self):
+    def test_allow_subscriptions_allocations_deductions_and_aggregation(self):
         balance = make_balance()
 
         tiers.initialize_balance(owner=balance.owner, tier="explorer", at=NOON)
@@ -68,14 +70,14 @@ class TestPrivileges:
         assert queries.get_balance(owner=balance.owner).balance == 100 + 400 + 400 - 9
         assert usage.get_usage(owner=balance.owner, at=NOON + DAY).total.used == 9
 
-    @pytest.mark.parametrize("table", HISTORY)
-    def test_do_not_reach_what_is_written_once(self, table):
-        assert refused(f"UPDATE {table} SET id = id")
+    @pytest.mark.parametrize("table", APPEND_ONLY)
+    def test_deny_update_of_append_only_tables(self, table):
+        assert is_denied(f"UPDATE {table} SET id = id")
 
-    @pytest.mark.parametrize("table", HISTORY + KEPT)
-    def test_remove_nothing(self, table):
-        assert refused(f"DELETE FROM {table}")
-        assert refused(f"TRUNCATE {table} CASCADE")
+    @pytest.mark.parametrize("table", APPEND_ONLY + NEVER_DELETED)
+    def test_deny_delete_and_truncate(self, table):
+        assert is_denied(f"DELETE FROM {table}")
+        assert is_denied(f"TRUNCATE {table} CASCADE")
 
-    def test_do_not_disable_a_trigger(self):
-        assert refused("ALTER TABLE credits_credittransaction DISABLE TRIGGER ALL")
+    def test_deny_disabling_triggers(self):
+        assert is_denied("ALTER TABLE credits_credittransaction DISABLE TRIGGER ALL")

@@ -1,6 +1,6 @@
-"""What each step means for a purchase P of 100: the table of the design, row by row, by the operations themselves.
+"""The effect of each operation on a purchase P of 100: transactions, entries and the sums after it.
 
-The columns are what remains free, what is held, the debt, the balance, and what may be spent.
+The columns are the remaining credits, the held credits, the debt, the balance, and the available credits.
 """
 
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 
 class Story:
-    """One balance, its purchase P, and perhaps a hold of 60 of it, which lapses two hours after P expires."""
+    """One balance with a purchase P and, optionally, a hold of 60 credits that lapses two hours after P expires."""
 
     def __init__(self, expires_at: datetime | None = None, held: int = 60, roll_cap: int | None = None) -> None:
         self.owner = make_user()
@@ -39,14 +39,14 @@ class Story:
         self.balance = CreditBalance.objects.get(pk=self.owner.pk)
         self.p = self.balance.grants.get()
         self.hold = self.place(held) if held else None
-        self.told = self.balance.transactions.count()
+        self.reported = self.balance.transactions.count()
 
     def place(self, amount: int) -> CreditHold:
         placed = operations.place_hold(
             owner=self.owner, amount=amount, description="Work", expires_in_seconds=DAY // timedelta(seconds=1), at=NOON
         )
         until = LAPSE - DAY
-        return operations.extend_hold(hold_id=placed.pk, expires_in_seconds=DAY // timedelta(seconds=1), at=until)
+        return operations.extend_hold(hold_id=placed.hold.id, expires_in_seconds=DAY // timedelta(seconds=1), at=until)
 
     def buy(self, at: datetime, expires_at: datetime | None = None) -> CreditTransaction:
         self.at = at
@@ -54,8 +54,8 @@ class Story:
 
     def spend(self, amount: int, at: datetime = NOON) -> CreditTransaction:
         self.at = at
-        recorded: CreditTransaction = deduct(self.balance, amount, at=at)
-        return recorded
+        transaction: CreditTransaction = deduct(self.balance, amount, at=at)
+        return transaction
 
     def release(self, at: datetime) -> None:
         assert self.hold
@@ -79,105 +79,108 @@ class Story:
         self.at = at
         operations.refund_usage(transaction_id=usage.pk, amount=amount, reason="It failed", at=at)
 
-    def sweep(self, at: datetime) -> None:
+    def run_expiry_job(self, at: datetime) -> None:
         self.at = at
         operations.expire_credits(balance_ids=[self.owner.pk], at=at)
 
-    def said(self) -> list[tuple[str, int, list[tuple[str, int]]]]:
-        """The transactions since it was last asked: type, amount, and (P, another grant or debt, share)."""
+    def new_transactions(self) -> list[tuple[str, int, list[tuple[str, int]]]]:
+        """Return the transactions since the last call: type, amount, and the entries on P, another grant or debt."""
         named = {None: "debt", self.p.pk: "P"}
-        told, self.told = self.told, self.balance.transactions.count()
+        reported, self.reported = self.reported, self.balance.transactions.count()
         return [
             (
-                recorded.type,
-                recorded.amount,
-                [(named.get(part.grant_id, "other"), part.amount) for part in recorded.entries.order_by("position")],
+                transaction.type,
+                transaction.amount,
+                [
+                    (named.get(entry.grant_id, "other"), entry.amount)
+                    for entry in transaction.entries.order_by("position")
+                ],
             )
-            for recorded in self.balance.transactions.filter(sequence__gt=told).order_by("sequence")
+            for transaction in self.balance.transactions.filter(sequence__gt=reported).order_by("sequence")
         ]
 
     def dated(self, last: int) -> list[datetime]:
-        """The instants of the last transactions, the latest in front."""
+        """Return the timestamps of the last transactions, latest first."""
         return list(self.balance.transactions.order_by("-sequence").values_list("timestamp", flat=True)[:last])
 
     def columns(self) -> tuple[int, int, int, int, int]:
         check_sums(self.balance)
         assert verify_balance(self.balance.pk).differences == ()
         free = sum(self.balance.grants.values_list("remaining", flat=True))
-        said = queries.load_settled_balance(operations.Owner.of(self.owner), at=self.at).snapshot()
-        stored = (free, self.balance.held, self.balance.debt, self.balance.balance, said.available)
-        assert stored[1:4] == (said.held, said.debt, said.balance)
+        current = queries.load_settled_balance(operations.Owner.of(self.owner), at=self.at).snapshot()
+        stored = (free, self.balance.held, self.balance.debt, self.balance.balance, current.available)
+        assert stored[1:4] == (current.held, current.debt, current.balance)
         return stored
 
 
 class TestPurchase:
-    def test_gives_a_hundred(self):
+    def test_adds_100(self):
         story = Story(held=0)
 
-        shares = [part.amount for part in story.purchase.entries.all()]
-        assert (story.purchase.type, story.purchase.amount, shares) == ("purchase", 100, [100])
+        entries = [entry.amount for entry in story.purchase.entries.all()]
+        assert (story.purchase.type, story.purchase.amount, entries) == ("purchase", 100, [100])
         assert story.columns() == (100, 0, 0, 100, 100)
 
 
 class TestHold:
-    def test_sets_aside_without_a_transaction(self):
+    def test_reserves_credits_without_a_transaction(self):
         story = Story()
 
         assert story.balance.transactions.count() == 1
         assert story.columns() == (40, 60, 0, 100, 40)
 
-    def test_released_gives_all_back(self):
+    def test_release_returns_all_credits(self):
         story = Story()
 
         story.release(AFTER)
 
-        assert story.said() == []
+        assert story.new_transactions() == []
         assert story.columns() == (100, 0, 0, 100, 100)
 
-    def test_lapsed_gives_all_back(self):
+    def test_lapse_returns_all_credits(self):
         story = Story()
 
-        story.sweep(LAPSE)
+        story.run_expiry_job(LAPSE)
 
-        assert story.said() == []
+        assert story.new_transactions() == []
         assert story.columns() == (100, 0, 0, 100, 100)
 
-    def test_captured_in_part_sets_the_rest_free(self):
+    def test_partial_capture_releases_the_rest(self):
         story = Story()
 
         story.capture(25, AFTER)
 
-        assert story.said() == [("usage", -25, [("P", -25)])]
+        assert story.new_transactions() == [("usage", -25, [("P", -25)])]
         assert story.columns() == (75, 0, 0, 75, 75)
 
-    def test_captured_above_what_it_holds_is_one_usage(self):
+    def test_capture_above_the_hold_is_one_usage(self):
         story = Story()
 
         story.capture(80, AFTER)
 
-        assert story.said() == [("usage", -80, [("P", -80)])]
+        assert story.new_transactions() == [("usage", -80, [("P", -80)])]
         assert story.columns() == (20, 0, 0, 20, 20)
 
 
 class TestExpiryWhilePinned:
-    def test_takes_only_what_is_free(self):
+    def test_expires_only_free_credits(self):
         story = Story(EXPIRY)
 
-        story.sweep(AFTER)
+        story.run_expiry_job(AFTER)
 
-        assert story.said() == [("expiry", -40, [("P", -40)])]
+        assert story.new_transactions() == [("expiry", -40, [("P", -40)])]
         assert story.dated(1) == [EXPIRY]
         assert story.columns() == (0, 60, 0, 60, 0)
 
     @pytest.mark.parametrize("swept", [True, False])
-    def test_then_capture_expires_the_rest_at_once(self, swept):
+    def test_capture_expires_the_rest_at_once(self, swept):
         story = Story(EXPIRY)
         if swept:
-            story.sweep(EXPIRY)
+            story.run_expiry_job(EXPIRY)
 
         story.capture(25, AFTER)
 
-        assert story.said() == [
+        assert story.new_transactions() == [
             ("expiry", -40, [("P", -40)]),
             ("usage", -25, [("P", -25)]),
             ("expiry", -35, [("P", -35)]),
@@ -186,114 +189,117 @@ class TestExpiryWhilePinned:
         assert story.columns() == (0, 0, 0, 0, 0)
 
     @pytest.mark.parametrize("swept", [True, False])
-    def test_then_release_expires_all_at_once(self, swept):
+    def test_release_expires_all_at_once(self, swept):
         story = Story(EXPIRY)
         if swept:
-            story.sweep(EXPIRY)
+            story.run_expiry_job(EXPIRY)
 
         story.release(AFTER)
 
-        assert story.said() == [("expiry", -40, [("P", -40)]), ("expiry", -60, [("P", -60)])]
+        assert story.new_transactions() == [("expiry", -40, [("P", -40)]), ("expiry", -60, [("P", -60)])]
         assert story.dated(2) == [AFTER, EXPIRY]
         assert story.columns() == (0, 0, 0, 0, 0)
 
-    def test_then_lapse_expires_all_at_its_instant(self):
+    def test_lapse_expires_all_at_its_own_instant(self):
         story = Story(EXPIRY)
 
-        story.sweep(LAPSE + DAY)
+        story.run_expiry_job(LAPSE + DAY)
 
-        assert story.said() == [("expiry", -40, [("P", -40)]), ("expiry", -60, [("P", -60)])]
+        assert story.new_transactions() == [("expiry", -40, [("P", -40)]), ("expiry", -60, [("P", -60)])]
         assert story.dated(2) == [LAPSE, EXPIRY]
         assert story.columns() == (0, 0, 0, 0, 0)
 
 
 class TestVoidWhilePinned:
-    def test_then_release_takes_the_rest_then(self):
+    def test_release_voids_the_rest(self):
         story = Story()
 
         story.void(AFTER)
         assert story.columns() == (0, 60, 0, 60, 0)
         story.release(AFTER + HOUR / 2)
 
-        assert story.said() == [("void", -40, [("P", -40)]), ("void", -60, [("P", -60)])]
+        assert story.new_transactions() == [("void", -40, [("P", -40)]), ("void", -60, [("P", -60)])]
         assert story.dated(2) == [AFTER + HOUR / 2, AFTER]
         assert story.columns() == (0, 0, 0, 0, 0)
 
 
 class TestReversalWhilePinned:
-    def test_leaves_the_pins_and_makes_a_debt(self):
+    def test_keeps_the_pins_and_creates_debt(self):
         story = Story()
 
         story.reverse(AFTER)
 
-        assert story.said() == [("reversal", -100, [("P", -40), ("debt", -60)])]
+        assert story.new_transactions() == [("reversal", -100, [("P", -40), ("debt", -60)])]
         assert story.columns() == (0, 60, 60, 0, 0)
 
-    def test_then_release_repays_it(self):
+    def test_release_repays_the_debt(self):
         story = Story()
         story.reverse(EXPIRY)
-        story.said()
+        story.new_transactions()
 
         story.release(AFTER)
 
-        assert story.said() == [("reversal", 0, [("P", -60), ("debt", 60)])]
+        assert story.new_transactions() == [("reversal", 0, [("P", -60), ("debt", 60)])]
         assert story.columns() == (0, 0, 0, 0, 0)
 
-    def test_or_capture_leaves_it_owed(self):
+    def test_capture_keeps_the_debt(self):
         story = Story()
         story.reverse(EXPIRY)
-        story.said()
+        story.new_transactions()
 
         story.capture(60, AFTER)
 
-        assert story.said() == [("usage", -60, [("P", -60)])]
+        assert story.new_transactions() == [("usage", -60, [("P", -60)])]
         assert story.columns() == (0, 0, 60, -60, 0)
 
-    def test_and_the_next_purchase_repays_it_first(self):
+    def test_next_purchase_repays_the_debt_first(self):
         story = Story()
         story.reverse(EXPIRY)
         story.capture(60, AFTER)
-        story.said()
+        story.new_transactions()
 
         story.buy(AFTER)
 
-        assert story.said() == [("purchase", 100, [("other", 40), ("debt", 60)])]
+        assert story.new_transactions() == [("purchase", 100, [("other", 40), ("debt", 60)])]
         assert story.columns() == (40, 0, 0, 40, 40)
 
 
 class TestRefund:
-    def test_of_credits_that_have_expired_since_expires_at_once(self):
+    def test_refund_of_expired_credits_expires_at_once(self):
         story = Story(EXPIRY, held=0)
         usage = story.spend(60)
-        story.sweep(EXPIRY)
-        story.said()
+        story.run_expiry_job(EXPIRY)
+        story.new_transactions()
 
         story.refund(usage, AFTER)
 
-        assert story.said() == [("refund", 60, [("P", 60)]), ("expiry", -60, [("P", -60)])]
+        assert story.new_transactions() == [("refund", 60, [("P", 60)]), ("expiry", -60, [("P", -60)])]
         assert story.dated(2) == [AFTER, AFTER]
         assert story.columns() == (0, 0, 0, 0, 0)
 
-    def test_repays_debt_first(self):
+    def test_refund_repays_debt_first(self):
         story = Story(held=0)
         usage = story.spend(100)
         story.reverse(LATER, 15)
         assert story.columns() == (0, 0, 15, -15, 0)
-        story.said()
+        story.new_transactions()
 
         story.refund(usage, AFTER, 20)
 
-        assert story.said() == [("refund", 20, [("P", 5), ("debt", 15)])]
+        assert story.new_transactions() == [("refund", 20, [("P", 5), ("debt", 15)])]
         assert story.columns() == (5, 0, 0, 5, 5)
 
 
 class TestRollover:
-    def test_beyond_its_cap_expires_first(self):
+    def test_credits_beyond_the_cap_expire(self):
         story = Story(EXPIRY, held=0, roll_cap=100)
 
-        story.sweep(EXPIRY)
+        story.run_expiry_job(EXPIRY)
 
-        assert story.said() == [("expiry", -50, [("P", -50)]), ("rollover", 0, [("P", -100), ("other", 100)])]
+        assert story.new_transactions() == [
+            ("expiry", -50, [("P", -50)]),
+            ("rollover", 0, [("P", -100), ("other", 100)]),
+        ]
         assert story.columns() == (100, 0, 0, 100, 100)
 
 
@@ -302,5 +308,5 @@ def allocate(owner, amount, **terms):
     """Give an allocation as the tiers do."""
     request = build_request("add_monthly_allocation", actor=None, key=None)
     with lock_balance(operations.Owner.of(owner), at=NOON, create=True) as page:
-        given = plan_grant(page, request, amount=amount, kind="allocation", terms=terms, facts={})
+        given = plan_grant(page, request, amount=amount, kind="allocation", terms=terms, details={})
         page.record(request, transaction=given)

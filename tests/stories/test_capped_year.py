@@ -1,4 +1,4 @@
-"""A year of a customer on a capped tier, told in sentences, with the balance after each step.
+"""A year of a customer on a capped tier, with the balance after each step.
 
 Studio gives 1,000 credits a month. What is left when a month ends rolls over, up to half of that, for three months.
 """
@@ -12,7 +12,7 @@ from django.core.management import call_command
 from credits import operations as ledger
 from credits import queries
 from tests.support.factories.credits import make_user
-from tests.support.factories.tiers import capped
+from tests.support.factories.tiers import make_capped_tier
 from tests.support.tier_tables import check_ledger
 from tiers import operations
 from tiers.queries import tier_facts
@@ -25,31 +25,31 @@ def on(month, day, hour=9, year=2025):
 
 
 class Customer:
-    """Somebody whose balance can be asked at any step, and who spends."""
+    """A customer with a balance that the story reads after every step."""
 
     def __init__(self):
         self.user = make_user()
 
     def balance(self, at):
-        said = queries.get_balance(owner=self.user, at=at)
-        assert said.balance == said.available
-        return said.balance
+        current = queries.get_balance(owner=self.user, at=at)
+        assert current.balance == current.available
+        return current.balance
 
     def spends(self, amount, at):
-        """Return what paid: (source, credits) of each grant, in order."""
+        """Use credits and return (source, credits) of each grant used, in burn order."""
         paid = ledger.deduct_credits(owner=self.user, amount=amount, description="Analyses", at=at)
-        return [(part.grant.source, -part.amount) for part in paid.entries.all()]
+        return [(entry.grant.source, -entry.amount) for entry in paid.transaction.entries]
 
-    def moves(self, to, at, **asked):
-        return operations.update_subscription_tier(owner=self.user, tier=to, at=at, **asked)
+    def moves(self, to, at, **arguments):
+        return operations.update_subscription_tier(owner=self.user, tier=to, at=at, **arguments)
 
 
-def the_scheduler_comes(at):
+def run_monthly_allocation(at):
     call_command("allocate_monthly_credits", at=at, stdout=StringIO())
 
 
 def test_a_year_on_a_capped_tier():
-    capped(1_000, code="studio", percent=50, months=3)
+    make_capped_tier(1_000, code="studio", percent=50, months=3)
     sipho = Customer()
 
     # He subscribes on the first of January and spends 700 of his first 1,000 credits.
@@ -58,61 +58,61 @@ def test_a_year_on_a_capped_tier():
     sipho.spends(700, on(1, 20))
     assert sipho.balance(on(1, 20)) == 300
 
-    # On the first of February the 300 that are left roll over at nine, on the stroke, and 1,000 new ones come.
+    # On the first of February at nine, the remaining 300 roll over and 1,000 new credits are allocated.
     assert sipho.balance(on(2, 1)) == 300
-    the_scheduler_comes(on(2, 1))
+    run_monthly_allocation(on(2, 1))
     assert sipho.balance(on(2, 1)) == 1_300
 
-    # What was rolled over goes first.
+    # Rolled-over credits are used first.
     assert sipho.spends(400, on(2, 10)) == [("rollover", 300), ("allocation", 100)]
     assert sipho.balance(on(2, 10)) == 900
 
-    # He buys 200 more. No renewal will ever touch them.
+    # He buys 200 more. Renewals never expire purchased credits.
     ledger.add_credits(owner=sipho.user, amount=200, type="purchase", at=on(2, 15))
     assert sipho.balance(on(2, 15)) == 1_100
 
-    # March: of February's 900 only 500 may stay. 500 rolled, 200 bought, and 1,000 new ones make 1,700.
+    # March: of February's 900, only 500 roll over. With 200 purchased and 1,000 new credits that makes 1,700.
     assert sipho.balance(on(3, 1)) == 700
-    the_scheduler_comes(on(3, 1))
+    run_monthly_allocation(on(3, 1))
     assert sipho.balance(on(3, 1)) == 1_700
 
-    # He is away all March. In April 500 of March's credits push February's 500 out: half a month is all he may keep.
-    the_scheduler_comes(on(4, 1))
+    # He uses nothing in March. In April, 500 of March's credits roll over and replace February's 500: the cap is 500.
+    run_monthly_allocation(on(4, 1))
     assert sipho.balance(on(4, 1)) == 500 + 200 + 1_000
 
-    # In the middle of April, half a month before the next, he moves up to Pro, and pays for the difference to 7,000.
+    # In mid-April, half a month before the next period, he changes to Pro with a prorated difference to 7,000.
     assert sipho.moves("pro", on(4, 16), proration="difference").transaction.amount == 3_000
     assert sipho.balance(on(4, 16)) == 4_700
 
-    # Up and down and up again on the same day brings nothing more.
+    # Further changes down and up on the same day grant nothing more.
     sipho.moves("studio", on(4, 16, hour=10))
     assert sipho.moves("pro", on(4, 16, hour=11), proration="difference").transaction is None
     assert sipho.balance(on(4, 16, hour=11)) == 4_700
 
-    # Pro's credits stay for ever, but those Studio gave in April do not: 500 of them roll over and push out the oldest.
-    the_scheduler_comes(on(5, 1))
+    # Pro credits never expire, but Studio credits of April do: 500 of them roll over and replace the oldest rollover.
+    run_monthly_allocation(on(5, 1))
     assert sipho.balance(on(5, 1)) == 500 + 200 + 3_000 + 7_000
 
-    # Pro is more than he needs. He asks to be on Studio again from June, changes his mind twice, and stays with it.
+    # He schedules a change back to Studio from June, changes the schedule twice, and returns to Studio.
     sipho.moves("studio", on(5, 10), effective="nextPeriod")
     operations.cancel_scheduled_change(owner=sipho.user, at=on(5, 11))
     sipho.moves("studio", on(5, 12), effective="nextPeriod")
     assert tier_facts(owner=sipho.user, at=on(5, 31))["pending_tier"] == {"tier": "studio", "at": on(6, 1).isoformat()}
     assert sipho.balance(on(5, 31)) == 10_700
 
-    # On the first of June he is on Studio at nine, though the scheduler stands still until August.
+    # From the first of June at nine he is on Studio, although the scheduler does not run until August.
     assert tier_facts(owner=sipho.user, at=on(6, 1))["tier"] == "studio"
     assert sipho.balance(on(6, 1)) == 10_700
 
-    # April's rolled credits last three months: they are gone on the first of August.
+    # April's rolled-over credits last three months and expire on the first of August.
     assert sipho.balance(on(7, 31)) == 10_700
     assert sipho.balance(on(8, 1)) == 10_200
 
-    # When the scheduler is back, June and July bring what would have been left of them, 500, and August its 1,000.
-    the_scheduler_comes(on(8, 2))
+    # When the scheduler runs again, June and July each grant what would have rolled over, 500, and August its 1,000.
+    run_monthly_allocation(on(8, 2))
     assert sipho.balance(on(8, 2)) == 10_200 + 500 + 1_000
 
-    # A big autumn. Rolled credits first, then the month's, then what stays; what he bought comes last of all.
+    # In autumn he uses rolled-over credits first, then the month's, then those without expiry, and purchased ones last.
     assert sipho.spends(11_600, on(8, 20)) == [
         ("rollover", 500),
         ("allocation", 1_000),
@@ -122,15 +122,15 @@ def test_a_year_on_a_capped_tier():
     ]
     assert sipho.balance(on(8, 20)) == 100
 
-    # From September on he spends 900 a month, rolled credits first, so that every month leaves 100 more than the last.
+    # From September on he uses 900 a month, rolled-over credits first, so each month leaves 100 more than the last.
     for month, balance in {9: 1_100, 10: 1_200, 11: 1_300, 12: 1_400}.items():
-        the_scheduler_comes(on(month, 1))
+        run_monthly_allocation(on(month, 1))
         assert sipho.balance(on(month, 1)) == balance
         sipho.spends(900, on(month, 25))
         assert sipho.balance(on(month, 25)) == balance - 900
 
-    # On New Year's Day 400 of December's roll over, beside the 100 he bought; and another year begins.
+    # On New Year's Day, 400 of December's credits roll over, in addition to the 100 purchased credits.
     assert sipho.balance(on(1, 1, year=2026)) == 500
-    the_scheduler_comes(on(1, 1, year=2026))
+    run_monthly_allocation(on(1, 1, year=2026))
     assert sipho.balance(on(1, 1, year=2026)) == 1_500
     check_ledger()

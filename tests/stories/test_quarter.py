@@ -1,4 +1,4 @@
-"""A customer's quarter, told in sentences, with the balance after each step. Growth: 2,000 credits a month."""
+"""A customer's quarter, with the balance after each step. Growth: 2,000 credits a month."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,25 +22,25 @@ def on(month, day, hour=9):
 
 
 class Customer:
-    """Somebody whose balance can be asked at any step."""
+    """A customer with a balance that the story reads after every step."""
 
     def __init__(self):
         self.user = make_user()
 
     def balance(self, at):
-        said = queries.get_balance(owner=self.user, at=at)
-        assert said.balance == said.available
-        return said.balance
+        current = queries.get_balance(owner=self.user, at=at)
+        assert current.balance == current.available
+        return current.balance
 
     def uses(self, feature, at, quantity=1):
         return ledger.deduct_credits(owner=self.user, feature=feature, quantity=quantity, at=at)
 
 
-def the_month_is_allocated(at):
+def run_monthly_allocation(at):
     call_command("allocate_monthly_credits", at=at, stdout=StringIO())
 
 
-def the_sweep_runs(at):
+def run_expiry_job(at):
     call_command("expire_credits", at=at, stdout=StringIO())
 
 
@@ -57,34 +57,34 @@ def test_a_quarter_in_the_life_of_a_growth_customer():
     thandi.uses("realtime-ai-dashboard", on(2, 5), quantity=100)
     assert thandi.balance(on(2, 5)) == 2_000 - 9 - 80 - 300 == 1_611
 
-    # A campaign gives her 500 credits that are good for a week, and they are the first to go.
+    # A campaign gives her 500 credits that expire in a week. They are used first.
     ledger.add_credits(owner=thandi.user, amount=500, type="promotion", expires_at=on(2, 17), at=on(2, 10))
     assert thandi.balance(on(2, 10)) == 2_111
     thandi.uses("ai-generated-report", on(2, 12), quantity=5)
     assert thandi.balance(on(2, 12)) == 1_911
 
-    # What she has not used of them by the seventeenth is gone at nine that morning, though no sweep has run.
+    # The credits that are left expire at nine on the seventeenth, although the expiry job has not run.
     assert thandi.balance(on(2, 17, hour=8)) == 1_911
     assert thandi.balance(on(2, 17)) == 1_611
 
-    # February has no thirty-first: her month begins on the twenty-eighth. The scheduler comes twice; she is paid once.
-    the_month_is_allocated(on(2, 28, hour=8))
+    # February has no 31st, so her period begins on the 28th. The scheduler runs twice; the month is allocated once.
+    run_monthly_allocation(on(2, 28, hour=8))
     assert thandi.balance(on(2, 28, hour=8)) == 1_611
-    the_month_is_allocated(on(2, 28))
-    the_month_is_allocated(on(2, 28, hour=10))
+    run_monthly_allocation(on(2, 28))
+    run_monthly_allocation(on(2, 28, hour=10))
     assert thandi.balance(on(2, 28, hour=10)) == 3_611
 
-    # A busy March: she analyses her whole catalogue, 140 products for 25 credits each, and is left with little.
+    # In March she analyses 140 products for 25 credits each.
     thandi.uses("advanced-ai-analysis", on(3, 9), quantity=140)
     assert thandi.balance(on(3, 9)) == 111
 
-    # Three more reports would cost 120. She is told what is missing, and nothing is taken.
-    with pytest.raises(ledger.InsufficientCreditsError) as refusal:
+    # Three more reports would cost 120. The error names the shortfall, and no credits are used.
+    with pytest.raises(ledger.InsufficientCreditsError) as error:
         thandi.uses("ai-generated-report", on(3, 10), quantity=3)
-    assert refusal.value.facts == {"required": 120, "available": 111, "held": 0, "shortfall": 9}
+    assert error.value.facts == {"required": 120, "available": 111, "held": 0, "shortfall": 9}
     assert thandi.balance(on(3, 10)) == 111
 
-    # She buys 1,000 credits, and presses the button twice; the second time is the first time.
+    # She buys 1,000 credits and sends the request twice; the second request returns the first result.
     for _ in range(2):
         ledger.add_credits(
             owner=thandi.user,
@@ -96,36 +96,36 @@ def test_a_quarter_in_the_life_of_a_growth_customer():
         )
     assert thandi.balance(on(3, 10, hour=10)) == 1_111
 
-    # The three reports go from what her tier gave her first; the last 9 credits from what she bought.
+    # The three reports use her allocation first, and 9 credits of the purchase.
     paid = thandi.uses("ai-generated-report", on(3, 11), quantity=3)
-    sources = [(part.grant.source, part.amount) for part in paid.entries.all()]
+    sources = [(entry.grant.source, entry.amount) for entry in paid.entries.all()]
     assert sources == [("allocation", -111), ("purchase", -9)]
     assert thandi.balance(on(3, 11)) == 991
 
-    # She moves up to Pro. It changes nothing today.
+    # She changes to Pro, which does not change the balance today.
     operations.update_subscription_tier(owner=thandi.user, tier="pro", at=on(3, 20))
     assert thandi.balance(on(3, 20)) == 991
 
-    # On the thirty-first of March, not the twenty-eighth, Pro's 7,000 credits come.
-    the_month_is_allocated(on(3, 28))
+    # On the 31st of March, not the 28th, Pro's 7,000 credits are allocated.
+    run_monthly_allocation(on(3, 28))
     assert thandi.balance(on(3, 28)) == 991
-    the_month_is_allocated(on(3, 31))
+    run_monthly_allocation(on(3, 31))
     assert thandi.balance(on(3, 31)) == 7_991
 
-    # Support is asked to allocate the month, too, but sees that she has it; and the next one is on the thirtieth.
-    asked = operations.add_monthly_allocation(owner=thandi.user, reason="She asked for it", at=on(4, 2))
-    assert not asked.allocated
-    assert asked.alongside["next_allocation_at"] == on(4, 30).isoformat()
+    # Support allocates the month on request, which has no effect; the next allocation is on the thirtieth.
+    requested = operations.add_monthly_allocation(owner=thandi.user, reason="She asked for it", at=on(4, 2))
+    assert not requested.allocated
+    assert requested.alongside["next_allocation_at"] == on(4, 30).isoformat()
     assert thandi.balance(on(4, 2)) == 7_991
 
-    # The scheduler stands still for two months. When it is back, both come at once.
-    the_month_is_allocated(on(6, 1))
+    # The scheduler does not run for two months. The next run allocates both.
+    run_monthly_allocation(on(6, 1))
     assert thandi.balance(on(6, 1)) == 7_991 + 2 * 7_000 == 21_991
 
-    # The history tells it all again, oldest first, and every sum in it holds.
-    the_sweep_runs(on(6, 1))
-    told = queries.get_transaction_history(owner=thandi.user).order_by("sequence")
-    assert [(move.type, move.amount, move.balance_after) for move in told] == [
+    # The history contains every step, oldest first, and all invariants hold.
+    run_expiry_job(on(6, 1))
+    transactions = queries.get_transaction_history(owner=thandi.user).order_by("sequence")
+    assert [(transaction.type, transaction.amount, transaction.balance_after) for transaction in transactions] == [
         ("allocation", 2_000, 2_000),
         ("usage", -9, 1_991),
         ("usage", -80, 1_911),

@@ -1,4 +1,4 @@
-"""Reports that fail, told in sentences: the customer pays for what she gets, and only once."""
+"""Reports that fail: the customer pays for what she gets, and only once."""
 
 import pytest
 
@@ -11,11 +11,11 @@ from tests.support.times import MINUTE, NOON, SECOND
 
 
 class ModelUnavailableError(Exception):
-    """What the model answers on a bad day."""
+    """The failure of the AI model."""
 
 
 class Customer:
-    """Somebody with 100 credits."""
+    """A customer with 100 credits."""
 
     def __init__(self):
         self.user = make_user()
@@ -27,15 +27,15 @@ class Customer:
         return now.balance, now.held, now.available
 
     def history(self):
-        told = queries.get_transaction_history(owner=self.user).order_by("sequence")
-        return [(move.type, move.amount, move.balance_after) for move in told]
+        transactions = queries.get_transaction_history(owner=self.user).order_by("sequence")
+        return [(transaction.type, transaction.amount, transaction.balance_after) for transaction in transactions]
 
     def holds(self):
         return [(held.status, held.captured) for held in self.account.holds.order_by("id")]
 
 
 class Model:
-    """Fails as often as it is told to, and looks at the customer's credits while it works."""
+    """An AI model that fails ``failures`` times and reads the customer's balance while it works."""
 
     def __init__(self, customer, failures):
         self.customer, self.failures = customer, failures
@@ -59,27 +59,27 @@ def test_a_report_that_fails_twice_and_succeeds_the_third_time(clock_at):
         with operations.charge(owner=lerato.user, actor=lerato.user, feature="ai-generated-report") as charge:
             return model.write(), charge
 
-    # She asks for a report. Its 40 credits are set aside while the model works; it fails, and they are hers again.
+    # She requests a report. A hold reserves its 40 credits while the model works. The model fails; they are released.
     with pytest.raises(ModelUnavailableError):
         report()
     assert model.seen == [(100, 40, 60)]
     assert lerato.sees() == (100, 0, 100)
 
-    # A minute later she tries again, with the same luck. Nobody has to give anything back: nothing was taken.
+    # A minute later she tries again, and the model fails again. No refund is needed, because nothing was charged.
     clock_at(NOON + MINUTE)
     with pytest.raises(ModelUnavailableError):
         report()
     assert lerato.sees() == (100, 0, 100)
     assert lerato.history() == [("promotion", 100, 100)]
 
-    # The third time she has her report, and pays for it.
+    # The third time the report succeeds and is charged.
     clock_at(NOON + 2 * MINUTE)
     written, charge = report()
     assert (written, charge.transaction.amount) == ("the report", -40)
     assert model.seen[1:] == [(100, 40, 60)] * 2
     assert lerato.sees() == (60, 0, 60)
 
-    # Her history shows one report, not three; the two failures are holds that were released.
+    # Her history shows one report; the two failures are released holds.
     assert lerato.history() == [("promotion", 100, 100), ("usage", -40, 60)]
     assert lerato.holds() == [("released", 0), ("released", 0), ("captured", 40)]
     assert verify_balance(lerato.user.pk).differences == ()
@@ -90,22 +90,22 @@ def test_a_report_that_fails_twice_and_succeeds_the_third_time(clock_at):
 def test_a_report_whose_process_is_killed(clock_at):
     lerato = Customer()
 
-    # Her report is being written in a process of its own when the machine takes it away, and it cannot say goodbye.
+    # The process that writes her report is killed.
     kill_while_working(start_python("-c", WORKING, str(lerato.user.pk), "40", "900"))
     held = lerato.account.holds.get()
 
-    # For a quarter of an hour her 40 credits are still set aside for it, and she can spend the other 60.
+    # For 15 minutes the hold keeps her 40 credits reserved, and she can spend the other 60.
     assert held.expires_at - held.created_at == 15 * MINUTE
     clock_at(held.expires_at - SECOND)
     assert lerato.sees() == (100, 40, 60)
     with pytest.raises(operations.InsufficientCreditsError):
         operations.deduct_credits(owner=lerato.user, amount=61, description="An insight", at=clock.now())
 
-    # Then they are hers again, to the second, though no sweep has run.
+    # Then the hold lapses, to the second, although the expiry job has not run.
     clock_at(held.expires_at)
     assert lerato.sees() == (100, 0, 100)
 
-    # She tries once more and has her report; whoever finds the old hold later cannot charge her for it.
+    # She tries again and receives her report. The old hold can no longer be captured.
     with operations.charge(owner=lerato.user, feature="ai-generated-report"):
         pass
     assert lerato.sees() == (60, 0, 60)

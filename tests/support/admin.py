@@ -1,4 +1,4 @@
-"""A member of staff at the admin, and what they see there."""
+"""Clients of the admin, and what a response of the admin shows."""
 
 from html import unescape
 from typing import Any
@@ -20,32 +20,32 @@ def superuser_client() -> Client:
 
 
 def staff_client(*permissions: str) -> Client:
-    """Return a client logged in as somebody of staff who has these permissions, like ``credits.view_creditgrant``."""
+    """Return a client of a member of staff with these permissions, like ``credits.view_creditgrant``."""
     client = Client()
-    person = User.objects.create_user(STAFF, is_staff=True)
+    user = User.objects.create_user(STAFF, is_staff=True)
     for permission in permissions:
         app, codename = permission.split(".")
-        person.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
-    client.force_login(person)
+        user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+    client.force_login(user)
     return client
 
 
-def words(answer: Any) -> str:
-    """Return the page as it reads."""
-    return unescape(answer.content.decode().replace("<wbr>", ""))
+def text_of(response: Any) -> str:
+    """Return the HTML of a page, unescaped and without break opportunities."""
+    return unescape(response.content.decode().replace("<wbr>", ""))
 
 
-def counted(asked: Any) -> list[str]:
-    """Return the statements that counted a list; what waits for approval is few, and counted in the sidebar."""
-    found = [query["sql"] for query in asked.captured_queries if "COUNT(" in query["sql"]]
-    return [sql for sql in found if "'pending'" not in sql]
+def count_queries(captured: Any) -> list[str]:
+    """Return the captured statements that count a list, without the count of pending requests in the sidebar."""
+    counts = [query["sql"] for query in captured.captured_queries if "COUNT(" in query["sql"]]
+    return [sql for sql in counts if "'pending'" not in sql]
 
 
-def said(answer: Any) -> list[str]:
-    """Return the messages on the page that was reached in the end."""
-    return [str(message) for message in answer.context["messages"]]
+def messages_of(response: Any) -> list[str]:
+    """Return the messages on the last page of a response."""
+    return [str(message) for message in response.context["messages"]]
 
 
-def logged() -> list[str]:
-    """Return what the log of staff says, oldest first."""
+def logged_changes() -> list[str]:
+    """Return the change messages of the admin log, oldest first."""
     return [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")]

@@ -1,4 +1,4 @@
-"""Doors that exist only to try the floor: they echo what they understood, or fail as they are told."""
+"""Endpoints for tests of ``fluxori.api``: they return the parsed request, or raise the requested error."""
 
 from django.db import OperationalError, connection
 from django.urls import path
@@ -6,9 +6,10 @@ from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from fluxori.api import access, idempotency, problems
+from fluxori.api import access, problems
 from fluxori.api.fields import Choice, Flag, Id, Metadata, Rand, Text, Timestamp, WholeNumber
-from fluxori.api.serializers import In, Query
+from fluxori.api.idempotency import idempotent_response, key_from
+from fluxori.api.serializers import QuerySerializer, RequestSerializer
 from fluxori.core import errors
 from fluxori.core.errors import FieldError, InvalidRequestError
 
@@ -18,11 +19,11 @@ handler404 = problems.page_not_found
 handler500 = problems.server_error
 
 
-class InnerIn(In):
+class NestedRequest(RequestSerializer):
     credit_count = WholeNumber()
 
 
-class EverythingIn(In):
+class EveryFieldRequest(RequestSerializer):
     amount = WholeNumber(min_value=1, max_value=10**12)
     description = Text(max_length=500, required=False)
     reference_id = Text(max_length=255, required=False)
@@ -32,11 +33,11 @@ class EverythingIn(In):
     kind = Choice(["usage", "refund"], required=False)
     send_now = Flag(required=False)
     metadata = Metadata(required=False)
-    inner = InnerIn(required=False)
+    inner = NestedRequest(required=False)
     priority = WholeNumber(default=50)
 
 
-class EverythingQuery(Query):
+class EveryFieldQuery(QuerySerializer):
     from_ = Timestamp(required=False)
     group_by = Choice(["day", "type"], default="day")
     amount = WholeNumber(min_value=1, required=False)
@@ -44,88 +45,95 @@ class EverythingQuery(Query):
     user_id = Id(required=False)
 
 
-class OwnerIn(In):
+class OwnerRequest(RequestSerializer):
     organization_id = Id(required=False)
     user_id = Id(required=False)
 
 
-class Echo(APIView):
+class EchoView(APIView):
+    """Returns the parsed body or query."""
+
     permission_classes = (AllowAny,)
 
     def post(self, request):
-        return Response({"understood": EverythingIn.read(request.data)})
+        return Response({"payload": EveryFieldRequest.parse(request.data)})
 
     def get(self, request):
-        return Response({"understood": EverythingQuery.read(request.query_params)})
+        return Response({"payload": EveryFieldQuery.parse(request.query_params)})
 
 
-class Roomy(Echo):
+class LargeBodyView(EchoView):
     max_body = 1024 * 1024
 
 
-class Keyed(APIView):
+class IdempotencyKeyView(APIView):
     permission_classes = (AllowAny,)
 
     def post(self, request):
-        return idempotency.answer({"key": idempotency.key_of(request)}, 201, replayed=True)
+        return idempotent_response({"key": key_from(request)}, 201, replayed=True)
 
 
-class BalanceAccess(APIView):
-    def post(self, request, how):
-        asked = OwnerIn.read(request.data)
-        acting = getattr(access, how)(request, asked)
-        return Response({"id": acting.owner.id, "kind": acting.owner.kind, "member": acting.member})
+class ResolveView(APIView):
+    """Returns the balance that a request may read or spend from."""
+
+    def post(self, request, purpose):
+        resolve = {"read": access.resolve_for_read, "spend": access.resolve_for_spend}[purpose]
+        balance_access = resolve(request, OwnerRequest.parse(request.data))
+        owner = balance_access.owner
+        return Response({"id": owner.id, "kind": owner.kind, "member": balance_access.member})
 
 
-class Named(APIView):
+class ResolveForManageView(APIView):
     def post(self, request):
-        return Response({"id": access.named_owner(OwnerIn.read(request.data)).id})
+        return Response({"id": access.resolve_for_manage(request, OwnerRequest.parse(request.data)).id})
 
 
-class Managed(APIView):
+class NamedOwnerView(APIView):
     def post(self, request):
-        return Response({"id": access.managing(request, OwnerIn.read(request.data)).id})
+        return Response({"id": access.named_owner(OwnerRequest.parse(request.data)).id})
 
 
-class Visible(APIView):
+class VisibleBalancesView(APIView):
     def get(self, request):
-        seen = access.visible_balances(request)
-        return Response({"ids": None if seen is None else sorted(map(str, seen))})
+        balance_ids = access.visible_balances(request)
+        return Response({"ids": None if balance_ids is None else sorted(map(str, balance_ids))})
 
 
 class NoFundsError(errors.PaymentRequiredError):
     code = "no_funds"
-    title = "There is nothing in it"
+    title = "The balance is empty"
 
 
-class FaultyView(APIView):
+class FailingView(APIView):
+    """Raises the error that the path names."""
+
     permission_classes = (AllowAny,)
 
-    def get(self, request, how):
-        match how:
-            case "secret":
+    def get(self, request, failure):
+        match failure:
+            case "unexpected":
                 raise RuntimeError("the password is hunter2")
-            case "facts":
+            case "domain-error":
                 raise NoFundsError(left_over=3)
-            case "fields":
+            case "field-errors":
                 raise InvalidRequestError(
                     [FieldError("expires_at", "in_past", "Too late."), FieldError("amount", "required", "?")]
                 )
-            case "slow":
+            case "statement-timeout":
                 with connection.cursor() as cursor:
                     cursor.execute("SET LOCAL statement_timeout = 1; SELECT pg_sleep(1)")
-            case "gone":
+            case "lost-connection":
                 raise OperationalError("server closed the connection unexpectedly")
         return Response(status=204)
 
 
 urlpatterns = [
-    path("api/echo", Echo.as_view()),
-    path("api/roomy", Roomy.as_view()),
-    path("api/keyed", Keyed.as_view()),
-    path("api/acting/<how>", BalanceAccess.as_view()),
-    path("api/named", Named.as_view()),
-    path("api/managed", Managed.as_view()),
-    path("api/visible", Visible.as_view()),
-    path("api/faulty/<how>", FaultyView.as_view()),
+    path("api/echo", EchoView.as_view()),
+    path("api/large-body", LargeBodyView.as_view()),
+    path("api/idempotency-key", IdempotencyKeyView.as_view()),
+    path("api/resolve-for-manage", ResolveForManageView.as_view()),
+    path("api/resolve-for-<purpose>", ResolveView.as_view()),
+    path("api/named-owner", NamedOwnerView.as_view()),
+    path("api/visible-balances", VisibleBalancesView.as_view()),
+    path("api/failing/<failure>", FailingView.as_view()),
 ]

@@ -1,4 +1,8 @@
-"""A small project in a folder of its own, with the real launcher and little else, and processes that use it."""
+"""A small project in its own folder, with the real ``manage.py`` and embedded PostgreSQL, and processes that use it.
+
+Child processes start with default signal dispositions (``reset_signals``), because a test run in the background of a
+shell ignores SIGINT, and children inherit that.
+"""
 
 import os
 import shutil
@@ -19,7 +23,7 @@ from fluxori.devtools.embedded_postgres.cluster import Cluster
 
 REAL = Path(__file__).resolve().parents[2]
 
-# What a person's shell has: nothing of the tests' own database.
+# The environment of a user's shell: without the variables that the running tests have set.
 SHELL = {
     name: value
     for name, value in os.environ.items()
@@ -34,8 +38,8 @@ ROOT_URLCONF = "fluxori.urls"
 ALLOWED_HOSTS = ["*"]
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.staticfiles"]
 STATIC_URL = "static/"
-WITHOUT = {"ENGINE": "django.db.backends.postgresql", "NAME": "fluxori"}
-DATABASES = {"default": Reader(os.environ).database("DATABASE_URL", WITHOUT)}
+PLACEHOLDER = {"ENGINE": "django.db.backends.postgresql", "NAME": "fluxori"}
+DATABASES = {"default": Reader(os.environ).database("DATABASE_URL", PLACEHOLDER)}
 PREPARED_STATEMENTS = True
 USE_TZ = True
 """
@@ -45,20 +49,20 @@ from django.db import connection
 from django.http import HttpResponse
 from django.urls import path
 
-def answer(request):
+def start_time(request):
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_postmaster_start_time()")
         return HttpResponse(f"first {cursor.fetchone()[0].isoformat()}")
 
-urlpatterns = [path("", answer)]
+urlpatterns = [path("", start_time)]
 """
 
-# Uses the database until its standard input ends; answers each line with what the query in it gives.
-USER = """
+# Uses the database until its standard input ends. Prints one line for each query it reads: the first column.
+CLIENT = """
 import os, signal, sys
 from pathlib import Path
 from fluxori.devtools.embedded_postgres import provide
-# Handled, not ignored: what is ignored stays so in the programs we start.
+# A handler, because an ignored signal would also be ignored in the programs that provide() starts.
 signal.signal(signal.SIGINT, lambda *_: None)
 provide(sys.argv[1], Path(sys.argv[2]))
 import psycopg
@@ -70,12 +74,22 @@ for line in sys.stdin:
 """
 
 
-class User:
-    """A process that uses the embedded server: by default the one that is quickly made, the tests'."""
+def reset_signals() -> None:
+    """Restore the default signal dispositions; for ``preexec_fn``.
+
+    A shell without job control starts background commands with SIGINT and SIGQUIT ignored, and ``nohup`` SIGHUP.
+    Child processes inherit ignored signals.
+    """
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+class Client:
+    """A process that uses an embedded server: by default that of the tests, which is created faster."""
 
     def __init__(self, project: Path, purpose: str = "test", **environment: str) -> None:
         self.process: subprocess.Popen[str] = subprocess.Popen(
-            [sys.executable, "-c", USER, purpose, str(project)],
+            [sys.executable, "-c", CLIENT, purpose, str(project)],
             env={**SHELL, "PYTHONPATH": str(REAL), **environment},
             cwd="/",
             stdin=subprocess.PIPE,
@@ -83,32 +97,33 @@ class User:
             stderr=subprocess.PIPE,
             text=True,
             process_group=0,
+            preexec_fn=reset_signals,
         )
         self._url = ""
 
     @property
     def url(self) -> str:
-        """Wait until it is connected."""
-        self._url = self._url or self._read()
+        """Wait until the process is connected, and return its ``DATABASE_URL``."""
+        self._url = self._url or self._read_line()
         return self._url
 
-    def ask(self, query: str) -> str:
+    def query(self, sql: str) -> str:
         assert self.url
         assert self.process.stdin is not None
-        self.process.stdin.write(query + "\n")
+        self.process.stdin.write(sql + "\n")
         self.process.stdin.flush()
-        return self._read()
+        return self._read_line()
 
-    def leave(self) -> None:
-        """End properly."""
-        _, said = self.process.communicate(timeout=60)
-        assert self.process.returncode == 0, said
+    def close(self) -> None:
+        """End the process normally."""
+        _, errors = self.process.communicate(timeout=60)
+        assert self.process.returncode == 0, errors
 
     def fail(self) -> str:
-        """Return what it says when it cannot have a server."""
-        _, said = self.process.communicate(timeout=60)
+        """Wait until the process has failed, and return its error output."""
+        _, errors = self.process.communicate(timeout=60)
         assert self.process.returncode != 0
-        return said
+        return errors
 
     def kill(self) -> None:
         self.process.kill()
@@ -117,12 +132,12 @@ class User:
     def press_ctrl_c(self) -> None:
         os.killpg(self.process.pid, signal.SIGINT)
 
-    def _read(self) -> str:
+    def _read_line(self) -> str:
         assert self.process.stdout is not None
-        answer: str = self.process.stdout.readline().strip()
-        if not answer:
+        line: str = self.process.stdout.readline().strip()
+        if not line:
             raise AssertionError(self.process.communicate()[1])
-        return answer
+        return line
 
     def __enter__(self) -> Self:
         assert self.url
@@ -130,16 +145,17 @@ class User:
 
     def __exit__(self, *raised: object) -> None:
         if self.process.poll() is None:
-            self.leave()
+            self.close()
 
 
 def write_project(folder: Path) -> None:
-    """Lay a project whose ``manage.py``, launcher and plugin are the real ones."""
-    for name in ("manage.py", "fluxori/devtools/bootstrap.py", "fluxori/env.py", "fluxori/devtools/pytest_plugin.py"):
+    """Write a project whose ``manage.py`` and development tools are the real ones."""
+    tools = ("bootstrap", "former_schema", "pytest_plugin")
+    for name in ("manage.py", "fluxori/env.py", *(f"fluxori/devtools/{tool}.py" for tool in tools)):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REAL / name, folder / name)
-    for name in ("fluxori/devtools/embedded_postgres",):
-        shutil.copytree(REAL / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    package = "fluxori/devtools/embedded_postgres"
+    shutil.copytree(REAL / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("fluxori", "fluxori/devtools"):
         (folder / name / "__init__.py").touch()
     (folder / "fluxori/settings.py").write_text(SETTINGS)
@@ -152,30 +168,32 @@ def write_project(folder: Path) -> None:
     )
 
 
-def manage(project: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run ``manage.py`` of the project as a person would, with the Python that runs the tests."""
+def manage(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``manage.py`` of the project as a user does, with the Python that runs the tests."""
     return subprocess.run(
-        [sys.executable, str(project / "manage.py"), *words],
+        [sys.executable, str(project / "manage.py"), *arguments],
         check=False,
         capture_output=True,
         text=True,
         env={**SHELL, **environment},
         cwd=project,
         timeout=120,
+        preexec_fn=reset_signals,
     )
 
 
 @contextmanager
-def running(project: Path, *words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """Run ``manage.py`` of the project beside us, in a process group of its own, and kill what is left of it."""
+def running(project: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run ``manage.py`` of the project in its own process group while the block runs, then kill the group."""
     process = subprocess.Popen(
-        [sys.executable, str(project / "manage.py"), *words],
+        [sys.executable, str(project / "manage.py"), *arguments],
         cwd=project,
         env={**SHELL, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         text=True,
         process_group=0,
+        preexec_fn=reset_signals,
     )
     try:
         yield process
@@ -186,20 +204,21 @@ def running(project: Path, *words: str, **environment: str) -> Iterator[subproce
 
 
 def servers_of(project: Path) -> dict[int, str]:
-    """Return the PostgreSQL servers and keepers that work for the project: their command lines by process id."""
-    said = subprocess.run(["ps", "-eww", "-o", "pid=,command="], check=True, capture_output=True, text=True)
-    found = {}
-    for line in said.stdout.splitlines():
+    """Return the command lines, by process id, of the project's PostgreSQL servers and their supervisors."""
+    completed = subprocess.run(["ps", "-eww", "-o", "pid=,command="], check=True, capture_output=True, text=True)
+    servers = {}
+    for line in completed.stdout.splitlines():
         pid, command = line.split(maxsplit=1)
-        ours = f"{project}/" in command or f"{provision.elsewhere(project)}/" in command
-        if ours and ("postgres -D" in command or ".keeper " in command):
-            found[int(pid)] = command
-    return found
+        belongs = f"{project}/" in command or f"{provision.fallback_home(project)}/" in command
+        if belongs and ("postgres -D" in command or ".supervisor " in command):
+            servers[int(pid)] = command
+    return servers
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 60) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = 60) -> bool:
+    """Return True as soon as the condition holds, or False after ``seconds``."""
     deadline = time.monotonic() + seconds
-    while not holds():
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
@@ -213,7 +232,7 @@ def free_port() -> int:
 
 
 def get(url: str, seconds: float = 60) -> str:
-    """Return what the URL gives, waiting for whoever serves it to come up."""
+    """Return the body of the response, and wait up to ``seconds`` for the server to start."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -227,10 +246,10 @@ def get(url: str, seconds: float = 60) -> str:
 
 @contextmanager
 def project_folder(*below: str, mode: int = 0o755) -> Iterator[Path]:
-    """Give a project folder in one that others may enter, by its mode, and remove it with all that worked for it."""
-    room = Path(tempfile.mkdtemp(prefix="fluxori-test-")).resolve()
-    room.chmod(mode)
-    folder = room.joinpath("project", *below)
+    """Create a project folder in a temporary folder with permissions ``mode``. Remove both, and kill their servers."""
+    temporary = Path(tempfile.mkdtemp(prefix="fluxori-test-")).resolve()
+    temporary.chmod(mode)
+    folder = temporary.joinpath("project", *below)
     folder.mkdir(parents=True)
     sockets = [cluster_of(folder, purpose).socket for purpose in ("dev", "test")]
     try:
@@ -239,8 +258,8 @@ def project_folder(*below: str, mode: int = 0o755) -> Iterator[Path]:
         for pid in servers_of(folder):
             os.kill(pid, signal.SIGKILL)
         assert eventually(lambda: not servers_of(folder))
-        for left in (room, provision.elsewhere(folder), *sockets):
-            shutil.rmtree(left, ignore_errors=True)
+        for path in (temporary, provision.fallback_home(folder), *sockets):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def cluster_of(project: Path, purpose: str = "test") -> Cluster:

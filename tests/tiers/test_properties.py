@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credits import verification
-from tests.support.factories.tiers import capped, fleeting, left_of, month, periods_of, run_over, subscribed
+from tests.support.factories.tiers import (
+    make_capped_tier,
+    make_expiring_tier,
+    make_subscribed_balance,
+    month,
+    periods_of,
+    run_allocation,
+    spendable_grants,
+)
 from tests.support.times import NOON
 from tiers import operations, queries
 from tiers.domain.periods import period_at, period_start
@@ -66,15 +74,15 @@ STEPS = st.lists(
 
 def act(balance, plan: Plan, step, at: datetime) -> int:
     """Do one step to the balance and to the plan, and return the credits that proration gave."""
-    verb, *asked = step
+    verb, *arguments = step
     if verb == "change":
-        tier, how = asked
+        tier, how = arguments
         effective, proration = ("nextPeriod", "none") if how == "nextPeriod" else ("now", how)
-        done = operations.update_subscription_tier(
+        result = operations.update_subscription_tier(
             owner=balance.owner, tier=tier, effective=effective, proration=proration, at=at
         )
         plan.change(tier, effective)
-        return done.transaction.amount if done.transaction else 0
+        return result.transaction.amount if result.transaction else 0
     if verb == "cancel" and plan.scheduled is None:
         with pytest.raises(operations.NoScheduledChangeError):
             operations.cancel_scheduled_change(owner=balance.owner, at=at)
@@ -84,18 +92,18 @@ def act(balance, plan: Plan, step, at: datetime) -> int:
     elif verb == "allocate":
         operations.add_monthly_allocation(owner=balance.owner, at=at)
     else:
-        run_over([balance], at=at)
+        run_allocation([balance], at=at)
     return 0
 
 
-class TestChangesOfTier:
+class TestTierChanges:
     @settings(max_examples=60, deadline=None)
     @given(first=st.sampled_from(CODES), steps=STEPS)
-    def test_never_give_a_period_more_than_its_highest_tier_promises(self, first, steps):
+    def test_never_grant_a_period_more_than_its_highest_tier(self, first, steps):
         if not Tier.objects.filter(pk="capped").exists():
-            fleeting(PROMISED["fleeting"])
-            capped(PROMISED["capped"], percent=50, months=2)
-        balance, plan, at = subscribed(tier=first), Plan(first), NOON
+            make_expiring_tier(PROMISED["fleeting"])
+            make_capped_tier(PROMISED["capped"], percent=50, months=2)
+        balance, plan, at = make_subscribed_balance(tier=first), Plan(first), NOON
         prorated: Counter[int] = Counter()
 
         for wait, step in steps:
@@ -105,14 +113,14 @@ class TestChangesOfTier:
             told = queries.tier_facts(owner=balance.owner, at=at)
             assert told["tier"] == plan.tier
             assert (told["pending_tier"] or {}).get("tier") == (plan.scheduled and plan.scheduled[0])
-        run_over([balance], at=at)
+        run_allocation([balance], at=at)
 
         allocated = dict(periods_of(balance))
         assert set(allocated) >= set(range(1, plan.now + 1))
         for period in range(plan.now + 1):
             highest = max(PROMISED[code] for code in plan.touched[period])
             assert prorated[period] + allocated.get(period, 0) <= highest, (period, plan)
-        assert verification.verify_balance(balance.pk, also=queries.RULES).differences == ()
+        assert verification.verify_balance(balance.pk).differences == ()
 
 
 LAST = 6
@@ -154,15 +162,15 @@ class TestMissedPeriods:
         cuts=CUTS,
         end=st.integers(1, LAST).map(month) | st.timedeltas(timedelta(0), month(LAST) - NOON).map(lambda w: NOON + w),
     )
-    def test_leave_the_same_however_they_are_split(self, policy, scheduled, cuts, end):
+    def test_lead_to_the_same_state_in_one_run_or_several(self, policy, scheduled, cuts, end):
         nothing = dict.fromkeys(("rollover_cap_credits", "rollover_cap_percent", "rollover_months"))
         facts = {"name": "Drawn", "monthly_credits": 100, "price_min": 0, "price_max": 0, **nothing, **policy}
         Tier.objects.update_or_create(code="drawn", defaults=facts)
-        whole, split = subscribed(tier="drawn"), subscribed(tier="drawn")
+        whole, split = make_subscribed_balance(tier="drawn"), make_subscribed_balance(tier="drawn")
 
         def evaluate(balance, *instants):
             acts: list[tuple[datetime, Callable[[datetime], object]]]
-            acts = [(at, lambda at: run_over([balance], at=at)) for at in instants]
+            acts = [(at, lambda at: run_allocation([balance], at=at)) for at in instants]
             if scheduled and end > SCHEDULED:
                 acts.append((SCHEDULED, partial(change_next, balance, scheduled)))
             for at, do in sorted(acts, key=lambda act: act[0]):
@@ -171,6 +179,6 @@ class TestMissedPeriods:
         evaluate(whole, end)
         evaluate(split, *(cut for cut in cuts if cut < end), end)
 
-        assert Counter(left_of(whole, end)) == Counter(left_of(split, end))
+        assert Counter(spendable_grants(whole, end)) == Counter(spendable_grants(split, end))
         for balance in (whole, split):
-            assert verification.verify_balance(balance.pk, also=queries.RULES).differences == ()
+            assert verification.verify_balance(balance.pk).differences == ()

@@ -8,9 +8,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from credits import verification
-from tests.support.factories.tiers import month, run_over, subscribed
+from tests.support.factories.tiers import make_subscribed_balance, month, run_allocation
 from tests.support.tier_tables import check_ledger
-from tiers import operations, queries
+from tiers import operations
 
 pytestmark = pytest.mark.django_db
 
@@ -20,11 +20,11 @@ APRIL, HALF = datetime(2025, 4, 1, tzinfo=UTC), datetime(2025, 4, 16, tzinfo=UTC
 @pytest.fixture
 def promised():
     """Return a subscription with two months given and two changes of tier, one with a difference, by their ids."""
-    balance = subscribed(at=APRIL)
+    balance = make_subscribed_balance(at=APRIL)
     operations.add_monthly_allocation(owner=balance.owner, at=APRIL)
     for tier in ("growth", "explorer"):
         operations.update_subscription_tier(owner=balance.owner, tier=tier, proration="difference", at=HALF)
-    run_over([balance], at=month(1, APRIL))
+    run_allocation([balance], at=month(1, APRIL))
     first, second = balance.tier_changes.order_by("number")
     check_ledger()
     return SimpleNamespace(
@@ -47,7 +47,7 @@ def falsify(promised, sql):
 
 
 def rules_broken(promised):
-    found = verification.verify_balance(promised.balance, also=queries.RULES)
+    found = verification.verify_balance(promised.balance)
     return {difference.rule for difference in found.differences}
 
 
@@ -62,44 +62,44 @@ class TestRules:
     @pytest.mark.parametrize(
         ("sql", "rules"),
         [
-            (MONTH.format("credits = credits + 1"), {"allocation_is_in_the_ledger"}),
-            (MONTH.format("transaction_id = id"), {"allocation_is_in_the_ledger"}),
-            (LATER.format("transaction_id = %(purse)s"), {"allocation_is_in_the_ledger"}),
-            (MONTH.format("starts_at = starts_at - interval '1 s'"), {"period_is_counted_from_the_anchor"}),
-            (MONTH.format("ends_at = ends_at + interval '1 s'"), {"period_is_counted_from_the_anchor"}),
+            (MONTH.format("credits = credits + 1"), {"allocation_matches_transaction"}),
+            (MONTH.format("transaction_id = id"), {"allocation_matches_transaction"}),
+            (LATER.format("transaction_id = %(purse)s"), {"allocation_matches_transaction"}),
+            (MONTH.format("starts_at = starts_at - interval '1 s'"), {"period_matches_anchor"}),
+            (MONTH.format("ends_at = ends_at + interval '1 s'"), {"period_matches_anchor"}),
             (
                 LATER.format("allocated_at = allocated_at - interval '1 s'"),
-                {"allocation_is_in_the_ledger", "never_before_its_period"},
+                {"allocation_matches_transaction", "allocation_not_before_period"},
             ),
-            (FIRST.format("number = 3"), {"changes_have_no_gaps", "tier_is_where_the_last_change_led"}),
-            (FIRST.format("to_tier_id = 'pro'"), {"change_leaves_the_tier_held"}),
-            (SECOND.format("at = at - interval '1 s'"), {"time_never_runs_back"}),
-            (SECOND.format("at = at + interval '15 days'"), {"change_lies_in_its_period"}),
-            (FIRST.format("credits = 799"), {"proration_is_in_the_ledger"}),
-            (FIRST.format("transaction_id = id"), {"proration_is_in_the_ledger"}),
-            (SECOND.format("high_credits = 700"), {"prorations_give_no_more_than_the_highest"}),
+            (FIRST.format("number = 3"), {"change_numbers_have_no_gaps", "tier_matches_last_change"}),
+            (FIRST.format("to_tier_id = 'pro'"), {"change_starts_from_held_tier"}),
+            (SECOND.format("at = at - interval '1 s'"), {"timestamps_never_decrease"}),
+            (SECOND.format("at = at + interval '15 days'"), {"change_within_period"}),
+            (FIRST.format("credits = 799"), {"proration_matches_transaction"}),
+            (FIRST.format("transaction_id = id"), {"proration_matches_transaction"}),
+            (SECOND.format("high_credits = 700"), {"prorations_within_highest_tier"}),
             (
                 WHOSE.format("next_allocation_at = next_allocation_at + interval '1 s'"),
-                {"next_period_is_counted_from_the_anchor"},
+                {"next_allocation_matches_anchor"},
             ),
             (
                 WHOSE.format("next_period = 3"),
-                {"next_period_is_counted_from_the_anchor", "every_period_is_looked_after"},
+                {"next_allocation_matches_anchor", "periods_have_no_gaps"},
             ),
-            (WHOSE.format("changes = 3"), {"changes_are_counted"}),
-            (WHOSE.format("tier_id = 'pro'"), {"tier_is_where_the_last_change_led"}),
+            (WHOSE.format("changes = 3"), {"change_count_matches"}),
+            (WHOSE.format("tier_id = 'pro'"), {"tier_matches_last_change"}),
             (
                 "DELETE FROM tiers_tierchange WHERE id = %(second)s",
-                {"changes_are_counted", "tier_is_where_the_last_change_led"},
+                {"change_count_matches", "tier_matches_last_change"},
             ),
-            ("DELETE FROM tiers_monthlyallocation WHERE id = %(later)s", {"every_period_is_looked_after"}),
+            ("DELETE FROM tiers_monthlyallocation WHERE id = %(later)s", {"periods_have_no_gaps"}),
             (
                 "DELETE FROM tiers_subscription WHERE balance_id = %(balance)s",
-                {"allocation_has_a_subscription", "change_has_a_subscription"},
+                {"allocation_has_subscription", "change_has_subscription"},
             ),
         ],
     )
-    def test_are_each_found_broken(self, promised, sql, rules):
+    def test_each_rule_reports_its_falsification(self, promised, sql, rules):
         falsify(promised, sql)
 
         found = rules_broken(promised)
@@ -107,22 +107,22 @@ class TestRules:
         assert found == rules
 
 
-class TestAPeriod:
-    def test_that_gave_more_than_its_highest_tier_is_found(self, promised):
+class TestPeriod:
+    def test_more_credits_than_the_highest_tier_are_reported(self, promised):
         # Four hundred and eight hundred under a tier of 2,000 are too many once the tier is said to have been smaller.
         falsify(promised, FIRST.format("high_credits = 1100"))
         assert rules_broken(promised) == set()
 
         falsify(promised, SECOND.format("at = at + interval '1 s', high_credits = 1100"))
 
-        assert rules_broken(promised) == {"period_gives_no_more_than_its_highest"}
+        assert rules_broken(promised) == {"period_within_highest_tier"}
 
 
 class TestVerifyLedger:
-    def test_tries_the_rules_of_the_tiers_too(self, promised, capsys):
+    def test_runs_the_rules_of_tiers(self, promised, capsys):
         falsify(promised, WHOSE.format("changes = 3"))
 
         with pytest.raises(CommandError, match="1 differences found"):
             call_command("verify_ledger")
 
-        assert f"changes_are_counted: subscription {promised.balance} of balance" in capsys.readouterr().out
+        assert f"change_count_matches: subscription {promised.balance} of balance" in capsys.readouterr().out

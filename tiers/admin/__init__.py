@@ -1,4 +1,4 @@
-"""Tiers and costs, which staff edit; subscriptions and allocations, which they read; allocating a month by hand."""
+"""Admin pages: tiers and recovery costs, which staff edit, and read-only subscriptions and allocations."""
 
 from tiers.admin import subscriptions, tiers
 

@@ -1,21 +1,23 @@
-"""Subscriptions, what was allocated to them, and by which run: read-only."""
+"""Read-only admin pages of subscriptions, monthly allocations and allocation runs."""
 
 from django.contrib import admin
 
 from credits.admin.owners import OwnedAdmin
-from fluxori.adminkit.read_only import ReadOnlyAdmin, counted, instant, link_to, listing
+from fluxori.adminkit.columns import credits_column, timestamp_column
+from fluxori.adminkit.formatting import changelist_link_html, object_link_html
+from fluxori.adminkit.read_only import ReadOnlyAdmin
 from fluxori.core import clock
 from tiers.models import AllocationRun, MonthlyAllocation, Subscription
 
 
 @admin.register(Subscription)
 class SubscriptionAdmin(OwnedAdmin):
-    list_display = ["owner", "tier", "status", "begun", "next_allocation", "scheduled_tier", "scheduled"]
-    list_display_links = ["begun"]
-    when_empty = "A balance that is initialized with a tier will stand here."
-    begun = instant("anchor", "anchor")
-    next_allocation = instant("next_allocation_at", "next allocation")
-    scheduled = instant("scheduled_at", "scheduled for")
+    list_display = ["owner", "tier", "status", "anchor_time", "next_allocation", "scheduled_tier", "scheduled_time"]
+    list_display_links = ["anchor_time"]
+    empty_message = "Subscriptions appear here when a balance is initialized with a tier."
+    anchor_time = timestamp_column("anchor", "anchor")
+    next_allocation = timestamp_column("next_allocation_at", "next allocation")
+    scheduled_time = timestamp_column("scheduled_at", "scheduled for")
     list_filter = ["tier", "status"]
     list_select_related = ["balance__user", "balance__organization", "tier", "scheduled_tier"]
     fields = [
@@ -29,17 +31,17 @@ class SubscriptionAdmin(OwnedAdmin):
 
     @admin.display(description="allocations")
     def allocated(self, row: Subscription) -> str:
-        return listing("tiers_monthlyallocation", "Its months", balance=row.pk)
+        return changelist_link_html("tiers_monthlyallocation", "Allocations of this subscription", balance=row.pk)
 
 
 @admin.register(MonthlyAllocation)
 class MonthlyAllocationAdmin(OwnedAdmin):
-    list_display = ["period", "owner", "tier", "given", "starts", "ends", "allocated", "granted_by"]
-    given = counted("credits")
-    when_empty = "The scheduler gives each month as it begins, and it will stand here."
-    starts = instant("starts_at")
-    ends = instant("ends_at")
-    allocated = instant("allocated_at")
+    list_display = ["period", "owner", "tier", "granted", "starts", "ends", "allocated", "transaction_link"]
+    granted = credits_column("credits")
+    empty_message = "Monthly allocations appear here when the scheduled run grants them."
+    starts = timestamp_column("starts_at")
+    ends = timestamp_column("ends_at")
+    allocated = timestamp_column("allocated_at")
     list_filter = ["tier"]
     list_select_related = ["balance__user", "balance__organization", "tier", "transaction"]
     fields = [
@@ -47,40 +49,40 @@ class MonthlyAllocationAdmin(OwnedAdmin):
         "owner",
         ("period", "tier", "credits"),
         ("starts_at", "ends_at", "allocated_at"),
-        "granted_by",
+        "transaction_link",
         "run",
     ]
 
     @admin.display(description="transaction")
-    def granted_by(self, row: MonthlyAllocation) -> str:
-        return link_to(row.transaction)
+    def transaction_link(self, row: MonthlyAllocation) -> str:
+        return object_link_html(row.transaction)
 
 
 @admin.register(AllocationRun)
 class AllocationRunAdmin(ReadOnlyAdmin):
     list_display = [
         "started",
-        "standing",
+        "state",
         "started_by",
         "tier",
-        "waiting",
-        "looked_after",
-        "done",
-        "not_done",
-        "given",
+        "due_count",
+        "processed",
+        "allocated_count",
+        "refused_count",
+        "granted",
     ]
-    waiting = counted("due")
-    looked_after = counted("subscriptions")
-    done = counted("allocated")
-    not_done = counted("refused")
-    given = counted("credits")
-    when_empty = "The scheduler runs it every five minutes. A dry run says what it would give now."
+    due_count = credits_column("due")
+    processed = credits_column("subscriptions")
+    allocated_count = credits_column("allocated")
+    refused_count = credits_column("refused")
+    granted = credits_column("credits")
+    empty_message = "The scheduler starts a run every five minutes. A dry run shows what it would grant now."
     list_filter = ["status"]
     list_select_related = ["tier"]
     search_fields = ["started_by"]
-    search_help_text = "Who or what started it"
-    started = instant("started_at", "started")
+    search_help_text = "Started by"
+    started = timestamp_column("started_at", "started")
 
-    @admin.display(description="standing")
-    def standing(self, row: AllocationRun) -> str:
+    @admin.display(description="status")
+    def state(self, row: AllocationRun) -> str:
         return "Interrupted" if row.interrupted(clock.now()) else row.get_status_display()

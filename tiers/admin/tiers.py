@@ -1,12 +1,13 @@
-"""What is offered, and what it costs us: edited by staff, with history."""
+"""Admin pages of tiers and recovery costs, which staff edit; every version is kept in the history."""
 
 from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
 
+from fluxori.adminkit.columns import timestamp_column
 from fluxori.adminkit.dated_rows import DatedAdmin, HistoryAdmin, ReasonedForm
-from fluxori.adminkit.read_only import format_credits, format_timestamp, instant
+from fluxori.adminkit.formatting import format_credits, format_timestamp
 from tiers import queries
 from tiers.models import RecoveryCost, Tier
 
@@ -14,25 +15,26 @@ CAPS = ("rollover_cap_credits", "rollover_cap_percent", "rollover_months")
 
 
 class TierForm(ReasonedForm):
-    """A tier, whose prices are a range, and whose caps belong to one policy of rollover."""
+    """A tier. The form checks the price range, and that caps are set for the capped policy only."""
 
     def clean(self) -> dict[str, Any]:
-        said: dict[str, Any] = super().clean() or {}
-        lowest, highest = said.get("price_min"), said.get("price_max")
+        data: dict[str, Any] = super().clean() or {}
+        lowest, highest = data.get("price_min"), data.get("price_max")
         if lowest is not None and highest is not None and highest < lowest:
             self.add_error("price_max", "The highest price cannot be below the lowest.")
-        if said.get("rollover") == Tier.Rollover.CAPPED:
-            self._need_a_cap(said)
+        if data.get("rollover") == Tier.Rollover.CAPPED:
+            self._require_cap(data)
         else:
             for name in CAPS:
-                if said.get(name) is not None:
-                    self.add_error(name, "It belongs to the capped policy only.")
-        return said
+                if data.get(name) is not None:
+                    self.add_error(name, "Only the capped policy uses this field.")
+        return data
 
-    def _need_a_cap(self, said: dict[str, Any]) -> None:
-        asked = (name in self.errors or said.get(name) is not None for name in CAPS[:2])
-        if not any(asked):
-            self.add_error("rollover_cap_credits", "The capped policy needs a cap: in credits, in percent, or both.")
+    def _require_cap(self, data: dict[str, Any]) -> None:
+        # A cap with an error of its own counts as given.
+        given = (name in self.errors or data.get(name) is not None for name in CAPS[:2])
+        if not any(given):
+            self.add_error("rollover_cap_credits", "The capped policy requires a cap in credits, in percent, or both.")
 
 
 @admin.register(Tier)
@@ -74,21 +76,21 @@ class TierAdmin(HistoryAdmin):
 
 
 def affected_by(tier: Tier) -> list[str]:
-    """Return whom a change of this tier touches, and from when on: what was granted stays as it is."""
-    found = queries.reach(tier=tier.pk)
-    if not found.subscriptions:
-        sentences = ["Nobody subscribes to this tier now."]
+    """Return sentences about the subscriptions that a change of the tier affects, and from when on."""
+    impact = queries.tier_impact(tier=tier.pk)
+    if not impact.subscriptions:
+        sentences = ["No balance subscribes to this tier now."]
     else:
-        who = f"{found.subscriptions:,} subscription{'' if found.subscriptions == 1 else 's'}"
-        sentences = [f"{who}, next allocations from {format_timestamp(found.next_allocation_at)}."]
-    if found.scheduled:
-        sentences.append(f"{found.scheduled:,} more change to it with their next period.")
-    return [*sentences, "What was granted already stays as it is."]
+        subscriptions = f"{impact.subscriptions:,} subscription{'' if impact.subscriptions == 1 else 's'}"
+        sentences = [f"{subscriptions}, next allocations from {format_timestamp(impact.next_allocation_at)}."]
+    if impact.scheduled:
+        sentences.append(f"{impact.scheduled:,} more change to it with their next period.")
+    return [*sentences, "Credits that were granted already do not change."]
 
 
 @admin.register(RecoveryCost)
 class RecoveryCostAdmin(DatedAdmin):
     list_display = ["rand_per_credit", "effective"]
-    effective = instant("effective_from", "effective from")
+    effective = timestamp_column("effective_from", "effective from")
     search_fields = ["rand_per_credit"]
     fields = ["rand_per_credit", "effective_from", "change_reason"]

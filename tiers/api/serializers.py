@@ -1,4 +1,4 @@
-"""What comes in and what goes out at the doors of tiers."""
+"""Request and response serializers of the endpoints of tiers."""
 
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -6,42 +6,53 @@ from typing import Any, NamedTuple
 from drf_spectacular.utils import extend_schema_field
 from rest_framework.serializers import SerializerMethodField
 
-from credits.api.serializers import MAX_CODE, BalanceOut, Count, NextAllocationOut, OwnerIn, WrittenOut, rand
+from credits.api.serializers.balances import BalanceResponse
+from credits.api.serializers.common import MAX_CODE, Count, OwnerRequest, format_rand
+from credits.api.serializers.transactions import TransactionWithEntriesResponse
+from credits.api.serializers.usage import NextAllocationResponse
 from fluxori.api.fields import Choice, Flag, Text, Timestamp, WholeNumber
-from fluxori.api.serializers import Out
+from fluxori.api.serializers import ResponseSerializer
 from tiers.models import Tier
 from tiers.operations import EFFECTIVE, PRORATION, Preview
 from tiers.queries import value_per_credit
 
 
-class InitializeIn(OwnerIn):
+class InitializeRequest(OwnerRequest):
     tier = Text(max_length=MAX_CODE)
     initial_balance = Count(
-        min_value=0, required=False, help_text="The initial allocation; unless told, the tier's monthly credits."
+        min_value=0, required=False, help_text="The initial allocation. Default: the tier's monthly credits."
     )
 
 
-class TierChangeIn(OwnerIn):
+class TierChangeRequest(OwnerRequest):
     tier = Text(max_length=MAX_CODE)
-    effective = Choice(EFFECTIVE, required=False, help_text="Default now; the next period begins by itself.")
-    proration = Choice(PRORATION, required=False, help_text="Default none; a difference is granted at once, only now.")
+    effective = Choice(
+        EFFECTIVE,
+        required=False,
+        help_text="Default: now. A change in the next period takes effect without a further request.",
+    )
+    proration = Choice(
+        PRORATION,
+        required=False,
+        help_text="Default: none. A difference is granted at once, for an immediate change only.",
+    )
 
 
-class ChangedOut(BalanceOut):
-    """The balance after a change of tier, and the grant where one was made."""
+class TierChangeResponse(BalanceResponse):
+    """The balance after a change of tier, and the transaction if credits were granted."""
 
-    transaction = WrittenOut(required=False, help_text="Only where credits were granted.")
+    transaction = TransactionWithEntriesResponse(source="*", required=False, help_text="Only if credits were granted.")
 
     @classmethod
-    def of(cls, instance: Any) -> dict[str, Any]:
-        told = super().of(instance)
-        if told["transaction"] is None:
-            del told["transaction"]
-        return told
+    def render(cls, instance: Any) -> dict[str, Any]:
+        data = super().render(instance)
+        if data["transaction"] is None:
+            del data["transaction"]
+        return data
 
 
-class PreviewOut(Out):
-    """What a change of tier would do now."""
+class TierPreviewResponse(ResponseSerializer):
+    """The effect that a change of tier would have now."""
 
     from_tier = Text()
     to_tier = Text()
@@ -50,46 +61,46 @@ class PreviewOut(Out):
     next_allocation = SerializerMethodField()
     balance_after = WholeNumber()
 
-    @extend_schema_field(NextAllocationOut(allow_null=True))
-    def get_next_allocation(self, told: Preview) -> dict[str, Any] | None:
-        return told.next_allocation and dict(zip(("at", "amount"), told.next_allocation, strict=True))
+    @extend_schema_field(NextAllocationResponse(allow_null=True))
+    def get_next_allocation(self, data: Preview) -> dict[str, Any] | None:
+        return data.next_allocation and dict(zip(("at", "amount"), data.next_allocation, strict=True))
 
 
-class AllocatedOut(BalanceOut):
-    """The balance after the allocation. Where the period had its credits already, the transaction is the first one."""
+class MonthlyAllocationResponse(BalanceResponse):
+    """The balance after the allocation. If the period had its allocation already, the transaction is the first one."""
 
-    transaction = WrittenOut(allow_null=True)
+    transaction = TransactionWithEntriesResponse(source="*", allow_null=True)
     allocated = Flag()
 
 
 class Range(NamedTuple):
-    """From ``low`` to ``high``, in rand."""
+    """A range in rand."""
 
     low: Decimal
     high: Decimal
 
 
-class RangeOut(Out):
-    """In rand."""
+class RangeResponse(ResponseSerializer):
+    """A range in rand."""
 
     min = SerializerMethodField()
     max = SerializerMethodField()
 
-    def get_min(self, told: Range) -> str:
-        return rand(told.low)
+    def get_min(self, data: Range) -> str:
+        return format_rand(data.low)
 
-    def get_max(self, told: Range) -> str:
-        return rand(told.high)
+    def get_max(self, data: Range) -> str:
+        return format_rand(data.high)
 
 
-class MonthlyPriceOut(RangeOut):
+class MonthlyPriceResponse(RangeResponse):
     currency = SerializerMethodField()
 
     def get_currency(self, _: Any) -> str:
         return "ZAR"
 
 
-class TierOut(Out):
+class TierResponse(ResponseSerializer):
     code = Text()
     name = Text()
     monthly_credits = WholeNumber()
@@ -97,11 +108,11 @@ class TierOut(Out):
     value_per_credit = SerializerMethodField()
     rollover = Choice(Tier.Rollover.choices)
 
-    @extend_schema_field(MonthlyPriceOut)
-    def get_monthly_price(self, told: Tier) -> dict[str, Any]:
-        return MonthlyPriceOut.of(Range(told.price_min, told.price_max))
+    @extend_schema_field(MonthlyPriceResponse)
+    def get_monthly_price(self, data: Tier) -> dict[str, Any]:
+        return MonthlyPriceResponse.render(Range(data.price_min, data.price_max))
 
-    @extend_schema_field(RangeOut)
-    def get_value_per_credit(self, told: Tier) -> dict[str, Any]:
-        worth = [value_per_credit(price, told.monthly_credits) for price in (told.price_min, told.price_max)]
-        return RangeOut.of(Range(*worth))
+    @extend_schema_field(RangeResponse)
+    def get_value_per_credit(self, data: Tier) -> dict[str, Any]:
+        worth = [value_per_credit(price, data.monthly_credits) for price in (data.price_min, data.price_max)]
+        return RangeResponse.render(Range(*worth))

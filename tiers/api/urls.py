@@ -1,4 +1,4 @@
-"""Where the doors of tiers are found."""
+"""The URLs of tiers."""
 
 from django.urls import path
 

@@ -1,14 +1,14 @@
-"""Tiers over HTTP: what is offered; and for admins, who is promised what."""
+"""The HTTP endpoints of tiers: the public list, and for admins the subscription of a balance."""
 
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from credits.api.serializers import BalanceOut, OwnerIn, OwnerQuery, terms
-from credits.api.views import KEY
+from credits.api.serializers.balances import BalanceResponse
+from credits.api.serializers.common import OwnerQuery, OwnerRequest, without_owner
 from fluxori.api.access import caller_of, named_owner
-from fluxori.api.idempotency import answer, key_of
+from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_from
 from fluxori.api.permissions import IsAdmin
 from fluxori.core import clock
 from tiers import operations, queries
@@ -19,111 +19,117 @@ OWNER_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
 class TierViewSet(viewsets.GenericViewSet[Tier]):
-    """What is offered."""
+    """The tiers on offer."""
 
     queryset = Tier.objects.none()
-    serializer_class = serializers.TierOut
+    serializer_class = serializers.TierResponse
     keyset = ("monthly_credits", "code")
     ascending = True
 
     def list(self, request: Request) -> Response:  # noqa: ARG002 - the pagination reads it
-        """Every tier on offer, the smallest first."""
+        """List the public tiers, the smallest first."""
         page = self.paginate_queryset(self.filter_queryset(queries.public_tiers()))
-        return self.get_paginated_response([serializers.TierOut.of(tier) for tier in page or []])
+        return self.get_paginated_response([serializers.TierResponse.render(tier) for tier in page or []])
 
 
 class SubscriptionViewSet(viewsets.ViewSet):
-    """Who is promised what."""
+    """The subscription of a balance: its tier and its monthly allocations."""
 
     permission_classes = (IsAdmin,)
 
     @extend_schema(
-        parameters=[KEY],
-        request=serializers.InitializeIn,
-        responses={201: BalanceOut},
+        parameters=[IDEMPOTENCY_KEY],
+        request=serializers.InitializeRequest,
+        responses={201: BalanceResponse},
         examples=[OpenApiExample("A new customer", {"userId": OWNER_ID, "tier": "explorer"}, request_only=True)],
     )
     def initialize(self, request: Request) -> Response:
         """Open a balance on a tier, with an initial allocation."""
-        asked = serializers.InitializeIn.read(request.data)
+        payload = serializers.InitializeRequest.parse(request.data)
 
         result = operations.initialize_balance(
-            owner=named_owner(asked),
+            owner=named_owner(payload),
             actor=caller_of(request),
-            idempotency_key=key_of(request),
+            idempotency_key=key_from(request),
             at=clock.now(),
-            **terms(asked),
+            **without_owner(payload),
         )
 
-        return answer(BalanceOut.of(result), 201, replayed=result.replayed)
+        return idempotent_response(BalanceResponse.render(result), 201, replayed=result.replayed)
 
     @extend_schema(
-        parameters=[KEY],
-        request=serializers.TierChangeIn,
-        responses=serializers.ChangedOut,
+        parameters=[IDEMPOTENCY_KEY],
+        request=serializers.TierChangeRequest,
+        responses=serializers.TierChangeResponse,
         examples=[
             OpenApiExample("An upgrade", {"userId": OWNER_ID, "tier": "growth"}, request_only=True),
             OpenApiExample(
-                "Paid for by the day", {"userId": OWNER_ID, "tier": "pro", "proration": "difference"}, request_only=True
+                "An upgrade with proration",
+                {"userId": OWNER_ID, "tier": "pro", "proration": "difference"},
+                request_only=True,
             ),
             OpenApiExample(
-                "A downgrade to come",
+                "A downgrade in the next period",
                 {"userId": OWNER_ID, "tier": "explorer", "effective": "nextPeriod"},
                 request_only=True,
             ),
         ],
     )
     def update(self, request: Request) -> Response:
-        """Put a balance on another tier, now or in the next period. Its credits stay; the next allocation follows it.
+        """Change the tier of a balance, now or in the next period. The credits stay; the next allocation changes.
 
-        The tier that is held already cancels what is scheduled.
+        Naming the tier that is held cancels a scheduled change.
         """
-        asked = serializers.TierChangeIn.read(request.data)
+        payload = serializers.TierChangeRequest.parse(request.data)
 
         result = operations.update_subscription_tier(
-            owner=named_owner(asked),
+            owner=named_owner(payload),
             actor=caller_of(request),
-            idempotency_key=key_of(request),
+            idempotency_key=key_from(request),
             at=clock.now(),
-            **terms(asked),
+            **without_owner(payload),
         )
 
-        return answer(serializers.ChangedOut.of(result), replayed=result.replayed)
+        return idempotent_response(serializers.TierChangeResponse.render(result), replayed=result.replayed)
 
-    @extend_schema(parameters=[KEY], request=serializers.TierChangeIn, responses=serializers.PreviewOut)
+    @extend_schema(
+        parameters=[IDEMPOTENCY_KEY], request=serializers.TierChangeRequest, responses=serializers.TierPreviewResponse
+    )
     def preview(self, request: Request) -> Response:
-        """What a change of tier would do now. It writes nothing: a key is read and has nothing to name."""
-        asked = serializers.TierChangeIn.read(request.data)
-        key_of(request)
+        """Return the effect of a change of tier without making it. An idempotency key is validated and not stored."""
+        payload = serializers.TierChangeRequest.parse(request.data)
+        key_from(request)
 
-        told = operations.preview_subscription_tier(owner=named_owner(asked), at=clock.now(), **terms(asked))
+        data = operations.preview_subscription_tier(
+            owner=named_owner(payload), at=clock.now(), **without_owner(payload)
+        )
 
-        return Response(serializers.PreviewOut.of(told))
+        return Response(serializers.TierPreviewResponse.render(data))
 
-    @extend_schema(parameters=[KEY, OwnerQuery], responses={200: BalanceOut})
+    @extend_schema(parameters=[IDEMPOTENCY_KEY, OwnerQuery], responses={200: BalanceResponse})
     def cancel(self, request: Request) -> Response:
-        """Cancel the change of tier that is scheduled."""
-        asked = OwnerQuery.read(request.query_params)
+        """Cancel the scheduled change of tier."""
+        payload = OwnerQuery.parse(request.query_params)
 
         result = operations.cancel_scheduled_change(
-            owner=named_owner(asked),
+            owner=named_owner(payload),
             actor=caller_of(request),
-            idempotency_key=key_of(request),
+            idempotency_key=key_from(request),
             at=clock.now(),
         )
 
-        return answer(BalanceOut.of(result), replayed=result.replayed)
+        return idempotent_response(BalanceResponse.render(result), replayed=result.replayed)
 
-    @extend_schema(parameters=[KEY], request=OwnerIn, responses=serializers.AllocatedOut)
+    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=OwnerRequest, responses=serializers.MonthlyAllocationResponse)
     def allocate(self, request: Request) -> Response:
-        """Give a balance its tier's credits for the present period, exactly once."""
-        asked = OwnerIn.read(request.data)
+        """Grant a balance its tier's credits for the current period, exactly once."""
+        payload = OwnerRequest.parse(request.data)
 
         result = operations.add_monthly_allocation(
-            owner=named_owner(asked),
+            owner=named_owner(payload),
             actor=caller_of(request),
-            idempotency_key=key_of(request),
+            idempotency_key=key_from(request),
             at=clock.now(),
         )
 
-        return answer(serializers.AllocatedOut.of(result), replayed=result.replayed)
+        return idempotent_response(serializers.MonthlyAllocationResponse.render(result), replayed=result.replayed)

@@ -1,4 +1,4 @@
-"""Every reason the tiers have to refuse, each with its stable code."""
+"""The errors of the tiers, one class for each reason, each with its stable code."""
 
 from fluxori.core.errors import ConflictError, NotFoundError
 

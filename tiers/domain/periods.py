@@ -1,13 +1,17 @@
-"""The months of a subscription, counted from its anchor. Pure."""
+"""The monthly periods of a subscription, counted from its anchor.
+
+Pure functions of instants. Every period is computed from the anchor itself, never from the period before it, so a short
+month does not move the periods after it.
+"""
 
 import calendar
 from datetime import UTC, datetime
 
 
 def period_start(anchor: datetime, period: int) -> datetime:
-    """Return the instant at which period ``period`` begins: ``period`` months after ``anchor``, time of day kept, UTC.
+    """Return the instant at which ``period`` begins: that many months after ``anchor``, same time of day, in UTC.
 
-    Where the month is too short, its last day; always counted from the anchor itself, so it never drifts.
+    Where the month is too short, the period begins on the last day of the month.
     Period k is half-open: ``[period_start(k), period_start(k + 1))``.
 
     >>> anchor = datetime(2025, 1, 31, 9, tzinfo=UTC)
@@ -22,7 +26,7 @@ def period_start(anchor: datetime, period: int) -> datetime:
 
 
 def period_at(anchor: datetime, at: datetime) -> int:
-    """Return the period that contains ``at``; before the anchor there is none, and period 0 stands in."""
+    """Return the number of the period that contains ``at``. Before the anchor there is no period; the result is 0."""
     anchor, at = anchor.astimezone(UTC), at.astimezone(UTC)
     period = (at.year - anchor.year) * 12 + at.month - anchor.month
     if period_start(anchor, period) > at:

@@ -1,4 +1,4 @@
-"""The four tiers Fluxori starts with, and what serving a credit costs. Staff edit them in the admin from here on."""
+"""Create the four tiers that Fluxori starts with and the recovery cost. Staff edit them in the admin afterwards."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

@@ -1,25 +1,20 @@
-"""The only code that writes subscriptions and allocations; it enters the ledger through ``credits.operations``."""
+"""The operations on subscriptions and monthly allocations: the only code that writes them.
 
+Each operation owns its transaction and locks the balance first. Grants are planned and written by the ledger, through
+``credits.operations``, in the same transaction.
+"""
+
+from tiers.domain.constants import EFFECTIVE, PRORATION
 from tiers.domain.errors import NoScheduledChangeError, NoSubscriptionError, TierNotFoundError
 from tiers.operations.add_monthly_allocation import add_monthly_allocation
-from tiers.operations.allocate_due import (
-    Totals,
-    allocate_due,
-    count_due,
-    finish_run,
-    note_run,
-    rerun_refused,
-    start_run,
-)
-from tiers.operations.entitlement import Result, allocation_row, describe, keep
+from tiers.operations.allocate_due import Totals, allocate_due, count_due
+from tiers.operations.allocation_runs import finish_run, record_progress, rerun_refused, start_run
+from tiers.operations.entitlement import Result, allocation_row, period_description, plan_entitlement_grant
 from tiers.operations.initialize_balance import initialize_balance
 from tiers.operations.update_subscription_tier import (
-    EFFECTIVE,
-    PRORATION,
     Preview,
     cancel_scheduled_change,
     preview_subscription_tier,
-    prorate,
     update_subscription_tier,
 )
 
@@ -37,13 +32,12 @@ __all__ = [
     "allocation_row",
     "cancel_scheduled_change",
     "count_due",
-    "describe",
     "finish_run",
     "initialize_balance",
-    "keep",
-    "note_run",
+    "period_description",
+    "plan_entitlement_grant",
     "preview_subscription_tier",
-    "prorate",
+    "record_progress",
     "rerun_refused",
     "start_run",
     "update_subscription_tier",

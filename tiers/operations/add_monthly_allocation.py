@@ -1,3 +1,5 @@
+"""Grant one balance its monthly credits on request, for the current period."""
+
 from datetime import datetime
 from uuid import UUID
 
@@ -11,10 +13,9 @@ from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from tiers import queries
 from tiers.domain import errors
-from tiers.domain.periods import period_start
 from tiers.models import MonthlyAllocation, Subscription
-from tiers.operations.entitlement import Result, allocation_row, describe, keep, result_of
-from tiers.operations.writing import write
+from tiers.operations.entitlement import Result, allocation_row, period_description, plan_entitlement_grant, result_of
+from tiers.operations.writing import save_timelines
 
 
 def add_monthly_allocation(
@@ -25,15 +26,15 @@ def add_monthly_allocation(
     idempotency_key: str | None = None,
     at: datetime | None = None,
 ) -> Result:
-    """Give the balance its tier's credits for the period that contains ``at``, period 0 included, exactly once.
+    """Grant the balance its tier's credits for the period that contains ``at``, period 0 included, exactly once.
 
-    The tier is the one held at ``at``; what proration has given in the period already is not given again.
-    Where the period has its credits already, the first transaction is the answer and ``allocated`` is False.
+    The tier is the one held at ``at``. Credits that proration granted in the period are subtracted. If the period has
+    its allocation already, the result contains the first transaction, and ``allocated`` is False.
 
-    :raises InvalidArgumentError: for arguments that could never be right
-    :raises BalanceNotFoundError: if nobody opened such a balance
-    :raises IdempotencyKeyReusedError: if the key already names a different request
-    :raises NoSubscriptionError: if the balance has no tier
+    :raises InvalidArgumentError: an argument is not valid
+    :raises BalanceNotFoundError: the owner has no balance
+    :raises IdempotencyKeyReusedError: the key was used for a different request
+    :raises NoSubscriptionError: the balance has no tier
     """
     validator = Validator()
     validator.string("reason", reason, maximum=constants.MAX_REASON)
@@ -44,33 +45,40 @@ def add_monthly_allocation(
 
 @transaction_with_retry
 def _add(owner: Owner, reason: str, request: IdempotentRequest, at: datetime | None) -> OperationResult:
-    with lock_balance(owner, at=at, requests=[request]) as page:
-        replayed = page.find_result(request)
+    with lock_balance(owner, at=at, requests=[request]) as balance:
+        replayed = balance.find_result(request)
         if replayed is not None:
             return replayed
         subscription = Subscription.objects.filter(pk=owner.id, status="active").first()
         if subscription is None:
             raise errors.NoSubscriptionError()
-        tenure = queries.timeline_of(subscription, at=page.at)
-        promise = tenure.promise(tenure.period_at(page.at))
-        earlier = MonthlyAllocation.objects.filter(balance=owner.id, period=promise.period).first()
-        if earlier is not None:
-            return page.record_no_change(
+        timeline = queries.timeline_of(subscription, at=balance.at)
+        entitlement = timeline.entitlement(timeline.period_at(balance.at))
+        previous = MonthlyAllocation.objects.filter(balance=owner.id, period=entitlement.period).first()
+        if previous is not None:
+            return balance.record_no_change(
                 request,
-                transaction_id=earlier.transaction_id,
-                tier_facts=queries.facts(subscription),
+                transaction_id=previous.transaction_id,
+                tier_facts=queries.subscription_facts(subscription),
                 extras={"allocated": False},
             )
-        recorded = (
-            keep(page, request, promise, amount=promise.credits, description=describe(promise), reason=reason)
-            if promise.credits
-            else None
-        )
-        statements.insert(MonthlyAllocation, [allocation_row(page, promise, recorded, None)])
-        if subscription.next_period == promise.period:
-            subscription.next_period += 1
-            subscription.next_allocation_at = period_start(subscription.anchor, subscription.next_period)
-        write([tenure])
-        return page.record(
-            request, transaction=recorded, tier_facts=queries.facts(subscription), extras={"allocated": True}
+        transaction = None
+        if entitlement.credits:
+            transaction = plan_entitlement_grant(
+                balance,
+                request,
+                entitlement,
+                amount=entitlement.credits,
+                description=period_description(entitlement),
+                reason=reason,
+            )
+        statements.insert(MonthlyAllocation, [allocation_row(balance, entitlement, transaction, None)])
+        if subscription.next_period == entitlement.period:
+            timeline.complete_periods(entitlement.period + 1)
+        save_timelines([timeline])
+        return balance.record(
+            request,
+            transaction=transaction,
+            tier_facts=queries.subscription_facts(subscription),
+            extras={"allocated": True},
         )

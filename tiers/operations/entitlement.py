@@ -1,4 +1,4 @@
-"""What a tier promises for one period, and how the grant that keeps it is written."""
+"""How the entitlement of a period becomes a grant and an allocation row, and the result of the operations of tiers."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -14,15 +14,15 @@ from credits.engine.results import optional_transaction
 from credits.tier_registry import TierFacts
 from fluxori.core.ids import uuid7
 from tiers.domain import errors
-from tiers.domain.subscription_timeline import PeriodEntitlement
+from tiers.domain.entitlement import PeriodEntitlement
 from tiers.models import Tier
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a verb of the tiers did: the balance ``after`` it, the tier facts, and the grant where there was one.
+    """The result of an operation of tiers: the balance after it, the tier facts, and the transaction, if any.
 
-    ``allocated`` is False where the period had its credits already; ``transaction`` is then the first one.
+    ``allocated`` is False if the period had its allocation already; ``transaction`` is then the first one.
     """
 
     balance: BalanceSnapshot
@@ -32,62 +32,67 @@ class Result:
     replayed: bool = False
 
 
-def result_of(answer: OperationResult) -> Result:
-    """Return the verb's result, the first time and on every replay."""
+def result_of(result: OperationResult) -> Result:
+    """Return the result of an operation, for its first call and for every replay."""
     return Result(
-        balance=answer.balance,
-        tier_facts=answer.tier_facts,
-        transaction=optional_transaction(answer),
-        allocated=answer.extras.get("allocated", False),
-        replayed=answer.replayed,
+        balance=result.balance,
+        tier_facts=result.tier_facts,
+        transaction=optional_transaction(result),
+        allocated=result.extras.get("allocated", False),
+        replayed=result.replayed,
     )
 
 
 def find_tier(code: str) -> Tier:
-    """:raises TierNotFoundError: if there is no such tier"""
+    """:raises TierNotFoundError: there is no such tier"""
     tier = Tier.objects.filter(pk=code).first()
     if tier is None:
         raise errors.TierNotFoundError(tier=code)
     return tier
 
 
-def keep(
-    page: LockedBalance, request: IdempotentRequest, promise: PeriodEntitlement, *, amount: int, **facts: Any
+def plan_entitlement_grant(
+    balance: LockedBalance, request: IdempotentRequest, entitlement: PeriodEntitlement, *, amount: int, **details: Any
 ) -> Transaction:
-    """Plan a grant of ``amount`` credits for the promised period on an open page, on the terms of its tier."""
-    if promise.over(page.at):
-        assert promise.roll_cap is not None
+    """Plan a grant of ``amount`` credits for the period on a locked balance, with the tier's expiry and rollover."""
+    if entitlement.is_over(balance.at):
+        assert entitlement.roll_cap is not None
         return plan_expired_period_grant(
-            page, request, amount=amount, cap=promise.roll_cap, until=promise.roll_until, details=facts
+            balance, request, amount=amount, cap=entitlement.roll_cap, until=entitlement.roll_until, details=details
         )
-    terms = {"expires_at": promise.expires_at, "roll_cap": promise.roll_cap, "roll_until": promise.roll_until}
-    return plan_grant(page, request, amount=amount, kind="allocation", terms=terms, details=facts)
+    terms = {
+        "expires_at": entitlement.expires_at,
+        "roll_cap": entitlement.roll_cap,
+        "roll_until": entitlement.roll_until,
+    }
+    return plan_grant(balance, request, amount=amount, kind="allocation", terms=terms, details=details)
 
 
 def allocation_row(
-    page: LockedBalance, promise: PeriodEntitlement, transaction: Transaction | None, run: UUID | None
+    balance: LockedBalance, entitlement: PeriodEntitlement, transaction: Transaction | None, run: UUID | None
 ) -> dict[str, Any]:
-    """Return the columns of the record that the period was looked after; see ``tiers.models.MonthlyAllocation``."""
+    """Return the columns of the ``tiers.models.MonthlyAllocation`` that records the period."""
     return {
         "id": uuid7(),
-        "balance_id": page.state.id,
-        "period": promise.period,
-        "tier_id": promise.tier.code,
+        "balance_id": balance.state.id,
+        "period": entitlement.period,
+        "tier_id": entitlement.tier.code,
         "credits": transaction.amount if transaction else 0,
         "transaction_id": transaction.id if transaction else None,
         "run_id": run,
-        "starts_at": promise.starts_at,
-        "ends_at": promise.ends_at,
-        "allocated_at": page.at,
+        "starts_at": entitlement.starts_at,
+        "ends_at": entitlement.ends_at,
+        "allocated_at": balance.at,
     }
 
 
-def describe(promise: PeriodEntitlement) -> str:
-    """Return what the customer reads in the history."""
-    return f"{promise.tier.name}: {_day(promise.starts_at.date())} to {_day(promise.ends_at.date())}"
+def period_description(entitlement: PeriodEntitlement) -> str:
+    """Return the description of the transaction, which customers see in their history."""
+    start, end = entitlement.starts_at.date(), entitlement.ends_at.date()
+    return f"{entitlement.tier.name}: {_format_day(start)} to {_format_day(end)}"
 
 
+# Cached because most subscriptions of a large run begin on the same few days.
 @lru_cache(maxsize=1000)
-def _day(day: date) -> str:
-    # Of very many subscriptions most begin on the same few days.
+def _format_day(day: date) -> str:
     return f"{day:%-d %B %Y}"

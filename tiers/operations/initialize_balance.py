@@ -1,3 +1,5 @@
+"""Open a balance on a tier, with its initial allocation."""
+
 from datetime import datetime
 from uuid import UUID
 
@@ -9,10 +11,11 @@ from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from tiers import queries
+from tiers.domain import constants
+from tiers.domain.entitlement import PeriodEntitlement
 from tiers.domain.periods import period_start
-from tiers.domain.subscription_timeline import PeriodEntitlement
 from tiers.models import Subscription
-from tiers.operations.entitlement import Result, describe, find_tier, keep, result_of
+from tiers.operations.entitlement import Result, find_tier, period_description, plan_entitlement_grant, result_of
 
 
 def initialize_balance(
@@ -26,16 +29,16 @@ def initialize_balance(
 ) -> Result:
     """Open the owner's balance, subscribe it to ``tier`` from ``at`` on, and make the initial allocation.
 
-    The allocation is the tier's monthly credits, or ``initial_balance`` whole credits, which may be 0: then nothing is
-    granted. A balance that was opened without a tier is subscribed.
+    The allocation is the tier's monthly credits, or ``initial_balance`` whole credits; 0 grants nothing. A balance that
+    was opened without a tier is subscribed.
 
-    :raises InvalidArgumentError: for arguments that could never be right
-    :raises IdempotencyKeyReusedError: if the key already names a different request
-    :raises TierNotFoundError: if there is no such tier
-    :raises BalanceExistsError: if the balance has a tier already
+    :raises InvalidArgumentError: an argument is not valid
+    :raises IdempotencyKeyReusedError: the key was used for a different request
+    :raises TierNotFoundError: there is no such tier
+    :raises BalanceExistsError: the balance has a tier already
     """
     validator = Validator()
-    validator.string("tier", tier, maximum=64, required=True)
+    validator.string("tier", tier, maximum=constants.MAX_TIER_CODE, required=True)
     if initial_balance is not None:
         validator.integer("initial_balance", initial_balance, minimum=0)
     validator.raise_if_invalid()
@@ -49,8 +52,8 @@ def initialize_balance(
 def _initialize(
     owner: Owner, code: str, initial_balance: int | None, request: IdempotentRequest, at: datetime | None
 ) -> OperationResult:
-    with lock_balance(owner, at=at, requests=[request], create=True) as page:
-        replayed = page.find_result(request)
+    with lock_balance(owner, at=at, requests=[request], create=True) as balance:
+        replayed = balance.find_result(request)
         if replayed is not None:
             return replayed
         tier = find_tier(code)
@@ -59,14 +62,15 @@ def _initialize(
         subscription = Subscription.objects.create(
             balance_id=owner.id,
             tier=tier,
-            anchor=page.at,
-            next_allocation_at=period_start(page.at, 1),
-            created_at=page.at,
+            anchor=balance.at,
+            next_allocation_at=period_start(balance.at, 1),
+            created_at=balance.at,
         )
-        page.state.last_at = page.at
-        promise = PeriodEntitlement.of(subscription, tier, 0)
+        balance.state.last_at = balance.at
+        entitlement = PeriodEntitlement.of(subscription.anchor, tier, 0)
         amount = tier.monthly_credits if initial_balance is None else initial_balance
-        recorded = (
-            keep(page, request, promise, amount=amount, description=f"Initial {describe(promise)}") if amount else None
-        )
-        return page.record(request, transaction=recorded, tier_facts=queries.facts(subscription))
+        transaction = None
+        if amount:
+            description = f"Initial {period_description(entitlement)}"
+            transaction = plan_entitlement_grant(balance, request, entitlement, amount=amount, description=description)
+        return balance.record(request, transaction=transaction, tier_facts=queries.subscription_facts(subscription))

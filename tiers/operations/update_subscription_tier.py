@@ -1,5 +1,7 @@
+"""Change the tier of a subscription, preview such a change, and cancel one that is scheduled."""
+
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from credits import queries as ledger_queries
@@ -12,17 +14,14 @@ from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from tiers import queries
-from tiers.domain import errors
+from tiers.domain import constants, errors
+from tiers.domain.entitlement import PeriodEntitlement
 from tiers.domain.periods import period_start
-from tiers.domain.subscription_timeline import PeriodEntitlement, SubscriptionTimeline
+from tiers.domain.proration import prorated_credits
+from tiers.domain.subscription_timeline import SubscriptionTimeline
 from tiers.models import MonthlyAllocation, Subscription, Tier
-from tiers.operations.entitlement import Result, find_tier, keep, result_of
-from tiers.operations.writing import write
-
-EFFECTIVE = ("now", "nextPeriod")
-PRORATION = ("none", "difference")
-
-_MICROSECOND = timedelta(microseconds=1)
+from tiers.operations.entitlement import Result, find_tier, plan_entitlement_grant, result_of
+from tiers.operations.writing import save_timelines
 
 
 def update_subscription_tier(
@@ -35,20 +34,21 @@ def update_subscription_tier(
     idempotency_key: str | None = None,
     at: datetime | None = None,
 ) -> Result:
-    """Put the balance on ``tier``. What it has and its anchor stay; the next allocation follows the new tier.
+    """Change the balance's subscription to ``tier``. The balance and the anchor stay; the next allocation changes.
 
-    ``now``: at once. ``nextPeriod``: at the first instant of the next period, by itself. Either replaces whatever
-    change was scheduled; naming the tier that is held already only cancels it. With ``proration="difference"`` an
-    immediate change up grants the difference for the rest of the period, see :func:`prorate`, on the new tier's terms.
+    ``effective="now"`` changes at once, ``"nextPeriod"`` at the start of the next period, without a job. Either value
+    replaces a change that was scheduled; naming the tier that is held only cancels it. With ``proration="difference"``
+    an immediate change to a larger tier grants the difference for the rest of the period, with the expiry and rollover
+    of the new tier; see :func:`tiers.domain.proration.prorated_credits`.
 
-    :raises InvalidArgumentError: for arguments that could never be right; ``invalid_choice`` of ``proration`` for
-        ``nextPeriod`` with ``difference``
-    :raises BalanceNotFoundError: if nobody opened such a balance
-    :raises IdempotencyKeyReusedError: if the key already names a different request
-    :raises TierNotFoundError: if there is no such tier
-    :raises NoSubscriptionError: if the balance has no tier yet
+    :raises InvalidArgumentError: an argument is not valid; ``invalid_choice`` of ``proration`` for ``nextPeriod`` with
+        ``difference``
+    :raises BalanceNotFoundError: the owner has no balance
+    :raises IdempotencyKeyReusedError: the key was used for a different request
+    :raises TierNotFoundError: there is no such tier
+    :raises NoSubscriptionError: the balance has no tier
     """
-    _check(tier, effective, proration)
+    _validate(tier, effective, proration)
     request = build_request(
         "update_subscription_tier",
         actor=actor,
@@ -64,8 +64,8 @@ def update_subscription_tier(
 class Preview:
     """What a change of tier would do at an instant. Credits are whole.
 
-    ``next_allocation`` is when the next period begins that has no allocation yet, and what it would be given if that
-    were done at once; None where the subscription is cancelled.
+    ``next_allocation`` is the start of the next period without an allocation, and the credits that its allocation would
+    grant; None if the subscription is cancelled.
     """
 
     from_tier: str
@@ -84,33 +84,33 @@ def preview_subscription_tier(
     proration: str = "none",
     at: datetime | None = None,
 ) -> Preview:
-    """Return what :func:`update_subscription_tier` would do at ``at``. Nothing is written, and nothing is locked.
+    """Return what :func:`update_subscription_tier` would do at ``at``. Nothing is locked or written.
 
-    :raises InvalidArgumentError: as the change itself would
-    :raises BalanceNotFoundError: likewise
-    :raises TierNotFoundError: likewise
-    :raises NoSubscriptionError: likewise
+    :raises InvalidArgumentError: an argument is not valid
+    :raises BalanceNotFoundError: the owner has no balance
+    :raises TierNotFoundError: there is no such tier
+    :raises NoSubscriptionError: the balance has no tier
     """
     validator = Validator()
     if at is not None:
         validator.timestamp("at", at)
     validator.raise_if_invalid()
-    _check(tier, effective, proration)
+    _validate(tier, effective, proration)
     at = at or clock.now()
-    book = ledger_queries.load_settled_balance(Owner.of(owner), at=at)
-    at = max(at, book.last_at)
-    asked = find_tier(tier)
-    tenure = _tenure(book.id, at)
-    left = tenure.tier
-    plan = _plan(tenure, asked, at, effective=effective, proration=proration)
-    plan.carry_out(tenure, None)
+    state = ledger_queries.load_settled_balance(Owner.of(owner), at=at)
+    at = max(at, state.last_at)
+    new_tier = find_tier(tier)
+    timeline = _load_timeline(state.id, at)
+    previous = timeline.tier
+    plan = _plan(timeline, new_tier, at, effective=effective, proration=proration)
+    plan.apply_to(timeline, None)
     return Preview(
-        from_tier=left.code,
-        to_tier=asked.code,
+        from_tier=previous.code,
+        to_tier=new_tier.code,
         effective_at=plan.effective_at,
         grant_now=plan.grant,
-        next_allocation=_next_allocation(tenure, at),
-        balance_after=book.balance + plan.grant,
+        next_allocation=_next_allocation(timeline, at),
+        balance_after=state.balance + plan.grant,
     )
 
 
@@ -121,144 +121,142 @@ def cancel_scheduled_change(
     idempotency_key: str | None = None,
     at: datetime | None = None,
 ) -> Result:
-    """Cancel the change of tier that is scheduled for the next period. Once its instant has come, it has happened.
+    """Cancel the change of tier that is scheduled for the next period. After its instant it can no longer be cancelled.
 
-    :raises InvalidArgumentError: for arguments that could never be right
-    :raises BalanceNotFoundError: if nobody opened such a balance
-    :raises IdempotencyKeyReusedError: if the key already names a different request
-    :raises NoSubscriptionError: if the balance has no tier yet
-    :raises NoScheduledChangeError: if no change is scheduled
+    :raises InvalidArgumentError: an argument is not valid
+    :raises BalanceNotFoundError: the owner has no balance
+    :raises IdempotencyKeyReusedError: the key was used for a different request
+    :raises NoSubscriptionError: the balance has no tier
+    :raises NoScheduledChangeError: no change is scheduled
     """
     request = build_request("cancel_scheduled_change", actor=actor, key=idempotency_key)
     return result_of(_cancel(Owner.of(owner), request, at))
 
 
-def prorate(*, new: int, high: int, starts_at: datetime, ends_at: datetime, at: datetime) -> int:
-    """Return the credits that a change to a tier of ``new`` monthly credits brings for the rest of the period.
-
-    ``high`` is the most monthly credits of any tier held in the period before. Whole credits, rounded down, in integer
-    microseconds, so that many small changes never add up to more than one; never below 0. The period is half-open.
-
-        due = floor((new - high) * (ends_at - at) / (ends_at - starts_at))
-
-    >>> from datetime import UTC
-    >>> month = {"starts_at": datetime(2025, 4, 1, tzinfo=UTC), "ends_at": datetime(2025, 5, 1, tzinfo=UTC)}
-    >>> prorate(new=2000, high=400, at=datetime(2025, 4, 16, tzinfo=UTC), **month)
-    800
-    """
-    left, length = (ends_at - at) // _MICROSECOND, (ends_at - starts_at) // _MICROSECOND
-    return max(new - high, 0) * left // length
-
-
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a change of tier comes to: one plan, for whoever carries it out and for whoever only asks."""
+    """The effect of a change of tier, as the operation applies it and the preview shows it."""
 
     tier: Tier
     effective_at: datetime
     scheduled: bool
     high: int
     grant: int
-    promise: PeriodEntitlement
+    entitlement: PeriodEntitlement
 
-    def carry_out(self, tenure: SubscriptionTimeline, transaction_id: UUID | None) -> None:
-        tenure.schedule(None, None)
-        if self.tier == tenure.tier:
+    def apply_to(self, timeline: SubscriptionTimeline, transaction_id: UUID | None) -> None:
+        timeline.cancel_scheduled_change()
+        if self.tier.code == timeline.subscription.tier_id:
             return
         if self.scheduled:
-            tenure.schedule(self.tier, self.effective_at)
+            timeline.schedule_change(self.tier.code, self.effective_at)
         else:
-            tenure.move(self.tier, self.effective_at, high=self.high, credits=self.grant, transaction_id=transaction_id)
+            timeline.change_tier(
+                self.tier.code,
+                self.effective_at,
+                high=self.high,
+                credits=self.grant,
+                transaction_id=transaction_id,
+            )
 
 
-def _plan(tenure: SubscriptionTimeline, tier: Tier, at: datetime, *, effective: str, proration: str) -> _Plan:
-    """Return what putting the subscription on ``tier`` at ``at`` comes to; nothing is changed."""
-    anchor, period = tenure.subscription.anchor, tenure.period_at(at)
-    scheduled = effective == "nextPeriod" and tier != tenure.tier
-    recorded = MonthlyAllocation.objects.filter(balance=tenure.subscription.pk, period=period)
-    high = tenure.high_in(period, sum(recorded.values_list("credits", flat=True)))
-    promise = PeriodEntitlement.of(tenure.subscription, tier, period)
+def _plan(timeline: SubscriptionTimeline, tier: Tier, at: datetime, *, effective: str, proration: str) -> _Plan:
+    """Return the effect of a change to ``tier`` at ``at``; the timeline is not changed."""
+    subscription, period = timeline.subscription, timeline.period_at(at)
+    changes_tier = tier.code != subscription.tier_id
+    scheduled = effective == "nextPeriod" and changes_tier
+    allocations = MonthlyAllocation.objects.filter(balance=subscription.balance_id, period=period)
+    high = timeline.highest_credits_in(period, sum(allocations.values_list("credits", flat=True)))
+    entitlement = PeriodEntitlement.of(subscription.anchor, tier, period)
     grant = 0
-    if proration == "difference":
-        grant = prorate(
-            new=tier.monthly_credits, high=high, starts_at=promise.starts_at, ends_at=promise.ends_at, at=at
+    if proration == "difference" and changes_tier:
+        grant = prorated_credits(
+            new=tier.monthly_credits,
+            high=high,
+            starts_at=entitlement.starts_at,
+            ends_at=entitlement.ends_at,
+            at=at,
         )
     return _Plan(
         tier=tier,
-        effective_at=period_start(anchor, period + 1) if scheduled else at,
+        effective_at=period_start(subscription.anchor, period + 1) if scheduled else at,
         scheduled=scheduled,
         high=high,
-        grant=grant if tier != tenure.tier else 0,
-        promise=promise,
+        grant=grant,
+        entitlement=entitlement,
     )
 
 
-def _check(tier: str, effective: str, proration: str) -> None:
+def _validate(tier: str, effective: str, proration: str) -> None:
     validator = Validator()
-    validator.string("tier", tier, maximum=64, required=True)
-    validator.choice("effective", effective, EFFECTIVE)
-    validator.choice("proration", proration, PRORATION)
+    validator.string("tier", tier, maximum=constants.MAX_TIER_CODE, required=True)
+    validator.choice("effective", effective, constants.EFFECTIVE)
+    validator.choice("proration", proration, constants.PRORATION)
     if (effective, proration) == ("nextPeriod", "difference"):
         validator.add_error("proration", "invalid_choice", "A change in the next period has no difference to grant.")
     validator.raise_if_invalid()
 
 
-def _tenure(balance_id: UUID, at: datetime) -> SubscriptionTimeline:
-    """:raises NoSubscriptionError: if the balance has no tier yet"""
+def _load_timeline(balance_id: UUID, at: datetime) -> SubscriptionTimeline:
+    """:raises NoSubscriptionError: the balance has no tier"""
     subscription = Subscription.objects.filter(pk=balance_id).first()
     if subscription is None:
         raise errors.NoSubscriptionError()
     return queries.timeline_of(subscription, at=at)
 
 
-def _next_allocation(tenure: SubscriptionTimeline, at: datetime) -> tuple[datetime, int] | None:
-    subscription = tenure.subscription
+def _next_allocation(timeline: SubscriptionTimeline, at: datetime) -> tuple[datetime, int] | None:
+    subscription = timeline.subscription
     if subscription.status != Subscription.Status.ACTIVE:
         return None
-    promise = next(tenure.waiting(queries.allocated_periods([subscription])))
-    return promise.starts_at, promise.due(max(at, promise.starts_at))
+    entitlement = next(timeline.unallocated(queries.allocated_periods([subscription])))
+    return entitlement.starts_at, entitlement.credits_due(max(at, entitlement.starts_at))
 
 
 @transaction_with_retry
 def _update(
     owner: Owner, request: IdempotentRequest, at: datetime | None, *, tier: str, effective: str, proration: str
 ) -> OperationResult:
-    with lock_balance(owner, at=at, requests=[request]) as page:
-        replayed = page.find_result(request)
+    with lock_balance(owner, at=at, requests=[request]) as balance:
+        replayed = balance.find_result(request)
         if replayed is not None:
             return replayed
-        asked = find_tier(tier)
-        tenure = _tenure(owner.id, page.at)
-        plan = _plan(tenure, asked, page.at, effective=effective, proration=proration)
-        recorded = (
-            keep(page, request, plan.promise, amount=plan.grant, description=_describe(plan)) if plan.grant else None
-        )
-        plan.carry_out(tenure, recorded.id if recorded else None)
-        return _written(page, request, tenure, recorded)
+        new_tier = find_tier(tier)
+        timeline = _load_timeline(owner.id, balance.at)
+        plan = _plan(timeline, new_tier, balance.at, effective=effective, proration=proration)
+        transaction = None
+        if plan.grant:
+            transaction = plan_entitlement_grant(
+                balance, request, plan.entitlement, amount=plan.grant, description=_description(plan)
+            )
+        plan.apply_to(timeline, transaction.id if transaction else None)
+        return _save(balance, request, timeline, transaction)
 
 
-def _describe(plan: _Plan) -> str:
-    """Return what the customer reads in the history."""
-    return f"Change to {plan.tier.name}: {plan.effective_at:%-d %B %Y} to {plan.promise.ends_at:%-d %B %Y}"
+def _description(plan: _Plan) -> str:
+    """Return the description of the transaction, which customers see in their history."""
+    return f"Change to {plan.tier.name}: {plan.effective_at:%-d %B %Y} to {plan.entitlement.ends_at:%-d %B %Y}"
 
 
 @transaction_with_retry
 def _cancel(owner: Owner, request: IdempotentRequest, at: datetime | None) -> OperationResult:
-    with lock_balance(owner, at=at, requests=[request]) as page:
-        replayed = page.find_result(request)
+    with lock_balance(owner, at=at, requests=[request]) as balance:
+        replayed = balance.find_result(request)
         if replayed is not None:
             return replayed
-        tenure = _tenure(owner.id, page.at)
-        if tenure.subscription.scheduled_at is None:
+        timeline = _load_timeline(owner.id, balance.at)
+        if timeline.subscription.scheduled_at is None:
             raise errors.NoScheduledChangeError()
-        tenure.schedule(None, None)
-        return _written(page, request, tenure, None)
+        timeline.cancel_scheduled_change()
+        return _save(balance, request, timeline, None)
 
 
-def _written(
-    page: LockedBalance, request: IdempotentRequest, tenure: SubscriptionTimeline, recorded: Transaction | None
+def _save(
+    balance: LockedBalance, request: IdempotentRequest, timeline: SubscriptionTimeline, transaction: Transaction | None
 ) -> OperationResult:
-    # What happens next happens after this, even where the clock of another process lags behind.
-    page.state.last_at = page.at
-    write([tenure])
-    return page.record(request, transaction=recorded, tier_facts=queries.facts(tenure.subscription))
+    # The next operation on the balance is dated later than this one, even if the clock of its process is behind.
+    balance.state.last_at = balance.at
+    save_timelines([timeline])
+    return balance.record(
+        request, transaction=transaction, tier_facts=queries.subscription_facts(timeline.subscription)
+    )

@@ -1,10 +1,13 @@
+"""Store subscriptions and their new changes of tier, many in one statement each."""
+
 from collections.abc import Collection
+from dataclasses import asdict
 
 from fluxori.db import statements
 from tiers.domain.subscription_timeline import SubscriptionTimeline
 from tiers.models import TierChange
 
-_CHANGED = (
+_COLUMNS = (
     "balance_id",
     "tier_id",
     "scheduled_tier_id",
@@ -13,8 +16,8 @@ _CHANGED = (
     "next_period",
     "next_allocation_at",
 )
-_WRITE = """
-WITH written AS (
+_UPDATE = """
+WITH updated AS (
     UPDATE tiers_subscription AS s
        SET tier_id = r.tier_id, scheduled_tier_id = r.scheduled_tier_id, scheduled_at = r.scheduled_at,
            changes = r.changes, next_period = r.next_period, next_allocation_at = r.next_allocation_at
@@ -25,12 +28,12 @@ SELECT
 """
 
 
-def write(changed: Collection[SubscriptionTimeline]) -> None:
-    """Write these subscriptions as they stand in memory, and the changes of tier that came to light."""
-    unwritten = [change for tenure in changed for change in tenure.unwritten]
-    if unwritten:
-        TierChange.objects.bulk_create(unwritten)
-    rows = [{name: getattr(tenure.subscription, name) for name in _CHANGED} for tenure in changed]
+def save_timelines(timelines: Collection[SubscriptionTimeline]) -> None:
+    """Store the subscriptions of the timelines as they are in memory, and insert their new changes of tier."""
+    new_changes = [change for timeline in timelines for change in timeline.new_changes]
+    if new_changes:
+        TierChange.objects.bulk_create(TierChange(**asdict(change)) for change in new_changes)
+    rows = [{name: getattr(timeline.subscription, name) for name in _COLUMNS} for timeline in timelines]
     statements.execute(
-        _WRITE, {"rows": statements.to_json(rows), "ids": statements.array(row["balance_id"] for row in rows)}
+        _UPDATE, {"rows": statements.to_json(rows), "ids": statements.array(row["balance_id"] for row in rows)}
     )

@@ -1,19 +1,19 @@
--- Adds what lies beyond the watermarks of these balances to the sums, and moves the watermarks: at most %(most)s
--- transactions, in order of the balance's id. The watermarks are locked, so nobody else adds the same.
+-- Add the transactions beyond the watermarks of these balances to the roll-ups and totals, and move the watermarks: at most
+-- %(most)s transactions, in order of the balance id. The caller has locked the watermarks, so no other run adds the same rows.
 WITH pending AS (
-    SELECT f.balance_id, f.sequence AS folded, b.sequence - f.sequence AS beyond,
+    SELECT f.balance_id, f.sequence AS watermark, b.sequence - f.sequence AS beyond,
            sum(b.sequence - f.sequence) OVER (ORDER BY f.balance_id) - (b.sequence - f.sequence) AS before_it
       FROM credits_usagewatermark f
       JOIN credits_creditbalance b ON b.id = f.balance_id
      WHERE f.balance_id = ANY(%(balances)s::uuid[]) AND b.sequence > f.sequence
 ), spans AS (
-    SELECT balance_id, folded, (folded + least(beyond, %(most)s - before_it))::bigint AS target
+    SELECT balance_id, watermark, (watermark + least(beyond, %(most)s - before_it))::bigint AS target
       FROM pending
      WHERE before_it < %(most)s
 ), moved AS MATERIALIZED (
     SELECT m.*
       FROM spans s
-      JOIN credits_movement m ON m.balance_id = s.balance_id AND m.sequence > s.folded AND m.sequence <= s.target
+      JOIN credits_movement m ON m.balance_id = s.balance_id AND m.sequence > s.watermark AND m.sequence <= s.target
 ), parts AS (
     SELECT balance_id, day, type, feature_id, member_id, greatest(amount, 0) AS credits_in, greatest(-amount, 0) AS credits_out,
            1 AS count, 0 AS value, 0 AS unpriced
@@ -37,7 +37,7 @@ WITH pending AS (
        SET credits_in = r.credits_in + excluded.credits_in, credits_out = r.credits_out + excluded.credits_out, count = r.count + excluded.count,
            value = r.value + excluded.value, unpriced = r.unpriced + excluded.unpriced
 ), totalled AS (
-    -- Rows that other folds add to as well: always in this order, so that two of them wait instead of deadlocking.
+    -- Rows that other runs add to as well: always in this order, so that two of them wait instead of deadlocking.
     INSERT INTO credits_credittotal AS t (id, day, type, feature_id, credits_in, credits_out, count, value, unpriced)
     SELECT gen_random_uuid(), day, type, feature_id, sum(credits_in), sum(credits_out), sum(count), sum(value), sum(unpriced)
       FROM sums
@@ -51,4 +51,4 @@ UPDATE credits_usagewatermark f
    SET sequence = s.target
   FROM spans s
  WHERE f.balance_id = s.balance_id
-RETURNING f.balance_id, s.target - s.folded AS aggregated
+RETURNING f.balance_id, s.target - s.watermark AS aggregated

@@ -1,3 +1,5 @@
+"""Aggregate new transactions into the usage roll-ups, for a scheduler. Commits per chunk."""
+
 import json
 from argparse import ArgumentParser
 from collections import Counter
@@ -10,7 +12,7 @@ from django.db import OperationalError
 from credits import operations
 from credits.queries import usage
 from fluxori.core import clock
-from fluxori.core.command_line import REFUSED, Progress, positive_argument
+from fluxori.core.command_line import EXIT_REJECTED, Progress, positive_argument
 from fluxori.db.chunked_work import is_busy
 
 _PAGE = 500
@@ -18,55 +20,57 @@ _PAGE = 500
 
 class Command(BaseCommand):
     help = (
-        "Add new transactions to the roll-ups that /usage reads, and to the totals over all balances. Nobody waits for"
-        " it: what is not folded yet is read from the ledger, only more slowly. Safe to run twice, twice at once, and"
-        " again after a kill. Exit status 0: done; 1: a fault; 2: another run kept some balances busy, which the next"
-        " run takes up."
+        "Add new transactions to the usage roll-ups and to the totals over all balances. Reads stay exact without it:"
+        " transactions that are not aggregated are read from the ledger, which is slower. Safe to repeat, to run"
+        " concurrently, and to kill. Exit status 0: done; 1: failed; 2: some balances were locked by another run, and"
+        " the next run aggregates them."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--chunk", type=positive_argument, default=20_000, metavar="N", help="Transactions in a commit, at most."
+            "--chunk", type=positive_argument, default=20_000, metavar="N", help="Maximum transactions per commit."
         )
-        parser.add_argument("--json", action="store_true", help="One JSON object on stdout.")
+        parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *, chunk: int, json: bool, **_: Any) -> None:
         started_at = clock.now()
-        done: Counter[str] = Counter(balances=0, transactions=0, busy=0)
+        totals: Counter[str] = Counter(balances=0, transactions=0, busy=0)
         after: UUID | None = None
         with Progress("transactions", stream=self.stderr) as progress:
             while ids := usage.unaggregated_balances(after=after, limit=_PAGE):
-                done.update(self._page(ids, chunk, progress))
+                totals.update(self._aggregate(ids, chunk, progress))
                 after = ids[-1]
         operations.finish_aggregation(
-            started_at=started_at, finished_at=clock.now(), transactions=done["transactions"], busy=done["busy"]
+            started_at=started_at, finished_at=clock.now(), transactions=totals["transactions"], busy=totals["busy"]
         )
-        self._answer(done, json)
-        if done["busy"]:
-            raise CommandError(f"{done['busy']} balances were busy; the next run takes them", returncode=REFUSED)
+        self._print(totals, json)
+        if totals["busy"]:
+            raise CommandError(
+                f"{totals['busy']} balances were busy; the next run aggregates them", returncode=EXIT_REJECTED
+            )
 
-    def _page(self, ids: list[UUID], chunk: int, progress: Progress) -> Counter[str]:
-        done: Counter[str] = Counter()
-        touched: set[UUID] = set()
+    def _aggregate(self, ids: list[UUID], chunk: int, progress: Progress) -> Counter[str]:
+        totals: Counter[str] = Counter()
+        balances: set[UUID] = set()
         try:
             while True:
-                folded = operations.aggregate_usage(balance_ids=ids, most=chunk)
-                count = sum(folded.values())
-                touched |= folded.keys()
-                done["transactions"] += count
+                counts = operations.aggregate_usage(balance_ids=ids, most=chunk)
+                count = sum(counts.values())
+                balances |= counts.keys()
+                totals["transactions"] += count
                 progress.advance(count)
                 if count < chunk:
                     break
-        except OperationalError as fault:
-            if not is_busy(fault):
+        except OperationalError as error:
+            if not is_busy(error):
                 raise
-            # The chunks before this one are committed; the rest is left to whoever has the lock, or to the next run.
-            done["busy"] = len(ids)
-        done["balances"] = len(touched)
-        return done
+            # The previous chunks are committed. The run that has the lock, or the next run, aggregates the rest.
+            totals["busy"] = len(ids)
+        totals["balances"] = len(balances)
+        return totals
 
-    def _answer(self, done: Counter[str], as_json: bool) -> None:
+    def _print(self, totals: Counter[str], as_json: bool) -> None:
         if as_json:
-            self.stdout.write(json.dumps(done))
+            self.stdout.write(json.dumps(totals))
             return
-        self.stdout.write(f"{done['transactions']:,} transactions of {done['balances']:,} balances folded")
+        self.stdout.write(f"{totals['transactions']:,} transactions of {totals['balances']:,} balances aggregated")

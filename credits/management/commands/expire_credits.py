@@ -1,3 +1,5 @@
+"""Store due events (expired credits, lapsed holds, rollovers), for a scheduler. Commits per chunk."""
+
 import json
 from argparse import ArgumentParser
 from collections import Counter
@@ -10,63 +12,69 @@ from django.core.management.base import BaseCommand, CommandError
 
 from credits import operations, queries
 from fluxori.core import clock
-from fluxori.core.command_line import REFUSED, Progress, instant_argument, positive_argument, refuse_future
-from fluxori.db.chunked_work import JOBS, Done, process_in_chunks
+from fluxori.core.command_line import EXIT_REJECTED, Progress, positive_argument, reject_future, timestamp_argument
+from fluxori.db.chunked_work import JOBS, ChunkResult, process_in_chunks
 
 
 class Command(BaseCommand):
     help = (
-        "Write what has fallen due: expired credits, lapsed holds, rollovers. Nobody waits for it: what has expired can"
-        " be neither spent nor seen. It completes the history of balances that nobody touches. Safe to run twice, or"
-        " twice at once. Exit status 0: done; 1: a fault; 2: some balances were busy and are left for the next run."
+        "Store due events: expired credits, lapsed holds and rollovers. Expired credits can be neither spent nor seen,"
+        " whether or not this command has run; it completes the history of balances that no operation changes. Safe to"
+        " repeat and to run concurrently. Exit status 0: done; 1: failed; 2: some balances were locked, and the next"
+        " run processes them."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--at", type=instant_argument, metavar="TIME", help="Due by when, like 2026-03-01T12:00:00Z; default now."
+            "--at",
+            type=timestamp_argument,
+            metavar="TIME",
+            help="Events due by TIME, for example 2026-03-01T12:00:00Z; default now.",
         )
-        parser.add_argument("--dry-run", action="store_true", help="Say what would be written; write nothing.")
-        parser.add_argument("--chunk", type=positive_argument, default=500, metavar="N", help="Balances in a commit.")
+        parser.add_argument("--dry-run", action="store_true", help="Print what would be stored; store nothing.")
+        parser.add_argument("--chunk", type=positive_argument, default=500, metavar="N", help="Balances per commit.")
         parser.add_argument(
-            "--jobs", type=positive_argument, default=JOBS, metavar="N", help=f"Chunks at a time; default {JOBS}."
+            "--jobs", type=positive_argument, default=JOBS, metavar="N", help=f"Concurrent chunks; default {JOBS}."
         )
-        parser.add_argument("--json", action="store_true", help="One JSON object on stdout.")
+        parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *, at: datetime | None, dry_run: bool, chunk: int, jobs: int, json: bool, **_: Any) -> None:
         at = at or clock.now()
-        refuse_future(at, dry_run=dry_run)
+        reject_future(at, dry_run=dry_run)
         totals: Counter[str] = Counter(balances=0, transactions=0, credits=0, refused=0)
 
         def work(ids: list[UUID]) -> dict[str, int]:
             return operations.expire_credits(balance_ids=ids, at=at, dry_run=dry_run)
 
-        def tell(done: Done[dict[str, int]]) -> None:
-            for part in done.results:
-                totals.update(part)
+        def on_chunk_done(done: ChunkResult[dict[str, int]]) -> None:
+            for result in done.results:
+                totals.update(result)
             totals["refused"] += len(done.busy)
-            for balance in done.busy:
-                self.stderr.write(f"balance {balance}: busy")
+            for balance_id in done.busy:
+                self.stderr.write(f"balance {balance_id}: busy")
             progress.advance(done.count)
 
         with Progress("balances", stream=self.stderr) as progress:
-            process_in_chunks(_chunks(at, chunk), work, tell, jobs=jobs)
-        self._answer(totals, at, dry_run, json)
+            process_in_chunks(_chunks(at, chunk), work, on_chunk_done, jobs=jobs)
+        self._print(totals, at, dry_run, json)
         if totals["refused"]:
-            raise CommandError(f"{totals['refused']} balances were busy; the next run takes them", returncode=REFUSED)
+            raise CommandError(
+                f"{totals['refused']} balances were busy; the next run processes them", returncode=EXIT_REJECTED
+            )
 
-    def _answer(self, done: Counter[str], at: datetime, dry_run: bool, as_json: bool) -> None:
+    def _print(self, totals: Counter[str], at: datetime, dry_run: bool, as_json: bool) -> None:
         if as_json:
-            self.stdout.write(json.dumps({"at": at.isoformat(), "dryRun": dry_run, **done}))
+            self.stdout.write(json.dumps({"at": at.isoformat(), "dryRun": dry_run, **totals}))
             return
         verb = "would expire" if dry_run else "expired"
         self.stdout.write(
-            f"Due by {at.isoformat()}: {done['credits']:,} credits {verb}, {done['balances']:,} balances,"
-            f" {done['transactions']:,} transactions"
+            f"Due by {at.isoformat()}: {totals['credits']:,} credits {verb}, {totals['balances']:,} balances,"
+            f" {totals['transactions']:,} transactions"
         )
 
 
 def _chunks(at: datetime, size: int) -> Iterator[list[UUID]]:
-    """Yield what is due in ranges of the key, so that no position is lost when a chunk changes what is due."""
+    """Yield the due balances by key range, so that a committed chunk does not shift the next one."""
     after: UUID | None = None
     while ids := queries.due_balances(at=at, after=after, limit=size):
         yield ids

@@ -1,3 +1,5 @@
+"""Print everything that determined one transaction, for support. Read-only."""
+
 import json
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -7,68 +9,70 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 
 from credits import queries
-from credits.api.serializers import ExplainedOut
+from credits.api.serializers.transactions import ExplainedTransactionResponse
 from credits.domain.errors import TransactionNotFoundError
 from fluxori.api.rendering import to_json
-from fluxori.core.command_line import FAULT
+from fluxori.core.command_line import EXIT_FAILED
 
-Facts = dict[str, Any]
+Payload = dict[str, Any]
 
 
 class Command(BaseCommand):
     help = (
-        "Say of one transaction everything that made its number: price, grants, hold, who and why, what it reverses and"
-        " what reversed it, and its place in the hash chain. It only reads. Exit status 0: done; 1: there is no such"
-        " transaction."
+        "Print everything that determined the amount of one transaction: price, grants, hold, actor, reason, the"
+        " transactions that it corrects or that correct it, and its place in the hash chain. Nothing is written. Exit"
+        " status 0: done; 1: there is no such transaction."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("transaction", type=UUID, metavar="ID", help="The transaction's id.")
         parser.add_argument(
-            "--json", action="store_true", help="One JSON object: what GET /api/credits/transactions/ID answers."
+            "--json",
+            action="store_true",
+            help="Print one JSON object, the response of GET /api/credits/transactions/ID.",
         )
 
     def handle(self, *, transaction: UUID, json: bool, **_: Any) -> None:
         try:
-            found = queries.get_transaction(transaction_id=transaction)
-        except TransactionNotFoundError as missing:
-            raise CommandError(f"{missing.title}: {transaction}.", returncode=FAULT) from None
-        told = to_json(ExplainedOut.of(found)).decode()
-        self.stdout.write(told if json else _in_words(told))
+            record = queries.get_transaction(transaction_id=transaction)
+        except TransactionNotFoundError as error:
+            raise CommandError(f"{error.title}: {transaction}.", returncode=EXIT_FAILED) from None
+        payload = to_json(ExplainedTransactionResponse.render(record)).decode()
+        self.stdout.write(payload if json else _format(payload))
 
 
-def _in_words(told: str) -> str:
-    """Return the same facts for people, from the JSON itself, so that nothing is said in two ways."""
-    return "\n".join(f"{name:<12} {said}".rstrip() for name, said in _lines(json.loads(told)))
+def _format(payload: str) -> str:
+    """Return the JSON as labelled lines, one fact per line."""
+    return "\n".join(f"{label:<12} {value}".rstrip() for label, value in _lines(json.loads(payload)))
 
 
-def _lines(told: Facts) -> Iterator[tuple[str, str]]:
-    owner = f"organization {told['organizationId']}" if told["organizationId"] else f"user {told['userId']}"
-    yield told["type"], f"{told['amount']:+,} credits, transaction {told['id']}"
-    yield "number", f"{told['sequence']} of {owner}"
-    yield "balance", f"{told['newBalance'] - told['amount']:,} before, {told['newBalance']:,} after"
-    yield "when", told["timestamp"]
-    if told["organizationId"] and told["userId"]:
-        yield "member", told["userId"]
-    if told["feature"]:
-        price = told["price"]
-        yield "feature", f"{told['quantity']:,} of {told['feature']}"
+def _lines(payload: Payload) -> Iterator[tuple[str, str]]:
+    owner = f"organization {payload['organizationId']}" if payload["organizationId"] else f"user {payload['userId']}"
+    yield payload["type"], f"{payload['amount']:+,} credits, transaction {payload['id']}"
+    yield "number", f"{payload['sequence']} of {owner}"
+    yield "balance", f"{payload['newBalance'] - payload['amount']:,} before, {payload['newBalance']:,} after"
+    yield "when", payload["timestamp"]
+    if payload["organizationId"] and payload["userId"]:
+        yield "member", payload["userId"]
+    if payload["feature"]:
+        price = payload["price"]
+        yield "feature", f"{payload['quantity']:,} of {payload['feature']}"
         yield "price", f"{price['credits']:,} credits each, in force from {price['effectiveFrom']}"
-    for entry in told["entries"]:
+    for entry in payload["entries"]:
         yield "entry", _entry(entry)
-    yield "actor", _actor(told)
-    for name, field in _PLAIN.items():
-        if told[field]:
-            yield name, told[field]
-    if told["metadata"] is not None:
-        yield "metadata", json.dumps(told["metadata"], ensure_ascii=False)
-    for later in told["reversedBy"]:
-        yield "reversed by", later
-    yield "hash", told["hash"]
-    yield "predecessor", told["previousHash"]
+    yield "actor", _actor(payload)
+    for label, field in _LABELS.items():
+        if payload[field]:
+            yield label, payload[field]
+    if payload["metadata"] is not None:
+        yield "metadata", json.dumps(payload["metadata"], ensure_ascii=False)
+    for reversal in payload["reversedBy"]:
+        yield "reversed by", reversal
+    yield "hash", payload["hash"]
+    yield "predecessor", payload["previousHash"]
 
 
-_PLAIN = {
+_LABELS = {
     "hold": "holdId",
     "reverses": "reverses",
     "description": "description",
@@ -78,7 +82,7 @@ _PLAIN = {
 }
 
 
-def _entry(entry: Facts) -> str:
+def _entry(entry: Payload) -> str:
     if entry["grantId"] is None:
         return f"{entry['amount']:+,} on debt"
     until = f"until {entry['expiresAt']}" if entry["expiresAt"] else "without expiry"
@@ -88,8 +92,8 @@ def _entry(entry: Facts) -> str:
     )
 
 
-def _actor(told: Facts) -> str:
-    actor = told["actor"]
+def _actor(payload: Payload) -> str:
+    actor = payload["actor"]
     if actor:
         return f"{actor['email']}, {actor['role']}, {actor['id']}"
-    return told["actorId"] or "nobody in particular: code in the same process, or time itself"
+    return payload["actorId"] or "none: the application itself, or a due event"

@@ -1,3 +1,5 @@
+"""Verify the ledger and the tiers, for an operator or a scheduler. Read-only."""
+
 import json
 import time
 from argparse import ArgumentParser
@@ -9,70 +11,71 @@ from django.core.management.base import BaseCommand, CommandError
 
 from credits.models import CreditBalance
 from credits.verification import Difference, Findings, run
-from fluxori.core.command_line import FAULT, Progress, positive_argument
-from tiers.queries import RULES
+from fluxori.core.command_line import EXIT_FAILED, Progress, positive_argument
 
 
 class Command(BaseCommand):
     help = (
-        "Check every invariant of the ledger and the tiers, and the hash chain, by ranges of balances, each in one"
-        " snapshot. It only reads. Exit status 0: all is well; 1: differences were found, and each is named by its row."
+        "Verify every invariant of the ledger and the tiers, and the hash chain. Balances are read in ranges, each in"
+        " one snapshot. Nothing is written. Exit status 0: no difference; 1: differences were found, each is printed"
+        " with its row."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--balance", type=UUID, metavar="ID", help="Only this balance: its owner's id.")
-        parser.add_argument("--chunk", type=positive_argument, default=2000, metavar="N", help="Balances in a range.")
-        parser.add_argument("--json", action="store_true", help="One JSON object on stdout.")
+        parser.add_argument("--balance", type=UUID, metavar="ID", help="Verify only this balance (the owner's id).")
+        parser.add_argument("--chunk", type=positive_argument, default=2000, metavar="N", help="Balances per range.")
+        parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *, balance: UUID | None, chunk: int, json: bool, **_: Any) -> None:
-        began = time.monotonic()
+        started = time.monotonic()
         if balance is not None:
-            balances, transactions, found = self._walk([run.verify_balance(balance, also=RULES)], 1, json)
-            if not balances and not found:
-                raise CommandError(f"Nobody opened a balance {balance}.", returncode=FAULT)
+            findings: Iterable[Findings] = [run.verify_balance(balance)]
+            balances, transactions, differences = self._collect(findings, 1, json)
+            if not balances and not differences:
+                raise CommandError(f"There is no balance {balance}.", returncode=EXIT_FAILED)
         else:
-            total = CreditBalance.objects.count()
-            balances, transactions, found = self._walk(run.verify_all(chunk=chunk, also=RULES), total, json)
-        seconds = time.monotonic() - began
+            findings = run.verify_all(chunk=chunk)
+            balances, transactions, differences = self._collect(findings, CreditBalance.objects.count(), json)
+        seconds = time.monotonic() - started
         if json:
-            self._answer(balances, transactions, found, seconds)
+            self._print_json(balances, transactions, differences, seconds)
         else:
-            said = f"{len(found):,} differences found" if found else "no difference"
-            self.stdout.write(f"{balances:,} balances, {transactions:,} transactions in {seconds:.1f} s: {said}")
-        if found:
-            raise CommandError(f"{len(found)} differences found", returncode=FAULT)
+            result = f"{len(differences):,} differences found" if differences else "no difference"
+            self.stdout.write(f"{balances:,} balances, {transactions:,} transactions in {seconds:.1f} s: {result}")
+        if differences:
+            raise CommandError(f"{len(differences)} differences found", returncode=EXIT_FAILED)
 
-    def _walk(self, ranges: Iterable[Findings], total: int, quiet: bool) -> tuple[int, int, list[Difference]]:
+    def _collect(self, ranges: Iterable[Findings], total: int, quiet: bool) -> tuple[int, int, list[Difference]]:
         balances = transactions = 0
-        found: list[Difference] = []
+        differences: list[Difference] = []
         with Progress("balances", stream=self.stderr, total=total) as progress:
             for findings in ranges:
                 balances += findings.balances
                 transactions += findings.transactions
-                found += findings.differences
+                differences += findings.differences
                 for difference in () if quiet else findings.differences:
-                    whose = f" of balance {difference.balance_id}" if difference.balance_id else ""
+                    balance = f" of balance {difference.balance_id}" if difference.balance_id else ""
                     self.stdout.write(
-                        f"{difference.rule}: {difference.kind} {difference.row_id}{whose}: {difference.words}"
+                        f"{difference.rule}: {difference.kind} {difference.row_id}{balance}: {difference.details}"
                     )
                 progress.advance(findings.balances)
-        return balances, transactions, found
+        return balances, transactions, differences
 
-    def _answer(self, balances: int, transactions: int, found: list[Difference], seconds: float) -> None:
+    def _print_json(self, balances: int, transactions: int, found: list[Difference], seconds: float) -> None:
         differences = [
             {
                 "rule": difference.rule,
                 "balanceId": str(difference.balance_id) if difference.balance_id else None,
                 "row": difference.kind,
                 "id": str(difference.row_id),
-                "words": difference.words,
+                "details": difference.details,
             }
             for difference in found
         ]
-        answer = {
+        report = {
             "balances": balances,
             "transactions": transactions,
             "seconds": round(seconds, 3),
             "differences": differences,
         }
-        self.stdout.write(json.dumps(answer))
+        self.stdout.write(json.dumps(report))

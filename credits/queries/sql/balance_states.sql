@@ -47,7 +47,7 @@ SELECT b.id, b.user_id, b.organization_id, b.balance, b.held, b.debt, b.sequence
            -- Two halves: an index serves requests without a caller only under the condition caller_id IS NULL.
            SELECT json_agg(json_build_object(
                       'caller_id', r.caller_id, 'key', r.key, 'fingerprint', encode(r.fingerprint, 'hex'),
-                      'result', r.answer, 'transaction_id', r.transaction_id, 'hold_id', r.hold_id))
+                      'result', r.result, 'transaction_id', r.transaction_id, 'hold_id', r.hold_id))
              FROM (SELECT * FROM credits_creditrequest
                     WHERE balance_id = b.id AND key = ANY(%(keys)s::text[]) AND caller_id = ANY(%(callers)s::uuid[])
                    UNION ALL

@@ -1,14 +1,14 @@
--- What one balance's transactions in [from, to) add up to, by one dimension: whole days from the roll-ups as far as they
--- go, everything else from the ledger. One statement, so one snapshot: nothing is missed or counted twice while folding.
--- Timestamps never decrease along the numbers, so each stretch of time is a stretch of numbers.
+-- The sums of one balance's transactions in [from, to), by one dimension: full days up to the watermark from the
+-- roll-ups, everything else from the ledger. A single statement has a single snapshot, so a concurrent aggregation causes
+-- neither gaps nor double counting. Timestamps never decrease with sequence, so a time range is a sequence range.
 WITH b AS (
-    SELECT b.id, coalesce(f.sequence, 0) AS folded
+    SELECT b.id, coalesce(f.sequence, 0) AS watermark
       FROM credits_creditbalance b
       LEFT JOIN credits_usagewatermark f ON f.balance_id = b.id
      WHERE b.id = %(balance)s
 ), marks AS (
-    -- The number of the last transaction before each instant.
-    SELECT b.folded, array_agg(coalesce(t.sequence, 0) ORDER BY i.n) AS last
+    -- The sequence of the last transaction before each instant.
+    SELECT b.watermark, array_agg(coalesce(t.sequence, 0) ORDER BY i.n) AS last
       FROM b, unnest(%(instants)s::timestamptz[]) WITH ORDINALITY AS i (at, n)
       LEFT JOIN LATERAL (
           SELECT sequence FROM credits_credittransaction
@@ -16,10 +16,10 @@ WITH b AS (
            ORDER BY timestamp DESC, sequence DESC
            LIMIT 1
       ) t ON true
-     GROUP BY b.folded
-), wholly AS (
-    -- The days that lie in it: a day at an edge counts as whole where the part of it outside has no transaction.
-    SELECT folded, last[1] AS after, last[2] AS upto,
+     GROUP BY b.watermark
+), full_days AS (
+    -- The days inside the range. A day at an edge counts as full if its part outside the range has no transaction.
+    SELECT watermark, last[1] AS after, last[2] AS upto,
            CASE WHEN last[3] = last[1] THEN %(first_day)s::date ELSE %(second_day)s::date END AS first,
            CASE WHEN last[3] = last[1] THEN last[1] ELSE last[4] END AS before_first,
            CASE WHEN last[6] = last[2] THEN %(next_day)s::date ELSE %(last_day)s::date END AS beyond,
@@ -28,8 +28,8 @@ WITH b AS (
 ), plan AS (
     SELECT first, beyond, after, upto,
            CASE WHEN first < beyond THEN before_first ELSE after END AS pause,
-           CASE WHEN first < beyond THEN greatest(least(folded, before_beyond), before_first) ELSE after END AS resume
-      FROM wholly
+           CASE WHEN first < beyond THEN greatest(least(watermark, before_beyond), before_first) ELSE after END AS resume
+      FROM full_days
 ), parts AS (
     SELECT r.day, r.type, r.feature_id, r.member_id, r.credits_in, r.credits_out, r.count
       FROM plan p

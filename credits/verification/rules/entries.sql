@@ -1,4 +1,4 @@
--- Each transaction against its entries and the grants it opened.
+-- Each transaction against its entries and the grants that it created.
 WITH entries AS (
     SELECT balance_id, transaction_id, sum(amount) AS amount, count(*) AS many, min(position) AS lowest,
            max(position) AS highest, count(DISTINCT position) AS places, count(DISTINCT grant_id) AS grants,
@@ -6,26 +6,26 @@ WITH entries AS (
       FROM credits_creditentry
      WHERE balance_id BETWEEN %(first)s AND %(last)s
      GROUP BY balance_id, transaction_id
-), opened AS (
+), created AS (
     SELECT balance_id, transaction_id, count(*) AS many, min(amount) AS amount, min(effective_at) AS effective_at
       FROM credits_creditgrant
      WHERE balance_id BETWEEN %(first)s AND %(last)s
      GROUP BY balance_id, transaction_id
 )
-SELECT v.rule, t.balance_id, 'transaction', t.id, v.words
+SELECT v.rule, t.balance_id, 'transaction', t.id, v.details
   FROM credits_credittransaction t
   LEFT JOIN entries e ON e.balance_id = t.balance_id AND e.transaction_id = t.id
-  LEFT JOIN opened o ON o.balance_id = t.balance_id AND o.transaction_id = t.id,
+  LEFT JOIN created o ON o.balance_id = t.balance_id AND o.transaction_id = t.id,
        LATERAL (VALUES
-       ('entries_make_the_amount', CASE WHEN e.many IS NULL THEN concat('amount ', t.amount, ', no entries')
+       ('entries_sum_to_amount', CASE WHEN e.many IS NULL THEN concat('amount ', t.amount, ', no entries')
            WHEN e.amount <> t.amount THEN concat('amount ', t.amount, ', entries add up to ', e.amount) END),
-       ('entries_stand_in_place', CASE WHEN e.lowest <> 0 OR e.highest <> e.many - 1 OR e.places <> e.many THEN
+       ('entry_positions_have_no_gaps', CASE WHEN e.lowest <> 0 OR e.highest <> e.many - 1 OR e.places <> e.many THEN
            concat(e.many, ' entries at positions ', e.lowest, ' to ', e.highest) END),
        ('one_entry_per_grant', CASE WHEN e.grants + e.debts <> e.many OR e.debts > 1 THEN
            concat(e.many, ' entries on ', e.grants, ' grants and ', e.debts, ' on debt') END),
-       ('gift_opens_one_grant', CASE WHEN t.type IN ('allocation', 'purchase', 'promotion')
+       ('addition_creates_one_grant', CASE WHEN t.type IN ('allocation', 'purchase', 'promotion')
                AND (o.many IS DISTINCT FROM 1 OR o.amount <> t.amount OR o.effective_at <> t.timestamp) THEN
-           concat(t.type, ' of ', t.amount, ' at ', t.timestamp, ' opened ', coalesce(o.many, 0), ' grants of ',
+           concat(t.type, ' of ', t.amount, ' at ', t.timestamp, ' created ', coalesce(o.many, 0), ' grants of ',
                   o.amount, ' from ', o.effective_at) END)
-  ) AS v (rule, words)
- WHERE t.balance_id BETWEEN %(first)s AND %(last)s AND v.words IS NOT NULL
+  ) AS v (rule, details)
+ WHERE t.balance_id BETWEEN %(first)s AND %(last)s AND v.details IS NOT NULL

@@ -1,4 +1,4 @@
--- Each limit in force, against what was used in the window that it counts: usage, less its refunds, and open holds.
+-- The counter of each limit in force, against the usage of its window: usage less refunds, plus open holds.
 WITH limits AS (
     SELECT l.*, (l.window_starts_at AT TIME ZONE 'UTC' + ('1 ' || l.period)::interval) AT TIME ZONE 'UTC' AS ends_at
       FROM credits_spendinglimit l
@@ -20,12 +20,12 @@ WITH limits AS (
               AND o.created_at >= l.window_starts_at AND o.created_at < l.ends_at
               AND (l.member_id IS NULL OR o.member_id = l.member_id)) AS h
 )
-SELECT v.rule, s.balance_id, 'limit', s.id, v.words
+SELECT v.rule, s.balance_id, 'limit', s.id, v.details
   FROM sums s, LATERAL (VALUES
-       ('limit_counts_what_was_used', CASE WHEN s.used <> s.spent + s.held THEN
+       ('limit_counter_matches_usage', CASE WHEN s.used <> s.spent + s.held THEN
            concat('used ', s.used, ' since ', s.window_starts_at, ', spent ', s.spent, ' + held ', s.held) END),
-       ('window_is_of_the_calendar', CASE WHEN s.window_starts_at
+       ('limit_window_on_calendar', CASE WHEN s.window_starts_at
                <> date_trunc(s.period, s.window_starts_at AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' THEN
-           concat('the ', s.period, ' is said to begin at ', s.window_starts_at) END)
-  ) AS v (rule, words)
- WHERE v.words IS NOT NULL
+           concat('the ', s.period, ' begins at ', s.window_starts_at) END)
+  ) AS v (rule, details)
+ WHERE v.details IS NOT NULL

@@ -1,4 +1,7 @@
-"""Rows that have a page of their own instead of a form, and the acts that are offered on a row."""
+"""Detail pages of single rows, and the buttons for the staff actions that fit a row.
+
+``DetailPageMixin`` replaces the form of a row with a page; ``ActionButtonsMixin`` adds buttons above the form.
+"""
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
@@ -10,37 +13,45 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from fluxori.console import links
-from fluxori.console.actions.catalogue import ACTS, allowed
+from fluxori.console.actions.catalogue import ACTIONS, allowed_actions
 
 
 @dataclass(frozen=True, slots=True)
-class Button:
-    """A link that leads to the page of one act."""
+class ActionButton:
+    """A link to the form of a staff action."""
 
-    words: str
+    label: str
     url: str
     icon: str
     primary: bool = False
 
 
-def offered(
-    staff: Any, balance_id: UUID, wanted: Mapping[str, tuple[str, bool]], *, primary: Container[str] = (), **on: Any
-) -> list[Button]:
-    """Return a button for each act that fits and that ``staff`` may do or ask for; ``wanted`` gives words and fit."""
-    may = allowed(staff)
+def action_buttons(
+    staff: Any,
+    balance_id: UUID,
+    candidates: Mapping[str, tuple[str, bool]],
+    *,
+    primary: Container[str] = (),
+    **params: Any,
+) -> list[ActionButton]:
+    """Return a button for each candidate that applies and that ``staff`` may perform.
+
+    ``candidates`` are (label, applies) by code of the action. ``params`` are those of ``links.action_url``.
+    """
+    allowed = allowed_actions(staff)
     return [
-        Button(words, links.act(name, balance_id, **on), ACTS[name].icon, primary=name in primary)
-        for name, (words, fits) in wanted.items()
-        if fits and may[name]
+        ActionButton(label, links.action_url(code, balance_id, **params), ACTIONS[code].icon, primary=code in primary)
+        for code, (label, applies) in candidates.items()
+        if applies and allowed[code]
     ]
 
 
-class SeenWhole:
-    """Shows a row on a page of its own, with nothing to send; what may be done are acts, each on its page."""
+class DetailPageMixin:
+    """Shows a row on a page of its own instead of in a form. The page accepts no input."""
 
     page_template: str
 
-    def facts(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         raise NotImplementedError
 
     def change_view(
@@ -56,26 +67,28 @@ class SeenWhole:
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "original": row,
-            "may": allowed(request.user),
-            "sees_value": request.user.has_perm("console.view_value"),
-            **self.facts(request, row),
+            "allowed": allowed_actions(request.user),
+            "can_see_value": request.user.has_perm("console.view_value"),
+            **self.page_context(request, row),
             **(extra_context or {}),
         }
         return TemplateResponse(request, self.page_template, context)
 
 
-class OfferingActs:
-    """Shows a row as the admin does, with the acts that fit it above."""
+class ActionButtonsMixin:
+    """Shows a row as the admin does, with buttons for the staff actions that fit it."""
 
-    change_form_template = "admin/console/row.html"
+    change_form_template = "admin/console/change_form_with_actions.html"
 
-    def buttons(self, request: HttpRequest, row: Any) -> list[Button]:
+    def get_action_buttons(self, request: HttpRequest, row: Any) -> list[ActionButton]:
         raise NotImplementedError
 
     def change_view(
         self: Any, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         row = self.get_object(request, object_id)
-        told = {"buttons": self.buttons(request, row) if row is not None else []}
-        shown: HttpResponse = super().change_view(request, object_id, form_url, {**told, **(extra_context or {})})  # type: ignore[misc]
-        return shown
+        context = {"buttons": self.get_action_buttons(request, row) if row is not None else []}
+        response: HttpResponse = super().change_view(  # type: ignore[misc]
+            request, object_id, form_url, {**context, **(extra_context or {})}
+        )
+        return response

@@ -1,80 +1,82 @@
-"""What the page of one transaction says: enough to answer "why was I charged 40 on Tuesday?" at a glance."""
+"""The page of one transaction: why the credits moved, which grants they came from, and what was corrected."""
 
 import json
 from dataclasses import dataclass
 from typing import Any
 
-from credits.admin.owners import name_of
+from credits.admin.owners import owner_name
 from credits.models import CreditEntry, CreditGrant, CreditHold, CreditTransaction, Feature, FeaturePrice
-from fluxori.console.account.page import Movement
+from fluxori.console.account.corrections import TransactionWithCorrections
 from fluxori.identity.models import User
 
-_SENTENCES = {
-    "allocation": "given for a month of the subscription",
-    "purchase": "bought",
+_EXPLANATIONS = {
+    "allocation": "allocated for a month of the subscription",
+    "purchase": "purchased",
     "promotion": "given as a promotion",
-    "refund": "given back",
+    "refund": "refunded",
     "reversal": "taken back from a purchase",
     "expiry": "expired unspent",
-    "void": "taken away when a grant was voided",
-    "adjustment": "put right by hand",
-    "rollover": "carried over to the next period",
+    "void": "removed when a grant was voided",
+    "adjustment": "adjusted by staff",
+    "rollover": "rolled over to the next period",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """The share of the transaction that fell on one grant, or on debt."""
+class EntryRow:
+    """The share of the transaction that one grant has, or debt if ``grant`` is None."""
 
     entry: CreditEntry
     grant: CreditGrant | None
 
 
-def explained(found: CreditTransaction) -> dict[str, Any]:
-    """Return the context of the page of a transaction read by ``queries.get_transaction``."""
-    feature = Feature.objects.filter(pk=found.feature_id).first() if found.feature_id else None
-    users = User.objects.in_bulk([key for key in (found.actor_id, found.member_id) if key])
-    here = CreditTransaction.objects.filter(balance=found.balance_id)
-    corrects = here.filter(pk=found.reverses_id).first() if found.reverses_id else None
-    movement = Movement(found, feature, corrects, list(found.reversed_by.all()))
+def transaction_context(transaction: CreditTransaction) -> dict[str, Any]:
+    """Return the template context for a transaction that ``queries.get_transaction`` has read."""
+    feature = Feature.objects.filter(pk=transaction.feature_id).first() if transaction.feature_id else None
+    users = User.objects.in_bulk([key for key in (transaction.actor_id, transaction.member_id) if key])
+    same_balance = CreditTransaction.objects.filter(balance=transaction.balance_id)
+    corrects = same_balance.filter(pk=transaction.reverses_id).first() if transaction.reverses_id else None
+    hold = None
+    if transaction.hold_id is not None:
+        hold = CreditHold.objects.filter(balance=transaction.balance_id, pk=transaction.hold_id).first()
     return {
-        "title": f"{found.get_type_display()} of {abs(found.amount):,} credits",
-        "row": found,
-        "owner": name_of(found.balance),
-        "why": _why(found, feature),
+        "title": f"{transaction.get_type_display()} of {abs(transaction.amount):,} credits",
+        "row": transaction,
+        "owner": owner_name(transaction.balance),
+        "explanation": _explanation(transaction, feature),
         "feature": feature,
-        "version": _version(found),
-        "by": users.get(found.actor_id) if found.actor_id else None,
-        "whom": users.get(found.member_id) if found.member_id else None,
-        "movement": movement,
-        "parts": [Part(entry, entry.grant) for entry in found.entries.all()],
-        "opened": list(CreditGrant.objects.filter(balance=found.balance_id, transaction=found.pk).order_by("pk")),
-        "hold": CreditHold.objects.filter(balance=found.balance_id, pk=found.hold_id).first()
-        if found.hold_id
-        else None,
-        "before": here.filter(sequence=found.sequence - 1).first(),
-        "after": here.filter(sequence=found.sequence + 1).first(),
-        "metadata": _pretty(found.metadata),
-        "hash": bytes(found.hash).hex(),
-        "previous_hash": bytes(found.previous_hash).hex(),
+        "price_version": _price_version(transaction),
+        "actor": users.get(transaction.actor_id) if transaction.actor_id else None,
+        "member": users.get(transaction.member_id) if transaction.member_id else None,
+        "corrections": TransactionWithCorrections(transaction, feature, corrects, list(transaction.reversed_by.all())),
+        "entries": [EntryRow(entry, entry.grant) for entry in transaction.entries.all()],
+        "hold": hold,
+        "previous": same_balance.filter(sequence=transaction.sequence - 1).first(),
+        "next": same_balance.filter(sequence=transaction.sequence + 1).first(),
+        "metadata": _indent_json(transaction.metadata),
+        "hash": bytes(transaction.hash).hex(),
+        "previous_hash": bytes(transaction.previous_hash).hex(),
     }
 
 
-def _why(found: CreditTransaction, feature: Feature | None) -> str:
-    """Return in words what the credits moved for."""
-    if found.type != CreditTransaction.Type.USAGE:
-        return _SENTENCES[found.type]
-    if feature is None or found.price is None:
-        return f"spent on: {found.description}"
-    return f"{found.quantity:,} \u00d7 {feature.name}, at {found.price.credits:,} credits a {feature.unit}"
+def _explanation(transaction: CreditTransaction, feature: Feature | None) -> str:
+    """Return the reason for which the credits moved."""
+    if transaction.type != CreditTransaction.Type.USAGE:
+        return _EXPLANATIONS[transaction.type]
+    if feature is None or transaction.price is None:
+        return f"spent on: {transaction.description}"
+    price = f"{transaction.price.credits:,} credits per {feature.unit}"
+    return f"{transaction.quantity:,} \u00d7 {feature.name}, at {price}"
 
 
-def _version(found: CreditTransaction) -> int | None:
-    """Return which price of its feature was charged, counted from the first."""
-    if found.price is None:
+def _price_version(transaction: CreditTransaction) -> int | None:
+    """Return the number of the feature price that was charged: 1 is the first price of the feature."""
+    if transaction.price is None:
         return None
-    return FeaturePrice.objects.filter(feature=found.feature_id, effective_from__lte=found.price.effective_from).count()
+    return FeaturePrice.objects.filter(
+        feature=transaction.feature_id, effective_from__lte=transaction.price.effective_from
+    ).count()
 
 
-def _pretty(metadata: str | None) -> str:
-    return "" if metadata is None else json.dumps(json.loads(metadata), indent=2, ensure_ascii=False)
+def _indent_json(text: str | None) -> str:
+    return "" if text is None else json.dumps(json.loads(text), indent=2, ensure_ascii=False)

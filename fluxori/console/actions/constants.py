@@ -1,9 +1,4 @@
-"""How much staff may write, and keep."""
+"""The maximum lengths of what staff write about an action, in characters."""
 
-MAX_NOTE = 1000
-MAX_TICKET = 64
-
-# Filters of lists that are kept under a name.
-MAX_FILTER_NAME = 60
-MAX_FILTER = 2000
-MAX_FILTERS = 50  # of one person, over all lists
+MAX_NOTE_LENGTH = 1000
+MAX_TICKET_LENGTH = 64

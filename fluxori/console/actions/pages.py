@@ -1,4 +1,7 @@
-"""The pages of acts: a form, a page that says what will happen, and a button that names the act."""
+"""The pages of staff actions: a form, then a confirmation that shows the effect.
+
+An action above the ceiling of the actor can be sent as an approval request instead of being confirmed.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -12,26 +15,29 @@ from django.urls import reverse
 from django.views import View
 
 from credits import queries
-from credits.admin.owners import people_like, uuid_of, whom_or_404
+from credits.admin.owners import get_owner_or_404, parse_uuid, search_owners
 from credits.domain.records import BalanceSnapshot
 from credits.models import CreditBalance
 from credits.operations import BalanceNotFoundError
-from fluxori.adminkit.read_only import format_credits
-from fluxori.console import queries as console
+from fluxori.adminkit.formatting import format_credits
 from fluxori.console.actions import forms, operations
-from fluxori.console.actions.catalogue import ACTS, Act, Order, subject_of
+from fluxori.console.actions.base import Action, ActionRequest
+from fluxori.console.actions.catalogue import ACTIONS
+from fluxori.console.actions.subjects import get_subject
+from fluxori.console.approvals.operations import ApprovalRequested, request_approval
+from fluxori.console.queries import pending_requests_for
 from fluxori.core import clock
 from fluxori.core.errors import DomainError
 from fluxori.identity.models import Organization, User
 
-FORM_PAGE = "admin/console/act_form.html"
-CONFIRM_PAGE = "admin/console/act_confirm.html"
-FIND_PAGE = "admin/console/whom.html"
-NONE_YET = "no balance yet"
+FORM_TEMPLATE = "admin/console/action_form.html"
+CONFIRM_TEMPLATE = "admin/console/action_confirm.html"
+FIND_OWNER_TEMPLATE = "admin/console/find_owner.html"
+NO_BALANCE = "no balance yet"
 
 
 class ConsolePage(View):
-    """A page inside the admin."""
+    """A page inside the admin, with the admin's menu and header."""
 
     title: str = ""
     model_admin: Any = None
@@ -41,133 +47,134 @@ class ConsolePage(View):
         return TemplateResponse(request, template, {**shared, **context})
 
 
-class ActPage(ConsolePage):
-    """One act on one owner's credits, in two steps: asked, then confirmed."""
+class ActionPage(ConsolePage):
+    """One staff action on one owner's balance: GET shows the form, POST previews it, and POST again confirms it."""
 
-    def dispatch(self, request: Any, act: str, balance_id: UUID) -> Any:
-        found = ACTS.get(act)
-        if found is None:
-            raise Http404("There is no such act.")
-        if not request.user.has_perm(found.permission):
+    def dispatch(self, request: Any, action: str, balance_id: UUID) -> Any:
+        if action not in ACTIONS:
+            raise Http404("There is no such staff action.")
+        self.action: Action = ACTIONS[action]
+        if not request.user.has_perm(self.action.permission):
             raise PermissionDenied
-        self.act: Act = found
-        self.whom = whom_or_404(balance_id)
-        self.subject = self._subject(request)
+        self.owner = get_owner_or_404(balance_id)
+        self.subject = self._get_subject(request)
         return super().dispatch(request)
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return self.form_page(request, self.act.form.begun(self.act.initial(self.subject), request.GET))
+        initial = self.action.initial(self.subject)
+        return self.form_page(request, self.action.form.prefilled(initial, request.GET))
 
     def post(self, request: Any) -> HttpResponse:
-        form = self.act.form(request.POST)
+        form = self.action.form(request.POST)
         if not form.is_valid() or "change" in request.POST:
             return self.form_page(request, form)
-        order = self.order(request, form)
+        action_request = self.action_request(request, form)
         try:
             if "confirmed" in request.POST:
-                return self.finish(request, operations.perform(order))
+                return self.performed(request, operations.perform(action_request))
             if "requested" in request.POST:
-                return self.wait(request, operations.request_act(order))
-            preview = operations.preview(replace(order, key=""))
-        except DomainError as refusal:
-            form.refused(refusal)
+                return self.approval_requested(request, request_approval(action_request))
+            preview = operations.preview(replace(action_request, idempotency_key=""))
+        except DomainError as error:
+            form.add_domain_error(error)
             return self.form_page(request, form)
-        return self.page(request, CONFIRM_PAGE, form=form, preview=preview, **self.shared(request))
+        return self.page(request, CONFIRM_TEMPLATE, form=form, preview=preview, **self.shared_context(request))
 
-    def order(self, request: Any, form: forms.ActForm) -> Order:
-        why = form.cleaned_data
-        return Order(
-            act=self.act,
-            whom=self.whom,
-            asked=form.asked,
+    def action_request(self, request: Any, form: forms.ActionForm) -> ActionRequest:
+        cleaned = form.cleaned_data
+        return ActionRequest(
+            action=self.action,
+            owner=self.owner,
+            arguments=form.arguments,
             actor=request.user,
             at=clock.now(),
-            reason=why["reason"],
-            note=why["note"],
-            ticket=why["ticket"],
-            key=why["idempotency_key"],
-            subject=self.subject.pk if self.subject else None,
+            reason=cleaned["reason"],
+            note=cleaned["note"],
+            ticket=cleaned["ticket"],
+            idempotency_key=cleaned["idempotency_key"],
+            subject_id=self.subject.pk if self.subject else None,
         )
 
-    def form_page(self, request: HttpRequest, form: forms.ActForm) -> HttpResponse:
-        return self.page(request, FORM_PAGE, form=form, **self.shared(request))
+    def form_page(self, request: HttpRequest, form: forms.ActionForm) -> HttpResponse:
+        return self.page(request, FORM_TEMPLATE, form=form, **self.shared_context(request))
 
-    def shared(self, request: HttpRequest) -> dict[str, Any]:
+    def shared_context(self, request: HttpRequest) -> dict[str, Any]:
         return {
-            "title": self.act.title,
-            "act": self.act,
-            "whom": self.whom,
-            "standing": standing_said(standing_of(self.whom)),
-            "subject": self.act.describe(self.subject) if self.subject else "",
-            "back": landing(request, self.whom),
-            "waiting": console.pending_of(self.whom.pk),
+            "title": self.action.title,
+            "action": self.action,
+            "owner": self.owner,
+            "balance": describe_balance(find_balance(self.owner)),
+            "subject": self.action.describe(self.subject) if self.subject else "",
+            "back_url": account_url(request, self.owner),
+            "pending_requests": pending_requests_for(self.owner.pk),
         }
 
-    def finish(self, request: HttpRequest, done: operations.Done) -> HttpResponse:
-        if done.again:
-            messages.info(request, f"This form had been sent before. {done.row.said} Nothing happened again now.")
+    def performed(self, request: HttpRequest, result: operations.ActionPerformed) -> HttpResponse:
+        if result.replayed:
+            messages.info(request, f"This form was already sent. {result.row.summary} It was not done a second time.")
         else:
-            messages.success(request, done.row.said)
-        return HttpResponseRedirect(landing(request, self.whom))
+            messages.success(request, result.row.summary)
+        return HttpResponseRedirect(account_url(request, self.owner))
 
-    def wait(self, request: Any, asked: operations.Asked) -> HttpResponse:
-        messages.info(request, "Asked for approval. A second person decides; nothing has happened yet.")
+    def approval_requested(self, request: Any, result: ApprovalRequested) -> HttpResponse:
+        messages.info(request, "Approval requested. Nothing changes until a second person approves.")
         if request.user.has_perm("console.view_approvalrequest"):
-            return HttpResponseRedirect(reverse("admin:console_approvalrequest_change", args=[asked.row.pk]))
-        return HttpResponseRedirect(landing(request, self.whom))
+            return HttpResponseRedirect(reverse("admin:console_approvalrequest_change", args=[result.row.pk]))
+        return HttpResponseRedirect(account_url(request, self.owner))
 
-    def _subject(self, request: HttpRequest) -> Any:
-        if not self.act.about:
+    def _get_subject(self, request: HttpRequest) -> Any:
+        kind = self.action.subject_model
+        if not kind:
             return None
-        key = uuid_of(request.GET.get(self.act.about, ""))
-        if key is None:
-            raise Http404(f"This act is about a {self.act.about}.")
+        subject_id = parse_uuid(request.GET.get(kind, ""))
+        if subject_id is None:
+            raise Http404(f"This action needs the id of a {kind}.")
         try:
-            return subject_of(self.act, self.whom.pk, key)
-        except DomainError as missing:
-            raise Http404(missing.detail) from missing
+            return get_subject(self.action, owner_id=self.owner.pk, subject_id=subject_id)
+        except DomainError as error:
+            raise Http404(error.detail) from error
 
 
-class FindOwner(ConsolePage):
+class FindOwnerPage(ConsolePage):
     """Find the user or organization to add credits to, with or without a balance."""
 
     title = "Add credits to…"
 
     def get(self, request: Any) -> HttpResponse:
-        if not request.user.has_perm(ACTS["add"].permission):
+        if not request.user.has_perm(ACTIONS["add"].permission):
             raise PermissionDenied
         form = forms.FindOwnerForm(request.GET if "q" in request.GET else None)
-        found = people_like(form.cleaned_data["q"], limit=20) if form.is_valid() else []
-        balances = CreditBalance.objects.in_bulk([whom.pk for whom in found])
-        rows = [{"whom": whom, "about": about(whom, balances.get(whom.pk))} for whom in found]
-        return self.page(request, FIND_PAGE, form=form, rows=rows, asked=form.is_valid())
+        owners = search_owners(form.cleaned_data["q"], limit=20) if form.is_valid() else []
+        balances = CreditBalance.objects.in_bulk([owner.pk for owner in owners])
+        rows = [{"owner": owner, "details": describe_owner(owner, balances.get(owner.pk))} for owner in owners]
+        return self.page(request, FIND_OWNER_TEMPLATE, form=form, rows=rows, searched=form.is_valid())
 
 
-def about(whom: User | Organization, balance: CreditBalance | None) -> str:
-    """Return what tells a found owner from others of a like name."""
-    kind = "User" if isinstance(whom, User) else "Organization"
-    return f"{kind}, {f'balance {format_credits(balance.balance)}' if balance else NONE_YET}"
+def describe_owner(owner: User | Organization, balance: CreditBalance | None) -> str:
+    """Return the kind and the balance of an owner, to distinguish owners with similar names."""
+    kind = "User" if isinstance(owner, User) else "Organization"
+    return f"{kind}, {f'balance {format_credits(balance.balance)}' if balance else NO_BALANCE}"
 
 
-def landing(request: Any, whom: User | Organization) -> str:
-    """Return where an act about somebody ends: at their account, where it exists and may be seen."""
+def account_url(request: Any, owner: User | Organization) -> str:
+    """Return the page to show after an action: the account, if it exists and the user may see it."""
     if not request.user.has_perm("credits.view_creditbalance"):
         return reverse("admin:index")
-    if standing_of(whom) is None:
+    if find_balance(owner) is None:
         return reverse("admin:credits_creditbalance_changelist")
-    return reverse("admin:credits_creditbalance_change", args=[whom.pk])
+    return reverse("admin:credits_creditbalance_change", args=[owner.pk])
 
 
-def standing_of(whom: User | Organization) -> BalanceSnapshot | None:
-    """Return the owner's balance as it stands, or None where nobody opened one."""
+def find_balance(owner: User | Organization) -> BalanceSnapshot | None:
+    """Return the current balance of an owner, or None if it was never opened."""
     try:
-        return queries.get_balance(owner=whom)
+        return queries.get_balance(owner=owner)
     except BalanceNotFoundError:
         return None
 
 
-def standing_said(now: BalanceSnapshot | None) -> str:
-    if now is None:
-        return NONE_YET
-    said = f"balance {format_credits(now.balance)}, available {format_credits(now.available)}"
-    return f"{said}, debt {format_credits(now.debt)}" if now.debt else said
+def describe_balance(balance: BalanceSnapshot | None) -> str:
+    if balance is None:
+        return NO_BALANCE
+    text = f"balance {format_credits(balance.balance)}, available {format_credits(balance.available)}"
+    return f"{text}, debt {format_credits(balance.debt)}" if balance.debt else text

@@ -1,4 +1,4 @@
-"""Runs of the monthly allocation: what was due, what came of it, what would be now, and the refused tried again."""
+"""The pages of allocation runs: the result of a run, a dry run, and a retry of rejected subscriptions."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,23 +13,24 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from credits.admin.owners import name_of
+from credits.admin.owners import owner_name
 from credits.models import CreditBalance
-from fluxori.console.account.detail_pages import SeenWhole
-from fluxori.console.links import page, rows
+from fluxori.console.account.detail_pages import DetailPageMixin
+from fluxori.console.links import change_url, changelist_url
 from fluxori.core import clock
 from tiers import operations, queries
 from tiers.admin.subscriptions import AllocationRunAdmin
 from tiers.models import AllocationRun, Tier
 
-COUNTED = 5_000  # subscriptions that a dry run in the browser looks at one by one
-MAY_RERUN = "console.allocate_month"
-_CODES = {"busy": "Somebody was writing to it at the same moment"}
+# A dry run in the browser computes at most this many subscriptions one by one.
+MAX_COUNTED = 5_000
+RETRY_PERMISSION = "console.allocate_month"
+_REASONS = {"busy": "Another operation had locked the balance"}
 
 
 @dataclass(frozen=True, slots=True)
 class TierDue:
-    """What is due under one tier: how many subscriptions, and what they would be given."""
+    """What is due on one tier: the subscriptions, their months and the credits that they would get."""
 
     name: str
     subscriptions: int
@@ -40,7 +41,10 @@ class TierDue:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """What a run at this instant would do; beyond ``COUNTED`` subscriptions only how many there are is known."""
+    """What a run at ``at`` would allocate.
+
+    Months and credits are those of the first ``counted`` of the ``due`` subscriptions, at most ``MAX_COUNTED``.
+    """
 
     at: datetime
     tiers: list[TierDue]
@@ -49,10 +53,10 @@ class DryRun:
 
 
 def dry_run(*, at: datetime) -> DryRun:
-    """Return what the monthly run would give at ``at``, and give nothing."""
+    """Return what the monthly allocation would give at ``at``. Nothing is written."""
     by_tier = queries.due_by_tier(at=at)
-    looked_at = list(islice(queries.due(at=at).iterator(chunk_size=COUNTED), COUNTED)) if by_tier else []
-    totals = operations.count_due(subscriptions=looked_at, at=at)
+    subscriptions = list(islice(queries.due(at=at).iterator(chunk_size=MAX_COUNTED), MAX_COUNTED)) if by_tier else []
+    totals = operations.count_due(subscriptions=subscriptions, at=at)
     names = dict(Tier.objects.values_list("code", "name"))
     codes = sorted({*by_tier, *totals.allocated, *totals.skipped})
     return DryRun(
@@ -64,66 +68,61 @@ def dry_run(*, at: datetime) -> DryRun:
             for code in codes
         ],
         sum(by_tier.values()),
-        len(looked_at),
+        len(subscriptions),
     )
 
 
-class RunAdmin(SeenWhole, AllocationRunAdmin):
-    page_template = "admin/console/run.html"
-    change_list_template = "admin/console/runs.html"
+class AllocationRunDetailAdmin(DetailPageMixin, AllocationRunAdmin):
+    page_template = "admin/console/allocation_run.html"
+    change_list_template = "admin/console/allocation_run_list.html"
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
         return [
             path("dry-run/", wrap(self.dry_run_view), name="tiers_allocationrun_dry_run"),
-            path("<uuid:key>/again/", wrap(self.again_view), name="tiers_allocationrun_again"),
+            path("<uuid:key>/retry/", wrap(self.retry_view), name="tiers_allocationrun_retry"),
             *super().get_urls(),
         ]
 
-    def facts(self, request: HttpRequest, row: AllocationRun) -> dict[str, Any]:
-        at = clock.now()
+    def page_context(self, request: HttpRequest, row: AllocationRun) -> dict[str, Any]:
         ids = [UUID(balance) for balance, _ in row.refusals]
         balances = CreditBalance.objects.select_related("user", "organization").in_bulk(ids)
-        interrupted = row.interrupted(at)
+        interrupted = row.interrupted(clock.now())
+        may_retry = bool(row.refusals) and request.user.has_perm(RETRY_PERMISSION)
         return {
             "title": "Run of the monthly allocation",
             "run": row,
-            "standing": "Interrupted" if interrupted else row.get_status_display(),
+            "status": "Interrupted" if interrupted else row.get_status_display(),
             "interrupted": interrupted,
-            "refusals": [
+            "rejected": [
                 (
-                    name_of(balances[key]) if key in balances else str(key),
-                    page("credits_creditbalance", key),
-                    _said(code),
+                    owner_name(balances[key]) if key in balances else str(key),
+                    change_url("credits_creditbalance", key),
+                    _REASONS.get(code, code),
                 )
                 for key, (_, code) in zip(ids, row.refusals, strict=True)
             ],
-            "more_refused": row.refused - len(row.refusals),
-            "given": rows("tiers_monthlyallocation", run=row.pk),
-            "again": reverse("admin:tiers_allocationrun_again", args=[row.pk])
-            if row.refusals and request.user.has_perm(MAY_RERUN)
-            else None,
+            "more_rejected": row.refused - len(row.refusals),
+            "allocations_url": changelist_url("tiers_monthlyallocation", run=row.pk),
+            "retry_url": reverse("admin:tiers_allocationrun_retry", args=[row.pk]) if may_retry else None,
         }
 
     def dry_run_view(self, request: HttpRequest) -> HttpResponse:
-        """Show what the run would give now. It only looks, so that whoever sees runs may ask."""
+        """Show what a run would give now. It only reads, so the permission to view runs is enough."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        found = dry_run(at=clock.now())
-        context = {**self.admin_site.each_context(request), "opts": self.opts, "title": "Dry run", "found": found}
+        result = dry_run(at=clock.now())
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "title": "Dry run", "result": result}
         return TemplateResponse(request, "admin/console/dry_run.html", context)
 
-    def again_view(self, request: Any, key: UUID) -> HttpResponse:
-        """Try the refused ones of a run again, as a run of its own."""
-        if request.method != "POST" or not (self.has_view_permission(request) and request.user.has_perm(MAY_RERUN)):
+    def retry_view(self, request: Any, key: UUID) -> HttpResponse:
+        """Retry the rejected subscriptions of a run, as a new run."""
+        may_retry = self.has_view_permission(request) and request.user.has_perm(RETRY_PERMISSION)
+        if request.method != "POST" or not may_retry:
             raise PermissionDenied
-        refused = get_object_or_404(AllocationRun, pk=key)
-        again = operations.rerun_refused(run=refused, started_by=str(request.user), at=clock.now())
-        self.log_change(request, again, f"Tried again what the run of {refused.started_at:%Y-%m-%d %H:%M} refused.")
-        said = f"Tried {again.due:,} again: {again.allocated:,} months allocated, {again.refused:,} refused."
-        (messages.warning if again.refused else messages.success)(request, said)
-        return HttpResponseRedirect(page("tiers_allocationrun", again.pk))
-
-
-def _said(code: str) -> str:
-    return _CODES.get(code, code)
+        run = get_object_or_404(AllocationRun, pk=key)
+        retry = operations.rerun_refused(run=run, started_by=str(request.user), at=clock.now())
+        self.log_change(request, retry, f"Retried the rejected subscriptions of {run.started_at:%Y-%m-%d %H:%M}.")
+        text = f"Retried {retry.due:,}: {retry.allocated:,} months allocated, {retry.refused:,} rejected."
+        (messages.warning if retry.refused else messages.success)(request, text)
+        return HttpResponseRedirect(change_url("tiers_allocationrun", retry.pk))

@@ -1,74 +1,93 @@
-"""Numbers over time, as the charts of Unfold draw them; they are bundled with it, nothing is fetched from elsewhere."""
+"""Stacked bar charts of usage by feature and day, as JSON for the chart component of Unfold (Chart.js, bundled)."""
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.db.models import Sum
 from django.db.models.functions import TruncDate
 
-from credits.models import CreditBalance, CreditRollup, CreditTransaction, Feature, UsageWatermark
+from credits.models import CreditBalance, CreditRollup, CreditTotal, CreditTransaction, Feature, UsageWatermark
 
 DAY = timedelta(days=1)
-DAYS = 90
-# Apart in lightness as in hue, so that they can be told in either scheme and without colour.
+ACCOUNT_DAYS = 90
+# The colours differ in lightness as well as in hue, so they can be distinguished in both themes and without colour.
 COLOURS = ("#7c3aed", "#0ea5e9", "#f59e0b", "#10b981", "#ef4444", "#64748b")
 OTHERS = "Other"
 BY_AMOUNT = "By amount"
 
+# Credits used per day and feature. The feature None is usage by amount.
+DailyUsage = Mapping[date, Mapping[str | None, int]]
 
-def usage_by_day(balance: CreditBalance, *, at: datetime) -> dict[date, dict[str | None, int]]:
-    """Return the whole credits used on each of the last ninety days, in UTC, by feature: folded or not."""
-    first = (at.astimezone(UTC) - (DAYS - 1) * DAY).date()
+
+def usage_by_day(balance: CreditBalance, *, at: datetime) -> DailyUsage:
+    """Return the credits used on each of the last ninety UTC days, by feature.
+
+    Usage up to the watermark comes from the roll-ups, later usage from the transactions.
+    """
+    first = (at.astimezone(UTC) - (ACCOUNT_DAYS - 1) * DAY).date()
     used: dict[date, dict[str | None, int]] = defaultdict(lambda: defaultdict(int))
-    folded = CreditRollup.objects.filter(balance=balance.pk, day__gte=first, type="usage")
-    for day, feature, credits_out in folded.values_list("day", "feature").annotate(Sum("credits_out")):
+    rollups = CreditRollup.objects.filter(balance=balance.pk, day__gte=first, type="usage")
+    for day, feature, credits_out in rollups.values_list("day", "feature").annotate(Sum("credits_out")):
         used[day][feature] += credits_out
-    mark = UsageWatermark.objects.filter(pk=balance.pk).values_list("sequence", flat=True).first() or 0
+    watermark = UsageWatermark.objects.filter(pk=balance.pk).values_list("sequence", flat=True).first() or 0
     since = datetime.combine(first, time(), UTC)
-    fresh = CreditTransaction.objects.filter(
-        balance=balance.pk, sequence__gt=mark, type="usage", timestamp__gte=since
+    recent = CreditTransaction.objects.filter(
+        balance=balance.pk, sequence__gt=watermark, type="usage", timestamp__gte=since
     ).annotate(day=TruncDate("timestamp", tzinfo=UTC))
-    for day, feature, amount in fresh.order_by().values_list("day", "feature").annotate(Sum("amount")):
+    for day, feature, amount in recent.order_by().values_list("day", "feature").annotate(Sum("amount")):
         used[day][feature] -= amount
     return used
 
 
-def usage_chart(
-    used: Mapping[date, Mapping[str | None, int]], names: Mapping[str, Feature], *, at: datetime
-) -> dict[str, Any] | None:
-    """Return the chart of ninety days by feature, the most used at the bottom; None where nothing was used."""
+def usage_chart(used: DailyUsage, features: Mapping[str, Feature], *, at: datetime) -> dict[str, Any] | None:
+    """Return the chart of the last ninety days for an account; None if nothing was used."""
+    last = at.astimezone(UTC).date()
+    return _chart(used, features, [last - n * DAY for n in range(ACCOUNT_DAYS - 1, -1, -1)])
+
+
+def spending_by_feature_chart(spent: Iterable[CreditTotal], *, first: date, days: int) -> dict[str, Any] | None:
+    """Return the chart of all balances for ``days`` days from ``first``; None if nothing was spent."""
+    used: dict[date, dict[str | None, int]] = defaultdict(lambda: defaultdict(int))
+    for row in spent:
+        used[row.day][row.feature_id] += row.credits_out
+    features = {feature.pk: feature for feature in Feature.objects.all()} if used else {}
+    return _chart(used, features, [first + n * DAY for n in range(days)])
+
+
+def _chart(used: DailyUsage, features: Mapping[str, Feature], days: Sequence[date]) -> dict[str, Any] | None:
+    """Return the chart with the most used features first. Features beyond the last colour are combined."""
     totals: dict[str | None, int] = defaultdict(int)
-    for shares in used.values():
-        for feature, amount in shares.items():
+    for by_feature in used.values():
+        for feature, amount in by_feature.items():
             totals[feature] += amount
     if not totals:
         return None
-    last = at.astimezone(UTC).date()
-    days = [last - n * DAY for n in range(DAYS - 1, -1, -1)]
     ordered = sorted(totals, key=lambda feature: -totals[feature])
-    apart, together = ordered[: len(COLOURS) - 1], ordered[len(COLOURS) - 1 :]
-    series = [
-        (str(names.get(feature or "", BY_AMOUNT if feature is None else feature)), [feature], totals[feature])
-        for feature in apart
-    ]
-    if together:
-        series.append((OTHERS, together, sum(totals[feature] for feature in together)))
+    separate, combined = ordered[: len(COLOURS) - 1], ordered[len(COLOURS) - 1 :]
+    groups = [(_feature_name(feature, features), [feature]) for feature in separate]
+    if combined:
+        groups.append((OTHERS, combined))
+    series = [(name, [sum(used.get(day, {}).get(key, 0) for key in keys) for day in days]) for name, keys in groups]
+    group_totals = [sum(totals[key] for key in keys) for _, keys in groups]
     return {
-        "data": bars(
-            [f"{day:%-d %b}" for day in days],
-            [(name, [sum(used.get(day, {}).get(key, 0) for key in keys) for day in days]) for name, keys, _ in series],
-        ),
-        "options": STACKED,
-        "legend": [(name, total, colour) for (name, _, total), colour in zip(series, COLOURS, strict=False)],
-        "total": sum(totals.values()),
+        "data": stacked_bars([f"{day:%-d %b}" for day in days], series),
+        "options": STACKED_OPTIONS,
+        "legend": [
+            (name, total, colour) for (name, _), total, colour in zip(groups, group_totals, COLOURS, strict=False)
+        ],
+        "total": sum(group_totals),
     }
 
 
-def bars(labels: Sequence[str], series: Sequence[tuple[str, Sequence[int]]]) -> str:
-    """Return bars, one series upon the other, as the chart component reads them."""
+def _feature_name(code: str | None, features: Mapping[str, Feature]) -> str:
+    return BY_AMOUNT if code is None else str(features.get(code, code))
+
+
+def stacked_bars(labels: Sequence[str], series: Sequence[tuple[str, Sequence[int]]]) -> str:
+    """Return the JSON of stacked bars, one dataset per series."""
     return json.dumps(
         {
             "labels": labels,
@@ -80,7 +99,7 @@ def bars(labels: Sequence[str], series: Sequence[tuple[str, Sequence[int]]]) -> 
     )
 
 
-STACKED = json.dumps(
+STACKED_OPTIONS = json.dumps(
     {
         "animation": False,
         "maintainAspectRatio": False,

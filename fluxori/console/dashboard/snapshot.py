@@ -1,4 +1,4 @@
-"""How all balances stand: looked at by ``refresh_dashboard`` now and then, and shown from one row."""
+"""The dashboard snapshot: figures over all balances, computed by ``refresh_dashboard`` and read from one row."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,29 +9,30 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Count, Min
 
-from credits.admin.owners import name_of
+from credits.admin.owners import owner_name
 from credits.models import CreditBalance
-from fluxori.console.links import page
+from fluxori.console.links import change_url
 from fluxori.console.models import DashboardSnapshot
-from tiers import queries as tiers
+from tiers import queries as tier_queries
 from tiers.models import Subscription, Tier
 
-SOON_DAYS = 7
-SHOWN = 25
-GRACE = timedelta(minutes=15)  # the monthly run comes every five
+RUNNING_OUT_DAYS = 7
+MAX_RUNNING_OUT = 25
+# The monthly allocation runs every five minutes; an allocation counts as late after this time.
+LATE_AFTER = timedelta(minutes=15)
 
 _RUNNING_OUT = (Path(__file__).parent / "sql" / "running_out.sql").read_text(encoding="utf-8")
 
 
-def take_standing(*, at: datetime) -> DashboardSnapshot:
-    """Look at all balances and subscriptions, and keep what the first page says of them. Safe to repeat, at once too.
+def refresh_snapshot(*, at: datetime) -> DashboardSnapshot:
+    """Compute the snapshot and store it. It is safe to repeat, and to run twice at the same time.
 
-    It reads every subscription and the roll-ups of thirty days, which takes seconds where there are millions.
+    It reads every subscription and the roll-ups of thirty days, which takes seconds for millions of them.
     """
-    counted = Subscription.objects.filter(status="active").order_by().values_list("tier").annotate(Count("pk"))
-    by_tier = dict(counted)
-    late = tiers.due(at=at - GRACE).order_by().aggregate(count=Count("pk"), since=Min("next_allocation_at"))
-    taken, _ = DashboardSnapshot.objects.update_or_create(
+    counts = Subscription.objects.filter(status="active").order_by().values_list("tier").annotate(Count("pk"))
+    by_tier = dict(counts)
+    late = tier_queries.due(at=at - LATE_AFTER).order_by().aggregate(count=Count("pk"), since=Min("next_allocation_at"))
+    snapshot, _ = DashboardSnapshot.objects.update_or_create(
         pk=1,
         defaults={
             "taken_at": at,
@@ -43,70 +44,73 @@ def take_standing(*, at: datetime) -> DashboardSnapshot:
             "late": {"count": late["count"], "since": late["since"] and late["since"].isoformat()},
         },
     )
-    return taken
+    return snapshot
 
 
 def _running_out(at: datetime) -> list[dict[str, Any]]:
     today = at.astimezone(UTC).date()
     with connection.cursor() as cursor:
-        cursor.execute(_RUNNING_OUT, {"today": today, "days": SOON_DAYS, "limit": SHOWN})
-        found = cursor.fetchall()
+        cursor.execute(_RUNNING_OUT, {"today": today, "days": RUNNING_OUT_DAYS, "limit": MAX_RUNNING_OUT})
+        rows = cursor.fetchall()
     return [
-        {"id": str(key), "available": available, "a_day": float(a_day), "days_left": float(left)}
-        for key, available, a_day, left in found
+        {"id": str(key), "available": available, "per_day": float(per_day), "days_left": float(left)}
+        for key, available, per_day, left in rows
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class RunningOut:
-    """A balance that will be empty soon, and when it is next given credits."""
+class RunningOutRow:
+    """A balance that will soon be empty, and the time of its next monthly allocation."""
 
     name: str
     url: str
     available: int
-    a_day: float
+    per_day: float
     days_left: float
     next_allocation_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """The standing, ready for the page."""
+class SnapshotView:
+    """The snapshot with the names and addresses that the page shows.
+
+    ``tiers`` are (code, name, count, percentage of the largest count); ``none`` counts balances without a tier.
+    """
 
     taken_at: datetime
     tiers: list[tuple[str, str, int, int]]
     none: int
-    running_out: list[RunningOut]
+    running_out: list[RunningOutRow]
     late: int
     late_since: datetime | None
 
 
-def latest() -> Shown | None:
-    """Return the standing as it was last taken, or None where it never was."""
-    taken = DashboardSnapshot.objects.first()
-    if taken is None:
+def latest_snapshot() -> SnapshotView | None:
+    """Return the stored snapshot, or None if there is none yet."""
+    snapshot = DashboardSnapshot.objects.first()
+    if snapshot is None:
         return None
-    ids = [UUID(row["id"]) for row in taken.running_out]
+    ids = [UUID(row["id"]) for row in snapshot.running_out]
     balances = CreditBalance.objects.select_related("user", "organization").in_bulk(ids)
     next_at = dict(Subscription.objects.filter(pk__in=ids, status="active").values_list("pk", "next_allocation_at"))
-    most = max([count for _, _, count in taken.tiers["by_tier"]], default=0) or 1
-    since = taken.late["since"]
-    return Shown(
-        taken_at=taken.taken_at,
-        tiers=[(code, name, count, 100 * count // most) for code, name, count in taken.tiers["by_tier"]],
-        none=taken.tiers["none"],
+    largest = max([count for _, _, count in snapshot.tiers["by_tier"]], default=0) or 1
+    since = snapshot.late["since"]
+    return SnapshotView(
+        taken_at=snapshot.taken_at,
+        tiers=[(code, name, count, 100 * count // largest) for code, name, count in snapshot.tiers["by_tier"]],
+        none=snapshot.tiers["none"],
         running_out=[
-            RunningOut(
-                name_of(balance),
-                page("credits_creditbalance", key),
+            RunningOutRow(
+                owner_name(balance),
+                change_url("credits_creditbalance", key),
                 row["available"],
-                row["a_day"],
+                row["per_day"],
                 row["days_left"],
                 next_at.get(key),
             )
-            for key, row in zip(ids, taken.running_out, strict=True)
+            for key, row in zip(ids, snapshot.running_out, strict=True)
             if (balance := balances.get(key)) is not None
         ],
-        late=taken.late["count"],
+        late=snapshot.late["count"],
         late_since=datetime.fromisoformat(since) if since else None,
     )

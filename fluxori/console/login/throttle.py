@@ -1,7 +1,7 @@
-"""The admin's door, which shuts after repeated failures: for one account from one address, and for an address.
+"""The login form of the admin, which locks after repeated failures: per account and address, and per address.
 
-Attempts are counted in the database before the password is looked at, so that guesses made at once are counted too,
-and by however many processes.
+Attempts are counted in the database before the password is checked, so that concurrent attempts count too, in however
+many processes they run.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from fluxori.api.throttling import address_of
 from fluxori.console.models import LoginFailures
 from fluxori.core import clock
 
-# Many people may share an address; still, whoever tries many accounts from one is stopped.
+# Many people may share an address, so the limit per address is this many times the limit per account.
 ADDRESS_FACTOR = 10
 
 _COUNT = """
@@ -31,34 +31,38 @@ RETURNING failures
 
 
 class LoginForm(AuthenticationForm):  # type: ignore[misc]
-    """Logs in, unless it failed too often of late. What it says does not tell whether there is such an account."""
+    """Authenticates, unless there were too many recent failures. Messages do not reveal whether an account exists."""
 
     error_messages = {
         **AuthenticationForm.error_messages,
-        "invalid_login": "No member of staff has this e-mail and this password.",
+        "invalid_login": "No member of staff has this e-mail and password.",
     }
 
     def clean(self) -> Any:
         address = address_of(self.request)
-        account = hashed("account", self.cleaned_data.get("username", "").lower(), address)
-        anybody = hashed("address", address)
+        account_key = hash_key("account", self.cleaned_data.get("username", "").lower(), address)
+        address_key = hash_key("address", address)
         at, limit = clock.now(), settings.LOGIN_FAILURES
-        allowed = [attempt(account, limit=limit, at=at), attempt(anybody, limit=limit * ADDRESS_FACTOR, at=at)]
+        # Both attempts are counted, whatever the first result is.
+        allowed = [
+            record_attempt(account_key, limit=limit, at=at),
+            record_attempt(address_key, limit=limit * ADDRESS_FACTOR, at=at),
+        ]
         if not all(allowed):
             minutes = settings.LOGIN_LOCKED_MINUTES
             raise ValidationError(f"Too many attempts failed. Try again in {minutes} minutes.", code="locked")
         cleaned = super().clean()
-        forgive(account, anybody)
+        reset_failures(account_key, address_key)
         return cleaned
 
 
-def hashed(*words: str) -> str:
-    """Return a name to count by that tells nobody's address."""
-    return hashlib.sha256("\n".join(words).encode("utf-8", "replace")).hexdigest()
+def hash_key(*parts: str) -> str:
+    """Return the key of a counter: a hash, so that the table contains no addresses and no accounts."""
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()
 
 
-def attempt(name: str, *, limit: int, at: datetime) -> bool:
-    """Count one more attempt and return whether it may be made: after ``limit`` failures they wait."""
+def record_attempt(name: str, *, limit: int, at: datetime) -> bool:
+    """Count an attempt and return whether it is allowed: not after ``limit`` recent failures."""
     since = at - timedelta(minutes=settings.LOGIN_LOCKED_MINUTES)
     with connection.cursor() as cursor:
         cursor.execute(_COUNT, {"name": name, "at": at, "since": since, "limit": limit})
@@ -66,8 +70,8 @@ def attempt(name: str, *, limit: int, at: datetime) -> bool:
     return failures <= limit
 
 
-def forgive(account: str, address: str) -> None:
-    """Forget the failures of an account that has logged in, and the one attempt of its address."""
-    LoginFailures.objects.filter(pk=account).delete()
-    LoginFailures.objects.filter(pk=address, failures__gt=0).update(failures=F("failures") - 1)
+def reset_failures(account_key: str, address_key: str) -> None:
+    """Reset the counter of an account after a login, and take its attempt off the counter of its address."""
+    LoginFailures.objects.filter(pk=account_key).delete()
+    LoginFailures.objects.filter(pk=address_key, failures__gt=0).update(failures=F("failures") - 1)
     LoginFailures.objects.filter(last_at__lte=clock.now() - timedelta(days=1)).delete()

@@ -1,6 +1,6 @@
-"""The groups of staff, what each may see and do, and how many credits each may give by hand to begin with.
+"""Creates the staff groups with their permissions and ceilings.
 
-Permissions are made here, because Django makes them only after the last migration has run.
+The migration also creates the permissions themselves, because Django creates them only after the last migration.
 """
 
 from django.db import migrations
@@ -18,13 +18,13 @@ LEDGER = [
     "feature",
     "featureprice",
 ]
-PROMISES = ["tier", "subscription", "monthlyallocation", "allocationrun"]
+TIERS = ["tier", "subscription", "monthlyallocation", "allocationrun"]
 PEOPLE = ["user", "organization", "membership"]
 CONSOLE = ["staffaction", "approvalrequest", "manualcreditceiling"]
 
-SEEING = [
+VIEW = [
     *(f"credits.view_{model}" for model in LEDGER),
-    *(f"tiers.view_{model}" for model in PROMISES),
+    *(f"tiers.view_{model}" for model in TIERS),
     *(f"identity.view_{model}" for model in PEOPLE),
     *(f"console.view_{model}" for model in CONSOLE),
 ]
@@ -45,9 +45,9 @@ LEAD = [
     "console.approve_requests",
     "console.export_csv",
 ]
-MONEY = ["tiers.view_recoverycost", "console.view_value", "console.export_csv"]
+VALUE = ["tiers.view_recoverycost", "console.view_value", "console.export_csv"]
 FINANCE = [
-    *MONEY,
+    *VALUE,
     "console.add_credits",
     "console.adjust_credits",
     "console.refund_usage",
@@ -65,9 +65,9 @@ FINANCE = [
     "tiers.add_recoverycost",
     "tiers.delete_recoverycost",
 ]
-AUDITOR = [*MONEY, "auth.view_group"]
+AUDITOR = [*VALUE, "auth.view_group"]
 
-# Credits that one person may give in one act, and in one day.
+# For each group: its permissions, and its ceilings per action and per day in credits (None: no ceiling).
 ROLES = {
     "support": (SUPPORT, (500, 2_000)),
     "support lead": (LEAD, (5_000, 25_000)),
@@ -78,7 +78,7 @@ ROLES = {
 NAMES = {
     "add_credits": "Can add credits to a balance",
     "adjust_credits": "Can adjust a balance up or down",
-    "refund_usage": "Can refund a usage",
+    "refund_usage": "Can refund usage",
     "reverse_purchase": "Can reverse a purchase",
     "void_grant": "Can void a grant",
     "extend_grant": "Can extend a grant",
@@ -87,26 +87,27 @@ NAMES = {
     "limit_spending": "Can set and remove limits of a balance",
     "suspend_spending": "Can suspend and resume the spending of a balance",
     "export_csv": "Can export lists as CSV",
-    "view_value": "Can see rand",
+    "view_value": "Can see amounts in rand",
     "approve_requests": "Can approve and decline requests of others",
 }
-OF_MODEL = {"approve_requests": "approvalrequest"}
-OF_STAFF_ACT = {*NAMES} - {*OF_MODEL}
+APPROVAL_PERMISSIONS = {"approve_requests"}
+ACTION_PERMISSIONS = {*NAMES} - APPROVAL_PERMISSIONS
 
 
-def model_of(app, codename):
-    """Return the model that a permission belongs to."""
-    if codename in OF_MODEL:
-        return OF_MODEL[codename]
-    if app == "console" and (codename in OF_STAFF_ACT or codename == "change_tier"):
+def permission_model(app, codename):
+    """Return the model of a permission."""
+    if codename in APPROVAL_PERMISSIONS:
+        return "approvalrequest"
+    # ``console.change_tier`` is a permission of staff actions, ``tiers.change_tier`` is Django's own of the tier.
+    if app == "console" and (codename in ACTION_PERMISSIONS or codename == "change_tier"):
         return "staffaction"
     return codename.split("_", 1)[1]
 
 
-def name_of(app, codename, verbose):
+def permission_name(app, codename, verbose_name):
     if app == "console" and codename == "change_tier":
         return "Can change the tier of a balance"
-    return NAMES.get(codename) or f"Can {codename.split('_', 1)[0]} {verbose}"
+    return NAMES.get(codename) or f"Can {codename.split('_', 1)[0]} {verbose_name}"
 
 
 def seed(apps, schema_editor):
@@ -114,20 +115,20 @@ def seed(apps, schema_editor):
     permissions = apps.get_model("auth", "Permission")
     groups = apps.get_model("auth", "Group")
     ceilings = apps.get_model("console", "ManualCreditCeiling")
-    for role, (may, ceiling) in ROLES.items():
+    for role, (group_permissions, ceiling) in ROLES.items():
         group = groups.objects.create(name=role)
-        for permission in dict.fromkeys([*SEEING, *may]):
-            app, codename = permission.split(".")
-            model = model_of(app, codename)
-            kind, _ = content_types.objects.get_or_create(app_label=app, model=model)
-            verbose = apps.get_model(app, model)._meta.verbose_name
-            found, _ = permissions.objects.get_or_create(
-                content_type=kind, codename=codename, defaults={"name": name_of(app, codename, verbose)}
+        for label in dict.fromkeys([*VIEW, *group_permissions]):
+            app, codename = label.split(".")
+            model = permission_model(app, codename)
+            content_type, _ = content_types.objects.get_or_create(app_label=app, model=model)
+            name = permission_name(app, codename, apps.get_model(app, model)._meta.verbose_name)
+            permission, _ = permissions.objects.get_or_create(
+                content_type=content_type, codename=codename, defaults={"name": name}
             )
-            group.permissions.add(found)
+            group.permissions.add(permission)
         if ceiling:
-            per_act, per_day = ceiling
-            ceilings.objects.create(group=group, per_act=per_act, per_day=per_day)
+            per_action, per_day = ceiling
+            ceilings.objects.create(group=group, per_action=per_action, per_day=per_day)
 
 
 class Migration(migrations.Migration):

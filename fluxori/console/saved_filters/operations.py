@@ -1,4 +1,4 @@
-"""Filters of lists that staff keep under a name, for themselves or for everybody who sees the list."""
+"""Saving filters of admin lists, and reading those that a member of staff can see."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -6,61 +6,61 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q
 
-from fluxori.console.actions import constants
 from fluxori.console.errors import FilterNameTakenError, FilterTooLongError, TooManyFiltersError
 from fluxori.console.models import SavedFilter
+from fluxori.console.saved_filters import constants
 from fluxori.identity.models import User
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A saved filter as a list shows it: ``by`` is empty where it is the reader's own."""
+class VisibleFilter:
+    """A saved filter as a list shows it. ``shared_by`` is empty for a filter of the reader."""
 
     id: UUID
     name: str
     query: str
     shared: bool
-    by: str
+    shared_by: str
 
 
 @transaction.atomic
-def keep_filter(*, owner: User, of_list: str, name: str, query: str, shared: bool) -> SavedFilter:
-    """Keep a filter of one list under a name. The same again is kept once.
+def save_filter(*, owner: User, model_label: str, name: str, query: str, shared: bool) -> SavedFilter:
+    """Save a filter of one list under a name. Saving the same filter again returns the first.
 
-    ``query`` is a filter that this list understands: its page says so, and spells it. Names are one's own, so that two
-    people may use the same.
+    ``query`` must be the normalized filter of the list (``KeysetChangeList.filter_query``). A name is unique per owner
+    and list.
 
-    :raises FilterTooLongError: if it has more than ``MAX_FILTER`` characters
-    :raises FilterNameTakenError: if another filter of theirs in this list is called that
-    :raises TooManyFiltersError: if they keep ``MAX_FILTERS`` already, over all lists
+    :raises FilterTooLongError: the query is longer than ``MAX_QUERY_LENGTH``
+    :raises FilterNameTakenError: the owner has a different filter of this list with this name
+    :raises TooManyFiltersError: the owner has ``MAX_FILTERS_PER_USER`` filters, over all lists
     """
-    if len(query) > constants.MAX_FILTER:
+    if len(query) > constants.MAX_QUERY_LENGTH:
         raise FilterTooLongError
 
-    # Whoever sends the form twice, or from two windows, is served one after the other.
+    # The lock serializes the forms of one user, so that the maximum holds.
     User.objects.select_for_update(no_key=True).get(pk=owner.pk)
 
-    kept = SavedFilter.objects.filter(owner=owner)
-    named = kept.filter(of_list=of_list, name=name).first()
-    if named is not None:
-        if (named.query, named.shared) != (query, shared):
+    saved = SavedFilter.objects.filter(owner=owner)
+    existing = saved.filter(model_label=model_label, name=name).first()
+    if existing is not None:
+        if (existing.query, existing.shared) != (query, shared):
             raise FilterNameTakenError(name=name)
-        return named
-    if kept.count() >= constants.MAX_FILTERS:
-        raise TooManyFiltersError(most=constants.MAX_FILTERS)
+        return existing
+    if saved.count() >= constants.MAX_FILTERS_PER_USER:
+        raise TooManyFiltersError(maximum=constants.MAX_FILTERS_PER_USER)
 
-    return SavedFilter.objects.create(owner=owner, of_list=of_list, name=name, query=query, shared=shared)
+    return SavedFilter.objects.create(owner=owner, model_label=model_label, name=name, query=query, shared=shared)
 
 
-def filters_of(of_list: str, *, staff: User) -> list[Kept]:
-    """Return the saved filters of a list that somebody sees: their own, then what colleagues share, each by name.
+def visible_filters(model_label: str, *, staff: User) -> list[VisibleFilter]:
+    """Return the saved filters of a list that a member of staff can see: their own, then shared ones, each by name.
 
-    What was shared by somebody who has been deactivated is not shown any more.
+    Filters that a deactivated user shared are left out.
     """
-    theirs = Q(owner=staff) | Q(shared=True, owner__is_active=True)
-    found = SavedFilter.objects.filter(theirs, of_list=of_list).select_related("owner").order_by("name", "pk")
-    shown = [
-        Kept(row.pk, row.name, row.query, row.shared, "" if row.owner_id == staff.pk else str(row.owner))
-        for row in found
+    visible = Q(owner=staff) | Q(shared=True, owner__is_active=True)
+    rows = SavedFilter.objects.filter(visible, model_label=model_label).select_related("owner").order_by("name", "pk")
+    filters = [
+        VisibleFilter(row.pk, row.name, row.query, row.shared, "" if row.owner_id == staff.pk else str(row.owner))
+        for row in rows
     ]
-    return sorted(shown, key=lambda one: bool(one.by))
+    return sorted(filters, key=lambda saved: bool(saved.shared_by))

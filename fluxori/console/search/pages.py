@@ -1,6 +1,7 @@
-"""Find: one box that takes what a customer or a log line gives, and goes there.
+"""The search of the console: one box for e-mails, organization names, references and ids.
 
-Every look-up stands on an index of its own, so that it costs the same among ten million transactions.
+Every lookup uses an index, so the cost does not depend on the number of transactions. Staff find only rows that they
+may view.
 """
 
 from collections.abc import Iterator
@@ -13,118 +14,121 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
-from credits.admin.owners import name_of, people_like, uuid_of
+from credits.admin.owners import owner_name, parse_uuid, search_owners
 from credits.models import CreditBalance, CreditGrant, CreditHold, CreditTransaction
-from fluxori.adminkit.read_only import format_credits, format_timestamp
-from fluxori.console.links import page
-from fluxori.identity import queries as organizations
+from fluxori.adminkit.formatting import format_credits, format_timestamp
+from fluxori.console.links import change_url
+from fluxori.identity import queries as identity_queries
 from fluxori.identity.models import Organization, User
 
 LIMIT = 20
+SUGGESTIONS = 8
+_OWNERS = ("balance__user", "balance__organization")
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
-    """Something found: what to call it, what tells it from others, and where it is."""
+class SearchResult:
+    """A row that matches. ``details`` distinguish rows with the same title; ``exact`` results exclude all others."""
 
     title: str
-    about: str
+    details: str
     url: str
     icon: str
     exact: bool = False
 
 
-def find(request: HttpRequest, term: str) -> list[Hit]:
-    """Return what ``term`` names, of what this member of staff may see; only the exact hits where there are any."""
+def search(request: HttpRequest, term: str) -> list[SearchResult]:
+    """Return the rows that match ``term`` and that the user may view; only exact matches if there are any."""
     term = term.strip()
     if not term or "\x00" in term:
         return []
-    key = uuid_of(term)
-    found = list(_by_id(request, key) if key is not None else _by_words(request, term))
-    return [hit for hit in found if hit.exact] or found
+    key = parse_uuid(term)
+    results = list(_search_by_id(request, key) if key is not None else _search_by_text(request, term))
+    return [result for result in results if result.exact] or results
 
 
-def _by_id(request: HttpRequest, key: UUID) -> Iterator[Hit]:
-    if _sees(request, CreditBalance, User, Organization):
-        yield from _people(request, people_like(str(key)), str(key))
-    owners = ("balance__user", "balance__organization")
-    if _sees(request, CreditTransaction):
-        for recorded in CreditTransaction.objects.filter(pk=key).select_related(*owners):
-            yield _transaction(recorded)
-    if _sees(request, CreditHold):
-        for held in CreditHold.objects.filter(pk=key).select_related(*owners):
-            yield _hold(held)
-    if _sees(request, CreditGrant):
-        for given in CreditGrant.objects.filter(pk=key).select_related(*owners):
-            said = f"{format_credits(given.amount)} credits to {name_of(given.balance)}"
-            yield Hit(f"Grant, {given.source}", said, _page(given), "redeem", exact=True)
+def _search_by_id(request: HttpRequest, key: UUID) -> Iterator[SearchResult]:
+    if _may_view(request, CreditBalance, User, Organization):
+        yield from _owner_results(request, search_owners(str(key)), str(key))
+    if _may_view(request, CreditTransaction):
+        for transaction in CreditTransaction.objects.filter(pk=key).select_related(*_OWNERS):
+            yield _transaction_result(transaction)
+    if _may_view(request, CreditHold):
+        for hold in CreditHold.objects.filter(pk=key).select_related(*_OWNERS):
+            yield _hold_result(hold)
+    if _may_view(request, CreditGrant):
+        for grant in CreditGrant.objects.filter(pk=key).select_related(*_OWNERS):
+            details = f"{format_credits(grant.amount)} credits to {owner_name(grant.balance)}"
+            yield SearchResult(f"Grant, {grant.source}", details, _row_url(grant), "redeem", exact=True)
 
 
-def _by_words(request: HttpRequest, term: str) -> Iterator[Hit]:
-    owners = ("balance__user", "balance__organization")
-    if _sees(request, CreditTransaction):
-        named = CreditTransaction.objects.filter(reference_id=term).select_related(*owners).order_by("-pk")
-        yield from map(_transaction, named[:LIMIT])
-    if _sees(request, CreditHold):
-        held = CreditHold.objects.filter(reference_id=term).select_related(*owners).order_by("-pk")
-        yield from map(_hold, held[:LIMIT])
-    if _sees(request, CreditBalance, User, Organization):
-        yield from _people(request, people_like(term, limit=LIMIT), term)
+def _search_by_text(request: HttpRequest, term: str) -> Iterator[SearchResult]:
+    if _may_view(request, CreditTransaction):
+        transactions = CreditTransaction.objects.filter(reference_id=term).select_related(*_OWNERS).order_by("-pk")
+        yield from map(_transaction_result, transactions[:LIMIT])
+    if _may_view(request, CreditHold):
+        holds = CreditHold.objects.filter(reference_id=term).select_related(*_OWNERS).order_by("-pk")
+        yield from map(_hold_result, holds[:LIMIT])
+    if _may_view(request, CreditBalance, User, Organization):
+        yield from _owner_results(request, search_owners(term, limit=LIMIT), term)
 
 
-def _people(request: HttpRequest, people: list[User | Organization], term: str) -> Iterator[Hit]:
-    balances = CreditBalance.objects.in_bulk([whom.pk for whom in people])
-    for whom in people:
-        balance = balances.get(whom.pk)
-        kind, icon = ("User", "person") if isinstance(whom, User) else ("Organization", "groups")
-        exact = term.lower() in {str(whom).lower(), str(whom.pk), (whom.external_id or "").lower()}
-        if balance is not None and _sees(request, CreditBalance):
-            yield Hit(str(whom), f"{kind}, balance {format_credits(balance.balance)}", _page(balance), icon, exact)
-        elif _sees(request, type(whom)):
-            yield Hit(str(whom), f"{kind}, no balance yet", _page(whom), icon, exact)
-        if exact and isinstance(whom, User) and _sees(request, CreditBalance):
-            yield from _pools(whom)
+def _owner_results(request: HttpRequest, owners: list[User | Organization], term: str) -> Iterator[SearchResult]:
+    balances = CreditBalance.objects.in_bulk([owner.pk for owner in owners])
+    for owner in owners:
+        balance = balances.get(owner.pk)
+        kind, icon = ("User", "person") if isinstance(owner, User) else ("Organization", "groups")
+        exact = term.lower() in {str(owner).lower(), str(owner.pk), (owner.external_id or "").lower()}
+        if balance is not None and _may_view(request, CreditBalance):
+            details = f"{kind}, balance {format_credits(balance.balance)}"
+            yield SearchResult(str(owner), details, _row_url(balance), icon, exact)
+        elif _may_view(request, type(owner)):
+            yield SearchResult(str(owner), f"{kind}, no balance yet", _row_url(owner), icon, exact)
+        if exact and isinstance(owner, User) and _may_view(request, CreditBalance):
+            yield from _organization_results(owner)
 
 
-def _pools(member: User) -> Iterator[Hit]:
-    """Yield the pools that somebody belongs to: their credits may have gone there."""
-    for seat in organizations.organizations_of(member.pk)[:LIMIT]:
-        if CreditBalance.objects.filter(pk=seat.organization_id).exists():
-            said = f"Organization, where {member} is {seat.get_role_display().lower()}"
-            url = page("credits_creditbalance", seat.organization_id)
-            yield Hit(str(seat.organization), said, url, "groups", exact=True)
+def _organization_results(member: User) -> Iterator[SearchResult]:
+    """Yield the organizations of a user that have a balance: the user may have spent from it."""
+    for membership in identity_queries.organizations_of(member.pk)[:LIMIT]:
+        if CreditBalance.objects.filter(pk=membership.organization_id).exists():
+            details = f"Organization, in which {member} is {membership.get_role_display().lower()}"
+            url = change_url("credits_creditbalance", membership.organization_id)
+            yield SearchResult(str(membership.organization), details, url, "groups", exact=True)
 
 
-def _transaction(recorded: CreditTransaction) -> Hit:
-    title = f"{recorded.get_type_display()} {recorded.amount:+,}"
-    said = f"{name_of(recorded.balance)}, {format_timestamp(recorded.timestamp)}"
-    return Hit(title, said, _page(recorded), "receipt_long", exact=True)
+def _transaction_result(transaction: CreditTransaction) -> SearchResult:
+    title = f"{transaction.get_type_display()} {transaction.amount:+,}"
+    details = f"{owner_name(transaction.balance)}, {format_timestamp(transaction.timestamp)}"
+    return SearchResult(title, details, _row_url(transaction), "receipt_long", exact=True)
 
 
-def _hold(held: CreditHold) -> Hit:
-    said = f"{name_of(held.balance)}, {format_timestamp(held.created_at)}"
-    return Hit(f"Hold of {format_credits(held.amount)}, {held.status}", said, _page(held), "lock_clock", exact=True)
+def _hold_result(hold: CreditHold) -> SearchResult:
+    title = f"Hold of {format_credits(hold.amount)}, {hold.status}"
+    details = f"{owner_name(hold.balance)}, {format_timestamp(hold.created_at)}"
+    return SearchResult(title, details, _row_url(hold), "lock_clock", exact=True)
 
 
-def _page(row: Model) -> str:
-    return page(row._meta.label_lower.replace(".", "_"), row.pk)  # noqa: SLF001
+def _row_url(row: Model) -> str:
+    return change_url(row._meta.label_lower.replace(".", "_"), row.pk)  # noqa: SLF001 - Django documents it
 
 
-def _sees(request: HttpRequest, *models: type[Model]) -> bool:
-    site = admin.site
-    return any(site.get_model_admin(model).has_view_permission(request) for model in models)
+def _may_view(request: HttpRequest, *models: type[Model]) -> bool:
+    """Return whether the user may view at least one of the models."""
+    return any(admin.site.get_model_admin(model).has_view_permission(request) for model in models)
 
 
-def find_view(request: HttpRequest) -> HttpResponse:
-    """Go to what ``?q=`` names where it is one thing; list it where it is several.
+def search_view(request: HttpRequest) -> HttpResponse:
+    """Redirect to the page of the only result of ``?q=``, or list all results.
 
-    With ``suggest`` the first few are answered as a fragment for the search box.
+    With ``suggest`` the response is a fragment with the first results, for the search box.
     """
     term = request.GET.get("q", "")
-    hits = find(request, term)
+    results = search(request, term)
     if "suggest" in request.GET:
-        return TemplateResponse(request, "admin/console/suggestions.html", {"hits": hits[:8], "term": term.strip()})
-    if len(hits) == 1:
-        return HttpResponseRedirect(hits[0].url)
-    context: dict[str, Any] = {**admin.site.each_context(request), "title": "Find", "hits": hits, "term": term.strip()}
-    return TemplateResponse(request, "admin/console/find.html", context)
+        context = {"results": results[:SUGGESTIONS], "term": term.strip()}
+        return TemplateResponse(request, "admin/console/suggestions.html", context)
+    if len(results) == 1:
+        return HttpResponseRedirect(results[0].url)
+    page: dict[str, Any] = {**admin.site.each_context(request), "title": "Search", "results": results}
+    return TemplateResponse(request, "admin/console/search.html", {**page, "term": term.strip()})

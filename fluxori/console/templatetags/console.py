@@ -1,4 +1,4 @@
-"""How the console's pages spell credits, instants and ids, and link to what may be looked at or done."""
+"""Template filters and tags of the console: formatting, and addresses of admin pages."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -8,67 +8,67 @@ from django import template
 
 from fluxori.adminkit.formatting import format_credits, id_html, name_html, timestamp_html
 from fluxori.console import links
-from fluxori.console.saved_filters.operations import Kept, filters_of
+from fluxori.console.saved_filters.operations import VisibleFilter, visible_filters
 
 register = template.Library()
 
 
-@register.filter
-def credits_(amount: int | None) -> str:
-    """Spell a count of credits, like 20,000."""
+@register.filter(name="credits")
+def credits_filter(amount: int | None) -> str:
+    """Format a number of credits, like 20,000."""
     return format_credits(amount)
 
 
 @register.filter
 def signed(amount: int) -> str:
-    """Spell a movement with its sign, like -1,250; with a real minus, which lines up with the plus."""
+    """Format a movement with its sign. The minus is U+2212, which is as wide as the plus."""
     return f"{amount:+,}".replace("-", "\u2212")
 
 
 @register.filter
-def shown_at(at: datetime | None) -> str:
-    """Show an instant in the reader's zone, with UTC where the pointer rests."""
+def timestamp(at: datetime | None) -> str:
+    """Show a timestamp in the time zone of the reader, with UTC as its tooltip."""
     return timestamp_html(at)
 
 
 @register.filter
-def named(name: Any) -> str:
-    """Show a name or an e-mail that breaks behind its marks."""
-    return name_html(name)
+def name(value: Any) -> str:
+    """Show a name or an e-mail address, which breaks after punctuation in a narrow column."""
+    return name_html(value)
 
 
 @register.filter
-def copyable(key: Any) -> str:
+def copyable_id(key: Any) -> str:
     """Show an id with a button that copies it."""
     return id_html(key)
 
 
-@register.simple_tag
-def row_url(label: str, key: Any) -> str:
-    """Return the address of one row, ``label`` being like ``credits_creditgrant``."""
-    return links.page(label, key)
-
-
-@register.simple_tag
-def act_url(name: str, balance_id: Any, **on: Any) -> str:
-    """Return the address of the page of an act."""
-    return links.act(name, balance_id, **on)
-
-
 @register.filter
-def money(amount: Decimal) -> str:
-    """Spell an amount of rand, like R1,250.00."""
+def rand(amount: Decimal) -> str:
+    """Format an amount of rand, like R1,250.00."""
     minus = "\u2212" if amount < 0 else ""
     return f"{minus}R{abs(amount):,.2f}"
 
 
+@register.simple_tag
+def change_url(label: str, key: Any) -> str:
+    """Return the address of the page of one row. ``label`` is like ``credits_creditgrant``."""
+    return links.change_url(label, key)
+
+
+@register.simple_tag
+def action_url(code: str, balance_id: Any, **params: Any) -> str:
+    """Return the address of the form of a staff action."""
+    return links.action_url(code, balance_id, **params)
+
+
 @register.simple_tag(takes_context=True)
-def kept_filters(context: Any, of_list: str) -> list[Kept]:
-    """Return the saved filters of a list, like ``credits.creditgrant``, that the reader sees."""
-    return filters_of(of_list, staff=context["request"].user)
+def saved_filters(context: Any, model_label: str) -> list[VisibleFilter]:
+    """Return the saved filters of a list that the user can see. ``model_label`` is like ``credits.creditgrant``."""
+    return visible_filters(model_label, staff=context["request"].user)
 
 
 @register.filter
-def kept_in(chosen: str, kept: list[Kept]) -> bool:
-    """Whether the filter of this page is among the saved ones."""
-    return chosen in {one.query for one in kept}
+def is_saved_in(query: str, filters: list[VisibleFilter]) -> bool:
+    """Return whether a filter is one of the saved filters."""
+    return query in {saved.query for saved in filters}

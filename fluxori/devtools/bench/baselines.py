@@ -1,4 +1,7 @@
-"""How else it could be done: the same deduction the way people would write it, and a ledger from PyPI."""
+"""Alternatives to compare with: the same deduction with the plain ORM, and whether django-hordak is installed.
+
+``naive_deduct`` writes the same rows and the same hash as the ledger, so the comparison is about how they are written.
+"""
 
 from datetime import datetime
 from importlib.util import find_spec
@@ -11,14 +14,15 @@ from credits.domain.records import Entry, Transaction, TransactionDetails
 from credits.models import CreditBalance, CreditEntry, CreditGrant, CreditRequest, CreditTransaction, FeaturePrice
 from fluxori.core.ids import uuid7
 
-HORDAK = find_spec("hordak") is not None
+HAS_HORDAK = find_spec("hordak") is not None
 
 
 @transaction.atomic
 def naive_deduct(*, owner_id: UUID, key: str, at: datetime) -> CreditTransaction:
-    """Take the price of an insight as most Django code would: get, look, save, create, one row after another.
+    """Deduct the price of one insight as most Django code does: get, check, save and create, row by row.
 
-    It writes the same rows with the same hash, so that what is compared is how, not what.
+    The burn order is written here once more, as part of the baseline: it must give the same grant as
+    ``credits.domain.burn_order``.
     """
     balance = CreditBalance.objects.select_for_update(no_key=True).get(pk=owner_id)
     if CreditRequest.objects.filter(balance=balance, caller_id=owner_id, key=key).exists():

@@ -1,4 +1,8 @@
-"""Databases that the bench makes for itself, on the server that ``DATABASE_URL`` names: durable, marked, dropped."""
+"""Throw-away databases of the benchmarks, on the server in ``DATABASE_URL``.
+
+Each has a comment that marks it, so the benchmarks never drop another database. The server must be durable: without
+``fsync`` commits are faster than they can be in production.
+"""
 
 import os
 from collections.abc import Iterator
@@ -11,21 +15,21 @@ from django.core.management import call_command
 from django.db import connection
 from psycopg import sql
 
-# Said of a database in the catalogue, so that none is ever taken for ours that somebody else made.
+# The comment on the database in the catalog.
 MARK = "A throw-away database of manage.py bench"
 
 _DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 
 
-class NotDurable(Exception):
-    """The server would forget commits when the machine stops; nothing measured on it would mean anything."""
+class NotDurableError(Exception):
+    """The server may lose commits in a crash of the machine, so its speed means nothing."""
 
 
 @contextmanager
 def throw_away(*, keep: bool = False) -> Iterator[str]:
-    """Make an empty database with all migrations, use it while the block runs, and drop it; yields its name.
+    """Create a database, migrate it, use it while the block runs, and drop it unless ``keep``. Yields its name.
 
-    :raises NotDurable: if the server's settings are not durable
+    :raises NotDurableError: the server's settings are not durable
     """
     name = f"fluxori_bench_{token_hex(4)}"
     with _server() as server:
@@ -41,29 +45,29 @@ def throw_away(*, keep: bool = False) -> Iterator[str]:
             drop(name)
 
 
-def drop_left_overs() -> None:
-    """Drop what a bench that was killed has left behind: marked databases that nobody is connected to."""
+def drop_stale() -> None:
+    """Drop the databases of killed benchmarks: those that have the mark and no connection."""
     with _server() as server:
-        left = server.execute(
+        rows = server.execute(
             "SELECT datname FROM pg_database d WHERE shobj_description(oid, 'pg_database') = %s"
             " AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)",
             [MARK],
         ).fetchall()
-    for (name,) in left:
-        # Another bench may connect to its own just now.
+    for (name,) in rows:
+        # Another benchmark may connect to its database in this moment.
         with suppress(psycopg.errors.ObjectInUse, psycopg.errors.InvalidCatalogName):
             drop(name, force=False)
 
 
 def drop(name: str, *, force: bool = True) -> None:
-    how = sql.SQL("DROP DATABASE {} WITH (FORCE)" if force else "DROP DATABASE {}")
+    statement = sql.SQL("DROP DATABASE {} WITH (FORCE)" if force else "DROP DATABASE {}")
     with _server() as server:
-        server.execute(how.format(sql.Identifier(name)))
+        server.execute(statement.format(sql.Identifier(name)))
 
 
 @contextmanager
 def using(name: str) -> Iterator[None]:
-    """Let Django's connection, and the processes started meanwhile, use another database of the same server."""
+    """Use another database of the same server while the block runs, in Django and in child processes."""
     former, former_url = connection.settings_dict["NAME"], os.environ.get("DATABASE_URL", "")
     connection.close()
     connection.settings_dict["NAME"] = name
@@ -77,25 +81,25 @@ def using(name: str) -> Iterator[None]:
 
 
 def url(name: str) -> str:
-    """Return where a database of the same server is."""
+    """Return the URL of a database on the same server."""
     return urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}"))
 
 
 def require_durable() -> None:
-    """:raises NotDurable: naming what is not as it must be"""
+    """:raises NotDurableError: the server is not durable; the message names the settings"""
     with connection.cursor() as cursor:
-        wrong = []
-        for name, wanted in _DURABLE.items():
+        differences = []
+        for name, required in _DURABLE.items():
             cursor.execute("SELECT current_setting(%s)", [name])
-            (found,) = cursor.fetchone()
-            if found != wanted:
-                wrong.append(f"{name} is {found}")
-    if wrong:
-        raise NotDurable(", ".join(wrong))
+            (value,) = cursor.fetchone()
+            if value != required:
+                differences.append(f"{name} is {value}")
+    if differences:
+        raise NotDurableError(", ".join(differences))
 
 
 def conninfo(name: str) -> str:
-    """Return the same place for programs of PostgreSQL."""
+    """Return the libpq connection string of a database on the same server."""
     settings = connection.settings_dict
     return psycopg.conninfo.make_conninfo(
         dbname=name,

@@ -1,7 +1,7 @@
-"""The life of one balance, lived on an open page: months that are given, credits that are bought, and what they pay.
+"""Generate the history of one balance in memory: allocations, purchases, promotions, deductions, holds and refunds.
 
-Planned by the same arithmetic as every other movement, so that what is written is a ledger like any other. Amounts,
-kinds and instants come from the ``chance`` that is handed in; ids of the ledger's rows are new each time.
+The planners of the operations plan every transaction, so the result is a valid ledger. Amounts, types and timestamps
+come from the random generator of the caller; the ids of the rows are new each time. Read next: ``seeding.py``.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,6 @@ from typing import Any
 from uuid import UUID
 
 from credits import operations as ledger
-from credits.domain.due_events import apply_due_events
 from credits.domain.records import Transaction, TransactionDetails
 from credits.engine.corrections import plan_refund
 from credits.engine.deductions import DeductionPlan
@@ -22,10 +21,9 @@ from credits.engine.locked_balance import LockedBalance
 from credits.engine.plan_grants import plan_grant
 from credits.engine.plan_holds import plan_capture, plan_hold, plan_release
 from tiers import operations as tiers
+from tiers.domain.entitlement import PeriodEntitlement
 from tiers.domain.periods import period_start
-from tiers.domain.subscription_timeline import PeriodEntitlement
 from tiers.models import Subscription, Tier
-from tiers.queries import facts
 
 FEATURES = {
     "simple-ai-insight": 50,
@@ -36,18 +34,18 @@ FEATURES = {
 _SUBJECTS = ("Spring catalogue", "Abandoned carts", "Returns in Gauteng", "Courier delays", "Price of rooibos")
 _PRICES = tuple(map(Decimal, ("0.08", "0.09", "0.11", "0.13")))
 
-# Of a hundred movements that are not months. The rest are usages.
+# Percentages of the movements that are not allocations. The rest are deductions.
 _REFUNDS, _HOLDS, _PROMOTIONS = 2, 4, 1
-# Of a hundred usages; their callers sent an idempotency key.
+# The percentage of deductions with an idempotency key.
 _KEYED = 20
-_HOLD_LASTS = timedelta(minutes=15)
+_HOLD_LIFETIME = timedelta(minutes=15)
 
 
 @dataclass(slots=True)
-class Life:
-    """One balance's life, from its first instant up to ``until``, in about ``movements`` transactions.
+class BalanceHistory:
+    """The history of one balance, from its creation to ``until``, in about ``movements`` transactions.
 
-    ``members`` are who spends: the owner alone, or the people of an organization.
+    ``members`` spend the credits: the owner, or members of the organization.
     """
 
     subscription: Subscription
@@ -55,7 +53,7 @@ class Life:
     members: Sequence[UUID]
     until: datetime
     movements: int
-    chance: Random
+    rng: Random
     written: int = 0
     now: datetime = field(init=False)
     _last_refund: int = 0
@@ -64,127 +62,136 @@ class Life:
         self.now = self.subscription.anchor
 
     @property
-    def over(self) -> bool:
+    def is_complete(self) -> bool:
         return self.written >= self.movements
 
-    def go_on(self, page: LockedBalance, most: int) -> list[dict[str, Any]]:
-        """Live on until ``most`` further transactions are planned, and return the months that were given meanwhile."""
-        book = page.book
-        wanted = min(most, self.movements - self.written)
-        pace = (self.until - self.subscription.anchor).total_seconds() / self.movements
-        months: list[dict[str, Any]] = []
-        while len(book.transactions) < wanted:
-            months += self._months(page)
-            self._arrive(page, self.now)
-            if len(book.transactions) < wanted:
-                self._act(page)
-            self.now = min(self.now + timedelta(seconds=self.chance.expovariate(1 / pace)), self.until)
-        if self.written + len(book.transactions) >= self.movements:
-            # What has fallen due by now is not left for the next run of a command.
+    def generate(self, balance: LockedBalance, limit: int) -> list[dict[str, Any]]:
+        """Plan up to ``limit`` further transactions, and return the rows of the monthly allocations among them."""
+        state = balance.state
+        wanted = min(limit, self.movements - self.written)
+        mean_interval = (self.until - self.subscription.anchor).total_seconds() / self.movements
+        allocations: list[dict[str, Any]] = []
+        while len(state.transactions) < wanted:
+            allocations += self._allocate(balance)
+            self._advance(balance, self.now)
+            if len(state.transactions) < wanted:
+                self._random_movement(balance)
+            self.now = min(self.now + timedelta(seconds=self.rng.expovariate(1 / mean_interval)), self.until)
+        if self.written + len(state.transactions) >= self.movements:
+            # Apply everything that is due at the end. The commands then have nothing left to do.
             self.now = self.until
-            months += self._months(page)
-            self._arrive(page, self.until)
-        self.written += len(book.transactions)
-        page.touch()
-        return months
+            allocations += self._allocate(balance)
+            self._advance(balance, self.until)
+        self.written += len(state.transactions)
+        balance.mark_changed()
+        return allocations
 
-    def _arrive(self, page: LockedBalance, at: datetime) -> None:
-        page.at = page.book.recorded_at = max(at, page.book.last_at)
-        apply_due_events(page.book, page.at)
+    def _advance(self, balance: LockedBalance, at: datetime) -> None:
+        balance.state.recorded_at = max(at, balance.state.last_at)
+        balance.advance_to(at)
 
-    def _months(self, page: LockedBalance) -> list[dict[str, Any]]:
-        """Give every month that has begun, each at its first instant."""
-        given = []
+    def _allocate(self, balance: LockedBalance) -> list[dict[str, Any]]:
+        """Plan the allocation of every period that has begun, each at its start."""
+        rows = []
         subscription = self.subscription
-        period = 0 if page.book.sequence == 0 else subscription.next_period
-        while (begins := period_start(subscription.anchor, period)) <= self.now:
-            self._arrive(page, begins)
-            promise = PeriodEntitlement.of(subscription, self.tier, period)
+        period = 0 if balance.state.sequence == 0 else subscription.next_period
+        while (starts_at := period_start(subscription.anchor, period)) <= self.now:
+            self._advance(balance, starts_at)
+            entitlement = PeriodEntitlement.of(subscription.anchor, self.tier, period)
             request = build_request("allocate_monthly_credits", actor=None, key=None)
-            recorded = tiers.keep(page, request, promise, amount=promise.credits, description=tiers.describe(promise))
+            recorded = tiers.plan_entitlement_grant(
+                balance,
+                request,
+                entitlement,
+                amount=entitlement.credits,
+                description=tiers.period_description(entitlement),
+            )
             if period:
-                given.append(tiers.allocation_row(page, promise, recorded, None))
+                rows.append(tiers.allocation_row(balance, entitlement, recorded, None))
             period += 1
         subscription.next_period = max(period, 1)
         subscription.next_allocation_at = period_start(subscription.anchor, subscription.next_period)
-        return given
+        return rows
 
-    def _act(self, page: LockedBalance) -> None:
-        drawn = self.chance.randrange(100)
-        if drawn < _REFUNDS:
-            self._refund(page)
-        elif drawn < _REFUNDS + _HOLDS:
-            self._hold(page)
-        elif drawn < _REFUNDS + _HOLDS + _PROMOTIONS:
-            lasts = timedelta(days=self.chance.randint(2, 30))
-            self._give(page, "promotion", 50 * self.chance.randint(1, 20), expires_at=page.at + lasts)
+    def _random_movement(self, balance: LockedBalance) -> None:
+        percentile = self.rng.randrange(100)
+        if percentile < _REFUNDS:
+            self._refund(balance)
+        elif percentile < _REFUNDS + _HOLDS:
+            self._hold(balance)
+        elif percentile < _REFUNDS + _HOLDS + _PROMOTIONS:
+            lifetime = timedelta(days=self.rng.randint(2, 30))
+            self._grant(balance, "promotion", 50 * self.rng.randint(1, 20), expires_at=balance.at + lifetime)
         else:
-            self._spend(page)
+            self._spend(balance)
 
-    def _give(self, page: LockedBalance, kind: str, amount: int, **terms: object) -> None:
-        words = {"description": f"{amount} credits", "reference_id": f"{kind}-{self.chance.getrandbits(40):010x}"}
-        plan_grant(
-            page, build_request("add_credits", actor=None, key=None), amount=amount, kind=kind, terms=terms, facts=words
-        )
+    def _grant(self, balance: LockedBalance, kind: str, amount: int, **terms: object) -> None:
+        details = {"description": f"{amount} credits", "reference_id": f"{kind}-{self.rng.getrandbits(40):010x}"}
+        request = build_request("add_credits", actor=None, key=None)
+        plan_grant(balance, request, amount=amount, kind=kind, terms=terms, details=details)
 
-    def _wish(self, page: LockedBalance) -> ledger.Deduction:
-        """Return what somebody wants now; where there is too little, credits are bought first."""
-        [feature] = self.chance.choices(tuple(FEATURES), tuple(FEATURES.values()))
-        quantity = self.chance.randint(1, 8) if feature == "realtime-ai-dashboard" else 1
-        member = self.chance.choice(self.members)
-        keyed = self.chance.randrange(100) < _KEYED
-        if page.book.available < page.prices[feature].credits * quantity:
-            # What is gone by the middle of a month is bought in packs that last a while.
-            self._give(page, "purchase", 500 * self.chance.randint(1, 10), unit_price=self.chance.choice(_PRICES))
+    def _random_deduction(self, balance: LockedBalance) -> ledger.Deduction:
+        """Return a random deduction. If the balance is too low, plan a purchase first."""
+        [feature] = self.rng.choices(tuple(FEATURES), tuple(FEATURES.values()))
+        quantity = self.rng.randint(1, 8) if feature == "realtime-ai-dashboard" else 1
+        member = self.rng.choice(self.members)
+        keyed = self.rng.randrange(100) < _KEYED
+        price = balance.current_price(feature)
+        assert price is not None
+        if balance.state.available < price.credits * quantity:
+            # Purchases are large enough for a while.
+            self._grant(balance, "purchase", 500 * self.rng.randint(1, 10), unit_price=self.rng.choice(_PRICES))
         return ledger.Deduction(
             feature=feature,
             quantity=quantity,
-            description=self.chance.choice(_SUBJECTS),
+            description=self.rng.choice(_SUBJECTS),
             actor=member,
             member=member,
-            reference_id=f"work-{self.chance.getrandbits(48):012x}",
-            idempotency_key=f"{self.chance.getrandbits(96):024x}" if keyed else None,
-            alongside=facts(self.subscription) if keyed else None,
+            reference_id=f"work-{self.rng.getrandbits(48):012x}",
+            idempotency_key=f"{self.rng.getrandbits(96):024x}" if keyed else None,
         )
 
-    def _spend(self, page: LockedBalance) -> None:
-        wish = self._wish(page)
-        DeductionPlan(wish, wish.request())(page)
+    def _spend(self, balance: LockedBalance) -> None:
+        deduction = self._random_deduction(balance)
+        DeductionPlan(deduction, deduction.build_request(), balance.at)(balance)
 
-    def _hold(self, page: LockedBalance) -> None:
-        """Set credits aside, and some minutes later spend them, a part of them, or give them back."""
-        wish = self._wish(page)
-        request = wish.request()
-        placed = plan_hold(page, wish, request, _HOLD_LASTS).hold
+    def _hold(self, balance: LockedBalance) -> None:
+        """Place a hold and, some minutes later, capture it wholly or partly, or release it."""
+        deduction = self._random_deduction(balance)
+        request = deduction.build_request()
+        placed = plan_hold(balance, deduction, request, _HOLD_LIFETIME).hold
         assert placed is not None
-        self._arrive(page, page.at + self.chance.random() * _HOLD_LASTS)
-        wanted = self.chance.choice((placed.amount, placed.amount, placed.amount // 2, 0))
+        self._advance(balance, balance.at + self.rng.random() * _HOLD_LIFETIME)
+        wanted = self.rng.choice((placed.amount, placed.amount, placed.amount // 2, 0))
         ending = replace(request, key=None)
         if wanted:
-            plan_capture(page, placed, wanted, ending, None)
+            plan_capture(balance, placed, wanted, ending)
         else:
-            plan_release(page, placed, ending, None)
+            plan_release(balance, placed, ending)
 
-    def _refund(self, page: LockedBalance) -> None:
-        """Give back all or half of a recent usage that was not refunded before; without one, spend instead."""
-        usage = next((recorded for recorded in reversed(page.book.transactions) if self._refundable(recorded)), None)
+    def _refund(self, balance: LockedBalance) -> None:
+        """Refund all or half of a recent usage that has no refund. Without one, deduct instead."""
+        usage = next(
+            (recorded for recorded in reversed(balance.state.transactions) if self._refundable(recorded)), None
+        )
         if usage is None:
-            self._spend(page)
+            self._spend(balance)
             return
         [paid] = usage.entries
         assert paid.grant_id is not None
-        back = -paid.amount if self.chance.randrange(2) else max(-paid.amount // 2, 1)
-        said = usage.details
-        facts = TransactionDetails(
-            description=said.description,
-            reference_id=said.reference_id,
-            member_id=said.member_id,
+        back = -paid.amount if self.rng.randrange(2) else max(-paid.amount // 2, 1)
+        details = usage.details
+        refund_details = TransactionDetails(
+            description=details.description,
+            reference_id=details.reference_id,
+            member_id=details.member_id,
             reverses_id=usage.id,
             reason="The result was empty",
         )
-        plan_refund(page, [(page.book.grants[paid.grant_id], back)], facts, None)
-        page.book.count(-back, said.member_id, usage.timestamp)
+        plan_refund(balance, [(balance.state.grants[paid.grant_id], back)], refund_details, None)
+        balance.state.count_toward_limits(-back, details.member_id, usage.timestamp)
         self._last_refund = usage.sequence
 
-    def _refundable(self, recorded: Transaction) -> bool:
-        return recorded.type == "usage" and len(recorded.entries) == 1 and recorded.sequence > self._last_refund
+    def _refundable(self, transaction: Transaction) -> bool:
+        has_one_entry = len(transaction.entries) == 1
+        return transaction.type == "usage" and has_one_entry and transaction.sequence > self._last_refund

@@ -1,6 +1,7 @@
-"""django-hordak recording the same movement: from what a user has to what was used. A process of its own, for it wants
-settings in which it is installed: ``python -m fluxori.devtools.bench.hordak <repeats> <seconds>`` prints the rates as
-JSON.
+"""Benchmark of django-hordak, a ledger from PyPI, for comparison: one transaction with two legs.
+
+It needs settings in which hordak is installed, so it runs in a separate process:
+``python -m fluxori.devtools.bench.hordak <repeats> <seconds>`` prints the rates as JSON.
 """
 
 import json
@@ -12,13 +13,13 @@ import django
 from django.core.management import call_command
 from django.db import transaction
 
-from fluxori.devtools.embedded_postgres import provide, wanted
+from fluxori.devtools.embedded_postgres import is_wanted, provide
 
 _ACCOUNTS = 100
 
 
 def main() -> None:
-    if wanted():
+    if is_wanted():
         provide()
     django.setup()
     from hordak.models import Account, AccountType, Leg, Transaction  # noqa: PLC0415
@@ -28,17 +29,17 @@ def main() -> None:
 
     call_command("migrate", "hordak", verbosity=0, interactive=False)
     used: Any = Account.objects.create(name="Used", type=AccountType.income, currencies=["EUR"])
-    purses = [
-        Account.objects.create(name=f"Purse {number}", type=AccountType.liability, currencies=["EUR"])
+    accounts = [
+        Account.objects.create(name=f"Account {number}", type=AccountType.liability, currencies=["EUR"])
         for number in range(_ACCOUNTS)
     ]
-    around = cycle(purses)
+    next_account = cycle(accounts)
 
     @transaction.atomic
     def record() -> int:
-        moved = Transaction.objects.create(description="bench")
-        Leg.objects.create(transaction=moved, account=next(around), debit=Money(9, "EUR"))
-        Leg.objects.create(transaction=moved, account=used, credit=Money(9, "EUR"))
+        row = Transaction.objects.create(description="bench")
+        Leg.objects.create(transaction=row, account=next(next_account), debit=Money(9, "EUR"))
+        Leg.objects.create(transaction=row, account=used, credit=Money(9, "EUR"))
         return 1
 
     repeats, seconds = int(sys.argv[1]), float(sys.argv[2])

@@ -1,6 +1,6 @@
-"""The project's settings, with django-hordak installed: for the process that measures it."""
+"""The project's settings with django-hordak installed, for ``fluxori.devtools.bench.hordak``."""
 
-from fluxori.settings import *  # noqa: F403 - all of them
-from fluxori.settings import INSTALLED_APPS as OURS
+from fluxori.settings import *  # noqa: F403
+from fluxori.settings import INSTALLED_APPS as PROJECT_APPS
 
-INSTALLED_APPS = [*OURS, "mptt", "hordak"]
+INSTALLED_APPS = [*PROJECT_APPS, "mptt", "hordak"]

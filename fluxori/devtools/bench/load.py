@@ -1,8 +1,8 @@
-"""The load: a few keep-alive connections in one process, each asking again as soon as it was answered.
+"""A load generator: several keep-alive connections in one process, each with one request in flight.
 
-Runs as a process of its own, ``python -m fluxori.devtools.bench.load``, with a plan as JSON on stdin and what was
-measured as JSON on stdout. Standard library only, and little of it: on the same machine as the server, what the load
-costs is taken from what is measured. The loopback only; every answer's status is looked at.
+It runs as ``python -m fluxori.devtools.bench.load`` with a plan as JSON on stdin, and prints the measurement as JSON.
+It shares the machine with the server, so it is kept cheap: one asyncio protocol and no HTTP library. It checks the
+status of every response, and connects to the loopback interface only.
 """
 
 import asyncio
@@ -13,22 +13,22 @@ from dataclasses import asdict, dataclass, field
 from itertools import count
 
 HOST = "127.0.0.1"
-MOST_CONNECTIONS = 256
-MOST_SECONDS = 120.0
-_PATIENCE = 60.0
+MAX_CONNECTIONS = 256
+MAX_SECONDS = 120.0
+_TIMEOUT = 60.0
 
 
-class Unanswered(Exception):
-    """The server closed a connection, or said nothing that can be read."""
+class NoResponseError(Exception):
+    """The server closed a connection, or its response has no Content-Length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to ask, and for how long. Connection c asks for the callers c, c + connections, and so on, around.
+    """The requests to send, and for how long. Connection c uses the tokens c, c + connections, and so on, in a cycle.
 
-    ``warm`` seconds go by before ``seconds`` are measured. With ``keys`` each request gets an idempotency key of its
-    own; ``key`` gives all of them the same one. ``then`` is a path that is posted to next, without a body, with the id
-    of the hold that was answered in place of ``HOLD``; both together are one turn.
+    ``warm_up`` seconds pass before ``seconds`` are measured. With ``keys`` each request has its own idempotency key;
+    ``key`` is one key for all of them. ``follow_up`` is a path that is posted to next, without a body: ``HOLD`` in it
+    is replaced by the id of the hold in the response. Both requests together count as one turn.
     """
 
     port: int
@@ -38,160 +38,166 @@ class Plan:
     path: str
     method: str = "POST"
     body: str = ""
-    warm: float = 0.5
+    warm_up: float = 0.5
     keys: bool = False
     key: str = ""
     expect: int = 200
-    then: str = ""
+    follow_up: str = ""
 
     def __post_init__(self) -> None:
-        assert 1 <= self.connections <= MOST_CONNECTIONS
-        assert 0 < self.seconds <= MOST_SECONDS
+        assert 1 <= self.connections <= MAX_CONNECTIONS
+        assert 0 < self.seconds <= MAX_SECONDS
 
 
 @dataclass(slots=True)
 class Measured:
-    """How many turns were answered as expected within the measured time, and how long each took, in seconds.
+    """The turns that were completed in the measured time, and the duration of each in seconds.
 
-    ``unexpected`` counts the other answers by status, at any time, and ``sample`` is the first of them.
+    ``unexpected`` counts all responses with another status than the expected one, by status; ``sample`` is the body of
+    the first of them.
     """
 
     seconds: float
-    answered: int = 0
-    took: list[float] = field(default_factory=list)
+    completed: int = 0
+    durations: list[float] = field(default_factory=list)
     unexpected: dict[int, int] = field(default_factory=dict)
     sample: str = ""
 
     @property
     def rate(self) -> float:
-        """Turns a second."""
-        return self.answered / self.seconds
+        """Turns per second."""
+        return self.completed / self.seconds
 
     def percentile(self, share: float) -> float:
-        """Return the time within which this share of the turns was over, in milliseconds."""
-        took = sorted(self.took)
-        return 1000 * took[min(int(share * len(took)), len(took) - 1)]
+        """Return the duration that this share of the turns did not exceed, in milliseconds."""
+        durations = sorted(self.durations)
+        return 1000 * durations[min(int(share * len(durations)), len(durations) - 1)]
 
 
-class _Clock:
-    """When the measured time begins and ends, and what was found in it."""
+class _Recorder:
+    """Records the turns of all connections."""
 
     def __init__(self, plan: Plan) -> None:
-        self._begin = time.perf_counter() + plan.warm
+        self._begin = time.perf_counter() + plan.warm_up
         self._end = self._begin + plan.seconds
         self.measured = Measured(plan.seconds)
 
-    def answered(self, asked: float) -> bool:
-        """Count a turn that was over now, and return whether to go on."""
+    def record(self, sent_at: float) -> bool:
+        """Count a turn that ends now. Return True if the connection continues."""
         now = time.perf_counter()
         if self._begin <= now < self._end:
-            self.measured.answered += 1
-            self.measured.took.append(now - asked)
+            self.measured.completed += 1
+            self.measured.durations.append(now - sent_at)
         return now < self._end
 
-    def surprised(self, status: int, answer: bytes) -> bool:
+    def record_unexpected(self, status: int, body: bytes) -> bool:
+        """Count an unexpected response. Return True if the connection continues."""
         self.measured.unexpected[status] = self.measured.unexpected.get(status, 0) + 1
-        self.measured.sample = self.measured.sample or answer[:500].decode(errors="replace")
+        self.measured.sample = self.measured.sample or body[:500].decode(errors="replace")
         return time.perf_counter() < self._end
 
 
 class _Connection(asyncio.Protocol):
-    """One turn after another, for one caller after another."""
+    """Sends one request after another, with the tokens in a cycle."""
 
-    def __init__(self, plan: Plan, place: int, clock: _Clock) -> None:
+    def __init__(self, plan: Plan, number: int, recorder: _Recorder) -> None:
         self._plan = plan
-        self._clock = clock
-        self._turns = count(place, plan.connections)
-        self._key = f"{time.time_ns():x}-{place}-"
+        self._recorder = recorder
+        self._turns = count(number, plan.connections)
+        self._key = f"{time.time_ns():x}-{number}-"
         self._heads = [_head(plan, token) for token in plan.tokens]
         self._body = b"\r\n" + plan.body.encode()
         self._received = b""
-        self._asked = 0.0
-        self._follows = False
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sent_at = 0.0
+        self._is_follow_up = False
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._ask()
+        self._send()
 
-    def _ask(self) -> None:
+    def _send(self) -> None:
         turn = next(self._turns)
         self._token = turn % len(self._heads)
         key = f"Idempotency-Key: {self._key}{turn}\r\n".encode() if self._plan.keys else b""
-        self._follows = False
-        self._asked = time.perf_counter()
+        self._is_follow_up = False
+        self._sent_at = time.perf_counter()
         self._transport.write(self._heads[self._token] + key + self._body)
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        head, found, answer = self._received.partition(b"\r\n\r\n")
-        if not found or len(answer) < _length(head):
+        head, separator, body = self._received.partition(b"\r\n\r\n")
+        if not separator or len(body) < _content_length(head):
             return
         self._received = b""
         status = int(head[9:12])
-        if status != (200 if self._follows else self._plan.expect):
-            go_on = self._clock.surprised(status, answer)
-        elif self._plan.then and not self._follows:
-            self._follow(answer)
+        if status != (200 if self._is_follow_up else self._plan.expect):
+            continues = self._recorder.record_unexpected(status, body)
+        elif self._plan.follow_up and not self._is_follow_up:
+            self._send_follow_up(body)
             return
         else:
-            go_on = self._clock.answered(self._asked)
-        if go_on:
-            self._ask()
+            continues = self._recorder.record(self._sent_at)
+        if continues:
+            self._send()
         else:
-            self.over.set_result(None)
+            self.done.set_result(None)
             self._transport.close()
 
-    def _follow(self, answer: bytes) -> None:
-        self._follows = True
-        path = self._plan.then.replace("HOLD", json.loads(answer)["hold"]["id"])
-        token = self._plan.tokens[self._token]
-        self._transport.write(f"POST {path} HTTP/1.1\r\n{_names(self._plan, token)}Content-Length: 0\r\n\r\n".encode())
+    def _send_follow_up(self, body: bytes) -> None:
+        self._is_follow_up = True
+        path = self._plan.follow_up.replace("HOLD", json.loads(body)["hold"]["id"])
+        headers = _common_headers(self._plan, self._plan.tokens[self._token])
+        self._transport.write(f"POST {path} HTTP/1.1\r\n{headers}Content-Length: 0\r\n\r\n".encode())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.over.done():
-            self.over.set_exception(Unanswered(str(exc or "the server closed a connection")))
+        if not self.done.done():
+            self.done.set_exception(NoResponseError(str(exc or "the server closed a connection")))
 
 
 def _head(plan: Plan, token: str) -> bytes:
-    """Return a request up to where an idempotency key of its own may follow."""
-    head = f"{plan.method} {plan.path} HTTP/1.1\r\n{_names(plan, token)}"
+    """Return the request line and the headers, except for the idempotency key of the single request."""
+    head = f"{plan.method} {plan.path} HTTP/1.1\r\n{_common_headers(plan, token)}"
     if plan.body:
         head += f"Content-Type: application/json\r\nContent-Length: {len(plan.body.encode())}\r\n"
     return (head + (f"Idempotency-Key: {plan.key}\r\n" if plan.key else "")).encode()
 
 
-def _names(plan: Plan, token: str) -> str:
+def _common_headers(plan: Plan, token: str) -> str:
     return f"Host: {HOST}:{plan.port}\r\nAuthorization: Bearer {token}\r\n"
 
 
-def _length(head: bytes) -> int:
+def _content_length(head: bytes) -> int:
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
             return int(value)
-    raise Unanswered("an answer without Content-Length")
+    raise NoResponseError("a response has no Content-Length")
 
 
-async def put(plan: Plan) -> Measured:
-    """Put the load that is planned.
+async def run_load(plan: Plan) -> Measured:
+    """Send the planned requests and return the measurement.
 
-    :raises Unanswered: if the server does not answer
+    :raises NoResponseError: the server closes a connection, or its response cannot be parsed
     """
     loop = asyncio.get_running_loop()
-    clock = _Clock(plan)
-    opened = [
-        (await loop.create_connection(lambda place=place: _Connection(plan, place, clock), HOST, plan.port))[1]  # type: ignore[misc]
-        for place in range(plan.connections)
-    ]
-    whole = asyncio.gather(*(connection.over for connection in opened))
-    await asyncio.wait_for(whole, plan.warm + plan.seconds + _PATIENCE)
-    return clock.measured
+    recorder = _Recorder(plan)
+    connections = []
+    for number in range(plan.connections):
+        _, connection = await loop.create_connection(
+            lambda number=number: _Connection(plan, number, recorder),  # type: ignore[misc]
+            HOST,
+            plan.port,
+        )
+        connections.append(connection)
+    done = asyncio.gather(*(connection.done for connection in connections))
+    await asyncio.wait_for(done, plan.warm_up + plan.seconds + _TIMEOUT)
+    return recorder.measured
 
 
 def main() -> None:
-    measured = asyncio.run(put(Plan(**json.load(sys.stdin))))
+    measured = asyncio.run(run_load(Plan(**json.load(sys.stdin))))
     json.dump(asdict(measured), sys.stdout)
 
 

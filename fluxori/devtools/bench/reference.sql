@@ -1,7 +1,7 @@
--- The same deduction in bare SQL: what PostgreSQL itself takes for these rows, without Django. In the bench's database
--- only. It writes what the ledger writes, hash included, so that verify_ledger passes on it; it refuses nothing that
--- does not happen here.
-CREATE TABLE bench_purse (number int PRIMARY KEY, balance_id uuid NOT NULL);
+-- The deduction as SQL functions: the cost of these rows in PostgreSQL, without Django. Only the databases of the
+-- benchmarks contain them. They write the same rows and hashes as the ledger, so verify_ledger finds no difference.
+-- They validate nothing. The burn order here is a copy of credits/domain/burn_order.py.
+CREATE TABLE bench_balance (number int PRIMARY KEY, balance_id uuid NOT NULL);
 
 CREATE FUNCTION bench_id() RETURNS uuid LANGUAGE sql VOLATILE
     RETURN (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
@@ -22,7 +22,7 @@ BEGIN
     RETURN e;
 END $$;
 
--- A whole transaction, chained: everything the ledger would say of it.
+-- A complete transaction with its hash.
 CREATE FUNCTION bench_transaction(
     key uuid, b credits_creditbalance, e credits_creditentry, caller_key text, at timestamptz
 ) RETURNS credits_credittransaction LANGUAGE plpgsql VOLATILE AS $$
@@ -67,19 +67,19 @@ BEGIN
     r.operation := 'deduct_credits';
     r.fingerprint := sha256(convert_to(t.idempotency_key, 'UTF8'));
     r.answer := json_build_object(
-        'after', json_build_object(
+        'balance', json_build_object(
             'available', available, 'balance', t.balance_after, 'debt', 0, 'held', 0, 'id', t.balance_id,
             'last_updated', t.timestamp, 'next_expiry', NULL, 'organization_id', NULL, 'sequence', t.sequence,
             'suspended_at', NULL, 'user_id', t.balance_id, 'version', t.sequence),
-        'alongside', json_build_object('next_allocation_at', t.timestamp, 'pending_tier', NULL, 'tier', 'enterprise'),
-        'hold', NULL)::text;
+        'tier_facts', json_build_object('next_allocation_at', t.timestamp, 'pending_tier', NULL, 'tier', 'enterprise'),
+        'extras', json_build_object(), 'hold', NULL)::text;
     r.transaction_id := t.id;
     r.created_at := t.recorded_at;
     RETURN r;
 END $$;
 
--- One trip: the lock, the key, the grant that pays, and the rows.
-CREATE FUNCTION bench_deduct(purse int, cost bigint, caller_key text) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+-- One round trip: lock the balance, look up the key, choose the grant, write the rows.
+CREATE FUNCTION bench_deduct(balance_number int, cost bigint, caller_key text) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     b credits_creditbalance;
     g credits_creditgrant;
@@ -88,16 +88,18 @@ DECLARE
     at timestamptz;
 BEGIN
     SELECT x.* INTO b FROM credits_creditbalance x
-     WHERE x.id = (SELECT balance_id FROM bench_purse WHERE number = purse) FOR NO KEY UPDATE;
+     WHERE x.id = (SELECT balance_id FROM bench_balance WHERE number = balance_number) FOR NO KEY UPDATE;
     PERFORM FROM credits_creditrequest r WHERE r.balance_id = b.id AND r.caller_id = b.id AND r.key = caller_key;
     IF FOUND THEN
         RETURN b.balance;
     END IF;
+    -- The burn order, as in credits/domain/burn_order.py, credits/verification/rules/burn_order.sql and
+    -- tests/model/balance.py. Change all of them together.
     SELECT x.* INTO g FROM credits_creditgrant x
      WHERE x.balance_id = b.id AND x.live
      ORDER BY x.priority, coalesce(x.expires_at, 'infinity'), x.source = 'purchase', x.effective_at, x.id LIMIT 1;
     IF g.remaining < cost THEN
-        RAISE EXCEPTION 'not enough for the bench';
+        RAISE EXCEPTION 'the grant has too few credits for the benchmark';
     END IF;
     at := greatest(clock_timestamp(), b.last_at);
     t.id := bench_id();

@@ -1,7 +1,7 @@
-"""A large ledger, made fast: whole lives planned in memory, written set-wise by the ledger's own writer.
+"""Create a large ledger quickly: plan complete histories in memory, and write them with the ledger's own writer.
 
-The work is cut into parts that know nothing of one another, so that several processes share it and the same seed gives
-the same people, movements, amounts and instants however many there are. Each part commits by itself.
+The work is split into independent parts for several processes. The same seed gives the same users, transactions,
+amounts and timestamps for any number of processes. Each part commits by itself. Read next: ``history_generator.py``.
 """
 
 import multiprocessing
@@ -19,34 +19,35 @@ from django.db import connection, transaction
 
 from credits import queries
 from credits.domain.records import Price
-from credits.engine.locked_balance import lock_balances
+from credits.engine.locked_balance import GroupTierFacts, lock_balances
 from credits.models import CreditBalance
 from fluxori.core import clock
 from fluxori.db import statements
 from fluxori.db.chunked_work import gc_frozen
 from fluxori.devtools.bench import workers
-from fluxori.devtools.bench.history_generator import FEATURES, Life
+from fluxori.devtools.bench.history_generator import FEATURES, BalanceHistory
 from fluxori.identity.models import Membership, Organization, User
 from tiers.domain.periods import period_start
 from tiers.models import MonthlyAllocation, Subscription, Tier
+from tiers.queries import subscription_facts
 
 DOMAIN = "seed.fluxori.example"
 
-# Transactions in one commit: enough that the statement's own cost does not show, few enough to hold in memory.
-PART = 4000
-_MOST_PROCESSES = 16
+# Transactions in one commit: enough to make the overhead of a statement negligible, few enough for memory.
+PART_SIZE = 4000
+_MAX_PROCESSES = 16
 
-# Of a hundred balances; and of ten subscriptions, by what they promise.
+# The percentage of balances that belong to organizations; the tiers of every ten subscriptions.
 _ORGANIZATIONS = 10
 _TIERS = ("explorer",) * 5 + ("growth",) * 3 + ("pro", "enterprise")
 _MEMBERS = (Membership.Role.OWNER, Membership.Role.MANAGER, Membership.Role.MEMBER, Membership.Role.MEMBER)
-# How unequal balances are: the larger, the more alike.
-_LIKENESS = 1.3
+# The shape of the Pareto distribution of history lengths: a larger value makes the lengths more equal.
+_PARETO_SHAPE = 1.3
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A share of the work: ``balances`` that together have about ``transactions``, or with ``hot`` one that has all."""
+    """A part of the work: ``balances`` with about ``transactions`` in total, or with ``hot`` one balance with all."""
 
     number: int
     seed: int
@@ -58,8 +59,8 @@ class Part:
 
 
 @dataclass(slots=True)
-class Written:
-    """What was written."""
+class RowCounts:
+    """The numbers of rows that were written."""
 
     users: int = 0
     organizations: int = 0
@@ -70,7 +71,7 @@ class Written:
     holds: int = 0
     requests: int = 0
 
-    def add(self, other: "Written") -> None:
+    def add(self, other: "RowCounts") -> None:
         for column in fields(self):
             setattr(self, column.name, getattr(self, column.name) + getattr(other, column.name))
 
@@ -78,136 +79,144 @@ class Written:
         return asdict(self)
 
 
-def parts(*, transactions: int, balances: int, hot: int, seed: int, begin: datetime, until: datetime) -> Iterator[Part]:
-    """Cut the work: ``balances`` with ``transactions`` together, and one more with ``hot`` of its own.
+def split_work(
+    *, transactions: int, balances: int, hot: int, seed: int, begin: datetime, until: datetime
+) -> Iterator[Part]:
+    """Split the work: ``balances`` with ``transactions`` in total, and one more balance with ``hot`` transactions.
 
-    The hot one comes first, because nobody can share it.
+    The hot balance comes first, because it takes longest and cannot be split.
     """
     if hot:
         yield Part(0, seed, begin, until, 1, hot, hot=True)
-    count = min(-(-transactions // PART), balances)
+    count = min(-(-transactions // PART_SIZE), balances)
     for number in range(count):
-        # The n-th share of a whole is what lies between the n-th and the next mark.
-        few, share = (whole * (number + 1) // count - whole * number // count for whole in (balances, transactions))
-        yield Part(number + 1, seed, begin, until, few, share)
+        # Rounding the boundaries down, instead of the sizes, makes the sizes add up to the total.
+        balance_count, transaction_count = (
+            total * (number + 1) // count - total * number // count for total in (balances, transactions)
+        )
+        yield Part(number + 1, seed, begin, until, balance_count, transaction_count)
 
 
-def seed(work: Sequence[Part], *, processes: int) -> Iterator[Written]:
-    """Write the parts, on several processes where asked, and yield what each commit has written."""
+def seed(work: Sequence[Part], *, processes: int) -> Iterator[RowCounts]:
+    """Write the parts with this number of processes. Yields the row counts of each commit, or of each part."""
     if processes == 1:
         for part in work:
             yield from write(part)
         return
-    # Forked processes would share the parent's connection to the database.
-    afresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=afresh, initializer=workers.join, initargs=(_database(),)) as pool:
-        yield from pool.map(_write_whole, work)
+    # Forked processes would share the database connection of this process.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=workers.set_up, initargs=(_database(),)) as pool:
+        yield from pool.map(_write_part, work)
 
 
 def fill(transactions: int, *, number: int) -> None:
-    """Write so many transactions of a year, one balance for each hundred, from the seed ``number``."""
+    """Write about this many transactions over one year, a hundred per balance, with ``number`` as the seed."""
     until = clock.now().replace(microsecond=0)
     begin = until - timedelta(days=360)
     balances = max(transactions // 100, 1)
-    work = parts(transactions=transactions, balances=balances, hot=0, seed=number, begin=begin, until=until)
-    for _ in seed(list(work), processes=processors()):
+    work = split_work(transactions=transactions, balances=balances, hot=0, seed=number, begin=begin, until=until)
+    for _ in seed(list(work), processes=default_processes()):
         pass
     analyze()
 
 
-def already_there(seed: int) -> bool:
-    """Whether this seed has left people in this database."""
+def is_seeded(seed: int) -> bool:
+    """Return True if the database contains users of this seed."""
     return User.objects.filter(email__startswith=f"{seed}-", email__endswith=f"@{DOMAIN}").exists()
 
 
-def write(part: Part) -> Iterator[Written]:
-    """Write one part, and yield after each commit what it has written."""
+def write(part: Part) -> Iterator[RowCounts]:
+    """Write one part. Yields the row counts of each commit."""
     with gc_frozen():
         yield from _write(part)
 
 
-def _write(part: Part) -> Iterator[Written]:
-    chance = Random(f"{part.seed}/{part.number}")  # noqa: S311 - believable, and the same every time
-    people = _People(part, chance)
-    lives = people.lives()
-    prices = queries.prices(FEATURES, at=part.begin)
-    while lives:
-        going, room = [], PART
-        for life in lives:
-            going.append(life)
-            room -= life.movements - life.written
-            if room <= 0:
+def _write(part: Part) -> Iterator[RowCounts]:
+    rng = Random(f"{part.seed}/{part.number}")  # noqa: S311 (sample data)
+    owners = _Owners(part, rng)
+    histories = owners.create_histories()
+    prices = {feature: [price] for feature, price in queries.prices(FEATURES, at=part.begin).items()}
+    while histories:
+        batch, remaining = [], PART_SIZE
+        for history in histories:
+            batch.append(history)
+            remaining -= history.movements - history.written
+            if remaining <= 0:
                 break
         with transaction.atomic():
-            done = people.arrive([life for life in going if not life.written])
-            done.add(_live(going, prices))
-        lives = [life for life in lives if not life.over]
-        yield done
+            counts = owners.insert([history for history in batch if not history.written])
+            counts.add(_write_batch(batch, prices))
+        histories = [history for history in histories if not history.is_complete]
+        yield counts
 
 
-def _live(lives: Sequence[Life], prices: dict[str, Price]) -> Written:
-    done = Written()
-    months: list[dict[str, Any]] = []
-    by_id = {life.subscription.pk: life for life in lives}
-    with lock_balances(by_id, at=min(life.subscription.anchor for life in lives)) as pages:
-        for key, page in pages.items():
-            page.prices = prices
-            months += by_id[key].go_on(page, PART)
-            done.transactions += len(page.book.transactions)
-            done.entries += sum(len(recorded.entries) for recorded in page.book.transactions)
-            done.grants += len(page.book.opened_grants)
-            done.holds += len(page.book.opened_holds)
-            done.requests += len(page.requests)
-    statements.insert(MonthlyAllocation, months)
+def _write_batch(histories: Sequence[BalanceHistory], prices: dict[str, list[Price]]) -> RowCounts:
+    counts = RowCounts()
+    allocations: list[dict[str, Any]] = []
+    by_id = {history.subscription.pk: history for history in histories}
+    with lock_balances(by_id, at=min(history.subscription.anchor for history in histories)) as balances:
+        for balance_id, balance in balances.items():
+            history = by_id[balance_id]
+            balance.prices = prices
+            balance.tier_facts = GroupTierFacts(
+                [balance_id], balance.at, {balance_id: subscription_facts(history.subscription)}
+            )
+            allocations += history.generate(balance, PART_SIZE)
+            counts.transactions += len(balance.state.transactions)
+            counts.entries += sum(len(recorded.entries) for recorded in balance.state.transactions)
+            counts.grants += len(balance.state.opened_grants)
+            counts.holds += len(balance.state.opened_holds)
+            counts.requests += len(balance.request_rows)
+    statements.insert(MonthlyAllocation, allocations)
     Subscription.objects.bulk_create(
-        [life.subscription for life in lives],
+        [history.subscription for history in histories],
         update_conflicts=True,
         unique_fields=["balance"],
         update_fields=["next_period", "next_allocation_at"],
     )
-    return done
+    return counts
 
 
-class _People:
-    """Who there is in one part: users, organizations with members, their balances and subscriptions."""
+class _Owners:
+    """The users and organizations of one part, with their memberships, balances and subscriptions."""
 
-    def __init__(self, part: Part, chance: Random) -> None:
+    def __init__(self, part: Part, rng: Random) -> None:
         self._part = part
-        self._chance = chance
+        self._rng = rng
         self._tiers = Tier.objects.in_bulk()
         self._rows: dict[UUID, tuple[User | Organization, list[Membership], Subscription]] = {}
 
-    def lives(self) -> list[Life]:
-        """Return the lives of this part's balances, unequal as in life, which together are as long as is wanted."""
-        part, chance = self._part, self._chance
-        weights = [chance.paretovariate(_LIKENESS) for _ in range(part.balances)]
-        lives, spent, passed = [], 0, 0.0
+    def create_histories(self) -> list[BalanceHistory]:
+        """Return the histories of this part's balances: unequal lengths that add up to the requested total."""
+        part, rng = self._part, self._rng
+        weights = [rng.paretovariate(_PARETO_SHAPE) for _ in range(part.balances)]
+        histories, assigned, cumulative = [], 0, 0.0
         users: list[User] = []
         for number, weight in enumerate(weights):
-            passed += weight
-            upto = round(part.transactions * passed / sum(weights))
-            movements, spent = max(upto - spent, 1), upto
-            lives.append(self._life(number, movements, users))
-        return lives
+            cumulative += weight
+            boundary = round(part.transactions * cumulative / sum(weights))
+            movements, assigned = max(boundary - assigned, 1), boundary
+            histories.append(self._create_history(number, movements, users))
+        return histories
 
-    def _life(self, number: int, movements: int, users: list[User]) -> Life:
-        part, chance = self._part, self._chance
-        # Few movements make a short history: somebody who came lately.
-        share = min(movements / 40, 1) * chance.uniform(0.3, 1)
+    def _create_history(self, number: int, movements: int, users: list[User]) -> BalanceHistory:
+        part, rng = self._part, self._rng
+        # A balance with few movements was created recently.
+        share = min(movements / 40, 1) * rng.uniform(0.3, 1)
         anchor = part.begin if part.hot else part.until - share * (part.until - part.begin)
         anchor = anchor.replace(microsecond=0)
         name = "hot" if part.hot else f"{part.number}-{number}"
-        pool = not part.hot and len(users) >= len(_MEMBERS) and chance.randrange(100) < _ORGANIZATIONS
+        pool = not part.hot and len(users) >= len(_MEMBERS) and rng.randrange(100) < _ORGANIZATIONS
         owner: User | Organization
-        seats: list[Membership] = []
+        memberships: list[Membership] = []
         if pool:
             owner = Organization(id=self._id(anchor), name=f"Organization {part.seed}-{name}", created_at=anchor)
-            people = chance.sample(users, len(_MEMBERS))
-            seats = [
-                Membership(id=self._id(anchor), organization=owner, user=person, role=role, created_at=anchor)
-                for person, role in zip(people, _MEMBERS, strict=True)
+            organization_users = rng.sample(users, len(_MEMBERS))
+            memberships = [
+                Membership(id=self._id(anchor), organization=owner, user=user, role=role, created_at=anchor)
+                for user, role in zip(organization_users, _MEMBERS, strict=True)
             ]
-            members = [person.pk for person in people]
+            members = [user.pk for user in organization_users]
         else:
             owner = User(
                 id=self._id(anchor),
@@ -217,7 +226,7 @@ class _People:
             )
             users.append(owner)
             members = [owner.pk]
-        tier = self._tiers["enterprise" if part.hot else chance.choice(_TIERS)]
+        tier = self._tiers["enterprise" if part.hot else rng.choice(_TIERS)]
         subscription = Subscription(
             balance_id=owner.pk,
             tier=tier,
@@ -225,17 +234,17 @@ class _People:
             next_allocation_at=period_start(anchor, 1),
             created_at=anchor,
         )
-        self._rows[owner.pk] = owner, seats, subscription
-        return Life(subscription, tier, members, part.until, movements, chance)
+        self._rows[owner.pk] = owner, memberships, subscription
+        return BalanceHistory(subscription, tier, members, part.until, movements, rng)
 
-    def arrive(self, lives: Sequence[Life]) -> Written:
-        """Write these lives' people and their open balances."""
-        found = [self._rows.pop(life.subscription.pk) for life in lives]
-        users = [owner for owner, _, _ in found if isinstance(owner, User)]
-        organizations = [owner for owner, _, _ in found if isinstance(owner, Organization)]
+    def insert(self, histories: Sequence[BalanceHistory]) -> RowCounts:
+        """Insert the owners of these histories and their balances."""
+        rows = [self._rows.pop(history.subscription.pk) for history in histories]
+        users = [owner for owner, _, _ in rows if isinstance(owner, User)]
+        organizations = [owner for owner, _, _ in rows if isinstance(owner, Organization)]
         User.objects.bulk_create(users)
         Organization.objects.bulk_create(organizations)
-        Membership.objects.bulk_create([seat for _, seats, _ in found for seat in seats])
+        Membership.objects.bulk_create([membership for _, memberships, _ in rows for membership in memberships])
         CreditBalance.objects.bulk_create(
             CreditBalance(
                 id=owner.pk,
@@ -244,24 +253,24 @@ class _People:
                 last_at=subscription.anchor,
                 created_at=subscription.anchor,
             )
-            for owner, _, subscription in found
+            for owner, _, subscription in rows
         )
-        return Written(users=len(users), organizations=len(organizations), balances=len(found))
+        return RowCounts(users=len(users), organizations=len(organizations), balances=len(rows))
 
     def _id(self, at: datetime) -> UUID:
-        """Return an id made at ``at``, the same every time: UUID version 7, as all ids are, but from our own chance."""
+        """Return a UUID version 7 for ``at``, like all ids, but from the seeded random generator."""
         milliseconds = (at - _EPOCH) // timedelta(milliseconds=1)
-        low = self._chance.getrandbits(74)
+        low = self._rng.getrandbits(74)
         return UUID(int=milliseconds << 80 | 7 << 76 | (low >> 62) << 64 | 2 << 62 | low & (1 << 62) - 1)
 
 
-def processors() -> int:
-    """Return how many processes are worth their while here."""
-    return min(os.cpu_count() or 1, _MOST_PROCESSES)
+def default_processes() -> int:
+    """Return the number of processes for this machine."""
+    return min(os.cpu_count() or 1, _MAX_PROCESSES)
 
 
 def analyze() -> None:
-    """Let PostgreSQL know what it holds now; it would notice by itself, but later."""
+    """Update the table statistics, as autovacuum would do later."""
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
 
@@ -269,11 +278,11 @@ def analyze() -> None:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _write_whole(part: Part) -> Written:
-    done = Written()
-    for written in write(part):
-        done.add(written)
-    return done
+def _write_part(part: Part) -> RowCounts:
+    total = RowCounts()
+    for counts in write(part):
+        total.add(counts)
+    return total
 
 
 def _database() -> str:

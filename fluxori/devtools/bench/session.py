@@ -1,4 +1,7 @@
-"""What every section stands on: sizes, people with plenty of credits, a server, and a load to put on it."""
+"""What all sections share: the sizes, users with many credits, a server, and requests to it.
+
+``BenchSession`` is one run on its own database. ``Server`` runs the load generator in a process of its own.
+"""
 
 import json
 import subprocess
@@ -24,26 +27,26 @@ from fluxori.identity.models import User
 from tiers import operations as tiers
 
 DEDUCTION = json.dumps({"feature": "simple-ai-insight", "referenceId": "bench"})
-PLENTY = 10**11
+INITIAL_CREDITS = 10**11
 
-# Seconds. Access tokens last longer than this, and longer than a measurement on top.
-_TOKEN_LASTS = 300.0
+# Seconds after which a new access token is issued. A token stays valid for longer than this and a measurement.
+_TOKEN_SECONDS = 300.0
 
-# Throttles count as ever, and never say no.
-_UNHINDERED = {"THROTTLE_USER": "1000000000", "THROTTLE_SERVICE": "1000000000", "LOG_LEVEL": "WARNING"}
-
-
-# Deductions that each balance has behind it.
-_LIVED = 20
+# The throttles count requests, and reject none.
+_SERVER_ENVIRONMENT = {"THROTTLE_USER": "1000000000", "THROTTLE_SERVICE": "1000000000", "LOG_LEVEL": "WARNING"}
 
 
-class WrongAnswer(Exception):
-    """The server answered otherwise than it must; nothing measured counts."""
+# The number of deductions of each balance before the measurement.
+_INITIAL_DEDUCTIONS = 20
+
+
+class UnexpectedResultError(Exception):
+    """A response, or the ledger, is not as expected, so the measurement is not valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured, and how often. ``seconds`` is the time of one measurement under load."""
+    """How much is measured, and how often. ``seconds`` is the duration of one measurement."""
 
     repeats: int = 3
     seconds: float = 3.0
@@ -70,16 +73,16 @@ QUICK = Sizes(
 
 
 @dataclass(slots=True)
-class Stage:
-    """One run of the bench, on its own database. The last of the ``people`` has the hot balance.
+class BenchSession:
+    """One run of the benchmarks, on its own database. The last of the ``users`` has the hot balance.
 
-    ``ledgers`` are databases that were filled before, to be compared with each other.
+    ``ledgers`` names databases that were filled before; the section ``growth`` compares them with each other.
     """
 
     sizes: Sizes
     figures: Figures
     ledgers: tuple[str, ...] = ()
-    people: list[User] = field(default_factory=list)
+    users: list[User] = field(default_factory=list)
     _server: "Server | None" = None
     _closing: ExitStack = field(default_factory=ExitStack)
 
@@ -90,47 +93,47 @@ class Stage:
         self._closing.close()
 
     def server(self) -> "Server":
-        """Return a server of this database, as in production, the bench's own doors beside the others."""
+        """Return a server on this database, as in production, with the no-op endpoint of the benchmarks."""
         if self._server is None:
             port = server.free_port(None)
-            environ = {"DJANGO_SETTINGS_MODULE": "fluxori.devtools.bench.settings", **_UNHINDERED}
+            environ = {"DJANGO_SETTINGS_MODULE": "fluxori.devtools.bench.settings", **_SERVER_ENVIRONMENT}
             self._closing.enter_context(server.serving(port, environ=environ))
             self._server = Server(port, self.sizes.seconds)
-            # Let every thread of every worker have answered once: code is imported, connections are open.
+            # Warm up every thread of every worker: imports and database connections.
             self._server.deduct(self.many, 64)
         return self._server
 
     def fill(self) -> None:
-        """Open the balances that are spent from, each with a subscription and plenty of credits."""
-        self.people = [
+        """Create the users, each with a subscription and many credits."""
+        self.users = [
             User(email=f"bench-{token_hex(4)}-{number}@bench.fluxori.example", password=UNUSABLE_PASSWORD_PREFIX)
             for number in range(self.sizes.balances + 1)
         ]
-        User.objects.bulk_create(self.people)
-        for person in self.people:
-            tiers.initialize_balance(owner=person, tier="enterprise", initial_balance=PLENTY)
-        for person in self.people:
-            spend(person, [f"fill-{number}" for number in range(_LIVED)])
-        reference.install([person.pk for person in self.people])
-        # What a database that has lived a while knows by itself: how its tables are filled.
+        User.objects.bulk_create(self.users)
+        for user in self.users:
+            tiers.initialize_balance(owner=user, tier="enterprise", initial_balance=INITIAL_CREDITS)
+        for user in self.users:
+            deduct_batch(user, [f"fill-{number}" for number in range(_INITIAL_DEDUCTIONS)])
+        reference.install([user.pk for user in self.users])
+        # A database in production has table statistics.
         seeding.analyze()
 
     @property
     def many(self) -> list[User]:
-        return self.people[:-1]
+        return self.users[:-1]
 
     @property
     def hot(self) -> User:
-        return self.people[-1]
+        return self.users[-1]
 
 
-def spend(owner: User, keys: Sequence[str]) -> int:
-    """Deduct once for each key, all from one balance, and return how many that were."""
-    asked = [
+def deduct_batch(owner: User, keys: Sequence[str]) -> int:
+    """Deduct once for each key from one balance, in one call. Return the number of deductions."""
+    deductions = [
         operations.Deduction(feature="simple-ai-insight", reference_id="bench", actor=owner, idempotency_key=key)
         for key in keys
     ]
-    outcomes = operations.deduct_many(owner=owner, deductions=asked, at=clock.now())
+    outcomes = operations.deduct_many(owner=owner, deductions=deductions, at=clock.now())
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome
@@ -139,40 +142,43 @@ def spend(owner: User, keys: Sequence[str]) -> int:
 
 @dataclass(slots=True)
 class Server:
-    """A server that runs, and what it is asked."""
+    """A running server, and the requests to it."""
 
     port: int
     seconds: float
     _tokens: dict[UUID, tuple[str, float]] = field(default_factory=dict)
 
-    def put(self, people: Sequence[User], path: str, connections: int, **more: Any) -> Measured:
-        """Let the people ask for ``path`` over some connections, and return what was measured.
+    def run_load(self, users: Sequence[User], path: str, connections: int, **options: Any) -> Measured:
+        """Send requests to ``path`` with the tokens of the users, and return the measurement.
 
-        :raises WrongAnswer: if any answer's status was not the one expected
+        :raises UnexpectedResultError: a response has another status than the expected one
         """
-        callers = [self._token(person) for person in people]
-        plan = Plan(port=self.port, connections=connections, seconds=self.seconds, tokens=callers, path=path, **more)
-        done = subprocess.run(
+        access_tokens = [self._token(user) for user in users]
+        plan = Plan(
+            port=self.port, connections=connections, seconds=self.seconds, tokens=access_tokens, path=path, **options
+        )
+        completed = subprocess.run(
             [sys.executable, "-m", "fluxori.devtools.bench.load"],
             check=False,
             input=json.dumps(asdict(plan)),
             capture_output=True,
             text=True,
-            timeout=plan.seconds + plan.warm + 120,
+            timeout=plan.seconds + plan.warm_up + 120,
         )
-        if done.returncode:
-            raise WrongAnswer(done.stderr[-2000:])
-        measured = Measured(**json.loads(done.stdout))
-        if measured.unexpected or not measured.answered:
-            raise WrongAnswer(f"{plan.method} {path}: {measured.unexpected or 'no answer in time'} {measured.sample}")
+        if completed.returncode:
+            raise UnexpectedResultError(completed.stderr[-2000:])
+        measured = Measured(**json.loads(completed.stdout))
+        if measured.unexpected or not measured.completed:
+            problem = measured.unexpected or "no response in time"
+            raise UnexpectedResultError(f"{plan.method} {path}: {problem} {measured.sample}")
         return measured
 
-    def deduct(self, people: Sequence[User], connections: int) -> Measured:
-        return self.put(people, "/api/credits/deduct", connections, body=DEDUCTION, keys=True)
+    def deduct(self, users: Sequence[User], connections: int) -> Measured:
+        return self.run_load(users, "/api/credits/deduct", connections, body=DEDUCTION, keys=True)
 
-    def _token(self, person: User) -> str:
-        token, until = self._tokens.get(person.pk, ("", 0.0))
-        if time.monotonic() > until:
-            token = tokens.issue(person).access
-            self._tokens[person.pk] = token, time.monotonic() + _TOKEN_LASTS
+    def _token(self, user: User) -> str:
+        token, renew_at = self._tokens.get(user.pk, ("", 0.0))
+        if time.monotonic() > renew_at:
+            token = tokens.issue(user).access
+            self._tokens[user.pk] = token, time.monotonic() + _TOKEN_SECONDS
         return token

@@ -1,6 +1,7 @@
-"""The monthly allocation in bare SQL: what PostgreSQL itself takes for these rows and hashes, chunk by chunk.
+"""The monthly allocation as set-based SQL, one statement per chunk: the cost of the rows and hashes in PostgreSQL.
 
-It refuses nothing, settles nothing, repays no debt, and knows no proration: what is compared with it does all of that.
+Unlike ``allocate_monthly_credits``, which is compared with it, it validates nothing, applies no due events, repays no
+debt and ignores proration.
 """
 
 from datetime import datetime
@@ -13,7 +14,7 @@ from credits.models import CreditBalance, CreditEntry, CreditGrant, CreditTransa
 from tiers.domain.periods import period_start
 from tiers.models import MonthlyAllocation, Subscription, Tier
 
-# As many as there are in a commit of the command.
+# The default chunk size of allocate_monthly_credits.
 CHUNK = 1000
 
 _SUBSCRIBE = """
@@ -22,11 +23,11 @@ WITH people AS (
     SELECT bench_id(), '!', false, %(name)s || '-' || n || '@bench.fluxori.example', 'user', false, true, %(anchor)s
       FROM generate_series(1, %(many)s) AS n
     RETURNING id
-), purses AS (
+), balances AS (
     INSERT INTO credits_creditbalance SELECT {balance} FROM people
     RETURNING id
 )
-INSERT INTO tiers_subscription SELECT {subscription} FROM purses
+INSERT INTO tiers_subscription SELECT {subscription} FROM balances
 """
 
 _LAST_OF_CHUNK = """
@@ -75,7 +76,7 @@ UPDATE credits_creditbalance b
   FROM hashed d WHERE b.id = d.balance_id
 """
 
-# Columns that are neither empty nor null.
+# SQL expressions for the columns that are neither empty nor NULL.
 _BALANCE = {
     "id": "id",
     "user_id": "id",
@@ -148,8 +149,8 @@ _ALLOCATION = {
 
 
 def subscribe(many: int, *, name: str, tier: Tier, anchor: datetime) -> None:
-    """Open so many balances, each subscribed to ``tier`` since ``anchor``; the names of their owners begin alike."""
-    named: dict[str, Any] = {
+    """Create ``many`` balances with subscriptions since ``anchor``. Their owners' addresses begin with ``name``."""
+    parameters: dict[str, Any] = {
         "many": many,
         "name": name,
         "tier": tier.pk,
@@ -159,12 +160,12 @@ def subscribe(many: int, *, name: str, tier: Tier, anchor: datetime) -> None:
     sql = _SUBSCRIBE.format(balance=_values(CreditBalance, _BALANCE), subscription=_values(Subscription, _SUBSCRIPTION))
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = 0")
-        cursor.execute(sql, named)
+        cursor.execute(sql, parameters)
         cursor.execute("ANALYZE identity_user, credits_creditbalance, tiers_subscription")
 
 
 def allocate(*, at: datetime) -> None:
-    """Give every subscription that is due its month, a chunk in a commit."""
+    """Allocate one month to every subscription that is due, one chunk per commit."""
     sql = _ALLOCATE.format(
         transaction=_row(CreditTransaction, _TRANSACTION),
         entry=_row(CreditEntry, _ENTRY),
@@ -178,19 +179,19 @@ def allocate(*, at: datetime) -> None:
     with connection.cursor() as cursor:
         while True:
             cursor.execute(_LAST_OF_CHUNK, {"after": after, "at": at, "chunk": CHUNK})
-            found = cursor.fetchone()
-            if found is None:
+            row = cursor.fetchone()
+            if row is None:
                 return
-            cursor.execute(sql, {"after": after, "at": at, "last": found[0]})
-            after = found[0]
+            cursor.execute(sql, {"after": after, "at": at, "last": row[0]})
+            after = row[0]
 
 
 def _row(model: type[models.Model], known: dict[str, str]) -> str:
-    return f"ROW({_values(model, known)})::{model._meta.db_table}"  # noqa: SLF001 - Django documents it
+    return f"ROW({_values(model, known)})::{model._meta.db_table}"  # noqa: SLF001 (documented by Django)
 
 
 def _values(model: type[models.Model], known: dict[str, str]) -> str:
-    """Return an expression for every column, in the table's own order: what is not known is empty, or null."""
+    """Return an expression for every column, in the order of the table. Other columns are empty or NULL."""
     with connection.cursor() as cursor:
         described = connection.introspection.get_table_description(cursor, model._meta.db_table)  # noqa: SLF001
     fields: dict[str, Any] = {str(field.column): field for field in model._meta.concrete_fields}  # noqa: SLF001

@@ -1,5 +1,5 @@
-"""The project's settings, with the doors of the bench beside the others."""
+"""The project's settings with the URL configuration of the benchmarks."""
 
-from fluxori.settings import *  # noqa: F403 - all of them
+from fluxori.settings import *  # noqa: F403
 
 ROOT_URLCONF = "fluxori.devtools.bench.urls"

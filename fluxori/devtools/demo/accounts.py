@@ -1,4 +1,8 @@
-"""The demo's people: who they are, and their passwords, random per database."""
+"""The database and the accounts of the demo.
+
+``claim`` makes sure that the database contains only data of the demo. The passwords of the accounts are derived from a
+random secret that is stored in the database, so they are different in each database and stay the same in one.
+"""
 
 import hashlib
 import hmac
@@ -11,14 +15,23 @@ from django.db import connection
 
 from credits.models import CreditBalance
 from fluxori.devtools.demo.models import DemoMark
+from fluxori.devtools.former_schema import has_former_schema
 from fluxori.identity.models import Membership, Organization, User
 
 DOMAIN = "demo.fluxori.example"
 ORGANIZATION = "Karoo Outfitters"
 
 
-class NotOurs(Exception):
-    """The database holds something that the demo did not put there."""
+class ForeignDataError(Exception):
+    """The database contains data that the demo did not create."""
+
+
+class FormerSchemaError(Exception):
+    """The database has the schema of an earlier version. ``is_demo`` says whether the demo created its data."""
+
+    def __init__(self, *, is_demo: bool) -> None:
+        super().__init__()
+        self.is_demo = is_demo
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +44,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class People:
+class DemoAccounts:
     admin: Account
     user: Account
     owner: Account
@@ -44,27 +57,32 @@ class People:
 
 
 def claim(*, fresh: bool) -> DemoMark:
-    """Return this database's mark; with ``fresh``, what the demo had put there is dropped first.
+    """Migrate the database and return its mark. With ``fresh``, drop the data of an earlier demo first.
 
-    :raises NotOurs: if there is anything in it that the demo did not put there
+    :raises FormerSchemaError: the database has the schema of an earlier version, and would not be dropped
+    :raises ForeignDataError: the database contains data that the demo did not create
     """
-    earlier = _mark()
-    if earlier is not None and (fresh or not earlier.seeded):
-        # A history that was cut off cannot be gone on with.
+    existing = _find_mark()
+    with connection.cursor() as cursor:
+        is_former = has_former_schema(cursor)
+    if is_former and (existing is None or not fresh):
+        raise FormerSchemaError(is_demo=existing is not None)
+    if existing is not None and (fresh or not existing.seeded):
+        # A history that is incomplete cannot be continued.
         _drop_everything()
     call_command("migrate", verbosity=0, interactive=False)
     mark = DemoMark.objects.first()
     if mark is None:
         if User.objects.exists() or Organization.objects.exists() or CreditBalance.objects.exists():
-            raise NotOurs
+            raise ForeignDataError
         mark = DemoMark.objects.create(secret=secrets.token_hex(32))
     return mark
 
 
-def people(mark: DemoMark) -> People:
-    """Return the demo's people, made where they are missing."""
+def get_accounts(mark: DemoMark) -> DemoAccounts:
+    """Return the accounts of the demo. Create those that are missing."""
     organization, _ = Organization.objects.get_or_create(name=ORGANIZATION)
-    found = People(
+    accounts = DemoAccounts(
         admin=_account(mark, "admin", role=User.Role.ADMIN, is_staff=True, is_superuser=True),
         user=_account(mark, "user"),
         owner=_account(mark, "owner"),
@@ -76,11 +94,11 @@ def people(mark: DemoMark) -> People:
         organization=organization,
     )
     for role in (Membership.Role.OWNER, Membership.Role.MEMBER, Membership.Role.VIEWER):
-        person: Account = getattr(found, role.value)
+        person: Account = getattr(accounts, role.value)
         Membership.objects.get_or_create(organization=organization, user=person.user, defaults={"role": role})
-    for person, group in ((found.support, "support"), (found.lead, "support lead")):
+    for person, group in ((accounts.support, "support"), (accounts.lead, "support lead")):
         person.user.groups.add(Group.objects.get(name=group))
-    return found
+    return accounts
 
 
 def _account(mark: DemoMark, name: str, **fields: object) -> Account:
@@ -90,13 +108,13 @@ def _account(mark: DemoMark, name: str, **fields: object) -> Account:
     return Account(user, password)
 
 
-def _mark() -> DemoMark | None:
+def _find_mark() -> DemoMark | None:
     tables = connection.introspection.table_names()
     return DemoMark.objects.first() if "demo_demomark" in tables else None
 
 
 def _drop_everything() -> None:
-    # History cannot be deleted row by row, by anyone; only the whole can go.
+    # Triggers reject DELETE and TRUNCATE on the tables of the ledger, so the whole schema is dropped.
     with connection.cursor() as cursor:
         cursor.execute("DROP SCHEMA public CASCADE")
         cursor.execute("CREATE SCHEMA public")

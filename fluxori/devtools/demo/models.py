@@ -2,9 +2,9 @@ from django.db import models
 
 
 class DemoMark(models.Model):
-    """Says that this database was filled by the demo, so that it may fill it again, and never another one.
+    """Marks a database as the demo's, so that the demo fills and drops no other one.
 
-    ``secret`` is what its accounts' passwords are derived from. There is at most one.
+    ``secret`` is the key from which the passwords of the accounts are derived. There is at most one row.
     """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
@@ -15,4 +15,4 @@ class DemoMark(models.Model):
         constraints = [models.CheckConstraint(name="demo_mark_only_one", condition=models.Q(id=1))]
 
     def __str__(self) -> str:
-        return "This database is the demo's"
+        return "The database of the demo"

@@ -1,4 +1,4 @@
-"""The demo's server: the same application and server as in production, on the loopback only."""
+"""The server of the demo and of the benchmarks: gunicorn as in production, on the loopback interface only."""
 
 import os
 import socket
@@ -13,19 +13,19 @@ FIRST_PORT = 8000
 WORKERS = 2
 THREADS = 16
 _PORTS = 100
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 
 
-class NoServer(Exception):
-    """The server did not come up, or found no port."""
+class ServerError(Exception):
+    """The server did not start, or there is no free port."""
 
 
-def free_port(wanted: int | None) -> int:
-    """Return ``wanted`` if it is free, or the first free port from 8000 on.
+def free_port(requested: int | None) -> int:
+    """Return ``requested`` if it is free, or without it the first free port from 8000 on.
 
-    :raises NoServer: if it is taken, or none is free
+    :raises ServerError: the requested port is in use, or no port is free
     """
-    for port in [wanted] if wanted is not None else range(FIRST_PORT, FIRST_PORT + _PORTS):
+    for port in [requested] if requested is not None else range(FIRST_PORT, FIRST_PORT + _PORTS):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -33,19 +33,19 @@ def free_port(wanted: int | None) -> int:
             except OSError:
                 continue
             return port
-    raise NoServer(f"Port {wanted} is taken." if wanted is not None else "No free port was found.")
+    raise ServerError(f"Port {requested} is in use." if requested is not None else "There is no free port.")
 
 
 @contextmanager
 def serving(port: int, *, environ: Mapping[str, str] | None = None) -> Iterator["subprocess.Popen[bytes]"]:
-    """Serve on ``port`` of the loopback while the block runs, with ``environ`` over our own environment.
+    """Run the server on ``port`` while the block runs. ``environ`` overrides variables of this process.
 
-    :raises NoServer: if it does not answer within a minute
+    :raises ServerError: the server ends, or is not ready within a minute
     """
     command = [sys.executable, "-m", "gunicorn", "fluxori.wsgi", "--bind", f"127.0.0.1:{port}"]
     command += ["--workers", str(WORKERS), "--threads", str(THREADS), "--log-level", "warning"]
-    # A session of its own: Ctrl-C reaches us, and we stop it.
-    server = subprocess.Popen(  # noqa: S603 - our own interpreter
+    # In its own session, so that Ctrl-C reaches only this process, which then stops the server.
+    server = subprocess.Popen(  # noqa: S603 (runs the current interpreter)
         command,
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
@@ -53,7 +53,7 @@ def serving(port: int, *, environ: Mapping[str, str] | None = None) -> Iterator[
         start_new_session=True,
     )
     try:
-        _wait(server, port)
+        _wait_until_ready(server, port)
         yield server
     finally:
         server.terminate()
@@ -64,11 +64,11 @@ def serving(port: int, *, environ: Mapping[str, str] | None = None) -> Iterator[
             server.wait()
 
 
-def _wait(server: "subprocess.Popen[bytes]", port: int) -> None:
-    deadline = time.monotonic() + _PATIENCE
+def _wait_until_ready(server: "subprocess.Popen[bytes]", port: int) -> None:
+    deadline = time.monotonic() + _TIMEOUT
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise NoServer(f"The server stopped at once, with status {server.returncode}.")
+            raise ServerError(f"The server ended during its start, with status {server.returncode}.")
         connection = HTTPConnection("127.0.0.1", port, timeout=5)
         try:
             connection.request("GET", "/health/ready")
@@ -79,4 +79,4 @@ def _wait(server: "subprocess.Popen[bytes]", port: int) -> None:
         finally:
             connection.close()
         time.sleep(0.1)
-    raise NoServer("The server did not become ready within a minute.")
+    raise ServerError("The server was not ready within a minute.")

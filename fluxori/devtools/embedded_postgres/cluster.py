@@ -1,6 +1,10 @@
-"""One PostgreSQL data folder and its server: made, started, counted and stopped."""
+"""One PostgreSQL data folder and its server: initialize, start, check, stop.
 
-# ruff: noqa: S603 (every command that is run here is put together here)
+File locks say who uses the server and whether it is running, so a stale process id is never trusted: it may belong to a
+zombie or to another program. A data folder is created completely or not at all. Read next: ``supervisor.py``.
+"""
+
+# ruff: noqa: S603 (all commands are built in this module)
 
 import json
 import os
@@ -22,15 +26,15 @@ from fluxori.devtools.embedded_postgres.accounts import Account
 from fluxori.devtools.embedded_postgres.binaries import Binaries
 from fluxori.devtools.embedded_postgres.errors import EmbeddedPostgresError
 
-# A socket's path has room for about 100 bytes, so it lives apart from the project, whose path may be long.
-SOCKETS = Path("/tmp")  # noqa: S108 (the folder made in it is private, or refused)
+# The path of a Unix socket is limited to about 100 bytes, and the project's path may be longer.
+SOCKETS = Path("/tmp")  # noqa: S108 (the folder made in it is private, or rejected)
 SUPERUSER = "postgres"
 
-# Seconds. Recovery after a crash is the slowest of these.
-PATIENCE = 120.0
+# Seconds to wait for a start or a stop. Recovery after a crash takes longest.
+TIMEOUT = 120.0
 
-# Bytes.
-LONG_LOG = 10_000_000
+# The server's log is emptied when it is larger than this.
+MAX_LOG_BYTES = 10_000_000
 
 SETTINGS = {
     "listen_addresses": "",
@@ -41,18 +45,17 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-# Only where nothing is lost when the machine stops.
-THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# Faster, but a crash of the machine destroys the data.
+NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """``folder`` holds the data, the server's log and three locks:
+    """A data folder and its server. ``folder`` holds the data, the server's log and three locks:
 
-    - ``start.lock`` is held, by one process, while the server is started or stopped;
-    - ``users.lock`` is shared by every process that uses the server;
-    - ``server.lock`` is held by the server's own processes, all of them. So whether one is left is never guessed from a
-      process id, which may be a zombie's or another program's by now.
+    - ``start.lock`` is held by the process that is starting or stopping the server;
+    - ``users.lock`` is shared by all processes that use the server;
+    - ``server.lock`` is held by all processes of the server itself.
     """
 
     folder: Path
@@ -77,58 +80,58 @@ class Cluster:
         return f"postgresql://{SUPERUSER}@/{database}?host={self.socket}"
 
     @property
-    def users(self) -> Path:
+    def users_lock(self) -> Path:
         return self.folder / "users.lock"
 
     @property
-    def life(self) -> Path:
+    def server_lock(self) -> Path:
         return self.folder / "server.lock"
 
-    # What holds
+    def start_lock(self, seconds: float = TIMEOUT) -> AbstractContextManager[None]:
+        """Hold ``start.lock`` while the block runs. ``start`` and the two ``stop`` methods require it."""
+        return locks.exclusive(self.folder / "start.lock", self.account, seconds)
+
+    # State
 
     def is_alive(self) -> bool:
-        """Say whether any process of the server is left."""
-        return self.folder.exists() and locks.is_held(self.life, self.account)
+        """Return True if any process of the server is left."""
+        return self.folder.exists() and locks.is_held(self.server_lock, self.account)
 
     def answers(self) -> bool:
-        """Say whether a connection answers; one that is refused for lack of room does."""
-        from psycopg import pq  # noqa: PLC0415 (only where a server is wanted)
+        """Return True if the server accepts connections, even if all its connections are in use."""
+        from psycopg import pq  # noqa: PLC0415 (imported only if a server is used)
 
-        where = f"host={self.socket} user={SUPERUSER} dbname=postgres connect_timeout=5"
-        return pq.PGconn.ping(where.encode()) == pq.Ping.OK
+        conninfo = f"host={self.socket} user={SUPERUSER} dbname=postgres connect_timeout=5"
+        return pq.PGconn.ping(conninfo.encode()) == pq.Ping.OK
 
     def is_in_use(self) -> bool:
-        return self.folder.exists() and locks.is_held(self.users, self.account)
+        return self.folder.exists() and locks.is_held(self.users_lock, self.account)
 
-    def turn(self, seconds: float = PATIENCE) -> AbstractContextManager[None]:
-        """Only the process whose turn it is starts or stops the server."""
-        return locks.turn(self.folder / "start.lock", self.account, seconds)
-
-    # Starting; it must be our turn
+    # Start
 
     def start(self) -> None:
-        """Return when a connection answers.
+        """Start the server unless it is running. Return when it accepts connections.
 
-        :raises EmbeddedPostgresError: if none does; the end of the server's log is in the message
+        :raises EmbeddedPostgresError: it does not; the message contains the end of the server's log
         """
-        self._until(lambda: not self.is_alive() or self.answers(), "neither answers nor ends")
+        self._wait_until(lambda: not self.is_alive() or self.answers(), "neither answers nor ends")
         if self.is_alive():
             return
         if not (self.data / "PG_VERSION").exists():
             self._initialize()
-        self._clear_the_way()
+        self._remove_stale_files()
         self._launch()
-        self._until(lambda: self.answers() or not self.is_alive(), "does not answer")
+        self._wait_until(lambda: self.answers() or not self.is_alive(), "does not answer")
         if not self.answers():
-            raise EmbeddedPostgresError(f"PostgreSQL did not start.\n{self._last_words()}")
+            raise EmbeddedPostgresError(f"PostgreSQL did not start.\n{self._log_tail()}")
 
     def _initialize(self) -> None:
-        """Make the data folder, whole or not at all."""
-        _say(f"Making a PostgreSQL {self.binaries.major} database in {self.folder}")
+        """Create the data folder, completely or not at all."""
+        _report(f"Creating a PostgreSQL {self.binaries.major} database in {self.folder}")
         for former in self.folder.parents[1].glob(f"*/{self.folder.name}/data"):
-            _say(f"There is one of another version in {former}; it stays as it is")
-        for left_over in self.folder.glob("data-new-*"):
-            shutil.rmtree(left_over, ignore_errors=True)
+            _report(f"The database of another PostgreSQL version in {former} is not changed")
+        for incomplete in self.folder.glob("data-new-*"):
+            shutil.rmtree(incomplete, ignore_errors=True)
         draft = Path(tempfile.mkdtemp(dir=self.folder, prefix="data-new-"))
         if not self.account.owns(draft):
             os.chown(draft, self.account.uid, self.account.gid)
@@ -146,13 +149,13 @@ class Cluster:
             *([] if self.durable else ["--no-sync"]),
         ]
         with self.open_log() as log:
-            made = subprocess.run(command, check=False, stdout=log, **self.account.process())
-        if made.returncode != 0:
-            raise EmbeddedPostgresError(f"PostgreSQL could not make its data folder.\n{self._last_words()}")
+            completed = subprocess.run(command, check=False, stdout=log, **self.account.popen_options())
+        if completed.returncode != 0:
+            raise EmbeddedPostgresError(f"PostgreSQL could not create its data folder.\n{self._log_tail()}")
         draft.rename(self.data)
 
-    def _clear_the_way(self) -> None:
-        """Remove what a killed server left behind: it names a process that may be anybody's by now."""
+    def _remove_stale_files(self) -> None:
+        """Remove the files of a server that was killed: the process id in them may belong to another program."""
         if self._postmaster() is not None:
             raise EmbeddedPostgresError(f"A server that was started by other means uses {self.data}. Stop it first.")
         self.account.make_private(self.socket)
@@ -162,7 +165,7 @@ class Cluster:
     def _launch(self) -> None:
         with self.open_log() as log:
             subprocess.run(
-                [sys.executable, "-m", "fluxori.devtools.embedded_postgres.keeper", self.spelled()],
+                [sys.executable, "-m", "fluxori.devtools.embedded_postgres.supervisor", self.to_json()],
                 check=True,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -173,59 +176,60 @@ class Cluster:
             )
 
     def command(self) -> list[str]:
-        """Return the words that run the server."""
-        settings = SETTINGS | ({} if self.durable else THROW_AWAY) | {"unix_socket_directories": str(self.socket)}
+        """Return the command line of the server."""
+        settings = SETTINGS | ({} if self.durable else NOT_DURABLE) | {"unix_socket_directories": str(self.socket)}
         return [
             str(self.binaries.folder / "postgres"),
             "-D",
             str(self.data),
-            *(word for name, value in settings.items() for word in ("-c", f"{name}={value}")),
+            *(argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")),
         ]
 
-    # Stopping; it must be our turn
+    # Stop
 
     def stop_if_unused(self) -> bool:
-        """Stop the server unless a process uses it, and say whether it is gone."""
+        """Stop the server unless a process uses it. Return True if it has been stopped."""
         if self.is_in_use():
             return False
         self.stop()
         return True
 
     def stop(self) -> None:
-        """Return when no process of the server is left.
+        """Stop the server. Return when none of its processes is left.
 
-        :raises EmbeddedPostgresError: if one is left
+        :raises EmbeddedPostgresError: a process is left
         """
-        # Fast: sessions are ended, the data are written out. Then: without writing out, recovered at the next start.
-        for how, patience in ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0)):
+        # SIGINT is PostgreSQL's fast shutdown: sessions end and the data are written. SIGQUIT is its immediate
+        # shutdown: the next start recovers the data.
+        for signal_number, seconds in ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0)):
             postmaster = self._postmaster()
             if postmaster is not None:
-                os.kill(postmaster, how)
-            if _within(patience, lambda: not self.is_alive()):
+                os.kill(postmaster, signal_number)
+            if _poll(lambda: not self.is_alive(), seconds):
                 with suppress(OSError):
                     self.socket.rmdir()
                 return
-        raise EmbeddedPostgresError(f"PostgreSQL does not stop.\n{self._last_words()}")
+        raise EmbeddedPostgresError(f"PostgreSQL does not stop.\n{self._log_tail()}")
 
     def _postmaster(self) -> int | None:
-        """Return the process id of a server on this data folder, if the one it left in a file still is."""
+        """Return the process id in ``postmaster.pid`` if that process is a server on this data folder."""
         try:
             pid = int((self.data / "postmaster.pid").read_text().split("\n")[0])
         except (FileNotFoundError, ValueError):
             return None
-        return pid if str(self.data) in _words_of(pid) else None
+        return pid if str(self.data) in _command_line(pid) else None
 
-    # What all of it needs
+    # Helpers
 
     def open_log(self) -> IO[bytes]:
-        """Open the server's log to add to it; one that has grown long begins anew."""
-        log = os.fdopen(self.account.open_own(self.log, os.O_WRONLY | os.O_APPEND), "ab")
-        if os.fstat(log.fileno()).st_size > LONG_LOG:
+        """Open the server's log to append to it. Empty it first if it is too long."""
+        log = os.fdopen(self.account.open_file(self.log, os.O_WRONLY | os.O_APPEND), "ab")
+        if os.fstat(log.fileno()).st_size > MAX_LOG_BYTES:
             log.truncate(0)
         return log
 
-    def spelled(self) -> str:
-        """Return this cluster as one word of a command line."""
+    def to_json(self) -> str:
+        """Serialize the cluster, to pass it on a command line."""
         return json.dumps(
             {
                 "folder": str(self.folder),
@@ -236,42 +240,49 @@ class Cluster:
         )
 
     @classmethod
-    def from_word(cls, word: str) -> Self:
-        said = json.loads(word)
-        programs, major = said["binaries"]
-        return cls(Path(said["folder"]), Account(*said["account"]), Binaries(Path(programs), major), said["durable"])
+    def from_json(cls, text: str) -> Self:
+        fields = json.loads(text)
+        programs, major = fields["binaries"]
+        binaries = Binaries(Path(programs), major)
+        return cls(Path(fields["folder"]), Account(*fields["account"]), binaries, fields["durable"])
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join([*lines[-15:], f"(from {self.log})"])
 
-    def _until(self, holds: Callable[[], bool], otherwise: str) -> None:
-        if not _within(PATIENCE, holds):
+    def _wait_until(self, condition: Callable[[], bool], failure: str) -> None:
+        if not _poll(condition, TIMEOUT):
             raise EmbeddedPostgresError(
-                f"The server of {self.folder} {otherwise}. Try: manage.py postgres stop\n{self._last_words()}"
+                f"The server of {self.folder} {failure}. Try: manage.py postgres stop\n{self._log_tail()}"
             )
 
 
-def _say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)  # noqa: T201 (a person waits)
+def _report(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 (progress of the command line)
 
 
-def _within(seconds: float, holds: Callable[[], bool]) -> bool:
+def _poll(condition: Callable[[], bool], seconds: float) -> bool:
+    """Return True as soon as the condition holds, or False after ``seconds``."""
     deadline = time.monotonic() + seconds
-    while not holds():
+    while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(locks.PAUSE)
+        time.sleep(locks.POLL_INTERVAL)
     return True
 
 
-def _words_of(pid: int) -> list[str]:
-    """Return the command line of a process; none for a zombie, or for one that has ended."""
+def _command_line(pid: int) -> list[str]:
+    """Return the command line of a process, or an empty list for a zombie or a process that has ended."""
     if Path("/proc/self/cmdline").exists():
         try:
             return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
         except OSError:
             return []
-    said = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], check=False, capture_output=True, text=True)  # noqa: S607
-    # Without /proc the words cannot be told apart; the data folder follows -D and precedes -c.
-    return [words for words in said.stdout.split(" -D ")[1:] for words in words.split(" -c ")[:1]]
+    completed = subprocess.run(
+        ["ps", "-ww", "-o", "command=", "-p", str(pid)],  # noqa: S607
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    # ps does not separate the arguments. The data folder is the text between -D and -c.
+    return [text for rest in completed.stdout.split(" -D ")[1:] for text in rest.split(" -c ")[:1]]

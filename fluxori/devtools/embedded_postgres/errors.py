@@ -1,5 +1,5 @@
-"""The one thing that can be said when there is no server."""
+"""The error of the embedded PostgreSQL."""
 
 
 class EmbeddedPostgresError(Exception):
-    """The embedded PostgreSQL cannot be used; the message says why, and what to do about it."""
+    """The embedded PostgreSQL cannot be used. The message says why, and how to fix it."""

@@ -1,4 +1,4 @@
-"""File locks that the kernel takes back when their holder ends, however it ends."""
+"""File locks (``flock``). The kernel releases a lock when its holder ends, even if the holder is killed."""
 
 import fcntl
 import os
@@ -10,19 +10,20 @@ from pathlib import Path
 from fluxori.devtools.embedded_postgres.accounts import Account
 from fluxori.devtools.embedded_postgres.errors import EmbeddedPostgresError
 
-PAUSE = 0.02
+# Seconds between two attempts.
+POLL_INTERVAL = 0.02
 
 
-def shared(path: Path, account: Account) -> int:
-    """Take a shared lock and return the descriptor that holds it. Children made by ``fork`` hold it too."""
-    descriptor = account.open_own(path, os.O_RDWR)
+def acquire_shared(path: Path, account: Account) -> int:
+    """Take a shared lock and return the descriptor that holds it. Children made by ``fork`` hold it as well."""
+    descriptor = account.open_file(path, os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     return descriptor
 
 
-def exclusive(path: Path, account: Account) -> int | None:
-    """Take the lock for oneself and return the descriptor that holds it, or ``None`` while anyone has it."""
-    descriptor = account.open_own(path, os.O_RDWR)
+def try_exclusive(path: Path, account: Account) -> int | None:
+    """Take an exclusive lock and return the descriptor that holds it, or ``None`` if the lock is held."""
+    descriptor = account.open_file(path, os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -32,30 +33,33 @@ def exclusive(path: Path, account: Account) -> int | None:
 
 
 def is_held(path: Path, account: Account) -> bool:
-    descriptor = exclusive(path, account)
+    descriptor = try_exclusive(path, account)
     if descriptor is None:
         return True
     os.close(descriptor)
     return False
 
 
-def patient(path: Path, account: Account, seconds: float) -> int:
-    """Take the lock for oneself as ``exclusive`` does, waiting at most ``seconds`` for it.
+def wait_exclusive(path: Path, account: Account, seconds: float) -> int:
+    """Take an exclusive lock as ``try_exclusive`` does, and wait up to ``seconds`` for it.
 
-    :raises EmbeddedPostgresError: if another process kept it all that time
+    :raises EmbeddedPostgresError: another process held the lock all that time
     """
     deadline = time.monotonic() + seconds
-    while (descriptor := exclusive(path, account)) is None:
+    while (descriptor := try_exclusive(path, account)) is None:
         if time.monotonic() > deadline:
-            raise EmbeddedPostgresError(f"Another process holds {path}; gave up after {seconds:.0f} seconds.")
-        time.sleep(PAUSE)
+            raise EmbeddedPostgresError(f"Another process has held {path} for {seconds:.0f} seconds.")
+        time.sleep(POLL_INTERVAL)
     return descriptor
 
 
 @contextmanager
-def turn(path: Path, account: Account, seconds: float) -> Iterator[None]:
-    """Hold the lock of ``patient`` for a while."""
-    descriptor = patient(path, account, seconds)
+def exclusive(path: Path, account: Account, seconds: float) -> Iterator[None]:
+    """Hold an exclusive lock while the block runs, and wait up to ``seconds`` for it.
+
+    :raises EmbeddedPostgresError: another process held the lock all that time
+    """
+    descriptor = wait_exclusive(path, account, seconds)
     try:
         yield
     finally:

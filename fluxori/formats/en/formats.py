@@ -1,4 +1,4 @@
-"""Day before month in letters, 24 hours, and the zone: nobody has to guess."""
+"""Day, month as letters, year; 24-hour time with its time zone. No date can be misread by country."""
 
 DATE_FORMAT = "j M Y"
 TIME_FORMAT = "H:i:s e"

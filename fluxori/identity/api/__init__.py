@@ -1,1 +1,1 @@
-"""The doors of identity: logging in, who am I, and provisioning."""
+"""HTTP endpoints for login, the caller's own data, and the provisioning of users, organizations and members."""

@@ -1,4 +1,4 @@
-"""How lists of people are narrowed."""
+"""Filters of the list of users."""
 
 from fluxori.api.fields import Text
 from fluxori.api.filters import Filters, QueryFilter

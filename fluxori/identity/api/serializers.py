@@ -1,47 +1,47 @@
-"""What comes in and what goes out at the doors of identity."""
+"""Request and response serializers of the identity endpoints."""
 
 from rest_framework import serializers
 
 from fluxori.api.fields import Choice, Email, Flag, Id, Text
-from fluxori.api.serializers import In, Out
+from fluxori.api.serializers import RequestSerializer, ResponseSerializer
 from fluxori.identity.models import Membership, User
 
 
-class LoginIn(In):
+class LoginRequest(RequestSerializer):
     email = Text(max_length=254)
     password = Text(max_length=1024)
 
 
-class RefreshIn(In):
+class RefreshTokenRequest(RequestSerializer):
     refresh = Text(max_length=4096)
 
 
-class TokenIn(In):
+class TokenRequest(RequestSerializer):
     token = Text(max_length=4096)
 
 
-class PairOut(Out):
+class TokenPairResponse(ResponseSerializer):
     access = Text()
     refresh = Text()
 
 
-class NothingOut(Out):
+class EmptyResponse(ResponseSerializer):
     """An empty object."""
 
 
-class UserIn(In):
+class CreateUserRequest(RequestSerializer):
     email = Email()
     password = Text(max_length=1024, required=False)
     role = Choice(User.Role.choices, required=False)
     external_id = Text(max_length=255, required=False)
 
 
-class UserChangeIn(In):
+class ChangeUserRequest(RequestSerializer):
     is_active = Flag(required=False)
     role = Choice(User.Role.choices, required=False)
 
 
-class UserOut(Out):
+class UserResponse(ResponseSerializer):
     id = Id()
     email = Text()
     role = Choice(User.Role.choices)
@@ -50,37 +50,39 @@ class UserOut(Out):
     created_at = serializers.DateTimeField()
 
 
-class SeatOut(Out):
+class OrganizationOfCallerResponse(ResponseSerializer):
+    """An organization that the caller belongs to, and the caller's role in it."""
+
     id = Id(source="organization_id")
     name = Text(source="organization.name")
     role = Choice(Membership.Role.choices)
 
 
-class MeOut(Out):
+class MeResponse(ResponseSerializer):
     id = Id()
     email = Text()
     role = Choice(User.Role.choices)
-    organizations = SeatOut(many=True)
+    organizations = OrganizationOfCallerResponse(many=True)
 
 
-class OrganizationIn(In):
+class CreateOrganizationRequest(RequestSerializer):
     name = Text(max_length=200)
     owner_id = Id()
     external_id = Text(max_length=255, required=False)
 
 
-class OrganizationOut(Out):
+class OrganizationResponse(ResponseSerializer):
     id = Id()
     name = Text()
     external_id = Text(allow_null=True)
     created_at = serializers.DateTimeField()
 
 
-class MemberIn(In):
+class SetMemberRequest(RequestSerializer):
     role = Choice(Membership.Role.choices)
 
 
-class MemberOut(Out):
+class MemberResponse(ResponseSerializer):
     user_id = Id()
     email = Text(source="user.email")
     role = Choice(Membership.Role.choices)

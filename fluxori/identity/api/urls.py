@@ -1,4 +1,4 @@
-"""Where the doors of identity are found."""
+"""URL patterns of the identity endpoints."""
 
 from django.urls import path
 

@@ -1,6 +1,5 @@
-"""Logging in, who am I, and the provisioning of users, organizations and members."""
+"""Views for login, the caller's own data, and the provisioning of users, organizations and members."""
 
-from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
@@ -9,7 +8,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from fluxori.api.access import caller_of, require_member, require_owner
+from fluxori.api.access import caller_of, require_organization_member, require_organization_owner
 from fluxori.api.permissions import IsAdmin
 from fluxori.api.throttling import CallerThrottle, LoginThrottle
 from fluxori.identity import operations, queries, tokens
@@ -19,118 +18,124 @@ from fluxori.identity.models import Membership, User
 
 
 class LoginViewSet(viewsets.ViewSet):
-    """A pair of tokens for a password: few guesses a minute at one account."""
+    """Login with a password. Attempts are limited for each account."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
     throttle_classes = (CallerThrottle, LoginThrottle)
 
-    @extend_schema(request=serializers.LoginIn, responses=serializers.PairOut)
+    @extend_schema(request=serializers.LoginRequest, responses=serializers.TokenPairResponse)
     def token(self, request: Request) -> Response:
         """Log in by e-mail address and password."""
-        asked = serializers.LoginIn.read(request.data)
-        return Response(serializers.PairOut.of(tokens.log_in(**asked)))
+        payload = serializers.LoginRequest.parse(request.data)
+        pair = tokens.log_in(**payload)
+        return Response(serializers.TokenPairResponse.render(pair))
 
 
 class TokenViewSet(viewsets.ViewSet):
-    """Tokens: renewed, checked, given back."""
+    """Refresh, verification and revocation of tokens."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
-    @extend_schema(request=serializers.RefreshIn, responses=serializers.PairOut)
+    @extend_schema(request=serializers.RefreshTokenRequest, responses=serializers.TokenPairResponse)
     def refresh(self, request: Request) -> Response:
         """Exchange a refresh token for a new pair. The old one is revoked."""
-        asked = serializers.RefreshIn.read(request.data)
-        return Response(serializers.PairOut.of(tokens.rotate(**asked)))
+        payload = serializers.RefreshTokenRequest.parse(request.data)
+        pair = tokens.rotate(**payload)
+        return Response(serializers.TokenPairResponse.render(pair))
 
-    @extend_schema(request=serializers.TokenIn, responses=serializers.NothingOut)
+    @extend_schema(request=serializers.TokenRequest, responses=serializers.EmptyResponse)
     def verify(self, request: Request) -> Response:
-        """Tell whether a token would be accepted now."""
-        asked = serializers.TokenIn.read(request.data)
-        tokens.verify(asked["token"])
+        """Check whether a token would be accepted now."""
+        payload = serializers.TokenRequest.parse(request.data)
+        tokens.verify(payload["token"])
         return Response({})
 
-    @extend_schema(request=serializers.RefreshIn, responses={204: None})
+    @extend_schema(request=serializers.RefreshTokenRequest, responses={204: None})
     def logout(self, request: Request) -> Response:
         """Revoke a refresh token."""
-        asked = serializers.RefreshIn.read(request.data)
-        tokens.revoke(asked["refresh"])
+        payload = serializers.RefreshTokenRequest.parse(request.data)
+        tokens.revoke(payload["refresh"])
         return Response(status=204)
 
 
 class MeViewSet(viewsets.ViewSet):
     """The caller."""
 
-    @extend_schema(responses=serializers.MeOut)
+    @extend_schema(responses=serializers.MeResponse)
     def retrieve(self, request: Request) -> Response:
-        """Who am I, and where do I belong?"""
-        me = caller_of(request)
-        seats = queries.organizations_of(me.pk)
-        return Response(serializers.MeOut.of({"id": me.pk, "email": me.email, "role": me.role, "organizations": seats}))
+        """The caller and their organizations."""
+        caller = caller_of(request)
+        memberships = queries.organizations_of(caller.pk)
+        me = {"id": caller.pk, "email": caller.email, "role": caller.role, "organizations": memberships}
+        return Response(serializers.MeResponse.render(me))
 
 
 class UserViewSet(viewsets.GenericViewSet[User]):
-    """Everybody who may call the API."""
+    """Users of the API."""
 
     permission_classes = (IsAdmin,)
-    serializer_class = serializers.UserOut
+    serializer_class = serializers.UserResponse
     queryset = queries.users()
     filterset_class = UserFilters
 
     def list(self, request: Request) -> Response:  # noqa: ARG002 - the filters read it
         """Every user, newest first."""
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response([serializers.UserOut.of(user) for user in page or []])
+        return self.get_paginated_response([serializers.UserResponse.render(user) for user in page or []])
 
-    @extend_schema(request=serializers.UserIn, responses={201: serializers.UserOut})
+    @extend_schema(request=serializers.CreateUserRequest, responses={201: serializers.UserResponse})
     def create(self, request: Request) -> Response:
         """Create a user."""
-        asked = serializers.UserIn.read(request.data)
-        return Response(serializers.UserOut.of(operations.create_user(**asked)), status=201)
+        payload = serializers.CreateUserRequest.parse(request.data)
+        user = operations.create_user(**payload)
+        return Response(serializers.UserResponse.render(user), status=201)
 
-    @extend_schema(request=serializers.UserChangeIn, responses=serializers.UserOut)
+    @extend_schema(request=serializers.ChangeUserRequest, responses=serializers.UserResponse)
     def partial_update(self, request: Request, user_id: UUID) -> Response:
-        """Change a user's role, or deactivate them: their tokens stop working at the next request."""
-        asked = serializers.UserChangeIn.read(request.data)
-        return Response(serializers.UserOut.of(operations.change_user(user_id=user_id, **asked)))
+        """Change a user's role, or deactivate them. The tokens of a deactivated user stop working at once."""
+        payload = serializers.ChangeUserRequest.parse(request.data)
+        user = operations.change_user(user_id=user_id, **payload)
+        return Response(serializers.UserResponse.render(user))
 
 
 class OrganizationViewSet(viewsets.ViewSet):
-    """Groups of people who share one pool of credits."""
+    """Organizations, which share one pool of credits."""
 
     permission_classes = (IsAdmin,)
 
-    @extend_schema(request=serializers.OrganizationIn, responses={201: serializers.OrganizationOut})
+    @extend_schema(request=serializers.CreateOrganizationRequest, responses={201: serializers.OrganizationResponse})
     def create(self, request: Request) -> Response:
         """Create an organization with its first owner."""
-        asked = serializers.OrganizationIn.read(request.data)
-        return Response(serializers.OrganizationOut.of(operations.create_organization(**asked)), status=201)
+        payload = serializers.CreateOrganizationRequest.parse(request.data)
+        organization = operations.create_organization(**payload)
+        return Response(serializers.OrganizationResponse.render(organization), status=201)
 
 
 class MemberViewSet(viewsets.GenericViewSet[Membership]):
-    """Who belongs to an organization, and as what."""
+    """The members of an organization and their roles."""
 
-    serializer_class = serializers.MemberOut
+    serializer_class = serializers.MemberResponse
     queryset = Membership.objects.none()
 
     def list(self, request: Request, organization_id: UUID) -> Response:
-        """Every member, the newest first. Members and admins see them."""
-        require_member(request, organization_id)
+        """Every member, newest first. For members and admins."""
+        require_organization_member(request, organization_id)
         page = self.paginate_queryset(self.filter_queryset(queries.members_of(organization_id)))
-        return self.get_paginated_response([serializers.MemberOut.of(member) for member in page or []])
+        return self.get_paginated_response([serializers.MemberResponse.render(member) for member in page or []])
 
-    @extend_schema(request=serializers.MemberIn, responses=serializers.MemberOut)
+    @extend_schema(request=serializers.SetMemberRequest, responses=serializers.MemberResponse)
     def update(self, request: Request, organization_id: UUID, user_id: UUID) -> Response:
-        """Add a member, or change their role. Owners and admins may."""
-        require_owner(request, organization_id)
-        asked: dict[str, Any] = serializers.MemberIn.read(request.data)
-        member = operations.set_member(organization_id=organization_id, user_id=user_id, **asked)
-        return Response(serializers.MemberOut.of(member))
+        """Add a member, or change a member's role. For owners and admins."""
+        require_organization_owner(request, organization_id)
+        payload = serializers.SetMemberRequest.parse(request.data)
+        member = operations.set_member(organization_id=organization_id, user_id=user_id, **payload)
+        return Response(serializers.MemberResponse.render(member))
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, organization_id: UUID, user_id: UUID) -> Response:
-        """End a membership. Owners and admins may; the last owner stays."""
-        require_owner(request, organization_id)
+        """Remove a member. For owners and admins. The last owner cannot be removed."""
+        require_organization_owner(request, organization_id)
         operations.remove_member(organization_id=organization_id, user_id=user_id)
         return Response(status=204)

@@ -1,4 +1,4 @@
-"""Features and prices: staff edit the words, and add prices; what has begun stays."""
+"""Features and prices: staff edit them, and add prices; what has begun stays."""
 
 import pytest
 from django.urls import reverse
@@ -6,7 +6,7 @@ from django.urls import reverse
 from credits import operations
 from credits.models import Feature, FeaturePrice
 from fluxori.core import clock
-from tests.support.admin import said, superuser_client, words
+from tests.support.admin import messages_of, superuser_client, text_of
 from tests.support.factories.credits import make_balance
 from tests.support.times import DAY
 
@@ -28,37 +28,37 @@ class TestFeature:
         counts = {"prices-TOTAL_FORMS": "0", "prices-INITIAL_FORMS": "0"}
         return {"name": "Insight", "unit": "insight", "change_reason": "Clearer", **counts, **fields}
 
-    def test_keeps_its_code_when_edited(self):
+    def test_code_cannot_be_edited(self):
         superuser_client().post(url("change", CODE, model="feature"), self.form(code="other", name="Better insight"))
 
         assert Feature.objects.get(code=CODE).name == "Better insight"
         assert not Feature.objects.filter(code="other").exists()
 
-    def test_remembers_who_edited_it(self):
+    def test_history_shows_the_editor(self):
         client = superuser_client()
         client.post(url("change", CODE, model="feature"), self.form(name="Better insight"))
 
-        history = words(client.get(url("history", CODE, model="feature")))
+        history = text_of(client.get(url("history", CODE, model="feature")))
 
         assert "staff@example.test" in history
         assert "Clearer" in history
 
-    def test_wants_a_reason(self):
+    def test_change_requires_a_reason(self):
         answer = superuser_client().post(url("change", CODE, model="feature"), self.form(change_reason=""))
 
         assert list(answer.context["adminform"].form.errors) == ["change_reason"]
 
-    def test_says_how_much_it_is_used_before_its_price_is_changed(self):
+    def test_page_shows_the_recent_usage(self):
         balance = make_balance(at=clock.now() - DAY)
         for _ in range(2):
             operations.deduct_credits(owner=balance.owner, feature=CODE)
         operations.aggregate_usage(balance_ids=[balance.pk], most=100)
 
-        page = words(superuser_client().get(url("change", CODE, model="feature")))
+        page = text_of(superuser_client().get(url("change", CODE, model="feature")))
 
         assert "was used 2 times in the last 30 days, for 18 credits." in page
 
-    def test_never_goes_back_to_an_earlier_version_by_post(self):
+    def test_history_page_rejects_post(self):
         client = superuser_client()
         client.post(url("change", CODE, model="feature"), self.form(name="Better insight"))
         version = Feature.history.filter(code=CODE).latest().pk
@@ -68,7 +68,7 @@ class TestFeature:
         assert client.post(earlier, self.form(name="Worse")).status_code == 403
         assert Feature.objects.get(code=CODE).name == "Better insight"
 
-    def test_gets_a_new_price_on_its_page(self):
+    def test_price_can_be_added_on_the_feature_page(self):
         added = {"prices-TOTAL_FORMS": "1", "prices-0-credits": "12", "prices-0-effective_from": ""}
 
         superuser_client().post(url("change", CODE, model="feature"), self.form(**added))
@@ -77,13 +77,13 @@ class TestFeature:
         assert added_price.credits == 12
         assert added_price.history.get().history_change_reason == "Clearer"
 
-    def test_is_never_deleted(self):
+    def test_feature_cannot_be_deleted(self):
         assert superuser_client().post(url("delete", CODE, model="feature"), {"post": "yes"}).status_code == 403
 
 
 @pytest.mark.django_db
 class TestFeaturePrice:
-    def test_begins_now_unless_told_otherwise(self):
+    def test_price_takes_effect_now_by_default(self):
         before = clock.now()
 
         superuser_client().post(url("add"), {**PRICE, "credits": "12"})
@@ -91,21 +91,21 @@ class TestFeaturePrice:
         added = FeaturePrice.objects.get(feature=CODE, credits=12)
         assert before <= added.effective_from <= clock.now()
 
-    def test_never_begins_in_the_past(self):
+    def test_price_cannot_take_effect_in_the_past(self):
         answer = superuser_client().post(
             url("add"), {"feature": CODE, "credits": "12", "effective_from": "2024-01-01T00:00"}
         )
 
-        assert "begin now or later" in words(answer)
+        assert "now or later" in text_of(answer)
         assert not FeaturePrice.objects.filter(credits=12).exists()
 
     @pytest.mark.parametrize("credits", ["0", "-1", "9.5", "1000000000001"])
-    def test_is_a_positive_whole_number(self, credits):
+    def test_price_is_a_positive_whole_number(self, credits):
         superuser_client().post(url("add"), {**PRICE, "credits": credits})
 
         assert FeaturePrice.objects.filter(feature=CODE).count() == 1
 
-    def test_is_never_overwritten_and_says_so(self):
+    def test_change_of_a_price_is_rejected_with_a_message(self):
         begun = FeaturePrice.objects.get(feature=CODE)
 
         answer = superuser_client().post(url("change", begun.pk), {"feature": CODE, "credits": "1"}, follow=True)
@@ -113,9 +113,9 @@ class TestFeaturePrice:
         begun.refresh_from_db()
         assert begun.credits == 9
         assert answer.status_code == 200
-        assert "never overwritten" in said(answer)[0]
+        assert "never overwritten" in messages_of(answer)[0]
 
-    def test_stays_once_it_has_begun(self):
+    def test_effective_price_cannot_be_deleted(self):
         begun = FeaturePrice.objects.get(feature=CODE)
 
         answer = superuser_client().post(url("delete", begun.pk), {"post": "yes"})
@@ -123,18 +123,18 @@ class TestFeaturePrice:
         assert answer.status_code == 403
         assert FeaturePrice.objects.filter(pk=begun.pk).exists()
 
-    def test_may_be_withdrawn_before_it_begins(self):
+    def test_future_price_can_be_deleted(self):
         coming = price(clock.now() + DAY)
 
         superuser_client().post(url("delete", coming.pk), {"post": "yes"})
 
         assert not FeaturePrice.objects.filter(pk=coming.pk).exists()
 
-    def test_says_in_words_when_it_began_while_it_was_being_withdrawn(self, monkeypatch):
+    def test_deletion_of_a_price_that_just_took_effect_shows_a_message(self, monkeypatch):
         begun = price(clock.now() - DAY)
         monkeypatch.setattr("fluxori.adminkit.dated_rows.clock.now", lambda: begun.effective_from - DAY)
 
         answer = superuser_client().post(url("delete", begun.pk), {"post": "yes"}, follow=True)
 
-        assert "never overwritten" in said(answer)[0]
+        assert "never overwritten" in messages_of(answer)[0]
         assert FeaturePrice.objects.filter(pk=begun.pk).exists()

@@ -12,8 +12,9 @@ from django.utils import timezone
 
 from credits import operations
 from credits.models import CreditBalance, CreditGrant, CreditTransaction
-from fluxori.adminkit.changelist import ListAdmin, cell
-from tests.support.admin import counted, staff_client, superuser_client, words
+from fluxori.adminkit.changelist import ListAdmin
+from fluxori.adminkit.csv_export import csv_lines, csv_value
+from tests.support.admin import count_queries, staff_client, superuser_client, text_of
 from tests.support.factories.credits import deduct, make_balance
 from tests.support.times import DAY, HOUR, NOON
 
@@ -41,13 +42,13 @@ def rows_of(answer):
 def spread(count=8):
     """Return that many transactions, newest first; the last three of them happened at one instant."""
     balance = make_balance(at=NOON - DAY)
-    made = [deduct(balance, 1, at=NOON + min(n, count - 4) * HOUR).pk for n in range(count - 1)]
+    made = [deduct(balance, 1, at=NOON + min(n, count - 4) * HOUR).transaction.id for n in range(count - 1)]
     first = CreditTransaction.objects.get(sequence=1).pk
     return [*reversed(made), first]
 
 
 class TestPages:
-    def test_follow_each_other_without_gap_or_repeat(self, small_pages):
+    def test_next_page_continues_without_gap_or_repetition(self, small_pages):
         made, client = spread(), superuser_client()
         seen, url = [], reverse(TRANSACTIONS)
 
@@ -59,7 +60,7 @@ class TestPages:
 
         assert seen == made
 
-    def test_lead_back_to_the_newest(self, small_pages):
+    def test_deeper_page_links_to_the_newest(self, small_pages):
         spread()
         client = superuser_client()
 
@@ -68,9 +69,9 @@ class TestPages:
         assert older.context["cl"].newest is None
         deeper = client.get(reverse(TRANSACTIONS) + older.context["cl"].older)
         assert deeper.context["cl"].newest == "?"
-        assert "Newest" in words(deeper)
+        assert "Newest" in text_of(deeper)
 
-    def test_keep_the_filter(self, small_pages):
+    def test_next_page_keeps_the_filter(self, small_pages):
         spread()
 
         answer = superuser_client().get(reverse(TRANSACTIONS), {"type__exact": "usage"})
@@ -78,27 +79,27 @@ class TestPages:
         assert "type__exact=usage" in answer.context["cl"].older
 
     @pytest.mark.parametrize("after", ["nonsense", "01890a5d-ac96-774b-bcce-b302099a8057", "\x00"])
-    def test_begin_again_after_a_row_that_is_none(self, after):
+    def test_unknown_page_key_shows_the_first_page(self, after):
         answer = superuser_client().get(reverse(TRANSACTIONS), {"after": after})
 
         assert (answer.status_code, answer.headers["Location"]) == (302, f"{reverse(TRANSACTIONS)}?e=1")
 
     @pytest.mark.parametrize("page", OURS, ids=lambda found: found[0].__name__)
-    def test_are_never_counted(self, page, django_assert_max_num_queries):
+    def test_list_runs_no_count_query(self, page, django_assert_max_num_queries):
         model, _ = page
         url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
         client = superuser_client()
 
-        with django_assert_max_num_queries(7) as asked:
+        with django_assert_max_num_queries(7) as captured:
             assert client.get(url).status_code == 200
 
-        assert counted(asked) == []
+        assert count_queries(captured) == []
         # Nor read to see what there is to choose from.
-        assert [query["sql"] for query in asked.captured_queries if "DISTINCT" in query["sql"]] == []
+        assert [query["sql"] for query in captured.captured_queries if "DISTINCT" in query["sql"]] == []
 
 
-class TestDates:
-    def test_are_days_of_whoever_looks_the_last_one_included(self):
+class TestDateFilter:
+    def test_days_are_in_the_users_time_zone_and_inclusive(self):
         balance = make_balance(grants=[(500, None)], at=NOON - 9 * DAY)
         for hour in (21, 22, 45, 46):  # midnight in Johannesburg is 22 o'clock in UTC
             deduct(balance, hour, at=datetime(2025, 3, 3, tzinfo=ZoneInfo("UTC")) + timedelta(hours=hour))
@@ -110,7 +111,7 @@ class TestDates:
 
         assert [-row.amount for row in answer.context["cl"].result_list] == [45, 22]
 
-    def test_narrow_what_was_refused_by_its_hour(self, django_capture_on_commit_callbacks):
+    def test_rejected_attempts_are_filtered_by_their_hour(self, django_capture_on_commit_callbacks):
         balance = make_balance(grants=[(10, None)], at=NOON - 9 * DAY)
         with django_capture_on_commit_callbacks(execute=True):
             for at in (NOON - DAY, NOON, NOON + HOUR, NOON + DAY):
@@ -123,33 +124,33 @@ class TestDates:
         assert [row.hour for row in answer.context["cl"].result_list] == [NOON + HOUR, NOON]
 
     @pytest.mark.parametrize("said", ["yesterday", "2025-02-31", "03/04/2025"])
-    def test_that_are_none_begin_again(self, said):
+    def test_invalid_dates_are_ignored(self, said):
         answer = superuser_client().get(reverse(TRANSACTIONS), {"timestamp_from": said})
 
         assert answer.status_code == 302
 
-    def test_are_in_utc_for_a_browser_that_names_no_zone(self):
+    def test_times_are_in_utc_without_a_browser_time_zone(self):
         deduct(make_balance(), 5, at=NOON)
         client = superuser_client()
         client.cookies["console_zone"] = "../../etc/passwd"
 
-        assert "3 Mar 2025 12:00:00 UTC" in words(client.get(reverse(TRANSACTIONS)))
+        assert "3 Mar 2025 12:00:00 UTC" in text_of(client.get(reverse(TRANSACTIONS)))
         assert timezone.get_current_timezone_name() == "UTC"
 
-    def test_are_shown_in_the_zone_of_whoever_looks_and_in_utc(self):
+    def test_times_are_shown_in_the_users_time_zone_and_in_utc(self):
         deduct(make_balance(), 5, at=NOON)
         client = superuser_client()
         client.cookies["console_zone"] = "Africa%2FJohannesburg"
 
-        page = words(client.get(reverse(TRANSACTIONS)))
+        page = text_of(client.get(reverse(TRANSACTIONS)))
 
         assert "3 Mar 2025 14:00:00 SAST" in page
         assert 'title="2025-03-03 12:00:00 UTC"' in page
 
 
-class TestCsv:
-    def test_has_every_row_of_the_filtered_list(self, small_pages, monkeypatch):
-        monkeypatch.setattr("fluxori.adminkit.changelist._CHUNK", 2)
+class TestCsvExport:
+    def test_export_contains_every_row_of_the_filtered_list(self, small_pages, monkeypatch):
+        monkeypatch.setattr("fluxori.adminkit.csv_export._BATCH_SIZE", 2)
         made = spread()
 
         rows = rows_of(superuser_client().get(reverse(EXPORT), {"type__exact": "usage"}))
@@ -157,7 +158,7 @@ class TestCsv:
         assert [row["id"] for row in rows] == [str(key) for key in made[:-1]]
         assert {row["amount"] for row in rows} == {"-1"}
 
-    def test_says_whose_and_when(self):
+    def test_export_contains_owner_and_time(self):
         paid = deduct(make_balance(), 5, reference_id="order-7")
 
         [row, _] = rows_of(superuser_client().get(reverse(EXPORT)))
@@ -166,7 +167,7 @@ class TestCsv:
         assert row["timestamp"] == "2025-03-03T12:00:00+00:00"
 
     @pytest.mark.parametrize("begin", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
-    def test_runs_no_formula(self, begin):
+    def test_export_escapes_formulas(self, begin):
         deduct(make_balance(), 5, description=f"{begin} of a customer")
 
         rows = rows_of(superuser_client().get(reverse(EXPORT), {"type__exact": "usage"}))
@@ -178,37 +179,36 @@ class TestCsv:
         ("value", "carried"),
         [(None, ""), (True, True), (-40, -40), (b"\x01\xff", "01ff"), ("plain", "plain"), (["=x"], '["=x"]')],
     )
-    def test_carries_every_kind_of_value(self, value, carried):
-        assert cell(value) == carried
+    def test_export_formats_every_kind_of_value(self, value, carried):
+        assert csv_value(value) == carried
 
-    def test_is_for_those_with_its_permission(self):
+    def test_export_requires_its_permission(self):
         make_balance()
 
         assert staff_client("credits.view_credittransaction").get(reverse(EXPORT)).status_code == 403
 
-    def test_is_for_those_who_see_the_list(self):
+    def test_export_requires_permission_to_view_the_list(self):
         make_balance()
 
         assert staff_client("console.export_csv").get(reverse(EXPORT)).status_code == 403
 
-    def test_is_offered_to_those_who_may(self):
+    def test_export_link_is_shown_with_permission_only(self):
         make_balance()
         client = staff_client("credits.view_credittransaction", "console.export_csv")
 
-        page = words(client.get(reverse(TRANSACTIONS), {"type__exact": "usage"}))
+        page = text_of(client.get(reverse(TRANSACTIONS), {"type__exact": "usage"}))
 
         assert f'href="{reverse(EXPORT)}?type__exact=usage"' in page.replace("&amp;", "&")
         assert client.get(reverse(EXPORT)).status_code == 200
 
-    def test_never_has_a_password(self):
-        from fluxori.adminkit.changelist import csv_of
+    def test_export_of_users_contains_no_password(self):
         from fluxori.identity.models import User
 
         make_balance()
 
-        assert "password" not in next(iter(csv_of(User.objects.order_by("-pk"), {})))
+        assert "password" not in next(iter(csv_lines(User.objects.order_by("-pk"), {})))
 
-    def test_asks_the_same_for_many_rows_as_for_one(self, django_assert_max_num_queries):
+    def test_export_runs_the_same_queries_for_one_row_and_for_many(self, django_assert_max_num_queries):
         for _ in range(6):
             deduct(make_balance(), 5)
         client = superuser_client()
@@ -217,19 +217,19 @@ class TestCsv:
             assert len(rows_of(client.get(reverse(EXPORT)))) == 12
 
 
-class TestSavedFilters:
+class TestSavedLinks:
     @pytest.mark.parametrize("page", OURS, ids=lambda found: found[0].__name__)
-    def test_lead_to_lists_that_there_are(self, page):
+    def test_every_saved_link_opens_a_list(self, page):
         model, found = page
         url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
         client = superuser_client()
 
-        for name, query in found.saved:
+        for name, query in found.saved_links:
             answer = client.get(f"{url}?{query}")
 
             assert answer.status_code == 200, name
 
-    def test_find_balances_that_want_a_look(self):
+    def test_saved_links_find_suspended_balances_and_balances_in_debt(self):
         make_balance()
         halted = make_balance()
         operations.suspend_spending(owner=halted.owner, reason="Looked odd", at=NOON)

@@ -22,7 +22,7 @@ from credits.models import (
 )
 from fluxori.core import clock
 from fluxori.identity.models import Organization
-from tests.support.admin import counted, staff_client, superuser_client, words
+from tests.support.admin import count_queries, staff_client, superuser_client, text_of
 from tests.support.factories.credits import deduct, hold, make_balance, make_user
 
 LEDGER = [CreditBalance, CreditGrant, CreditTransaction, CreditEntry, CreditHold, CreditPin, CreditRequest]
@@ -48,7 +48,7 @@ def rows_of(answer) -> list[Any]:
 
 class TestEveryPage:
     @pytest.mark.parametrize("model", [*LEDGER, Feature, FeaturePrice], ids=lambda model: model.__name__)
-    def test_shows_a_list_a_search_and_a_row(self, balance, model):
+    def test_list_search_and_detail_pages_open(self, balance, model):
         client = superuser_client()
         row = model._default_manager.first()
         assert row is not None
@@ -61,14 +61,14 @@ class TestEveryPage:
 
         assert [page.status_code for page in pages] == [200, 200, 200]
 
-    def test_is_in_the_index(self, db):
+    def test_every_model_is_in_the_index(self, db):
         answer = superuser_client().get(reverse("admin:index"))
 
         assert answer.status_code == 200
-        assert "Fluxori Credits" in words(answer)
-        assert url(CreditBalance, "changelist") in words(answer)
+        assert "Fluxori Credits" in text_of(answer)
+        assert url(CreditBalance, "changelist") in text_of(answer)
 
-    def test_belongs_to_unfold(self):
+    def test_every_admin_is_an_unfold_admin(self):
         from unfold.admin import ModelAdmin
 
         ours = [model for model in admin.site._registry if model._meta.app_label in {"credits", "tiers"}]
@@ -78,25 +78,25 @@ class TestEveryPage:
 
 
 @pytest.mark.parametrize("model", LEDGER, ids=lambda model: model.__name__)
-class TestTheLedger:
+class TestLedgerPages:
     """Read-only for everyone, superusers included."""
 
-    def test_refuses_to_be_changed(self, balance, model):
+    def test_ledger_row_cannot_be_changed(self, balance, model):
         row = model._default_manager.first()
 
         assert superuser_client().post(url(model, "change", row.pk), {"amount": 1}).status_code == 403
 
-    def test_refuses_to_be_deleted(self, balance, model):
+    def test_ledger_row_cannot_be_deleted(self, balance, model):
         client = superuser_client()
         row = model._default_manager.first()
 
         assert client.get(url(model, "delete", row.pk)).status_code == 403
         assert client.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
 
-    def test_refuses_to_be_added_to(self, balance, model):
+    def test_ledger_row_cannot_be_added(self, balance, model):
         assert superuser_client().get(url(model, "add")).status_code == 403
 
-    def test_has_no_actions(self, balance, model):
+    def test_ledger_list_has_no_bulk_actions(self, balance, model):
         client = superuser_client()
         before = model._default_manager.count()
 
@@ -104,14 +104,14 @@ class TestTheLedger:
         client.post(url(model, "changelist"), {**picked, "post": "yes"})
 
         assert model._default_manager.count() == before
-        assert f'name="{helpers.ACTION_CHECKBOX_NAME}"' not in words(client.get(url(model, "changelist")))
+        assert f'name="{helpers.ACTION_CHECKBOX_NAME}"' not in text_of(client.get(url(model, "changelist")))
 
-    def test_is_closed_to_staff_without_permission(self, balance, model):
+    def test_ledger_list_requires_permission(self, balance, model):
         assert staff_client().get(url(model, "changelist")).status_code == 403
 
 
 class TestSearch:
-    def test_finds_by_part_of_an_e_mail(self, db):
+    def test_finds_rows_by_the_start_of_an_e_mail(self, db):
         owner = make_user()
         mine, other = make_balance(owner), make_balance()
 
@@ -119,7 +119,7 @@ class TestSearch:
 
         assert {row.balance_id for row in found} == {mine.pk} != {other.pk}
 
-    def test_finds_an_organization_by_name(self, db):
+    def test_finds_rows_by_organization_name(self, db):
         pool = make_balance(Organization.objects.create(name="Table Mountain Traders"))
         make_balance()
 
@@ -127,7 +127,7 @@ class TestSearch:
 
         assert found == [pool]
 
-    def test_finds_all_rows_of_a_balance_by_its_id(self, balance):
+    def test_finds_all_rows_of_a_balance_by_id(self, balance):
         make_balance()
 
         found = rows_of(superuser_client().get(url(CreditGrant, "changelist"), {"q": str(balance.pk)}))
@@ -140,21 +140,21 @@ class TestSearch:
 
         assert found.reference_id == "order-7"
 
-    def test_finds_nothing_for_words_that_name_nothing(self, balance):
+    def test_finds_nothing_for_an_unknown_term(self, balance):
         assert rows_of(superuser_client().get(url(CreditTransaction, "changelist"), {"q": "order-8"})) == []
 
 
 class TestLists:
     @pytest.mark.parametrize("model", LEDGER, ids=lambda model: model.__name__)
-    def test_ask_the_same_for_many_rows_as_for_one(self, balance, model, django_assert_max_num_queries):
+    def test_list_runs_the_same_queries_for_one_row_and_for_many(self, balance, model, django_assert_max_num_queries):
         client = superuser_client()
         for _ in range(4):
             more = make_balance(grants=[(5, None), (6, None)])
             deduct(more, 2, idempotency_key="key")
             hold(more, 7, at=clock.now())
 
-        with django_assert_max_num_queries(5) as asked:
+        with django_assert_max_num_queries(5) as captured:
             answer = client.get(url(model, "changelist"))
 
         assert len(rows_of(answer)) > 4
-        assert counted(asked) == []
+        assert count_queries(captured) == []

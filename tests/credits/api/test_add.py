@@ -8,14 +8,14 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 ADD = "/api/credits/add"
 
 
-class TestAdd:
-    def test_opens_a_balance_and_grants(self, api):
-        ann, admin = UserFactory.create(), AdminFactory.create()
+class TestAddCredits:
+    def test_creates_the_balance_and_a_grant(self, api):
+        user, admin = UserFactory.create(), AdminFactory.create()
 
-        answer = api(admin).post(
+        response = api(admin).post(
             ADD,
             {
-                "userId": str(ann.pk),
+                "userId": str(user.pk),
                 "amount": 500,
                 "type": "purchase",
                 "description": "500 credits",
@@ -27,10 +27,10 @@ class TestAdd:
             },
         )
 
-        grant, bought = CreditGrant.objects.get(), CreditTransaction.objects.get()
-        assert answer.status_code == 200
-        assert answer.json() == {
-            "userId": str(ann.pk),
+        grant, transaction = CreditGrant.objects.get(), CreditTransaction.objects.get()
+        assert response.status_code == 200
+        assert response.json() == {
+            "userId": str(user.pk),
             "organizationId": None,
             "balance": 500,
             "held": 0,
@@ -44,7 +44,7 @@ class TestAdd:
             "sequence": 1,
             "version": 1,
             "transaction": {
-                "id": str(bought.pk),
+                "id": str(transaction.pk),
                 "sequence": 1,
                 "timestamp": "2025-03-03T12:00:00Z",
                 "type": "purchase",
@@ -54,7 +54,7 @@ class TestAdd:
                 "referenceId": "order-1",
                 "feature": None,
                 "quantity": None,
-                "userId": str(ann.pk),
+                "userId": str(user.pk),
                 "organizationId": None,
                 "actorId": str(admin.pk),
                 "idempotencyKey": None,
@@ -64,13 +64,13 @@ class TestAdd:
         }
         assert (grant.priority, str(grant.unit_price)) == (60, "0.100000")
 
-    def test_gives_to_a_pool(self, api):
+    def test_adds_to_an_organizations_pool(self, api):
         pool = OrganizationFactory.create()
-        asked = {"organization_id": str(pool.pk), "amount": 5, "type": "promotion", "description": "Welcome"}
+        payload = {"organization_id": str(pool.pk), "amount": 5, "type": "promotion", "description": "Welcome"}
 
-        said = api(AdminFactory.create()).post(ADD, asked).json()
+        body = api(AdminFactory.create()).post(ADD, payload).json()
 
-        assert (said["organizationId"], said["userId"], said["transaction"]["userId"]) == (str(pool.pk), None, None)
+        assert (body["organizationId"], body["userId"], body["transaction"]["userId"]) == (str(pool.pk), None, None)
 
     @pytest.mark.parametrize(
         ("field", "value", "code"),
@@ -90,11 +90,11 @@ class TestAdd:
             ("metadata", {"x": "y" * 4096}, "too_long"),
         ],
     )
-    def test_names_the_field_that_is_wrong(self, api, field, value, code):
-        asked = {"userId": str(UserFactory.create().pk), "amount": 5, "type": "promotion", "description": "Welcome"}
+    def test_names_the_invalid_field_and_writes_nothing(self, api, field, value, code):
+        payload = {"userId": str(UserFactory.create().pk), "amount": 5, "type": "promotion", "description": "Welcome"}
 
-        refused = api(AdminFactory.create()).post(ADD, {**asked, field: value})
+        rejected = api(AdminFactory.create()).post(ADD, {**payload, field: value})
 
-        assert refused.status_code == 400
-        assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [(field, code)]
+        assert rejected.status_code == 400
+        assert [(e["field"], e["code"]) for e in rejected.json()["errors"]] == [(field, code)]
         assert not CreditTransaction.objects.exists()

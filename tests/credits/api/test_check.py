@@ -22,24 +22,24 @@ def suspend(balance):
 
 
 class TestCheck:
-    def test_allows_what_is_available(self, api):
-        ann = UserFactory.create()
-        make_balance(ann)
+    def test_allows_what_is_available_and_writes_nothing(self, api):
+        user = UserFactory.create()
+        make_balance(user)
         before = table_digests()
 
-        answer = api(ann).get(CHECK, {"feature": "advanced-ai-analysis", "quantity": 4})
+        response = api(user).get(CHECK, {"feature": "advanced-ai-analysis", "quantity": 4})
 
-        assert answer.status_code == 200
-        assert answer.json() == {"allowed": True, "cost": 100, "available": 100, "reason": None, "limit": None}
+        assert response.status_code == 200
+        assert response.json() == {"allowed": True, "cost": 100, "available": 100, "reason": None, "limit": None}
         assert table_digests() == before
 
-    def test_says_when_it_is_too_much(self, api):
-        ann = UserFactory.create()
-        make_balance(ann)
+    def test_reports_insufficient_credits(self, api):
+        user = UserFactory.create()
+        make_balance(user)
 
-        told = api(ann).get(CHECK, {"amount": 101}).json()
+        body = api(user).get(CHECK, {"amount": 101}).json()
 
-        assert told == {
+        assert body == {
             "allowed": False,
             "cost": 101,
             "available": 100,
@@ -47,53 +47,53 @@ class TestCheck:
             "limit": None,
         }
 
-    def test_does_not_count_expired_credits(self, api, clock_at):
-        ann = UserFactory.create()
-        make_balance(ann, [(100, DAY)])
+    def test_ignores_expired_credits(self, api, clock_at):
+        user = UserFactory.create()
+        make_balance(user, [(100, DAY)])
         clock_at(NOON + timedelta(days=1))
 
-        assert api(ann).get(CHECK, {"amount": 1}).json()["reason"] == "insufficient_credits"
+        assert api(user).get(CHECK, {"amount": 1}).json()["reason"] == "insufficient_credits"
 
-    def test_says_when_nobody_opened_a_balance(self, api):
-        told = api(UserFactory.create()).get(CHECK, {"amount": 1}).json()
+    def test_reports_a_balance_that_does_not_exist(self, api):
+        body = api(UserFactory.create()).get(CHECK, {"amount": 1}).json()
 
-        assert (told["allowed"], told["available"], told["reason"]) == (False, 0, "balance_not_found")
+        assert (body["allowed"], body["available"], body["reason"]) == (False, 0, "balance_not_found")
 
-    def test_names_a_suspension_before_the_funds(self, api):
-        ann = UserFactory.create()
-        suspend(make_balance(ann))
+    def test_reports_a_suspension_before_insufficient_credits(self, api):
+        user = UserFactory.create()
+        suspend(make_balance(user))
 
-        assert api(ann).get(CHECK, {"amount": 101}).json()["reason"] == "spending_suspended"
+        assert api(user).get(CHECK, {"amount": 101}).json()["reason"] == "spending_suspended"
 
-    @pytest.mark.parametrize("opened", [True, False])
-    def test_names_a_viewers_lack_of_permission_before_anything_else(self, api, opened):
-        seat = MembershipFactory.create(role="viewer")
-        if opened:
-            suspend(make_balance(seat.organization))
+    @pytest.mark.parametrize("exists", [True, False])
+    def test_reports_a_viewers_missing_permission_before_any_other_reason(self, api, exists):
+        membership = MembershipFactory.create(role="viewer")
+        if exists:
+            suspend(make_balance(membership.organization))
 
-        told = api(seat.user).get(CHECK, {"amount": 101, "organizationId": seat.organization.pk}).json()
+        body = api(membership.user).get(CHECK, {"amount": 101, "organizationId": membership.organization.pk}).json()
 
-        assert (told["allowed"], told["reason"]) == (False, "permission_denied")
+        assert (body["allowed"], body["reason"]) == (False, "permission_denied")
 
     def test_agrees_with_the_deduction_that_follows(self, api):
-        ann = UserFactory.create()
-        make_balance(ann)
-        client = api(ann)
+        user = UserFactory.create()
+        make_balance(user)
+        client = api(user)
 
         for amount in (99, 2, 1, 1):
-            told = client.get(CHECK, {"amount": amount}).json()
-            done = client.post("/api/credits/deduct", {"amount": amount, "description": "Spent"})
+            body = client.get(CHECK, {"amount": amount}).json()
+            deduction = client.post("/api/credits/deduct", {"amount": amount, "description": "Spent"})
 
-            assert told["allowed"] == (done.status_code == 200)
-            assert told["reason"] == done.json().get("code")
+            assert body["allowed"] == (deduction.status_code == 200)
+            assert body["reason"] == deduction.json().get("code")
 
-    def test_does_not_know_a_feature_without_a_price(self, api):
-        refused = api(UserFactory.create()).get(CHECK, {"feature": "time-travel"})
+    def test_rejects_an_unknown_feature(self, api):
+        rejected = api(UserFactory.create()).get(CHECK, {"feature": "time-travel"})
 
-        assert (refused.status_code, refused.json()["code"]) == (404, "feature_not_found")
+        assert (rejected.status_code, rejected.json()["code"]) == (404, "feature_not_found")
 
     @pytest.mark.parametrize(
-        ("asked", "field", "code"),
+        ("payload", "field", "code"),
         [
             ({}, "amount", "required"),
             ({"amount": 1, "feature": "simple-ai-insight"}, "amount", "invalid_choice"),
@@ -103,8 +103,8 @@ class TestCheck:
             ({"feature": "simple-ai-insight", "quantity": 10**12}, "quantity", "out_of_range"),
         ],
     )
-    def test_names_what_it_cannot_understand(self, api, asked, field, code):
-        refused = api(UserFactory.create()).get(CHECK, asked)
+    def test_names_invalid_parameters(self, api, payload, field, code):
+        rejected = api(UserFactory.create()).get(CHECK, payload)
 
-        assert refused.status_code == 400
-        assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [(field, code)]
+        assert rejected.status_code == 400
+        assert [(e["field"], e["code"]) for e in rejected.json()["errors"]] == [(field, code)]

@@ -10,16 +10,16 @@ from tests.support.times import DAY, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 
-WHY = {"reason": "It failed"}
+REASON = {"reason": "It failed"}
 
 
 @pytest.fixture
-def ann(db):
-    """Somebody who has spent 60 of 100 credits that expire in a day."""
-    made = UserFactory.create()
-    operations.add_credits(owner=made, amount=100, type="purchase", expires_at=NOON + DAY, at=NOON)
-    operations.deduct_credits(owner=made, amount=60, description="A report", at=NOON)
-    return made
+def user(db):
+    """A user who has spent 60 of 100 credits that expire in a day."""
+    user = UserFactory.create()
+    operations.add_credits(owner=user, amount=100, type="purchase", expires_at=NOON + DAY, at=NOON)
+    operations.deduct_credits(owner=user, amount=60, description="A report", at=NOON)
+    return user
 
 
 @pytest.fixture
@@ -35,155 +35,155 @@ def grant():
     return f"/api/credits/grants/{CreditGrant.objects.get().pk}"
 
 
-def refused(answer):
-    return answer.status_code, answer.json()["code"]
+def status_and_code(response):
+    return response.status_code, response.json()["code"]
 
 
 class TestRefund:
-    def test_gives_back_what_was_used_and_links_both_ways(self, api, ann, admin):
-        answer = admin.post(f"{transaction('usage')}/refund", WHY)
+    def test_returns_the_used_credits_and_links_both_transactions(self, api, user, admin):
+        response = admin.post(f"{transaction('usage')}/refund", REASON)
 
-        usage, refund = (api(ann).get(transaction(kind)).json() for kind in ("usage", "refund"))
-        assert answer.status_code == 200
-        assert (answer.json()["available"], answer.json()["transaction"]["amount"]) == (100, 60)
+        usage, refund = (api(user).get(transaction(kind)).json() for kind in ("usage", "refund"))
+        assert response.status_code == 200
+        assert (response.json()["available"], response.json()["transaction"]["amount"]) == (100, 60)
         assert (refund["reverses"], refund["reason"]) == (usage["id"], "It failed")
         assert usage["reversedBy"] == [refund["id"]]
 
-    def test_never_gives_back_more_than_was_used(self, ann, admin):
+    def test_rejects_more_than_was_used_and_not_yet_refunded(self, user, admin):
         path = f"{transaction('usage')}/refund"
-        admin.post(path, {**WHY, "amount": 50})
+        admin.post(path, {**REASON, "amount": 50})
         before = table_digests()
 
-        answer = admin.post(path, {**WHY, "amount": 11})
+        response = admin.post(path, {**REASON, "amount": 11})
 
-        assert refused(answer) == (409, "refund_exceeds_usage")
-        assert answer.json()["refundable"] == 10
+        assert status_and_code(response) == (409, "refund_exceeds_usage")
+        assert response.json()["refundable"] == 10
         assert table_digests() == before
 
-    def test_with_one_key_gives_back_once(self, ann, admin):
+    def test_refunds_once_for_one_idempotency_key(self, user, admin):
         path, key = f"{transaction('usage')}/refund", {"Idempotency-Key": "k"}
-        first = admin.post(path, WHY, headers=key)
+        first = admin.post(path, REASON, headers=key)
         before = table_digests()
 
-        again = admin.post(path, WHY, headers=key)
+        repeated = admin.post(path, REASON, headers=key)
 
-        assert (again.json(), again.headers["Idempotency-Replayed"]) == (first.json(), "true")
+        assert (repeated.json(), repeated.headers["Idempotency-Replayed"]) == (first.json(), "true")
         assert table_digests() == before
 
-    def test_refuses_what_is_not_usage(self, ann, admin):
-        assert refused(admin.post(f"{transaction('purchase')}/refund", WHY)) == (409, "not_refundable")
+    def test_rejects_a_transaction_that_is_not_usage(self, user, admin):
+        assert status_and_code(admin.post(f"{transaction('purchase')}/refund", REASON)) == (409, "not_refundable")
 
-    def test_needs_a_reason(self, ann, admin):
+    def test_requires_a_reason(self, user, admin):
         [error] = admin.post(f"{transaction('usage')}/refund", {}).json()["errors"]
 
         assert (error["field"], error["code"]) == ("reason", "required")
 
-    def test_brings_expired_credits_back_until_an_admin_says(self, ann, admin, clock_at):
+    def test_returns_expired_credits_with_the_expiry_an_admin_gives(self, user, admin, clock_at):
         clock_at(NOON + 2 * DAY)
-        until = (NOON + 9 * DAY).isoformat()
+        new_expiry = (NOON + 9 * DAY).isoformat()
 
-        answer = admin.post(f"{transaction('usage')}/refund", {**WHY, "expiresAt": until})
+        response = admin.post(f"{transaction('usage')}/refund", {**REASON, "expiresAt": new_expiry})
 
-        assert (answer.json()["available"], answer.json()["nextExpiry"]["amount"]) == (60, 60)
+        assert (response.json()["available"], response.json()["nextExpiry"]["amount"]) == (60, 60)
 
-    def test_may_be_made_by_a_service_but_not_dated_by_it(self, api, ann):
+    def test_lets_a_service_refund_but_not_set_the_expiry(self, api, user):
         service, path = api(ServiceFactory.create()), f"{transaction('usage')}/refund"
 
-        dated = service.post(path, {**WHY, "expiresAt": (NOON + DAY).isoformat()})
+        dated = service.post(path, {**REASON, "expiresAt": (NOON + DAY).isoformat()})
 
-        assert refused(dated) == (403, "permission_denied")
-        assert service.post(path, {**WHY, "amount": 1}).status_code == 200
+        assert status_and_code(dated) == (403, "permission_denied")
+        assert service.post(path, {**REASON, "amount": 1}).status_code == 200
 
-    def test_is_not_for_the_customer(self, api, ann):
-        assert refused(api(ann).post(f"{transaction('usage')}/refund", WHY)) == (403, "permission_denied")
+    def test_rejects_the_owner_of_the_balance(self, api, user):
+        assert status_and_code(api(user).post(f"{transaction('usage')}/refund", REASON)) == (403, "permission_denied")
 
-    def test_of_nothing_known_is_404(self, admin):
-        answer = admin.post(f"/api/credits/transactions/{uuid4()}/refund", WHY)
+    def test_rejects_an_unknown_transaction(self, admin):
+        response = admin.post(f"/api/credits/transactions/{uuid4()}/refund", REASON)
 
-        assert refused(answer) == (404, "transaction_not_found")
+        assert status_and_code(response) == (404, "transaction_not_found")
 
 
 class TestReverse:
-    def test_makes_a_debt_of_what_was_spent(self, ann, admin):
-        answer = admin.post(f"{transaction('purchase')}/reverse", WHY)
+    def test_turns_spent_credits_into_debt(self, user, admin):
+        response = admin.post(f"{transaction('purchase')}/reverse", REASON)
 
-        assert {name: answer.json()[name] for name in ("balance", "available", "debt")} == {
+        assert {name: response.json()[name] for name in ("balance", "available", "debt")} == {
             "balance": -60,
             "available": 0,
             "debt": 60,
         }
-        assert answer.json()["transaction"]["entries"][-1] == {"grantId": None, "amount": -60}
+        assert response.json()["transaction"]["entries"][-1] == {"grantId": None, "amount": -60}
 
-    def test_never_takes_back_more_than_was_bought(self, ann, admin):
-        answer = admin.post(f"{transaction('purchase')}/reverse", {**WHY, "amount": 101})
+    def test_rejects_more_than_was_bought(self, user, admin):
+        response = admin.post(f"{transaction('purchase')}/reverse", {**REASON, "amount": 101})
 
-        assert refused(answer) == (409, "reversal_exceeds_purchase")
+        assert status_and_code(response) == (409, "reversal_exceeds_purchase")
 
-    def test_refuses_what_is_no_purchase(self, ann, admin):
-        assert refused(admin.post(f"{transaction('usage')}/reverse", WHY)) == (409, "not_reversible")
+    def test_rejects_a_transaction_that_is_not_a_purchase(self, user, admin):
+        assert status_and_code(admin.post(f"{transaction('usage')}/reverse", REASON)) == (409, "not_reversible")
 
-    def test_is_for_admins_only(self, api, ann):
-        answer = api(ServiceFactory.create()).post(f"{transaction('purchase')}/reverse", WHY)
+    def test_is_for_admins_only(self, api, user):
+        response = api(ServiceFactory.create()).post(f"{transaction('purchase')}/reverse", REASON)
 
-        assert refused(answer) == (403, "permission_denied")
+        assert status_and_code(response) == (403, "permission_denied")
 
 
 class TestVoid:
-    def test_takes_what_remains_and_a_repeat_does_nothing(self, api, ann, admin):
-        first = admin.post(f"{grant()}/void", WHY)
+    def test_removes_what_remains_and_a_second_void_writes_nothing(self, api, user, admin):
+        first = admin.post(f"{grant()}/void", REASON)
         before = table_digests()
 
-        again = admin.post(f"{grant()}/void", WHY)
+        repeated = admin.post(f"{grant()}/void", REASON)
 
         assert (first.json()["available"], first.json()["transaction"]["amount"]) == (0, -40)
-        assert (again.status_code, again.json()["transaction"]) == (200, None)
+        assert (repeated.status_code, repeated.json()["transaction"]) == (200, None)
         assert table_digests() == before
-        assert api(ann).get("/api/credits/grants").json()["results"][0]["status"] == "voided"
+        assert api(user).get("/api/credits/grants").json()["results"][0]["status"] == "voided"
 
-    def test_refuses_what_has_expired(self, ann, admin, clock_at):
+    def test_rejects_an_expired_grant(self, user, admin, clock_at):
         clock_at(NOON + DAY)
 
-        assert refused(admin.post(f"{grant()}/void", WHY)) == (409, "grant_not_voidable")
+        assert status_and_code(admin.post(f"{grant()}/void", REASON)) == (409, "grant_not_voidable")
 
-    def test_of_nothing_known_is_404(self, admin):
-        assert refused(admin.post(f"/api/credits/grants/{uuid4()}/void", WHY)) == (404, "grant_not_found")
+    def test_rejects_an_unknown_grant(self, admin):
+        assert status_and_code(admin.post(f"/api/credits/grants/{uuid4()}/void", REASON)) == (404, "grant_not_found")
 
 
 class TestExtend:
-    def test_moves_what_remains_to_a_later_expiry(self, ann, admin):
-        answer = admin.post(f"{grant()}/extend", {**WHY, "expiresAt": (NOON + 9 * DAY).isoformat()})
+    def test_moves_what_remains_to_a_later_expiry(self, user, admin):
+        response = admin.post(f"{grant()}/extend", {**REASON, "expiresAt": (NOON + 9 * DAY).isoformat()})
 
-        assert answer.json()["transaction"]["amount"] == 0
-        assert answer.json()["nextExpiry"] == {"amount": 40, "at": "2025-03-12T12:00:00Z"}
+        assert response.json()["transaction"]["amount"] == 0
+        assert response.json()["nextExpiry"] == {"amount": 40, "at": "2025-03-12T12:00:00Z"}
 
     @pytest.mark.parametrize(("days", "code"), [(-1, "in_past"), (1, "out_of_range")])
-    def test_refuses_an_expiry_that_is_no_later(self, ann, admin, days, code):
-        answer = admin.post(f"{grant()}/extend", {**WHY, "expiresAt": (NOON + days * DAY).isoformat()})
+    def test_rejects_an_expiry_that_is_not_later(self, user, admin, days, code):
+        response = admin.post(f"{grant()}/extend", {**REASON, "expiresAt": (NOON + days * DAY).isoformat()})
 
-        [error] = answer.json()["errors"]
+        [error] = response.json()["errors"]
         assert (error["field"], error["code"]) == ("expiresAt", code)
 
 
 class TestAdjust:
-    def test_puts_a_balance_right_up_and_down(self, ann, admin):
-        body = {"userId": str(ann.pk), **WHY}
+    def test_adjusts_a_balance_up_and_down(self, user, admin):
+        body = {"userId": str(user.pk), **REASON}
 
         up = admin.post("/api/credits/adjust", {**body, "amount": 5})
         down = admin.post("/api/credits/adjust", {**body, "amount": -45})
 
         assert (up.json()["available"], down.json()["available"]) == (45, 0)
 
-    def test_never_takes_more_than_is_available(self, ann, admin):
-        answer = admin.post("/api/credits/adjust", {"userId": str(ann.pk), "amount": -41, **WHY})
+    def test_rejects_more_than_is_available(self, user, admin):
+        response = admin.post("/api/credits/adjust", {"userId": str(user.pk), "amount": -41, **REASON})
 
-        assert refused(answer) == (402, "insufficient_credits")
+        assert status_and_code(response) == (402, "insufficient_credits")
 
-    def test_refuses_nothing(self, ann, admin):
-        [error] = admin.post("/api/credits/adjust", {"userId": str(ann.pk), "amount": 0, **WHY}).json()["errors"]
+    def test_rejects_an_amount_of_0(self, user, admin):
+        [error] = admin.post("/api/credits/adjust", {"userId": str(user.pk), "amount": 0, **REASON}).json()["errors"]
 
         assert (error["field"], error["code"]) == ("amount", "out_of_range")
 
-    def test_is_for_admins_only(self, api, ann):
-        answer = api(ann).post("/api/credits/adjust", {"userId": str(ann.pk), "amount": 5, **WHY})
+    def test_is_for_admins_only(self, api, user):
+        response = api(user).post("/api/credits/adjust", {"userId": str(user.pk), "amount": 5, **REASON})
 
-        assert refused(answer) == (403, "permission_denied")
+        assert status_and_code(response) == (403, "permission_denied")

@@ -13,21 +13,21 @@ DEDUCT = "/api/credits/deduct"
 
 
 class TestDeduct:
-    def test_spends_by_feature_at_the_servers_price(self, api):
-        ann = UserFactory.create()
-        make_balance(ann, [(100, None), (10, DAY)])
-        lasting, fleeting = CreditGrant.objects.order_by("amount").reverse()
+    def test_spends_by_feature_at_the_servers_price_in_burn_order(self, api):
+        user = UserFactory.create()
+        make_balance(user, [(100, None), (10, DAY)])
+        lasting, expiring = CreditGrant.objects.order_by("amount").reverse()
 
-        answer = api(ann).post(
+        response = api(user).post(
             DEDUCT,
             {"feature": "simple-ai-insight", "quantity": 2, "referenceId": "insight-7", "metadata": {"a_b": [1]}},
             headers={"Idempotency-Key": "k"},
         )
 
-        spent = CreditTransaction.objects.get(type="usage")
-        assert answer.status_code == 200
-        assert answer.json() == {
-            "userId": str(ann.pk),
+        transaction = CreditTransaction.objects.get(type="usage")
+        assert response.status_code == 200
+        assert response.json() == {
+            "userId": str(user.pk),
             "organizationId": None,
             "balance": 92,
             "held": 0,
@@ -41,7 +41,7 @@ class TestDeduct:
             "sequence": 3,
             "version": 3,
             "transaction": {
-                "id": str(spent.pk),
+                "id": str(transaction.pk),
                 "sequence": 3,
                 "timestamp": "2025-03-03T12:00:00Z",
                 "type": "usage",
@@ -51,82 +51,82 @@ class TestDeduct:
                 "referenceId": "insight-7",
                 "feature": "simple-ai-insight",
                 "quantity": 2,
-                "userId": str(ann.pk),
+                "userId": str(user.pk),
                 "organizationId": None,
-                "actorId": str(ann.pk),
+                "actorId": str(user.pk),
                 "idempotencyKey": "k",
                 "metadata": {"a_b": [1]},
                 "entries": [
-                    {"grantId": str(fleeting.pk), "amount": -10},
+                    {"grantId": str(expiring.pk), "amount": -10},
                     {"grantId": str(lasting.pk), "amount": -8},
                 ],
             },
         }
 
-    def test_spends_an_amount_with_its_description(self, api):
-        ann = UserFactory.create()
-        make_balance(ann)
+    def test_spends_an_amount_and_stores_the_description_as_given(self, api):
+        user = UserFactory.create()
+        make_balance(user)
 
-        said = api(ann).post(DEDUCT, {"amount": 100, "description": "  An insight "}).json()
+        body = api(user).post(DEDUCT, {"amount": 100, "description": "  An insight "}).json()
 
-        assert (said["available"], said["transaction"]["description"]) == (0, "  An insight ")
-        assert (said["transaction"]["referenceId"], said["transaction"]["metadata"]) == (None, None)
+        assert (body["available"], body["transaction"]["description"]) == (0, "  An insight ")
+        assert (body["transaction"]["referenceId"], body["transaction"]["metadata"]) == (None, None)
 
-    def test_tells_the_tier_beside_the_balance(self, api, noon):
-        ann = UserFactory.create()
-        initialize_balance(owner=ann, tier="explorer")
+    def test_returns_the_tier_with_the_balance(self, api, noon):
+        user = UserFactory.create()
+        initialize_balance(owner=user, tier="explorer")
 
-        said = api(ann).post(DEDUCT, {"amount": 1, "description": "An insight"}).json()
+        body = api(user).post(DEDUCT, {"amount": 1, "description": "An insight"}).json()
 
-        assert (said["tier"], said["nextAllocationAt"]) == ("explorer", "2025-04-03T12:00:00Z")
+        assert (body["tier"], body["nextAllocationAt"]) == ("explorer", "2025-04-03T12:00:00Z")
 
-    def test_remembers_which_member_spent_a_pools_credits(self, api):
-        seat = MembershipFactory.create()
-        make_balance(seat.organization)
-        asked = {"amount": 5, "description": "An insight", "organizationId": str(seat.organization.pk)}
+    def test_stores_the_member_that_spends_a_pools_credits(self, api):
+        membership = MembershipFactory.create()
+        make_balance(membership.organization)
+        payload = {"amount": 5, "description": "An insight", "organizationId": str(membership.organization.pk)}
 
-        said = api(seat.user).post(DEDUCT, asked).json()["transaction"]
+        body = api(membership.user).post(DEDUCT, payload).json()["transaction"]
 
-        assert (said["userId"], said["actorId"]) == (str(seat.user.pk), str(seat.user.pk))
-        assert said["organizationId"] == str(seat.organization.pk)
+        assert (body["userId"], body["actorId"]) == (str(membership.user.pk), str(membership.user.pk))
+        assert body["organizationId"] == str(membership.organization.pk)
 
-    def test_lets_a_service_spend_for_anybody(self, api):
-        ann, service = UserFactory.create(), ServiceFactory.create()
-        make_balance(ann)
+    def test_lets_a_service_spend_for_any_user(self, api):
+        user, service = UserFactory.create(), ServiceFactory.create()
+        make_balance(user)
 
-        said = api(service).post(DEDUCT, {"amount": 5, "description": "An insight", "user_id": str(ann.pk)}).json()
+        body = api(service).post(DEDUCT, {"amount": 5, "description": "An insight", "user_id": str(user.pk)}).json()
 
-        assert (said["transaction"]["userId"], said["transaction"]["actorId"]) == (str(ann.pk), str(service.pk))
+        assert (body["transaction"]["userId"], body["transaction"]["actorId"]) == (str(user.pk), str(service.pk))
 
     def test_lets_a_service_spend_a_pools_credits_for_a_member(self, api):
-        seat = MembershipFactory.create()
-        make_balance(seat.organization)
-        whose = {"organizationId": str(seat.organization.pk), "userId": str(seat.user.pk)}
+        membership = MembershipFactory.create()
+        make_balance(membership.organization)
+        owner = {"organizationId": str(membership.organization.pk), "userId": str(membership.user.pk)}
 
-        said = api(ServiceFactory.create()).post(DEDUCT, {"amount": 5, "description": "An insight", **whose}).json()
+        body = api(ServiceFactory.create()).post(DEDUCT, {"amount": 5, "description": "An insight", **owner}).json()
 
-        assert said["transaction"]["userId"] == str(seat.user.pk)
+        assert body["transaction"]["userId"] == str(membership.user.pk)
 
-    def test_refuses_what_is_not_there_and_says_how_much_is_missing(self, api):
-        ann = UserFactory.create()
-        make_balance(ann)
+    def test_rejects_insufficient_credits_with_the_shortfall_and_writes_nothing(self, api):
+        user = UserFactory.create()
+        make_balance(user)
         before = table_digests()
 
-        refused = api(ann).post(DEDUCT, {"amount": 130, "description": "Too much"})
+        rejected = api(user).post(DEDUCT, {"amount": 130, "description": "Too much"})
 
-        told = refused.json()
-        assert refused.status_code == 402
-        assert refused["Content-Type"] == "application/problem+json"
-        assert told["code"] == "insufficient_credits"
-        assert {"required": 130, "available": 100, "held": 0, "shortfall": 30}.items() <= told.items()
+        body = rejected.json()
+        assert rejected.status_code == 402
+        assert rejected["Content-Type"] == "application/problem+json"
+        assert body["code"] == "insufficient_credits"
+        assert {"required": 130, "available": 100, "held": 0, "shortfall": 30}.items() <= body.items()
         assert table_digests() == before
 
-    def test_costs_five_statements_besides_begin_and_commit(self, api, django_assert_num_queries):
-        ann = UserFactory.create()
-        make_balance(ann)
-        client = api(ann)
+    def test_runs_five_statements_and_one_transaction(self, api, django_assert_num_queries):
+        user = UserFactory.create()
+        make_balance(user)
+        client = api(user)
         key = {"Idempotency-Key": "k"}
 
-        # The caller, the tier, the three of the operation; in a test its transaction is a savepoint and its release.
+        # The caller, the tier, three of the operation, and in a test a savepoint and its release for the transaction.
         with django_assert_num_queries(2 + 3 + 2):
             client.post(DEDUCT, {"feature": "simple-ai-insight"}, headers=key)

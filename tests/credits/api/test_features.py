@@ -10,7 +10,7 @@ FEATURES = "/api/credits/features"
 
 
 class TestListFeatures:
-    def test_tells_each_with_its_price(self, api):
+    def test_lists_each_feature_with_its_price(self, api):
         assert api(UserFactory.create()).get(FEATURES).json() == {
             "results": [
                 {"code": "advanced-ai-analysis", "name": "Advanced AI analysis", "price": 25, "unit": "analysis"},
@@ -22,7 +22,7 @@ class TestListFeatures:
             "previous": None,
         }
 
-    def test_tells_the_price_in_force(self, api, clock_at):
+    def test_shows_the_current_price(self, api, clock_at):
         FeaturePrice.objects.create(feature_id="simple-ai-insight", credits=12, effective_from=NOON + HOUR)
         client = api(UserFactory.create())
 
@@ -32,12 +32,12 @@ class TestListFeatures:
 
         assert (before, after) == (9, 12)
 
-    def test_leaves_out_what_has_no_price_yet(self, api):
+    def test_excludes_features_without_a_price(self, api):
         Feature.objects.create(code="time-travel", name="Time travel", unit="year")
 
         assert len(api(UserFactory.create()).get(FEATURES).json()["results"]) == 4
 
-    def test_turns_pages_both_ways(self, api):
+    def test_has_pages_in_both_directions(self, api):
         client = api(UserFactory.create())
 
         first = client.get(FEATURES, {"limit": 3}).json()

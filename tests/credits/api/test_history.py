@@ -10,24 +10,29 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 HISTORY = "/api/credits/history"
 
 
-def sequences(answer):
-    return [row["sequence"] for row in answer.json()["results"]]
+def sequences(response):
+    return [row["sequence"] for row in response.json()["results"]]
 
 
-class TestReadHistory:
-    def test_tells_the_newest_first(self, api):
-        ann = UserFactory.create()
+class TestListTransactions:
+    def test_lists_the_newest_first(self, api):
+        user = UserFactory.create()
         deduct(
-            make_balance(ann), 9, actor=ann, reference_id="insight-1", metadata={"model_name": "m"}, idempotency_key="k"
+            make_balance(user),
+            9,
+            actor=user,
+            reference_id="insight-1",
+            metadata={"model_name": "m"},
+            idempotency_key="k",
         )
 
-        page = api(ann).get(HISTORY).json()
+        page = api(user).get(HISTORY).json()
 
-        spent, given = page["results"]
+        usage, promotion = page["results"]
         assert (page["next"], page["previous"]) == (None, None)
-        assert given["sequence"] == 1
-        assert spent.pop("id")
-        assert spent == {
+        assert promotion["sequence"] == 1
+        assert usage.pop("id")
+        assert usage == {
             "sequence": 2,
             "timestamp": "2025-03-03T12:00:00Z",
             "type": "usage",
@@ -37,59 +42,59 @@ class TestReadHistory:
             "referenceId": "insight-1",
             "feature": None,
             "quantity": None,
-            "userId": str(ann.pk),
+            "userId": str(user.pk),
             "organizationId": None,
-            "actorId": str(ann.pk),
+            "actorId": str(user.pk),
             "idempotencyKey": "k",
             "metadata": {"model_name": "m"},
         }
 
-    def test_is_empty_where_no_balance_was_opened(self, api):
+    def test_is_empty_if_the_balance_does_not_exist(self, api):
         assert api(UserFactory.create()).get(HISTORY).json() == {"results": [], "next": None, "previous": None}
 
-    def test_turns_pages_both_ways(self, api):
-        ann = UserFactory.create()
-        make_balance(ann, [(1, None)] * 5)
-        client = api(ann)
+    def test_has_pages_in_both_directions(self, api):
+        user = UserFactory.create()
+        make_balance(user, [(1, None)] * 5)
+        client = api(user)
 
         first = client.get(HISTORY, {"limit": 2})
         second = client.get(first.json()["next"])
         third = client.get(second.json()["next"])
-        back = client.get(third.json()["previous"])
+        previous = client.get(third.json()["previous"])
 
-        assert [sequences(page) for page in (first, second, third, back)] == [[5, 4], [3, 2], [1], [3, 2]]
+        assert [sequences(page) for page in (first, second, third, previous)] == [[5, 4], [3, 2], [1], [3, 2]]
         assert third.json()["next"] is None
         assert first.json()["previous"] is None
 
-    def test_costs_as_much_on_the_last_page_as_on_the_first(self, api, django_assert_num_queries):
-        ann = UserFactory.create()
-        make_balance(ann, [(1, None)] * 5)
-        client = api(ann)
-        deep = client.get(HISTORY, {"limit": 2}).json()["next"]
+    def test_runs_two_queries_for_a_later_page(self, api, django_assert_num_queries):
+        user = UserFactory.create()
+        make_balance(user, [(1, None)] * 5)
+        client = api(user)
+        second_page = client.get(HISTORY, {"limit": 2}).json()["next"]
 
         with django_assert_num_queries(2):
-            client.get(deep)
+            client.get(second_page)
 
-    def test_shows_a_pool_to_its_members(self, api):
-        seat = MembershipFactory.create(role="viewer")
-        make_balance(seat.organization)
+    def test_shows_a_pools_transactions_to_its_members(self, api):
+        membership = MembershipFactory.create(role="viewer")
+        make_balance(membership.organization)
 
-        [row] = api(seat.user).get(HISTORY, {"organizationId": seat.organization.pk}).json()["results"]
+        [row] = api(membership.user).get(HISTORY, {"organizationId": membership.organization.pk}).json()["results"]
 
-        assert (row["organizationId"], row["userId"]) == (str(seat.organization.pk), None)
+        assert (row["organizationId"], row["userId"]) == (str(membership.organization.pk), None)
 
 
-class TestNarrowHistory:
+class TestFilterTransactions:
     @pytest.fixture
-    def ann(self):
-        ann = UserFactory.create()
-        balance = make_balance(ann)  # 1: at noon
+    def user(self):
+        user = UserFactory.create()
+        balance = make_balance(user)  # 1: at noon
         deduct(balance, 5, at=NOON + HOUR, reference_id="five")  # 2
-        operations.deduct_credits(owner=ann, feature="simple-ai-insight", at=NOON + 2 * HOUR)  # 3
-        return ann
+        operations.deduct_credits(owner=user, feature="simple-ai-insight", at=NOON + 2 * HOUR)  # 3
+        return user
 
     @pytest.mark.parametrize(
-        ("asked", "found"),
+        ("payload", "expected"),
         [
             ({"type": "usage"}, [3, 2]),
             ({"type": "refund"}, []),
@@ -103,22 +108,22 @@ class TestNarrowHistory:
             ({"type": "usage", "feature": "simple-ai-insight"}, [3]),
         ],
     )
-    def test_tells_what_was_asked_for(self, api, ann, asked, found):
-        assert sequences(api(ann).get(HISTORY, asked)) == found
+    def test_by_type_feature_reference_and_time(self, api, user, payload, expected):
+        assert sequences(api(user).get(HISTORY, payload)) == expected
 
-    def test_tells_what_one_member_did(self, api):
-        seat = MembershipFactory.create()
-        balance = make_balance(seat.organization)
-        deduct(balance, 5, member=seat.user)
-        deduct(balance, 6, member=MembershipFactory.create(organization=seat.organization).user)
-        asked = {"organizationId": seat.organization.pk, "memberId": seat.user.pk}
+    def test_by_member(self, api):
+        membership = MembershipFactory.create()
+        balance = make_balance(membership.organization)
+        deduct(balance, 5, member=membership.user)
+        deduct(balance, 6, member=MembershipFactory.create(organization=membership.organization).user)
+        payload = {"organizationId": membership.organization.pk, "memberId": membership.user.pk}
 
-        [row] = api(seat.user).get(HISTORY, asked).json()["results"]
+        [row] = api(membership.user).get(HISTORY, payload).json()["results"]
 
-        assert (row["amount"], row["userId"]) == (-5, str(seat.user.pk))
+        assert (row["amount"], row["userId"]) == (-5, str(membership.user.pk))
 
     @pytest.mark.parametrize(
-        ("asked", "field", "code"),
+        ("payload", "field", "code"),
         [
             ({"type": "gift"}, "type", "invalid_choice"),
             ({"from": "yesterday"}, "from", "wrong_type"),
@@ -132,18 +137,18 @@ class TestNarrowHistory:
             ({"cursor": "WyJvbGRlciIsIjMiXQ:forged"}, "cursor", "invalid_cursor"),
         ],
     )
-    def test_names_what_it_cannot_understand(self, api, ann, asked, field, code):
-        refused = api(ann).get(HISTORY, asked)
+    def test_names_invalid_and_unknown_parameters(self, api, user, payload, field, code):
+        rejected = api(user).get(HISTORY, payload)
 
-        assert refused.status_code == 400
-        assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [(field, code)]
+        assert rejected.status_code == 400
+        assert [(e["field"], e["code"]) for e in rejected.json()["errors"]] == [(field, code)]
 
-    def test_refuses_a_cursor_that_was_tampered_with(self, api):
-        bob = UserFactory.create()
-        make_balance(bob, [(1, None)] * 3)
-        following = api(bob).get(HISTORY, {"limit": 1}).json()["next"]
+    def test_rejects_a_changed_cursor(self, api):
+        other = UserFactory.create()
+        make_balance(other, [(1, None)] * 3)
+        next_url = api(other).get(HISTORY, {"limit": 1}).json()["next"]
 
-        refused = api(bob).get(following[:-1] + ("a" if following[-1] != "a" else "b"))
+        rejected = api(other).get(next_url[:-1] + ("a" if next_url[-1] != "a" else "b"))
 
-        assert refused.status_code == 400
-        assert refused.json()["errors"][0]["code"] == "invalid_cursor"
+        assert rejected.status_code == 400
+        assert rejected.json()["errors"][0]["code"] == "invalid_cursor"

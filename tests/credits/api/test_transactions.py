@@ -12,17 +12,17 @@ TRANSACTIONS = "/api/credits/transactions"
 
 
 class TestExplainTransaction:
-    def test_says_everything_there_is_to_say(self, api):
-        ann = UserFactory.create()
-        grant = make_balance(ann, [(100, DAY)], reason="Sorry").grants.get()
-        operations.deduct_credits(owner=ann, feature="ai-generated-report", quantity=2, actor=ann, at=NOON)
-        given, spent = CreditTransaction.objects.order_by("sequence")
+    def test_returns_every_fact_of_a_usage(self, api):
+        user = UserFactory.create()
+        grant = make_balance(user, [(100, DAY)], reason="Sorry").grants.get()
+        operations.deduct_credits(owner=user, feature="ai-generated-report", quantity=2, actor=user, at=NOON)
+        promotion, usage = CreditTransaction.objects.order_by("sequence")
 
-        answer = api(ann).get(f"{TRANSACTIONS}/{spent.pk}")
+        response = api(user).get(f"{TRANSACTIONS}/{usage.pk}")
 
-        assert answer.status_code == 200
-        assert answer.json() == {
-            "id": str(spent.pk),
+        assert response.status_code == 200
+        assert response.json() == {
+            "id": str(usage.pk),
             "sequence": 2,
             "timestamp": "2025-03-03T12:00:00Z",
             "type": "usage",
@@ -32,14 +32,14 @@ class TestExplainTransaction:
             "referenceId": None,
             "feature": "ai-generated-report",
             "quantity": 2,
-            "userId": str(ann.pk),
+            "userId": str(user.pk),
             "organizationId": None,
-            "actorId": str(ann.pk),
+            "actorId": str(user.pk),
             "idempotencyKey": None,
             "metadata": None,
             "price": {"credits": 40, "effectiveFrom": "2020-01-01T00:00:00Z"},
             "holdId": None,
-            "actor": {"id": str(ann.pk), "email": ann.email, "role": "user"},
+            "actor": {"id": str(user.pk), "email": user.email, "role": "user"},
             "reason": "",
             "reverses": None,
             "reversedBy": [],
@@ -52,34 +52,34 @@ class TestExplainTransaction:
                     "expiresAt": "2025-03-04T12:00:00Z",
                 }
             ],
-            "hash": bytes(spent.hash).hex(),
-            "previousHash": bytes(given.hash).hex(),
+            "hash": bytes(usage.hash).hex(),
+            "previousHash": bytes(promotion.hash).hex(),
         }
 
-    def test_says_nothing_of_a_price_or_an_actor_where_there_was_none(self, api):
-        ann = UserFactory.create()
-        make_balance(ann, reason="Sorry")
+    def test_has_null_for_a_missing_price_and_actor(self, api):
+        user = UserFactory.create()
+        make_balance(user, reason="Sorry")
 
-        told = api(ann).get(f"{TRANSACTIONS}/{CreditTransaction.objects.get().pk}").json()
+        body = api(user).get(f"{TRANSACTIONS}/{CreditTransaction.objects.get().pk}").json()
 
-        assert (told["price"], told["actor"], told["reason"]) == (None, None, "Sorry")
+        assert (body["price"], body["actor"], body["reason"]) == (None, None, "Sorry")
 
     @pytest.mark.parametrize("role", ["viewer", "member", "manager", "owner"])
-    def test_shows_a_pools_to_each_of_its_members(self, api, role):
-        seat = MembershipFactory.create(role=role)
-        make_balance(seat.organization)
+    def test_shows_a_pools_transaction_to_each_member(self, api, role):
+        membership = MembershipFactory.create(role=role)
+        make_balance(membership.organization)
 
-        assert api(seat.user).get(f"{TRANSACTIONS}/{CreditTransaction.objects.get().pk}").status_code == 200
+        assert api(membership.user).get(f"{TRANSACTIONS}/{CreditTransaction.objects.get().pk}").status_code == 200
 
-    def test_hides_a_strangers_but_not_from_an_admin(self, api):
+    def test_hides_another_users_transaction_except_from_admins(self, api):
         make_balance()
-        theirs = CreditTransaction.objects.get().pk
+        transaction_id = CreditTransaction.objects.get().pk
 
-        hidden = api(UserFactory.create()).get(f"{TRANSACTIONS}/{theirs}")
+        response = api(UserFactory.create()).get(f"{TRANSACTIONS}/{transaction_id}")
 
-        assert (hidden.status_code, hidden.json()["code"]) == (404, "transaction_not_found")
-        assert api(AdminFactory.create()).get(f"{TRANSACTIONS}/{theirs}").status_code == 200
+        assert (response.status_code, response.json()["code"]) == (404, "transaction_not_found")
+        assert api(AdminFactory.create()).get(f"{TRANSACTIONS}/{transaction_id}").status_code == 200
 
     @pytest.mark.parametrize("name", ["01890a5d-ac96-774b-bcce-b302099a8057", "7"])
-    def test_is_not_found_where_there_is_none(self, api, name):
+    def test_is_not_found_for_an_unknown_or_invalid_id(self, api, name):
         assert api(UserFactory.create()).get(f"{TRANSACTIONS}/{name}").status_code == 404

@@ -12,17 +12,17 @@ USAGE = "/api/credits/usage"
 
 
 class TestReadUsage:
-    def test_tells_every_day_of_the_last_thirty(self, api):
-        ann = UserFactory.create()
-        spent = deduct(make_balance(ann, at=NOON - 2 * DAY), 9, at=NOON - DAY)
-        operations.refund_usage(transaction_id=spent.pk, amount=4, reason="It failed", at=NOON - HOUR)
+    def test_returns_every_day_of_the_last_thirty_by_default(self, api):
+        user = UserFactory.create()
+        usage = deduct(make_balance(user, at=NOON - 2 * DAY), 9, at=NOON - DAY)
+        operations.refund_usage(transaction_id=usage.transaction.id, amount=4, reason="It failed", at=NOON - HOUR)
 
-        answer = api(ann).get(USAGE)
+        response = api(user).get(USAGE)
 
-        assert answer.status_code == 200
-        told = answer.json()
-        days = told.pop("results")
-        assert told == {
+        assert response.status_code == 200
+        body = response.json()
+        days = body.pop("results")
+        assert body == {
             "from": "2025-02-01T12:00:00Z",
             "to": "2025-03-03T12:00:00Z",
             "groupBy": "day",
@@ -35,57 +35,57 @@ class TestReadUsage:
         ]
 
     @pytest.mark.parametrize("name", ["groupBy", "group_by"])
-    def test_tells_features(self, api, name):
-        ann = UserFactory.create()
-        balance = make_balance(ann, at=NOON - DAY)
-        operations.deduct_credits(owner=ann, feature="simple-ai-insight", at=NOON - HOUR)
+    def test_groups_by_feature(self, api, name):
+        user = UserFactory.create()
+        balance = make_balance(user, at=NOON - DAY)
+        operations.deduct_credits(owner=user, feature="simple-ai-insight", at=NOON - HOUR)
         deduct(balance, 5, at=NOON - HOUR)
 
-        told = api(ann).get(USAGE, {name: "feature"}).json()
+        body = api(user).get(USAGE, {name: "feature"}).json()
 
-        assert told["groupBy"] == "feature"
-        assert told["results"] == [
+        assert body["groupBy"] == "feature"
+        assert body["results"] == [
             {"key": "simple-ai-insight", "used": 9, "refunded": 0, "net": 9, "count": 1},
             {"key": None, "used": 5, "refunded": 0, "net": 5, "count": 1},
         ]
 
-    def test_tells_types_of_a_period(self, api):
-        ann = UserFactory.create()
-        deduct(make_balance(ann, at=NOON - DAY), 5, at=NOON - HOUR)
+    def test_groups_by_type_within_a_period(self, api):
+        user = UserFactory.create()
+        deduct(make_balance(user, at=NOON - DAY), 5, at=NOON - HOUR)
 
-        told = api(ann).get(USAGE, {"groupBy": "type", "from": "2025-03-02T14:00:00+02:00"}).json()
+        body = api(user).get(USAGE, {"groupBy": "type", "from": "2025-03-02T14:00:00+02:00"}).json()
 
-        assert [(row["key"], row["net"]) for row in told["results"]] == [("usage", 5), ("promotion", -100)]
-        assert told["total"]["net"] == -95
-        assert (told["from"], told["to"]) == ("2025-03-02T12:00:00Z", "2025-03-03T12:00:00Z")
+        assert [(row["key"], row["net"]) for row in body["results"]] == [("usage", 5), ("promotion", -100)]
+        assert body["total"]["net"] == -95
+        assert (body["from"], body["to"]) == ("2025-03-02T12:00:00Z", "2025-03-03T12:00:00Z")
 
     @pytest.mark.parametrize("role", ["owner", "manager", "member", "viewer"])
-    def test_tells_the_members_of_a_pool_to_each_of_them(self, api, role):
-        seat = MembershipFactory.create(role=role)
-        balance = make_balance(seat.organization, at=NOON - DAY)
-        deduct(balance, 5, member=seat.user, at=NOON - HOUR)
-        whose = {"organizationId": seat.organization.pk, "groupBy": "member"}
+    def test_groups_by_member_for_every_member_of_a_pool(self, api, role):
+        membership = MembershipFactory.create(role=role)
+        balance = make_balance(membership.organization, at=NOON - DAY)
+        deduct(balance, 5, member=membership.user, at=NOON - HOUR)
+        owner = {"organizationId": membership.organization.pk, "groupBy": "member"}
 
-        [row] = api(seat.user).get(USAGE, whose).json()["results"]
+        [row] = api(membership.user).get(USAGE, owner).json()["results"]
 
-        assert (row["key"], row["used"]) == (str(seat.user.pk), 5)
+        assert (row["key"], row["used"]) == (str(membership.user.pk), 5)
 
-    def test_is_nothing_where_no_balance_was_opened(self, api):
-        told = api(UserFactory.create()).get(USAGE).json()
+    def test_is_zero_if_the_balance_does_not_exist(self, api):
+        body = api(UserFactory.create()).get(USAGE).json()
 
-        assert told["total"] == {"used": 0, "refunded": 0, "net": 0, "count": 0}
-        assert {row["used"] for row in told["results"]} == {0}
+        assert body["total"] == {"used": 0, "refunded": 0, "net": 0, "count": 0}
+        assert {row["used"] for row in body["results"]} == {0}
 
-    def test_costs_one_query_for_the_caller_and_one_for_the_ledger(self, api, django_assert_num_queries):
-        ann = UserFactory.create()
-        make_balance(ann)
-        client = api(ann)
+    def test_runs_one_query_for_the_caller_and_one_for_the_ledger(self, api, django_assert_num_queries):
+        user = UserFactory.create()
+        make_balance(user)
+        client = api(user)
 
         with django_assert_num_queries(2):
             client.get(USAGE)
 
     @pytest.mark.parametrize(
-        ("asked", "field", "code"),
+        ("payload", "field", "code"),
         [
             ({"groupBy": "hour"}, "groupBy", "invalid_choice"),
             ({"from": "yesterday"}, "from", "wrong_type"),
@@ -103,32 +103,32 @@ class TestReadUsage:
             ({"limit": "5"}, "limit", "unknown_field"),
         ],
     )
-    def test_names_what_cannot_be(self, api, asked, field, code):
+    def test_names_the_invalid_parameter_and_writes_nothing(self, api, payload, field, code):
         before = table_digests()
 
-        refused = api(UserFactory.create()).get(USAGE, asked)
+        rejected = api(UserFactory.create()).get(USAGE, payload)
 
-        assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
-        assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [(field, code)]
+        assert (rejected.status_code, rejected.json()["code"]) == (400, "invalid")
+        assert [(e["field"], e["code"]) for e in rejected.json()["errors"]] == [(field, code)]
         assert {name: rows for name, rows in table_digests().items() if before[name] != rows} == {}
 
-    def test_takes_a_month_that_is_not_over(self, api):
-        ann = UserFactory.create()
-        deduct(make_balance(ann, at=NOON - DAY), 5, at=NOON - HOUR)
+    def test_accepts_a_period_that_ends_in_the_future(self, api):
+        user = UserFactory.create()
+        deduct(make_balance(user, at=NOON - DAY), 5, at=NOON - HOUR)
 
-        told = api(ann).get(USAGE, {"from": "2025-03-01T00:00:00Z", "to": "2025-04-01T00:00:00Z"}).json()
+        body = api(user).get(USAGE, {"from": "2025-03-01T00:00:00Z", "to": "2025-04-01T00:00:00Z"}).json()
 
-        assert len(told["results"]) == 31
-        assert told["total"]["used"] == 5
+        assert len(body["results"]) == 31
+        assert body["total"]["used"] == 5
 
     @pytest.mark.parametrize("path", [USAGE, "/api/credits/forecast"])
-    def test_is_the_owners_alone(self, api, path):
-        ann, pool = UserFactory.create(), MembershipFactory.create().organization
-        make_balance(ann)
+    def test_and_the_forecast_require_access_to_the_balance(self, api, path):
+        user, pool = UserFactory.create(), MembershipFactory.create().organization
+        make_balance(user)
         stranger = api(UserFactory.create())
 
         assert api().get(path).status_code == 401
-        assert stranger.get(path, {"userId": ann.pk}).json()["code"] == "permission_denied"
+        assert stranger.get(path, {"userId": user.pk}).json()["code"] == "permission_denied"
         assert stranger.get(path, {"organizationId": pool.pk}).json()["code"] == "organization_not_found"
         for caller in (AdminFactory, ServiceFactory):
-            assert api(caller.create()).get(path, {"userId": ann.pk}).status_code == 200
+            assert api(caller.create()).get(path, {"userId": user.pk}).status_code == 200

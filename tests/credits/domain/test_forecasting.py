@@ -49,38 +49,38 @@ def lost(outlook):
     return [(unused.grant_id, unused.amount, unused.at) for unused in outlook.unused]
 
 
-class TestRunningOut:
-    def test_comes_when_everything_is_burned(self):
+class TestRunsOutAt:
+    def test_is_the_instant_at_which_everything_is_burned(self):
         outlook = ahead([Coins(7), Coins(3)])
 
         assert outlook.runs_out_at == NOON + 10 * DAY
         assert (outlook.burned, outlook.lost, outlook.left) == (10, 0, 0)
 
-    def test_has_come_where_nothing_is_there(self):
+    def test_is_now_without_credits(self):
         assert ahead([]).runs_out_at == NOON
         assert ahead([Coins(0)]).runs_out_at == NOON
 
-    def test_comes_at_the_first_instant_at_which_nothing_is_left(self):
+    def test_is_the_first_instant_at_which_nothing_is_left(self):
         # Three credits in seven days last 1 day, 3 hours and a repeating fraction for one half.
         outlook = simulate_burn([Coins(1)], at=NOON, until=NOON + YEAR, spent=3, window=7 * DAY)
 
         assert outlook.runs_out_at == NOON + 7 * DAY / 3
 
-    def test_is_not_looked_for_beyond_the_end(self):
+    def test_is_none_at_the_end_of_the_simulated_time(self):
         assert ahead([Coins(20)], until=NOON + 20 * DAY).runs_out_at is None
         assert ahead([Coins(20)], until=NOON + 20 * DAY + HOUR).runs_out_at == NOON + 20 * DAY
 
-    def test_never_comes_without_a_pace(self):
+    def test_is_none_at_a_burn_rate_of_zero(self):
         outlook = ahead([Coins(20)], spent=0)
 
         assert (outlook.runs_out_at, outlook.left) == (None, 20)
 
-    def test_comes_with_an_expiry_that_leaves_nothing(self):
+    def test_is_the_expiry_that_leaves_nothing(self):
         assert ahead([Coins(20, NOON + 5 * DAY)]).runs_out_at == NOON + 5 * DAY
 
 
-class TestExpiring:
-    def test_tells_what_is_not_burned_in_time(self):
+class TestUnusedCredits:
+    def test_contain_what_is_not_burned_before_the_expiry(self):
         fleeting, lasting = Coins(20, NOON + 5 * DAY), Coins(30)
 
         outlook = ahead([lasting, fleeting])
@@ -88,29 +88,29 @@ class TestExpiring:
         assert lost(outlook) == [(fleeting.id, 15, NOON + 5 * DAY)]
         assert outlook.runs_out_at == NOON + 35 * DAY
 
-    def test_leaves_out_what_is_burned_first(self):
+    def test_exclude_what_is_burned_before_the_expiry(self):
         assert lost(ahead([Coins(5, NOON + 5 * DAY), Coins(30)])) == []
 
-    def test_follows_the_burn_order_where_that_does_not_spare_the_fleeting(self):
+    def test_follow_the_burn_order_even_if_more_credits_expire(self):
         preferred, fleeting = Coins(10, priority=1), Coins(8, NOON + 15 * DAY)
 
         assert lost(ahead([preferred, fleeting])) == [(fleeting.id, 3, NOON + 15 * DAY)]
 
-    def test_tells_parts_of_credits(self):
+    def test_contain_fractions_of_credits(self):
         fleeting = Coins(20, NOON + 5 * DAY)
 
         outlook = ahead([fleeting, Coins(100)], spent=1, window=7 * DAY)
 
         assert lost(outlook) == [(fleeting.id, 20 - Fraction(5, 7), NOON + 5 * DAY)]
 
-    def test_passes_over_what_rolls_over_until_that_expires(self):
+    def test_contain_rolled_over_credits_when_these_expire(self):
         rolling = Coins(50, NOON + 5 * DAY, "allocation", roll_cap=30, roll_until=NOON + 10 * DAY)
 
         outlook = ahead([rolling, Coins(100)])
 
         assert lost(outlook) == [(rolling.id, 15, NOON + 5 * DAY), (rolling.id, 25, NOON + 10 * DAY)]
 
-    def test_trims_the_oldest_beyond_the_cap(self):
+    def test_contain_the_oldest_rolled_over_credits_beyond_the_cap(self):
         older = Coins(25, NOON + 20 * DAY, "rollover", priority=40, effective_at=NOON - DAY)
         rolling = Coins(30, NOON + 5 * DAY, "allocation", priority=30, roll_cap=30)
 
@@ -121,21 +121,21 @@ class TestExpiring:
 
 
 class TestArrivals:
-    def test_put_running_out_off(self):
+    def test_delay_the_run_out(self):
         outlook = ahead([Coins(10)], arrivals=[UpcomingAllocation(NOON + 5 * DAY, 20)])
 
         assert outlook.runs_out_at == NOON + 30 * DAY
 
-    def test_come_too_late_after_everything_is_gone(self):
+    def test_after_the_run_out_have_no_effect(self):
         assert ahead([Coins(10)], arrivals=[UpcomingAllocation(NOON + 11 * DAY, 20)]).runs_out_at == NOON + 10 * DAY
 
-    def test_come_just_in_time_at_the_very_instant(self):
+    def test_at_the_run_out_instant_prevent_it(self):
         assert ahead([Coins(10)], arrivals=[UpcomingAllocation(NOON + 10 * DAY, 20)]).runs_out_at == NOON + 30 * DAY
 
-    def test_that_are_overdue_come_at_once(self):
+    def test_in_the_past_arrive_at_once(self):
         assert ahead([], arrivals=[UpcomingAllocation(NOON - DAY, 20)]).runs_out_at == NOON + 20 * DAY
 
-    def test_that_have_expired_do_not_come(self):
+    def test_that_have_expired_do_not_arrive(self):
         assert ahead([], arrivals=[UpcomingAllocation(NOON - 2 * DAY, 20, NOON)]).runs_out_at == NOON
 
     def test_that_roll_over_last_longer(self):
@@ -145,21 +145,21 @@ class TestArrivals:
 
         assert (outlook.runs_out_at, outlook.lost) == (NOON + 15 * DAY, 6)
 
-    def test_that_expire_themselves_are_no_loss_of_what_is_there(self):
+    def test_that_expire_are_not_unused_credits_of_existing_grants(self):
         bought = Coins(10, source="purchase")
 
         outlook = ahead([bought], arrivals=[UpcomingAllocation(NOON + 5 * DAY, 20, NOON + 10 * DAY)])
 
         assert (outlook.runs_out_at, outlook.unused, outlook.lost) == (NOON + 15 * DAY, (), 15)
 
-    def test_may_be_burned_before_what_is_there(self):
+    def test_may_be_burned_before_existing_grants(self):
         fleeting = Coins(10, NOON + 12 * DAY)
 
         outlook = ahead([fleeting], arrivals=[UpcomingAllocation(NOON + 2 * DAY, 9, NOON + 11 * DAY)])
 
         assert lost(outlook) == [(fleeting.id, 7, NOON + 12 * DAY)]
 
-    def test_sustain_it_for_ever_where_they_suffice(self):
+    def test_that_cover_the_burn_rate_prevent_the_run_out(self):
         months = [UpcomingAllocation(NOON + n * 30 * DAY, 30) for n in range(1, 13)]
 
         assert ahead([Coins(30)], arrivals=months).runs_out_at is None
@@ -192,9 +192,9 @@ months = st.lists(
 paces = st.integers(0, 300)
 
 
-class TestLookAhead:
+class TestSimulateBurn:
     @given(purses, rolling, months, paces)
-    def test_accounts_for_every_credit(self, purse, rolling, months, spent):
+    def test_burned_lost_and_left_add_up(self, purse, rolling, months, spent):
         outlook = ahead([*purse, *rolling], spent, arrivals=months)
 
         end = outlook.runs_out_at or NOON + YEAR
@@ -206,7 +206,7 @@ class TestLookAhead:
         assert sum(unused.amount for unused in outlook.unused) <= outlook.lost
 
     @given(purses, paces)
-    def test_burns_at_the_pace_until_nothing_is_left(self, purse, spent):
+    def test_burns_at_the_rate_until_nothing_is_left(self, purse, spent):
         outlook = ahead(purse, spent)
 
         end = outlook.runs_out_at or NOON + YEAR
@@ -216,19 +216,19 @@ class TestLookAhead:
         assert (outlook.left == 0) == (outlook.runs_out_at is not None)
 
     @given(purses, months, paces, paces)
-    def test_never_lasts_longer_at_a_faster_pace(self, purse, months, one, other):
+    def test_higher_rate_never_lasts_longer(self, purse, months, one, other):
         slow, fast = (ahead(purse, pace, arrivals=months) for pace in sorted((one, other)))
 
         assert (fast.runs_out_at or NOON + YEAR) <= (slow.runs_out_at or NOON + YEAR)
 
     @given(purses, months, paces)
-    def test_never_ends_sooner_with_what_is_coming(self, purse, months, spent):
+    def test_arrivals_never_shorten_it(self, purse, months, spent):
         alone, helped = ahead(purse, spent), ahead(purse, spent, arrivals=months)
 
         assert (alone.runs_out_at or NOON + YEAR) <= (helped.runs_out_at or NOON + YEAR)
 
     @given(purses, paces)
-    def test_loses_no_more_of_a_grant_than_it_has(self, purse, spent):
+    def test_unused_credits_never_exceed_the_grant(self, purse, spent):
         grants_from = {grant.id: grant for grant in purse}
 
         for unused in ahead(purse, spent).unused:
@@ -236,14 +236,14 @@ class TestLookAhead:
             assert unused.at == grants_from[unused.grant_id].expires_at
 
     @given(purses, paces, st.randoms(use_true_random=False))
-    def test_does_not_depend_on_the_order_of_asking(self, purse, spent, chance):
+    def test_order_of_the_arguments_does_not_matter(self, purse, spent, chance):
         shuffled = list(purse)
         chance.shuffle(shuffled)
 
         assert ahead(shuffled, spent) == ahead(purse, spent)
 
     @given(purses, rolling)
-    def test_expires_and_rolls_over_as_settling_does(self, purse, rolling):
+    def test_expires_and_rolls_over_like_due_events(self, purse, rolling):
         book = empty_state()
         for coins in [*purse, *rolling]:
             if coins.remaining:
@@ -265,7 +265,7 @@ class TestLookAhead:
         assert foreseen == expired
         assert outlook.left == book.available
 
-    def test_leaves_the_grants_as_they_were(self):
+    def test_does_not_change_the_grants(self):
         grants = [Coins(20, NOON + 5 * DAY), Coins(30)]
 
         ahead(grants)

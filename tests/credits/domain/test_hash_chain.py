@@ -21,7 +21,7 @@ from fluxori.db.transactions import transaction_with_retry
 from tests.support.factories.credits import deduct, make_balance
 from tests.support.times import NOON
 
-PAGE = (Path(__file__).parents[3] / "docs" / "ledger-hash.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "ledger-hash.md").read_text(encoding="utf-8")
 [SPELLED] = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
 VECTOR = json.loads(SPELLED)
 *_, BEGINNING, HASH = re.findall(r"```\n([0-9a-f]+)\n```", PAGE)

@@ -25,9 +25,9 @@ def sound():
 
 
 @pytest.mark.django_db
-class TestFoldUsage:
+class TestAggregateUsage:
     @pytest.mark.parametrize("chunk", ["1", "2", "5", "20000"])
-    def test_folds_every_balance_whatever_the_chunk(self, chunk):
+    def test_aggregates_every_balance_for_any_chunk_size(self, chunk):
         for _ in range(3):
             deduct(make_balance(grants=[(10, None)] * 2), 5)
 
@@ -36,43 +36,43 @@ class TestFoldUsage:
         assert set(UsageWatermark.objects.values_list("sequence", flat=True)) == {3}
         sound()
 
-    def test_finds_nothing_more_to_do_the_second_time(self):
+    def test_second_run_aggregates_nothing(self):
         make_balance()
         fold()
 
         assert fold() == {"balances": 0, "transactions": 0, "busy": 0}
 
-    def test_goes_through_every_page(self, monkeypatch):
+    def test_processes_more_balances_than_one_page(self, monkeypatch):
         monkeypatch.setattr("credits.management.commands.aggregate_usage._PAGE", 2)
         for _ in range(5):
             make_balance()
 
         assert fold()["balances"] == 5
 
-    def test_dates_the_totals_at_its_beginning(self, noon):
+    def test_totals_are_current_as_of_the_start_of_the_run(self, noon):
         make_balance()
 
         fold()
 
         assert usage.totals(from_=NOON.date(), to=NOON.date()).as_of == NOON
 
-    def test_says_it_in_words(self):
+    def test_prints_a_summary(self):
         deduct(make_balance(), 5)
         out = StringIO()
 
         call_command("aggregate_usage", stdout=out)
 
-        assert out.getvalue() == "2 transactions of 1 balances folded\n"
+        assert out.getvalue() == "2 transactions of 1 balances aggregated\n"
 
     @pytest.mark.parametrize("chunk", ["0", "-1", "many"])
-    def test_refuses_a_chunk_of_nothing(self, chunk):
+    def test_rejects_a_chunk_size_of_zero(self, chunk):
         with pytest.raises(CommandError, match="whole number"):
             fold("--chunk", chunk)
 
 
 @pytest.mark.django_db(transaction=True)
-class TestFoldUsageUnderContention:
-    def test_counts_each_transaction_once_when_run_at_once(self):
+class TestAggregateUsageConcurrently:
+    def test_concurrent_runs_count_each_transaction_once(self):
         for _ in range(20):
             deduct(make_balance(), 5)
 
@@ -89,7 +89,7 @@ class TestFoldUsageUnderContention:
         assert usage.unaggregated_balances(after=None, limit=1) == []
         sound()
 
-    def test_leaves_busy_balances_to_the_next_run(self):
+    def test_locked_balances_are_left_to_the_next_run(self):
         busy = make_balance()
         fold()
         deduct(busy, 5)
@@ -98,17 +98,17 @@ class TestFoldUsageUnderContention:
             try:
                 with connection.cursor() as cursor:
                     cursor.execute("SET lock_timeout = '50ms'")
-                with pytest.raises(CommandError, match="1 balances were busy") as fault:
+                with pytest.raises(CommandError, match="1 balances were busy") as error:
                     fold()
-                return fault
+                return error
             finally:
                 connection.close()
 
         with ThreadPoolExecutor(max_workers=1) as pool, transaction.atomic():
             UsageWatermark.objects.select_for_update().get(pk=busy.pk)
-            fault = pool.submit(run).result()
+            error = pool.submit(run).result()
 
-        assert fault.value.returncode == 2
+        assert error.value.returncode == 2
         assert list(AggregationRun.objects.values_list("busy", flat=True)) == [1, 0]
         assert not CreditRollup.objects.filter(type="usage").exists()
         assert fold() == {"balances": 1, "transactions": 1, "busy": 0}

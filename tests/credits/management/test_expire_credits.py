@@ -24,7 +24,7 @@ def expire(*arguments):
 
 @pytest.mark.django_db
 class TestExpireCredits:
-    def test_writes_what_fell_due_dated_when_it_did(self):
+    def test_stores_due_events_at_their_own_instants(self):
         balance = make_balance(grants=[(10, HOUR), (20, DAY), (30, None)])
 
         said = expire("--at", AT)
@@ -33,7 +33,7 @@ class TestExpireCredits:
         expiries = balance.transactions.filter(type="expiry").order_by("sequence")
         assert [(t.amount, t.timestamp) for t in expiries] == [(-10, NOON + HOUR), (-20, NOON + DAY)]
 
-    def test_goes_through_every_chunk(self):
+    def test_processes_more_balances_than_one_chunk(self):
         balances = [make_balance(grants=[(10, HOUR)]) for _ in range(5)]
 
         said = expire("--at", AT, "--chunk", "2")
@@ -43,7 +43,7 @@ class TestExpireCredits:
             0
         }
 
-    def test_frees_what_lapsed_holds_had_set_aside(self):
+    def test_releases_the_credits_of_lapsed_holds(self):
         balance = make_balance()
         hold(balance, 40, expires_in=HOUR)
 
@@ -52,13 +52,13 @@ class TestExpireCredits:
         balance.refresh_from_db()
         assert balance.held == 0
 
-    def test_finds_nothing_more_to_do_the_second_time(self):
+    def test_second_run_stores_nothing(self):
         make_balance(grants=[(10, HOUR)])
         expire("--at", AT)
 
         assert expire("--at", AT)["balances"] == 0
 
-    def test_only_says_what_it_would_do_in_a_dry_run(self):
+    def test_dry_run_stores_nothing(self):
         balance = make_balance(grants=[(10, HOUR)])
 
         assert expire("--at", AT, "--dry-run")["credits"] == 10
@@ -67,7 +67,7 @@ class TestExpireCredits:
         balance.refresh_from_db()
         assert (balance.balance, balance.version) == (10, 1)
 
-    def test_says_it_in_words(self):
+    def test_prints_a_summary(self):
         make_balance(grants=[(1500, HOUR)])
         out = StringIO()
 
@@ -75,30 +75,30 @@ class TestExpireCredits:
 
         assert out.getvalue() == f"Due by {AT}: 1,500 credits expired, 1 balances, 1 transactions\n"
 
-    def test_looks_ahead_in_production_only_with_a_dry_run(self, settings):
+    def test_future_instant_requires_a_dry_run(self, settings):
         settings.PRODUCTION = True
         tomorrow = (clock.now() + DAY).isoformat()
 
-        with pytest.raises(CommandError, match="has not come yet") as fault:
+        with pytest.raises(CommandError, match="has not come yet") as error:
             expire("--at", tomorrow)
 
-        assert fault.value.returncode == 1
+        assert error.value.returncode == 1
         assert expire("--at", tomorrow, "--dry-run")["dryRun"]
 
     @pytest.mark.parametrize("at", ["yesterday", "2026-03-01", "2026-03-01T12:00:00", "2026-02-30T12:00:00Z"])
-    def test_refuses_what_is_no_instant(self, at):
+    def test_rejects_an_invalid_instant(self, at):
         with pytest.raises(CommandError, match="is not a time with an offset"):
             expire("--at", at)
 
     @pytest.mark.parametrize("chunk", ["0", "-1", "many"])
-    def test_refuses_a_chunk_of_nothing(self, chunk):
+    def test_rejects_a_chunk_size_of_zero(self, chunk):
         with pytest.raises(CommandError, match="whole number"):
             expire("--chunk", chunk)
 
 
 @pytest.mark.django_db(transaction=True)
-class TestExpireCreditsUnderContention:
-    def test_expires_each_credit_once_when_run_at_once(self):
+class TestExpireCreditsConcurrently:
+    def test_concurrent_runs_expire_each_credit_once(self):
         for _ in range(20):
             make_balance(grants=[(10, HOUR)])
 
@@ -115,24 +115,24 @@ class TestExpireCreditsUnderContention:
         assert CreditTransaction.objects.filter(type="expiry").count() == 20
         assert [d for part in verification.verify_all(chunk=7) for d in part.differences] == []
 
-    def test_leaves_a_busy_balance_to_the_next_run(self):
+    def test_locked_balance_is_left_to_the_next_run(self):
         busy, *others = [make_balance(grants=[(10, HOUR)]) for _ in range(3)]
 
         def run():
             try:
                 with connection.cursor() as cursor:
                     cursor.execute("SET lock_timeout = '50ms'")
-                with pytest.raises(CommandError) as fault:
+                with pytest.raises(CommandError) as error:
                     expire("--at", AT, "--jobs", "1")
-                return fault
+                return error
             finally:
                 connection.close()
 
         with ThreadPoolExecutor(max_workers=1) as pool, transaction.atomic():
             CreditBalance.objects.select_for_update(no_key=True).get(pk=busy.pk)
-            fault = pool.submit(run).result()
+            error = pool.submit(run).result()
 
-        assert fault.value.returncode == 2
+        assert error.value.returncode == 2
         assert set(CreditTransaction.objects.filter(type="expiry").values_list("balance", flat=True)) == {
             other.pk for other in others
         }

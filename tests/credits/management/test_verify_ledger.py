@@ -10,7 +10,7 @@ from tests.support.factories.credits import deduct, make_balance
 
 
 def verify(*arguments):
-    """Return what the command wrote on stdout."""
+    """Run the command and return its output."""
     out = StringIO()
     call_command("verify_ledger", *arguments, stdout=out, stderr=StringIO())
     return out.getvalue()
@@ -24,38 +24,40 @@ def falsify(transaction):
 
 @pytest.mark.django_db
 class TestVerifyLedger:
-    def test_says_that_all_is_well_and_how_much_was_read(self):
+    def test_prints_how_much_it_read_and_that_there_is_no_difference(self):
         for _ in range(3):
             deduct(make_balance(), 5)
 
         assert verify("--chunk", "2").startswith("3 balances, 6 transactions in ")
         assert verify().endswith("no difference\n")
 
-    def test_says_so_of_an_empty_ledger(self):
+    def test_accepts_an_empty_ledger(self):
         assert verify().startswith("0 balances, 0 transactions")
 
-    def test_names_the_row_and_exits_with_1(self, capsys):
+    def test_prints_the_row_of_a_difference_and_exits_with_1(self, capsys):
         balance = make_balance()
         spent = deduct(balance, 5)
         falsify(spent)
 
-        with pytest.raises(CommandError, match="1 differences found") as fault:
+        with pytest.raises(CommandError, match="1 differences found") as error:
             call_command("verify_ledger")
 
-        assert fault.value.returncode == 1
-        assert f"hash_is_true: transaction {spent.pk} of balance {balance.pk}: " in capsys.readouterr().out
+        assert error.value.returncode == 1
+        assert (
+            f"hash_matches_row: transaction {spent.transaction.id} of balance {balance.pk}: " in capsys.readouterr().out
+        )
 
-    def test_reads_one_balance_where_one_is_named(self):
+    def test_reads_only_the_balance_that_is_given(self):
         falsify(deduct(make_balance(), 5))
-        sound = make_balance()
+        correct = make_balance()
 
-        assert verify("--balance", str(sound.pk)).startswith("1 balances, 1 transactions")
+        assert verify("--balance", str(correct.pk)).startswith("1 balances, 1 transactions")
 
-    def test_refuses_a_balance_that_nobody_opened(self):
-        with pytest.raises(CommandError, match="Nobody opened"):
+    def test_rejects_a_balance_that_does_not_exist(self):
+        with pytest.raises(CommandError, match="There is no balance"):
             verify("--balance", str(uuid4()))
 
-    def test_answers_in_json(self):
+    def test_prints_json(self):
         balance = make_balance()
         falsify(deduct(balance, 5))
         out = StringIO()
@@ -63,8 +65,8 @@ class TestVerifyLedger:
         with pytest.raises(CommandError):
             call_command("verify_ledger", "--json", stdout=out)
 
-        answer = json.loads(out.getvalue())
-        assert (answer["balances"], answer["transactions"]) == (1, 2)
-        [difference] = answer["differences"]
-        assert (difference["rule"], difference["row"]) == ("hash_is_true", "transaction")
+        report = json.loads(out.getvalue())
+        assert (report["balances"], report["transactions"]) == (1, 2)
+        [difference] = report["differences"]
+        assert (difference["rule"], difference["row"]) == ("hash_matches_row", "transaction")
         assert difference["balanceId"] == str(balance.pk)

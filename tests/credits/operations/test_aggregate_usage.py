@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from credits import operations
 from credits.models import CreditTotal, UsageWatermark
 from credits.queries import usage
-from credits.verification import verify_balance, verify_whole
+from credits.verification import verify_balance, verify_global
 from tests.support.factories.credits import deduct, make_balance
 from tests.support.threads import hold_lock, run_concurrently
 from tests.support.times import DAY, NOON
@@ -30,7 +30,7 @@ def used(balance):
 
 def check_totals(*balances):
     assert [verify_balance(balance.pk).differences for balance in balances] == [()] * len(balances)
-    assert verify_whole().differences == ()
+    assert verify_global().differences == ()
 
 
 class TestAggregateUsageUnderContention:

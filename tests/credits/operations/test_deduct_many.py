@@ -8,7 +8,7 @@ from credits.operations import Deduction
 from credits.verification import verify_balance
 from tests.credits.operations.verbs import change_tier, make_tier_balance, subscribe
 from tests.support.factories.credits import deduct, make_balance, make_user
-from tests.support.factories.tiers import capped, month
+from tests.support.factories.tiers import make_capped_tier, month
 from tests.support.operations import (
     captured_statements,
     check_balance,
@@ -190,7 +190,7 @@ class TestDeductMany:
 
     def test_equals_the_same_deductions_one_after_another(self):
         # The rollover of the first month's credits is written with the first deduction.
-        capped(cap=80)
+        make_capped_tier(cap=80)
         balance, other = (make_tier_balance("capped") for _ in range(2))
         later = month(1) + HOUR
 

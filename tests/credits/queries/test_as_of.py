@@ -16,7 +16,7 @@ from tests.support.times import DAY, HOUR, MINUTE, NOON
 pytestmark = pytest.mark.django_db
 
 
-class Diary:
+class RecordedReads:
     """One balance whose reads are written down, by instant."""
 
     def __init__(self, clock_at):
@@ -33,9 +33,9 @@ class Diary:
         self.reads[at] = asdict(queries.get_balance(owner=self.owner))
 
     def do(self, at, act):
-        done = act(at)
+        result = act(at)
         self.read(at)
-        return done
+        return result
 
     def place(self, at, amount, seconds):
         return operations.place_hold(
@@ -53,14 +53,14 @@ class Diary:
 
 
 class TestGetBalanceAsOf:
-    def test_agrees_through_holds_corrections_and_expiries(self, clock_at):
-        diary = Diary(clock_at)
+    def test_equals_earlier_reads_through_holds_corrections_and_expiries(self, clock_at):
+        diary = RecordedReads(clock_at)
         owner, purchase = diary.owner, diary.act
         at = [NOON + HOUR * n for n in range(60)]
 
         held = diary.do(at[1], lambda t: diary.place(t, 60, 7200))
         diary.read(at[2] - MINUTE)
-        done = diary.do(at[2], lambda t: operations.capture_hold(hold_id=held.pk, amount=25, at=t))
+        result = diary.do(at[2], lambda t: operations.capture_hold(hold_id=held.pk, amount=25, at=t))
         diary.do(at[3], lambda t: diary.place(t, 30, 3600))
         diary.read(at[4] - MINUTE)
         diary.read(at[4])
@@ -68,7 +68,7 @@ class TestGetBalanceAsOf:
         diary.do(at[6], lambda t: operations.adjust_credits(owner=owner, amount=50, reason="r", at=t))
         released_hold = diary.do(at[7], lambda t: diary.place(t, 90, 3600))
         diary.do(at[7] + MINUTE, lambda t: operations.release_hold(hold_id=released_hold.pk, at=t))
-        used = done.transaction.pk
+        used = result.transaction.pk
         diary.do(at[8], lambda t: operations.refund_usage(transaction_id=used, amount=5, reason="r", at=t))
         pinned = diary.do(at[23], lambda t: diary.place(t, 60, 7200))
         diary.read(at[24] - MINUTE)
@@ -101,8 +101,8 @@ class TestGetBalanceAsOf:
         assert last.status == "lapsed"
         diary.check()
 
-    def test_agrees_through_an_extended_hold_on_what_there_was(self, clock_at):
-        diary = Diary(clock_at)
+    def test_equals_earlier_reads_after_a_hold_was_extended(self, clock_at):
+        diary = RecordedReads(clock_at)
         held = diary.do(NOON + HOUR, lambda t: diary.place(t, 60, 3600))
         diary.do(
             NOON + 90 * MINUTE,
@@ -115,16 +115,16 @@ class TestGetBalanceAsOf:
         diary.check("last_updated")
 
     def test_is_zero_before_the_balance_existed(self, clock_at):
-        diary = Diary(clock_at)
+        diary = RecordedReads(clock_at)
 
         before = queries.get_balance(owner=diary.owner, at=NOON - timedelta(microseconds=1))
 
         assert (before.balance, before.held, before.available, before.debt, before.sequence) == (0, 0, 0, 0, 0)
 
     @pytest.mark.parametrize("seed", range(6))
-    def test_agrees_wherever_a_balance_may_go(self, clock_at, seed):
+    def test_equals_earlier_reads_for_random_histories(self, clock_at, seed):
         chance = random.Random(seed)
-        diary = Diary(clock_at)
+        diary = RecordedReads(clock_at)
         at = NOON
 
         for _ in range(120):

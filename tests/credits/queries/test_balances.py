@@ -23,7 +23,7 @@ def balance_at(balance, at):
 
 
 class TestGetBalance:
-    def test_says_how_it_stands(self):
+    def test_returns_the_current_balance(self):
         balance = make_balance(grants=[(30, None)], at=NOON)
 
         read = queries.get_balance(owner=balance.owner)
@@ -32,7 +32,7 @@ class TestGetBalance:
         assert (read.id, read.user_id, read.organization_id) == (balance.pk, balance.pk, None)
         assert (read.sequence, read.version, read.last_updated) == (1, 1, NOON)
 
-    def test_leaves_out_what_has_expired_though_no_sweep_has_run(self):
+    def test_excludes_expired_credits_before_the_expiry_job(self):
         balance = make_balance(grants=[(20, DAY), (50, None)])
 
         with unchanged():
@@ -40,13 +40,13 @@ class TestGetBalance:
 
         assert (read.balance, read.available) == (50, 50)
 
-    def test_says_what_expires_next(self):
+    def test_returns_the_next_expiry(self):
         now = clock.now()
         balance = make_balance(grants=[(20, 2 * DAY), (30, DAY), (5, DAY), (50, None)], at=now)
 
         assert queries.get_balance(owner=balance.owner).next_expiry == (35, now + DAY)
 
-    def test_says_debt_below_zero_and_nothing_to_spend(self):
+    def test_debt_leaves_nothing_available(self):
         balance = make_balance(grants=[(30, None)])
         owe(balance, 50)
 
@@ -57,17 +57,17 @@ class TestGetBalance:
             "debt": 20,
         }
 
-    def test_needs_a_balance(self):
+    def test_owner_without_a_balance_raises(self):
         with pytest.raises(operations.BalanceNotFoundError):
             queries.get_balance(owner=make_user())
 
-    def test_does_not_take_a_user_for_an_organization(self):
+    def test_user_id_does_not_find_an_organization(self):
         balance = make_balance()
 
         with pytest.raises(operations.BalanceNotFoundError):
             queries.get_balance(owner=operations.Owner.organization(balance.pk))
 
-    def test_holds_back_the_clock_of_a_reader_that_lags(self):
+    def test_reader_with_a_late_clock_sees_the_last_change(self):
         ahead = clock.now() + DAY
         balance = make_balance(grants=[(20, HOUR), (50, None)], at=ahead - HOUR)
         deduct(balance, 1, at=ahead)
@@ -76,7 +76,7 @@ class TestGetBalance:
 
 
 class TestGetBalanceAt:
-    def test_has_nothing_before_the_balance_existed(self):
+    def test_is_zero_before_the_balance_existed(self):
         balance = make_balance(at=NOON)
 
         read = queries.get_balance(owner=balance.owner, at=NOON - MICROSECOND)
@@ -84,30 +84,30 @@ class TestGetBalanceAt:
         assert figures(read) == {"balance": 0, "held": 0, "available": 0, "debt": 0}
         assert (read.sequence, read.next_expiry) == (0, None)
 
-    def test_refuses_the_future(self):
-        with pytest.raises(operations.InvalidArgumentError) as refusal:
+    def test_rejects_a_future_instant(self):
+        with pytest.raises(operations.InvalidArgumentError) as error:
             queries.get_balance(owner=make_balance().owner, at=clock.now() + HOUR)
 
-        assert [(fault.field, fault.code) for fault in refusal.value.errors] == [("at", "in_future")]
+        assert [(error.field, error.code) for error in error.value.errors] == [("at", "in_future")]
 
-    def test_needs_a_balance(self):
+    def test_owner_without_a_balance_raises(self):
         with pytest.raises(operations.BalanceNotFoundError):
             queries.get_balance(owner=make_user(), at=NOON)
 
-    def test_counts_a_change_from_its_very_instant(self):
+    def test_includes_a_change_from_its_own_instant(self):
         balance = make_balance(grants=[(100, None)])
         deduct(balance, 30, at=NOON + DAY)
 
         assert balance_at(balance, NOON + DAY - MICROSECOND)["balance"] == 100
         assert balance_at(balance, NOON + DAY)["balance"] == 70
 
-    def test_expires_credits_at_their_very_instant(self):
+    def test_expires_credits_at_their_own_instant(self):
         balance = make_balance(grants=[(20, DAY), (50, None)])
 
         assert balance_at(balance, NOON + DAY - MICROSECOND)["available"] == 70
         assert balance_at(balance, NOON + DAY)["available"] == 50
 
-    def test_says_the_same_before_and_after_the_sweep(self):
+    def test_is_the_same_before_and_after_the_expiry_job(self):
         balance = make_balance(grants=[(20, DAY), (30, 2 * DAY)])
         hold(balance, 15, expires_in=DAY + HOUR)
         moments = [NOON + n * HOUR for n in range(60)]
@@ -117,7 +117,7 @@ class TestGetBalanceAt:
 
         assert [balance_at(balance, at) for at in moments] == before
 
-    def test_keeps_the_pins_of_holds_that_were_open_then(self):
+    def test_includes_the_pins_of_holds_that_were_open_then(self):
         balance = make_balance(grants=[(100, None)])
         placed = hold(balance, 60, at=NOON + HOUR, expires_in=DAY)
         capture(placed, 25, at=NOON + 2 * HOUR)
@@ -130,7 +130,7 @@ class TestGetBalanceAt:
             (0, 75, 75),
         ]
 
-    def test_agrees_at_any_past_instant_with_what_was_read_then(self):
+    def test_equals_the_read_at_any_past_instant(self):
         balance = make_balance(grants=[(100, None), (40, 2 * DAY), (30, DAY + HOUR)])
         step, told = 7 * HOUR, {}
 
@@ -160,17 +160,17 @@ class TestGetBalanceAt:
 
 
 class TestGetTransactionHistory:
-    def test_is_newest_first(self):
+    def test_history_is_newest_first(self):
         balance = make_balance()
         deduct(balance, 1)
         deduct(balance, 2)
 
         assert [said.amount for said in queries.get_transaction_history(owner=balance.owner)] == [-2, -1, 100]
 
-    def test_is_empty_where_nobody_opened_a_balance(self):
+    def test_history_is_empty_without_a_balance(self):
         assert list(queries.get_transaction_history(owner=make_user())) == []
 
-    def test_keeps_to_one_owner(self):
+    def test_history_contains_one_owner_only(self):
         balance, other = make_balance(), make_balance()
         deduct(other, 1)
 
@@ -178,26 +178,26 @@ class TestGetTransactionHistory:
 
 
 class TestGetTransaction:
-    def test_finds_it_with_its_entries(self):
+    def test_returns_the_transaction_with_its_entries(self):
         balance = make_balance(grants=[(10, DAY), (10, None)])
         spent = deduct(balance, 15)
 
-        found = queries.get_transaction(transaction_id=spent.pk)
+        found = queries.get_transaction(transaction_id=spent.transaction.id)
 
         assert [(part.amount, part.grant.expires_at) for part in found.entries.all()] == [
             (-10, NOON + DAY),
             (-5, None),
         ]
 
-    def test_does_not_find_what_may_not_be_seen(self):
+    def test_transaction_of_another_owner_is_not_found(self):
         spent, other = deduct(make_balance(), 15), make_balance()
 
         with pytest.raises(operations.TransactionNotFoundError):
-            queries.get_transaction(transaction_id=spent.pk, visible=Q(balance_id=other.pk))
+            queries.get_transaction(transaction_id=spent.transaction.id, visible=Q(balance_id=other.pk))
 
 
 class TestPrices:
-    def test_gives_each_feature_the_price_in_force(self):
+    def test_returns_the_price_in_force_of_each_feature(self):
         found = queries.prices(["simple-ai-insight", "ai-generated-report", "nothing"], at=NOON)
 
         assert {code: price.credits for code, price in found.items()} == {
@@ -205,12 +205,12 @@ class TestPrices:
             "ai-generated-report": 40,
         }
 
-    def test_has_none_before_the_first(self):
+    def test_has_no_price_before_the_first_one(self):
         assert queries.prices(["simple-ai-insight"], at=datetime.fromisoformat("2019-12-31T23:59:59Z")) == {}
 
 
 class TestDueBalances:
-    def test_finds_expired_credits_and_lapsed_holds_in_order_of_id(self):
+    def test_returns_balances_with_expired_credits_or_lapsed_holds_by_id(self):
         fleeting, lasting, pinned = make_balance(grants=[(1, DAY)]), make_balance(), make_balance()
         hold(pinned, 1, expires_in=DAY)
 

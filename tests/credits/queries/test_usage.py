@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from credits import operations
 from credits.models import CreditRollup, CreditTotal, UsageWatermark
 from credits.queries import usage
-from credits.verification import verify_balance, verify_whole
+from credits.verification import verify_balance, verify_global
 from fluxori.identity.owner import Owner
 from tests.support.factories.credits import capture, deduct, hold, make_balance, make_user
 from tests.support.factories.identity import MembershipFactory
@@ -26,9 +26,9 @@ def fold(*balances, most=10**6):
     return operations.aggregate_usage(balance_ids=[balance.pk for balance in balances], most=most)
 
 
-def by(group, balance, **asked):
+def by(group, balance, **arguments):
     """Return (key, used, refunded, count) of each share."""
-    told = usage.get_usage(owner=balance.owner, group_by=group, **{**WEEK, **asked})
+    told = usage.get_usage(owner=balance.owner, group_by=group, **{**WEEK, **arguments})
     return [(share.key, share.used, share.refunded, share.count) for share in told.results]
 
 
@@ -40,16 +40,16 @@ def refund(recorded, amount, at):
 def told(request):
     """Ask a question as it is answered from the ledger alone, and as it is answered from roll-ups."""
 
-    def ask(group, balance, **asked):
+    def ask(group, balance, **arguments):
         if request.param:
             fold(balance)
-        return by(group, balance, **asked)
+        return by(group, balance, **arguments)
 
     return ask
 
 
 class TestGetUsage:
-    def test_tells_every_day_of_the_period(self, told):
+    def test_day_groups_contain_every_day_of_the_period(self, told):
         balance = make_balance()
         deduct(balance, 5)
         deduct(balance, 6, at=NOON + HOUR)
@@ -64,14 +64,14 @@ class TestGetUsage:
             ("2025-03-06", 0, 0, 0),
         ]
 
-    def test_begins_at_from_and_ends_before_to(self, told):
+    def test_period_is_half_open(self, told):
         balance = make_balance()
         for hours, amount in enumerate([1, 2, 4, 8]):
             deduct(balance, amount, at=NOON + hours * HOUR)
 
         assert told("day", balance, from_=NOON + HOUR, to=NOON + 3 * HOUR) == [("2025-03-03", 6, 0, 2)]
 
-    def test_takes_parts_of_days_at_both_edges(self, told):
+    def test_period_may_start_and_end_within_a_day(self, told):
         balance = make_balance()
         for day in range(4):
             deduct(balance, 1, at=NOON + day * DAY - HOUR + HOUR * (day == 0))
@@ -86,7 +86,7 @@ class TestGetUsage:
             ("2025-03-06", 1, 0, 1),
         ]
 
-    def test_counts_a_refund_when_it_happened_for_what_it_gives_back(self, told):
+    def test_refund_counts_at_its_own_time_for_the_refunded_feature(self, told):
         balance = make_balance()
         insight = operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", at=NOON)
         refund(insight, 4, at=NOON + DAY)
@@ -94,7 +94,7 @@ class TestGetUsage:
         assert told("day", balance, to=MIDNIGHT + 2 * DAY) == [("2025-03-03", 9, 0, 1), ("2025-03-04", 0, 4, 0)]
         assert told("feature", balance) == [("simple-ai-insight", 9, 4, 1)]
 
-    def test_tells_features_from_the_most_used_and_no_feature_as_none(self, told):
+    def test_feature_groups_are_sorted_by_usage_with_none_for_amounts(self, told):
         balance = make_balance()
         operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", at=NOON)
         operations.deduct_credits(owner=balance.owner, feature="ai-generated-report", at=NOON)
@@ -106,7 +106,7 @@ class TestGetUsage:
             (None, 9, 0, 1),
         ]
 
-    def test_tells_the_members_of_a_pool(self, told):
+    def test_member_groups_of_a_pool(self, told):
         seat = MembershipFactory.create()
         balance = make_balance(seat.organization)
         mine = deduct(balance, 30, member=seat.user)
@@ -115,14 +115,14 @@ class TestGetUsage:
 
         assert told("member", balance) == [(str(seat.user.pk), 30, 30, 1), (None, 5, 0, 1)]
 
-    def test_tells_a_users_own_usage_as_theirs(self, told):
+    def test_usage_of_a_user_counts_for_that_user(self, told):
         balance = make_balance()
         deduct(balance, 5)
         deduct(balance, 6, member=balance.user)
 
         assert told("member", balance) == [(str(balance.pk), 11, 0, 2)]
 
-    def test_tells_every_type_by_what_came_and_went(self, told):
+    def test_type_groups_contain_credits_in_and_out(self, told):
         balance = make_balance(grants=[(100, HOUR), (50, None)])
         used = deduct(balance, 30)
         operations.adjust_credits(owner=balance.owner, amount=7, reason="r", at=NOON)
@@ -143,7 +143,7 @@ class TestGetUsage:
         ]
         assert sum(credits_in - credits_out for _, credits_out, credits_in, _ in types) == balance.balance
 
-    def test_adds_everything_up(self):
+    def test_total_is_the_sum_of_the_groups(self):
         balance = make_balance()
         refund(deduct(balance, 30), 10, at=NOON)
 
@@ -151,7 +151,7 @@ class TestGetUsage:
 
         assert (total.used, total.refunded, total.net, total.count) == (30, 10, 20, 1)
 
-    def test_is_the_last_thirty_days_unless_told(self):
+    def test_default_period_is_the_last_thirty_days(self):
         balance = make_balance()
         deduct(balance, 5)
         deduct(balance, 6, at=NOON + MINUTE)
@@ -162,14 +162,14 @@ class TestGetUsage:
         assert told.total.used == 6
         assert len(told.results) == 31
 
-    def test_is_nothing_where_nobody_opened_a_balance(self):
+    def test_owner_without_a_balance_has_no_usage(self):
         nobody = make_user()
 
         assert usage.get_usage(owner=nobody, group_by="feature", at=NOON).results == []
         assert {share.used for share in usage.get_usage(owner=nobody, at=NOON).results} == {0}
 
     @pytest.mark.parametrize(
-        ("asked", "field", "code"),
+        ("arguments", "field", "code"),
         [
             ({"group_by": "hour"}, "group_by", "invalid_choice"),
             ({"from_": datetime(2025, 3, 3)}, "from_", "wrong_type"),  # noqa: DTZ001
@@ -180,13 +180,13 @@ class TestGetUsage:
             ({"from_": NOON - 366 * DAY - timedelta(microseconds=1)}, "from_", "out_of_range"),
         ],
     )
-    def test_refuses_a_period_that_cannot_be(self, asked, field, code):
-        with pytest.raises(operations.InvalidArgumentError) as refusal:
-            usage.get_usage(owner=make_user(), at=NOON, **asked)
+    def test_rejects_an_invalid_period(self, arguments, field, code):
+        with pytest.raises(operations.InvalidArgumentError) as error:
+            usage.get_usage(owner=make_user(), at=NOON, **arguments)
 
-        assert [(error.field, error.code) for error in refusal.value.errors] == [(field, code)]
+        assert [(error.field, error.code) for error in error.value.errors] == [(field, code)]
 
-    def test_takes_a_leap_year_whole_and_a_period_that_has_begun(self):
+    def test_period_of_a_leap_year_is_allowed(self):
         balance = make_balance()
 
         told = usage.get_usage(owner=balance.owner, from_=NOON - 366 * DAY, at=NOON)
@@ -195,7 +195,7 @@ class TestGetUsage:
         assert len(told.results) == 367
         assert len(month.results) == 29
 
-    def test_asks_the_database_once(self):
+    def test_runs_one_query(self):
         balance = make_balance()
 
         with captured_statements() as run:
@@ -204,7 +204,7 @@ class TestGetUsage:
         assert len(run) == 1
 
     @pytest.mark.parametrize(
-        ("asked", "from_rollups"),
+        ("arguments", "from_rollups"),
         [
             ({}, True),
             ({"from_": NOON - MINUTE}, True),  # nothing before it that day
@@ -213,14 +213,14 @@ class TestGetUsage:
             ({"to": NOON + HOUR}, False),
         ],
     )
-    def test_takes_days_from_the_rollups_unless_the_period_parts_them(self, asked, from_rollups):
+    def test_reads_full_days_from_the_rollups(self, arguments, from_rollups):
         balance = make_balance()
         for hours in range(2):
             deduct(balance, 1, at=NOON + hours * HOUR)
         fold(balance)
         CreditRollup.objects.filter(balance=balance, type="usage").update(credits_out=1000)
 
-        told = usage.get_usage(owner=balance.owner, **{**WEEK, **asked})
+        told = usage.get_usage(owner=balance.owner, **{**WEEK, **arguments})
 
         assert told.total.used == (1000 if from_rollups else 1)
 
@@ -237,10 +237,10 @@ steps = st.lists(
 )
 
 
-class TestFoldingNeverShows:
+class TestUsageDuringAggregation:
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(steps, st.lists(st.tuples(instants, instants), min_size=1, max_size=5))
-    def test_in_any_answer_wherever_it_stopped(self, steps, periods):
+    def test_usage_is_exact_wherever_the_aggregation_stopped(self, steps, periods):
         balance = make_balance(grants=[(1000, None)], at=MIDNIGHT)
         at, usages, moves = MIDNIGHT, [], []
         for kind, amount, detail in steps:
@@ -249,10 +249,10 @@ class TestFoldingNeverShows:
             elif kind == "fold":
                 fold(balance, most=amount)
             elif kind == "use":
-                asked = {"feature": detail} if detail else {"amount": amount, "description": "d"}
-                recorded = operations.deduct_credits(owner=balance.owner, at=at, **asked)
-                usages.append([recorded, -recorded.amount])
-                moves.append((at, detail, -recorded.amount, 0, 1))
+                arguments = {"feature": detail} if detail else {"amount": amount, "description": "d"}
+                recorded = operations.deduct_credits(owner=balance.owner, at=at, **arguments)
+                usages.append([recorded, -recorded.transaction.amount])
+                moves.append((at, detail, -recorded.transaction.amount, 0, 1))
             elif usages:
                 one = usages[detail % len(usages)]
                 given_back = min(amount, one[1])
@@ -270,15 +270,15 @@ class TestFoldingNeverShows:
                 for sums, key in ((by_day, str(moved_at.date())), (by_feature, feature)):
                     was = sums.get(key, (0, 0, 0))
                     sums[key] = (was[0] + used, was[1] + refunded, was[2] + count)
-            asked = {"from_": from_, "to": to, "at": MIDNIGHT + 99 * DAY}
-            days = {key: sums for key, *sums in by("day", balance, **asked) if any(sums)}
+            arguments = {"from_": from_, "to": to, "at": MIDNIGHT + 99 * DAY}
+            days = {key: sums for key, *sums in by("day", balance, **arguments) if any(sums)}
             assert days == {key: list(sums) for key, sums in by_day.items()}
-            assert {key: tuple(sums) for key, *sums in by("feature", balance, **asked)} == by_feature
+            assert {key: tuple(sums) for key, *sums in by("feature", balance, **arguments)} == by_feature
         assert verify_balance(balance.pk).differences == ()
 
 
-class TestFoldUsage:
-    def test_adds_up_each_day_type_feature_and_member(self):
+class TestAggregateUsage:
+    def test_rollups_are_sums_by_day_type_feature_and_member(self):
         seat = MembershipFactory.create()
         balance = make_balance(seat.organization)
         deduct(balance, 5, member=seat.user)
@@ -295,7 +295,7 @@ class TestFoldUsage:
         ]
         assert UsageWatermark.objects.get(balance=balance).sequence == 4
 
-    def test_finds_nothing_more_to_do_the_second_time(self):
+    def test_second_aggregation_adds_nothing(self):
         balance = make_balance()
         fold(balance)
         before = list(CreditRollup.objects.values())
@@ -303,16 +303,16 @@ class TestFoldUsage:
         assert fold(balance) == {}
         assert list(CreditRollup.objects.values()) == before
 
-    def test_takes_no_more_than_it_is_told_and_goes_on_from_there(self):
+    def test_limited_aggregation_continues_where_it_stopped(self):
         one, other = sorted((make_balance(grants=[(1, None)] * 3) for _ in range(2)), key=lambda balance: balance.pk)
 
         counts = [fold(one, other, most=2) for _ in range(4)]
 
         assert counts == [{one.pk: 2}, {one.pk: 1, other.pk: 1}, {other.pk: 2}, {}]
         assert set(CreditRollup.objects.values_list("credits_in", "count")) == {(3, 3)}
-        assert verify_whole().differences == ()
+        assert verify_global().differences == ()
 
-    def test_carries_what_the_spent_credits_were_sold_for(self):
+    def test_rollups_contain_the_value_of_sold_credits(self):
         balance = make_balance(grants=[(10, None)], type="purchase", unit_price=Decimal("0.125"))
         make_balance(balance.owner, grants=[(5, None)])
         deduct(balance, 12)  # 5 given, then 7 bought
@@ -323,7 +323,7 @@ class TestFoldUsage:
         assert (spent.value, spent.unpriced) == (Decimal("-0.875"), -5)
         assert CreditRollup.objects.get(balance=balance, type="purchase").value == Decimal("1.25")
 
-    def test_counts_what_a_debt_swallows_as_unpriced(self):
+    def test_debt_counts_as_unpriced(self):
         balance = make_balance(grants=[(10, None)], type="purchase", unit_price=Decimal(1))
         deduct(balance, 4)
         operations.reverse_purchase(
@@ -337,7 +337,7 @@ class TestFoldUsage:
 
 
 class TestTotals:
-    def test_add_up_all_balances_by_day_type_and_feature(self):
+    def test_totals_are_sums_of_all_balances_by_day_type_and_feature(self):
         seat = MembershipFactory.create()
         pool, own = make_balance(seat.organization), make_balance(unit_price=Decimal("0.5"))
         deduct(pool, 5, member=seat.user)
@@ -355,7 +355,7 @@ class TestTotals:
         ]
         assert (told[1].value, told[1].unpriced) == (Decimal("-3.5"), -11)
 
-    def test_know_how_far_they_are_complete(self):
+    def test_as_of_is_the_start_of_the_last_complete_run(self):
         assert usage.totals(from_=date.min, to=date.max) == usage.Totals(None, [])
 
         for hours, busy in ((1, 0), (2, 3)):
@@ -365,7 +365,7 @@ class TestTotals:
 
         assert usage.totals(from_=date.min, to=date.max).as_of == NOON + HOUR
 
-    def test_are_written_again_after_they_were_emptied(self):
+    def test_totals_are_rebuilt_after_truncation(self):
         balance = make_balance()
         deduct(balance, 5)
         fold(balance)
@@ -380,8 +380,8 @@ class TestTotals:
         assert by("feature", balance) == [(None, 5, 0, 1)]
 
 
-class TestUnfolded:
-    def test_walks_in_order_of_the_id_over_what_lies_beyond_a_watermark(self):
+class TestUnaggregatedBalances:
+    def test_returns_balances_beyond_their_watermark_by_id(self):
         balances = sorted((make_balance() for _ in range(4)), key=lambda balance: balance.pk)
         ids = [balance.pk for balance in balances]
         fold(*balances[:2])
@@ -393,8 +393,8 @@ class TestUnfolded:
         assert usage.unaggregated_balances(after=None, limit=9) == []
 
 
-class TestOwners:
-    def test_are_named_as_everywhere(self):
+class TestOwnerArgument:
+    def test_accepts_an_owner_object(self):
         balance = make_balance()
         deduct(balance, 5)
 

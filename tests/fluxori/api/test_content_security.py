@@ -1,4 +1,4 @@
-"""What a browser may load: nothing by default, and no script from elsewhere anywhere."""
+"""The content security policy: nothing may be loaded by default, and no script from another origin on any page."""
 
 import pytest
 from django.test import Client
@@ -10,12 +10,12 @@ POLICY = "Content-Security-Policy"
 
 
 @pytest.mark.django_db
-class TestThePolicy:
+class TestContentSecurityPolicy:
     @pytest.mark.parametrize("path", ["/health/live", "/api/schema", "/api/credits/balance", "/nowhere", "/admin"])
-    def test_allows_nothing_where_there_are_no_pages(self, path):
+    def test_allows_nothing_outside_the_admin_and_the_docs(self, path):
         assert Client().get(path)[POLICY].startswith("default-src 'none'; form-action 'none'")
 
-    def test_lets_the_admin_compute_and_nobody_else(self):
+    def test_allows_eval_in_the_admin_only_and_no_inline_scripts(self):
         admin = superuser_client().get(reverse("admin:index"))[POLICY]
         docs = Client().get(reverse("docs"))[POLICY]
 
@@ -24,11 +24,11 @@ class TestThePolicy:
         assert all("script-src 'self' 'unsafe-inline'" not in policy for policy in (admin, docs))
         assert all("frame-ancestors 'none'" in policy and "http" not in policy for policy in (admin, docs))
 
-    def test_stands_on_refusals_too(self):
+    def test_is_set_on_redirects_and_errors(self):
         assert POLICY in Client().get(reverse("admin:index"))
         assert POLICY in superuser_client().get("/admin/nowhere/")
 
-    def test_finds_no_script_inside_the_documentation(self):
+    def test_is_respected_by_the_docs_page_which_has_no_inline_script(self):
         page = Client().get(reverse("docs")).content.decode()
 
         assert "<script>" not in page

@@ -7,7 +7,7 @@ from fluxori.api import health
 
 
 class TestLive:
-    def test_asks_nobody(self, api):
+    def test_returns_200_without_a_database(self, api):
         response = api().get("/health/live")
 
         assert (response.status_code, response.json()) == (200, {"status": "ok"})
@@ -16,29 +16,29 @@ class TestLive:
 
 @pytest.mark.django_db
 class TestReady:
-    def ask(self):
+    def get_ready(self):
         return health.Readiness()(RequestFactory().get("/health/ready"))
 
-    def test_answers_when_database_and_migrations_are_there(self, api):
+    def test_returns_200_if_the_database_has_all_migrations(self, api):
         assert api().get("/health/ready").json() == {"status": "ok"}
 
-    def test_asks_for_migrations_only_until_they_are_there(self, api, django_assert_num_queries):
+    def test_checks_migrations_only_until_they_are_complete(self, api, django_assert_num_queries):
         api().get("/health/ready")
 
         with django_assert_num_queries(1):
             api().get("/health/ready")
 
-    def test_refuses_when_a_migration_is_missing(self):
-        MigrationRecorder(connection).record_unapplied("identity", "0002_words_of_names")
+    def test_returns_503_if_a_migration_is_missing(self):
+        MigrationRecorder(connection).record_unapplied("identity", "0001_initial")
 
-        assert self.ask().status_code == 503
+        assert self.get_ready().status_code == 503
 
-    def test_refuses_when_the_database_is_away(self, monkeypatch):
-        def away():
+    def test_returns_503_if_the_database_cannot_be_reached(self, monkeypatch):
+        def fail():
             raise OperationalError
 
-        monkeypatch.setattr(connection, "cursor", away)
+        monkeypatch.setattr(connection, "cursor", fail)
 
-        response = self.ask()
+        response = self.get_ready()
         assert response.status_code == 503
         assert (response["Content-Type"], response["Retry-After"]) == ("application/problem+json", "5")

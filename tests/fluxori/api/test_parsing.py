@@ -5,7 +5,7 @@ import pytest
 from django.core.handlers.wsgi import WSGIRequest
 from django.test import RequestFactory
 
-from fluxori.api.errors import PayloadTooLarge
+from fluxori.api.errors import PayloadTooLargeError
 from fluxori.api.parsing import JSONParser
 
 pytestmark = [pytest.mark.urls("tests.support.api")]
@@ -40,14 +40,14 @@ class TestParse:
         ],
         ids=lambda body: repr(body[:40]),
     )
-    def test_refuses_what_is_not_json(self, api, body):
+    def test_rejects_a_body_that_is_not_unambiguous_json(self, api, body):
         response = send(api, body)
 
         assert (response.status_code, response.json()["code"]) == (400, "malformed")
         assert response["Content-Type"] == "application/problem+json"
 
     @pytest.mark.parametrize("body", [b"[]", b'"amount"', b"9", b"null", b"[[[]]]"])
-    def test_refuses_what_is_not_an_object(self, api, body):
+    def test_rejects_json_that_is_not_an_object(self, api, body):
         response = send(api, body)
 
         assert response.status_code == 400
@@ -56,49 +56,49 @@ class TestParse:
         ]
 
     @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml"])
-    def test_refuses_another_media_type(self, api, content_type):
+    def test_rejects_another_media_type(self, api, content_type):
         response = send(api, b'{"amount": 9}', content_type=content_type)
 
         assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
 
-    def test_takes_json_with_a_charset_and_nesting_within_bounds(self, api):
+    def test_accepts_a_charset_and_nesting_within_the_limit(self, api):
         body = json.dumps({"amount": 9, "metadata": {"a": [[[[1]]]], "b": [{}] * 40}}).encode()
 
         assert send(api, body, content_type="application/json; charset=utf-8").status_code == 200
 
 
 class TestSize:
-    def test_takes_64_kib_and_not_a_byte_more(self, api):
+    def test_is_at_most_64_kib_by_default(self, api):
         fits = b'{"amount": 9}'.ljust(64 * 1024)
 
         assert send(api, fits).status_code == 200
-        refused = send(api, fits + b" ")
-        assert (refused.status_code, refused.json()["code"], refused.json()["limit"]) == (
+        rejected = send(api, fits + b" ")
+        assert (rejected.status_code, rejected.json()["code"], rejected.json()["limit"]) == (
             413,
             "payload_too_large",
             65536,
         )
 
-    def test_takes_more_where_the_view_allows_it(self, api):
-        assert send(api, b'{"amount": 9}'.ljust(MEBIBYTE), path="/api/roomy").status_code == 200
-        assert send(api, b'{"amount": 9}'.ljust(MEBIBYTE + 1), path="/api/roomy").status_code == 413
+    def test_may_be_larger_if_the_view_allows_it(self, api):
+        assert send(api, b'{"amount": 9}'.ljust(MEBIBYTE), path="/api/large-body").status_code == 200
+        assert send(api, b'{"amount": 9}'.ljust(MEBIBYTE + 1), path="/api/large-body").status_code == 413
 
-    @pytest.mark.parametrize("declared", [10 * MEBIBYTE, 12], ids=["told", "a lie"])
-    def test_throws_a_body_away_piece_by_piece_and_not_without_end(self, declared):
-        stream: Any = Counting()
+    @pytest.mark.parametrize("declared", [10 * MEBIBYTE, 12], ids=["true length", "false length"])
+    def test_beyond_the_limit_is_discarded_in_chunks_up_to_32_mib(self, declared):
+        stream: Any = EndlessStream()
 
-        with pytest.raises(PayloadTooLarge):
-            JSONParser().parse(stream, parser_context={"request": told(length=declared)})
+        with pytest.raises(PayloadTooLargeError):
+            JSONParser().parse(stream, parser_context={"request": request_of_length(length=declared)})
 
         assert stream.largest <= 64 * 1024 + 1
         assert 10 * MEBIBYTE <= stream.read_bytes <= 33 * MEBIBYTE
 
-    def test_answers_ten_megabytes_with_413(self, api):
+    def test_of_ten_mebibytes_gets_a_413_response(self, api):
         assert send(api, b" " * 10 * MEBIBYTE).status_code == 413
 
 
-class Counting:
-    """A body without end, that counts what was read of it."""
+class EndlessStream:
+    """A stream that never ends and counts the bytes read."""
 
     read_bytes = 0
     largest = 0
@@ -109,5 +109,5 @@ class Counting:
         return b" " * size
 
 
-def told(length: int) -> WSGIRequest:
+def request_of_length(length: int) -> WSGIRequest:
     return RequestFactory().post("/", CONTENT_LENGTH=str(length))

@@ -11,24 +11,24 @@ def schema(api):
 
 
 class TestSchema:
-    def test_is_valid_and_complete_without_a_warning(self, tmp_path):
+    def test_is_valid_openapi_without_warnings(self, tmp_path):
         call_command("spectacular", validate=True, fail_on_warn=True, file=str(tmp_path / "schema.yaml"))
 
-    def test_is_served_as_json_to_anyone(self, api):
+    def test_is_served_as_json_without_a_token(self, api):
         response = api().get("/api/schema")
 
         assert (response.status_code, response["Content-Type"]) == (200, "application/json")
         assert response.json()["openapi"].startswith("3.1")
 
-    def test_says_that_everything_else_is_a_problem(self, schema):
+    def test_has_the_problem_document_as_default_response_of_every_operation(self, schema):
         operations = [o for path in schema["paths"].values() for method, o in path.items() if method in METHODS]
 
         assert operations
         for operation in operations:
             assert list(operation["responses"]["default"]["content"]) == ["application/problem+json"]
 
-    def test_spells_names_as_they_go_over_the_wire(self, schema):
-        assert set(schema["components"]["schemas"]["UserOut"]["properties"]) == {
+    def test_has_camel_case_names(self, schema):
+        assert set(schema["components"]["schemas"]["UserResponse"]["properties"]) == {
             "id",
             "email",
             "role",
@@ -39,14 +39,19 @@ class TestSchema:
         listed = schema["paths"]["/api/users"]["get"]
         assert {p["name"] for p in listed["parameters"]} == {"email", "externalId", "limit", "cursor"}
 
-    def test_knows_every_door_under_api(self, schema):
-        served = {path for path in doors(get_resolver()) if path.startswith("/api/")}
+    def test_has_no_descriptions_for_programmers(self, schema):
+        descriptions = [component.get("description", "") for component in schema["components"]["schemas"].values()]
+
+        assert not [description for description in descriptions if "``" in description]
+
+    def test_describes_every_path_under_api(self, schema):
+        served = {path for path in paths_of(get_resolver()) if path.startswith("/api/")}
 
         assert served - {"/api/schema", "/api/docs"} == set(schema["paths"])
 
 
 class TestDocs:
-    def test_load_nothing_from_elsewhere(self, api):
+    def test_load_nothing_from_another_origin(self, api):
         response = api().get("/api/docs", headers={"accept": "text/html"})
 
         page = response.content.decode()
@@ -55,12 +60,12 @@ class TestDocs:
         assert "://" not in page.replace("http://www.w3.org", "")
 
 
-def doors(resolver, prefix="/"):
+def paths_of(resolver, prefix="/"):
     for pattern in resolver.url_patterns:
         path = prefix + str(pattern.pattern).replace("<uuid:", "{").replace("<str:", "{").replace("<", "{").replace(
             ">", "}"
         )
         if isinstance(pattern, URLResolver) and "admin" not in path:
-            yield from doors(pattern, path)
+            yield from paths_of(pattern, path)
         elif isinstance(pattern, URLPattern) and "(" not in path:
             yield path

@@ -9,29 +9,29 @@ from rest_framework import serializers as framework
 from fluxori.api.errors import InvalidInputError
 from fluxori.api.fields import Id, Rand, Text, WholeNumber
 from fluxori.api.rendering import to_json
-from fluxori.api.serializers import Out
-from tests.support.api import EverythingIn, EverythingQuery
+from fluxori.api.serializers import ResponseSerializer
+from tests.support.api import EveryFieldQuery, EveryFieldRequest
 
 pytestmark = [pytest.mark.urls("tests.support.api")]
 
-SOMEBODY = "0190a000-0000-7000-8000-000000000001"
+USER_ID = "0190a000-0000-7000-8000-000000000001"
 
 
-def faults(**body):
-    with pytest.raises(InvalidInputError) as refusal:
-        EverythingIn.read({"amount": 9, **body})
-    return {error.field: error.code for error in refusal.value.errors}
+def field_codes(**body):
+    with pytest.raises(InvalidInputError) as raised:
+        EveryFieldRequest.parse({"amount": 9, **body})
+    return {error.field: error.code for error in raised.value.errors}
 
 
-class TestIn:
-    def test_understands_camel_case(self):
-        understood = EverythingIn.read(
+class TestRequestSerializer:
+    def test_parses_camel_case_names_to_declared_names(self):
+        values = EveryFieldRequest.parse(
             {
                 "amount": 9,
                 "referenceId": "order-7",
                 "expiresAt": "2026-03-01T12:00:00.5+02:00",
                 "unitPrice": "0.10",
-                "ownerId": SOMEBODY,
+                "ownerId": USER_ID,
                 "kind": "usage",
                 "sendNow": False,
                 "metadata": {"snake_case": 1, "camelCase": {"Mixed_up": None}},
@@ -39,12 +39,12 @@ class TestIn:
             }
         )
 
-        assert understood == {
+        assert values == {
             "amount": 9,
             "reference_id": "order-7",
             "expires_at": datetime(2026, 3, 1, 10, 0, 0, 500_000, UTC),
             "unit_price": Decimal("0.10"),
-            "owner_id": UUID(SOMEBODY),
+            "owner_id": UUID(USER_ID),
             "kind": "usage",
             "send_now": False,
             "metadata": {"snake_case": 1, "camelCase": {"Mixed_up": None}},
@@ -52,22 +52,22 @@ class TestIn:
             "priority": 50,
         }
 
-    def test_understands_snake_case(self):
-        assert EverythingIn.read({"amount": 9, "reference_id": "order-7"})["reference_id"] == "order-7"
+    def test_parses_snake_case_names(self):
+        assert EveryFieldRequest.parse({"amount": 9, "reference_id": "order-7"})["reference_id"] == "order-7"
 
-    def test_refuses_both_spellings_of_one_field(self):
-        assert faults(referenceId="a", reference_id="a") == {"reference_id": "unknown_field"}
+    def test_rejects_both_names_of_one_field(self):
+        assert field_codes(referenceId="a", reference_id="a") == {"reference_id": "unknown_field"}
 
-    def test_refuses_unknown_fields_by_the_name_that_was_written(self):
-        assert faults(foo_bar=1, Amount=2, reference_Id="x", **{"": 3}) == dict.fromkeys(
+    def test_rejects_unknown_fields_by_their_names_as_written(self):
+        assert field_codes(foo_bar=1, Amount=2, reference_Id="x", **{"": 3}) == dict.fromkeys(
             ["foo_bar", "Amount", "reference_Id", ""], "unknown_field"
         )
 
-    def test_tells_everything_that_is_wrong_at_once(self):
-        with pytest.raises(InvalidInputError) as refusal:
-            EverythingIn.read({"kind": "other", "inner": {"creditCount": "3", "more": 1}, "expires_at": "today"})
+    def test_reports_all_errors_together(self):
+        with pytest.raises(InvalidInputError) as raised:
+            EveryFieldRequest.parse({"kind": "other", "inner": {"creditCount": "3", "more": 1}, "expires_at": "today"})
 
-        assert {error.field: error.code for error in refusal.value.errors} == {
+        assert {error.field: error.code for error in raised.value.errors} == {
             "amount": "required",
             "kind": "invalid_choice",
             "inner.creditCount": "wrong_type",
@@ -76,12 +76,12 @@ class TestIn:
         }
 
     @pytest.mark.parametrize("amount", ["9", 9.5, 9.0, True, None, [], {}, ""])
-    def test_refuses_an_amount_that_is_no_whole_number(self, amount):
-        assert faults(amount=amount) == {"amount": "wrong_type"}
+    def test_rejects_a_number_that_is_not_a_json_integer(self, amount):
+        assert field_codes(amount=amount) == {"amount": "wrong_type"}
 
     @pytest.mark.parametrize("amount", [0, -1, 10**12 + 1, 2**63, 10**300])
-    def test_refuses_an_amount_out_of_bounds(self, amount):
-        assert faults(amount=amount) == {"amount": "out_of_range"}
+    def test_rejects_a_number_out_of_range(self, amount):
+        assert field_codes(amount=amount) == {"amount": "out_of_range"}
 
     @pytest.mark.parametrize(
         ("name", "value", "code"),
@@ -108,7 +108,7 @@ class TestIn:
             ("unitPrice", "1234567890123", "out_of_range"),
             ("ownerId", "7", "wrong_type"),
             ("ownerId", 7, "wrong_type"),
-            ("ownerId", "{" + SOMEBODY + "}", "wrong_type"),
+            ("ownerId", "{" + USER_ID + "}", "wrong_type"),
             ("kind", "other", "invalid_choice"),
             ("kind", 1, "wrong_type"),
             ("kind", ["usage"], "wrong_type"),
@@ -123,8 +123,8 @@ class TestIn:
             ("inner", 3, "wrong_type"),
         ],
     )
-    def test_refuses_a_value_of_the_wrong_kind(self, name, value, code):
-        assert faults(**{name: value}) == {name: code}
+    def test_rejects_an_invalid_value_with_its_field_code(self, name, value, code):
+        assert field_codes(**{name: value}) == {name: code}
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -138,42 +138,42 @@ class TestIn:
             ("expiresAt", "2026-03-01t12:00:00.123456789z"),
         ],
     )
-    def test_takes_a_value_at_its_bound(self, name, value):
-        assert EverythingIn.read({"amount": 1, name: value})
+    def test_accepts_a_value_at_its_bound(self, name, value):
+        assert EveryFieldRequest.parse({"amount": 1, name: value})
 
-    def test_tells_the_caller_in_a_problem_document(self, api):
+    def test_errors_are_listed_in_the_problem_document(self, api):
         response = api().post("/api/echo", {"amount": "9", "foo_bar": 1})
 
         assert response.status_code == 400
         assert response.json()["code"] == "invalid"
         assert response.json()["errors"] == [
-            {"field": "foo_bar", "code": "unknown_field", "detail": "There is no such field here."},
+            {"field": "foo_bar", "code": "unknown_field", "detail": "There is no such field."},
             {"field": "amount", "code": "wrong_type", "detail": "This must be a whole number."},
         ]
 
-    def test_survives_names_that_are_no_characters(self, api):
+    def test_rejects_a_field_name_with_a_lone_surrogate(self, api):
         response = api().generic("POST", "/api/echo", b'{"\\ud800": 1, "amount": 1}', content_type="application/json")
 
         assert response.json()["errors"][0] == {
             "field": "?",
             "code": "unknown_field",
-            "detail": "There is no such field here.",
+            "detail": "There is no such field.",
         }
 
 
-class TestQuery:
-    def test_understands_text(self, api):
+class TestQuerySerializer:
+    def test_parses_text_to_json_values(self, api):
         response = api().get(
             "/api/echo",
-            {"from": "2026-03-01T12:00:00Z", "groupBy": "type", "amount": "9", "sendNow": "true", "user_id": SOMEBODY},
+            {"from": "2026-03-01T12:00:00Z", "groupBy": "type", "amount": "9", "sendNow": "true", "user_id": USER_ID},
         )
 
-        assert response.json()["understood"] == {
+        assert response.json()["payload"] == {
             "from_": "2026-03-01T12:00:00Z",
             "group_by": "type",
             "amount": 9,
             "send_now": True,
-            "user_id": SOMEBODY,
+            "user_id": USER_ID,
         }
 
     @pytest.mark.parametrize(
@@ -194,29 +194,29 @@ class TestQuery:
             ("limitt=5", "limitt", "unknown_field"),
         ],
     )
-    def test_refuses_what_it_does_not_understand(self, api, query, field, code):
+    def test_rejects_unknown_duplicate_and_invalid_parameters(self, api, query, field, code):
         response = api().get(f"/api/echo?{query}")
 
         assert response.status_code == 400
         assert [(e["field"], e["code"]) for e in response.json()["errors"]] == [(field, code)]
 
-    def test_fills_defaults(self, api):
-        assert api().get("/api/echo").json()["understood"] == {"group_by": "day"}
+    def test_fills_in_defaults(self, api):
+        assert api().get("/api/echo").json()["payload"] == {"group_by": "day"}
 
-    def test_is_described_under_its_wire_names(self):
-        assert list(EverythingQuery.bound().fields) == ["from", "groupBy", "amount", "sendNow", "userId"]
+    def test_names_its_fields_in_camel_case(self):
+        assert list(EveryFieldQuery.shared().fields) == ["from", "groupBy", "amount", "sendNow", "userId"]
 
 
-class PriceOut(Out):
+class PriceResponse(ResponseSerializer):
     unit_price = Rand()
 
 
-class ThingOut(Out):
+class ThingResponse(ResponseSerializer):
     owner_id = Id()
     seen_at = framework.DateTimeField(allow_null=True)
     credit_count = WholeNumber(source="count")
-    price = PriceOut(allow_null=True)
-    past_prices = PriceOut(many=True)
+    price = PriceResponse(allow_null=True)
+    past_prices = PriceResponse(many=True)
     shout = framework.SerializerMethodField()
     name = Text(source="owner.name")
 
@@ -224,10 +224,10 @@ class ThingOut(Out):
         return str(thing.owner.name).upper()
 
 
-class TestOut:
-    def test_spells_names_and_values_for_the_wire(self):
+class TestResponseSerializer:
+    def test_renders_names_in_camel_case_and_values_as_json(self):
         thing = SimpleNamespace(
-            owner_id=UUID(SOMEBODY),
+            owner_id=UUID(USER_ID),
             seen_at=datetime(2026, 3, 1, 12, 0, 0, 250_000, UTC),
             count=9,
             price={"unit_price": Decimal("0.000001")},
@@ -235,16 +235,16 @@ class TestOut:
             owner=SimpleNamespace(name="Thandi"),
         )
 
-        assert to_json(ThingOut.of(thing)) == (
+        assert to_json(ThingResponse.render(thing)) == (
             b'{"ownerId":"0190a000-0000-7000-8000-000000000001","seenAt":"2026-03-01T12:00:00.250000Z","creditCount":9,'
             b'"price":{"unitPrice":"0.000001"},"pastPrices":[{"unitPrice":"100"}],"shout":"THANDI","name":"Thandi"}'
         )
-        assert ThingOut(thing).data == ThingOut.of(thing)
+        assert ThingResponse(thing).data == ThingResponse.render(thing)
 
-    def test_says_null_for_what_is_not_there(self):
+    def test_renders_none_as_null(self):
         thing = SimpleNamespace(
             owner_id=None, seen_at=None, count=0, price=None, past_prices=[], owner=SimpleNamespace(name="é")
         )
 
-        assert ThingOut.of(thing)["price"] is None
-        assert "é".encode() in to_json(ThingOut.of(thing))
+        assert ThingResponse.render(thing)["price"] is None
+        assert "é".encode() in to_json(ThingResponse.render(thing))

@@ -10,30 +10,30 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def few(settings, monkeypatch):
-    """Allow two of everything, in a minute that does not end in the middle of a test."""
+def low_limits(settings, monkeypatch):
+    """Allow two or three requests, in a window that does not end during a test."""
     monkeypatch.setattr(throttling, "WINDOW", 10**9)
     settings.THROTTLES = {"user": 2, "service": 3, "anonymous": 2, "login": 2}
 
 
-def statuses(ask, times):
-    return [ask().status_code for _ in range(times)]
+def statuses(post, times):
+    return [post().status_code for _ in range(times)]
 
 
-class TestThrottle:
+class TestThrottling:
     @pytest.mark.parametrize(("factory", "limit"), [(UserFactory, 2), (AdminFactory, 2), (ServiceFactory, 3)])
-    def test_stops_a_caller_at_the_limit_of_their_role(self, api, few, factory, limit):
+    def test_rejects_requests_beyond_the_limit_of_the_callers_role(self, api, low_limits, factory, limit):
         client = api(factory.create())
 
         assert statuses(lambda: client.get("/api/me"), limit + 1) == [200] * limit + [429]
 
-    def test_leaves_others_alone(self, api, few):
-        busy = api(UserFactory.create())
-        statuses(lambda: busy.get("/api/me"), 3)
+    def test_counts_each_caller_separately(self, api, low_limits):
+        limited = api(UserFactory.create())
+        statuses(lambda: limited.get("/api/me"), 3)
 
         assert api(UserFactory.create()).get("/api/me").status_code == 200
 
-    def test_says_when_to_come_back(self, api, few):
+    def test_returns_429_with_retry_after(self, api, low_limits):
         client = api(UserFactory.create())
         statuses(lambda: client.get("/api/me"), 2)
 
@@ -43,7 +43,7 @@ class TestThrottle:
         assert response["Content-Type"] == "application/problem+json"
         assert 0 < int(response["Retry-After"]) <= 10**9
 
-    def test_lets_a_caller_back_in_with_the_next_window(self, api, settings, monkeypatch):
+    def test_allows_requests_again_in_the_next_window(self, api, settings, monkeypatch):
         monkeypatch.setattr(throttling, "WINDOW", 1)
         settings.THROTTLES = {**settings.THROTTLES, "user": 1}
         client = api(UserFactory.create())
@@ -53,7 +53,7 @@ class TestThrottle:
 
         assert client.get("/api/me").status_code == 200
 
-    def test_counts_logins_by_address_and_by_account(self, api, few):
+    def test_counts_logins_by_ip_address_and_by_account(self, api, low_limits):
         user = UserFactory.create()
 
         def log_in(email, **headers):
@@ -64,30 +64,30 @@ class TestThrottle:
         assert log_in(user.email.upper(), REMOTE_ADDR="10.0.0.2").status_code == 429
         assert log_in("other@example.com", REMOTE_ADDR="10.0.0.2").status_code == 401
 
-    def test_survives_a_login_that_is_no_object(self, api, few):
+    def test_ignores_a_login_body_without_a_valid_email(self, api, low_limits):
         assert api().post("/api/auth/token", {"email": ["x"]}).status_code == 400
         assert api().post("/api/auth/token", [1]).status_code == 400
 
-    def test_believes_only_its_own_proxies(self, api, few, settings):
-        def ask(forwarded):
+    def test_trusts_forwarded_addresses_of_the_configured_proxies_only(self, api, low_limits, settings):
+        def post(forwarded):
             return api().post("/api/auth/logout", {}, headers={"x-forwarded-for": forwarded}).status_code
 
-        assert [ask("1.1.1.1"), ask("2.2.2.2"), ask("3.3.3.3")] == [400, 400, 429]
+        assert [post("1.1.1.1"), post("2.2.2.2"), post("3.3.3.3")] == [400, 400, 429]
 
         settings.PROXIES = 1
-        assert [ask("spoofed, 4.4.4.4"), ask("other, 4.4.4.4"), ask("third, 4.4.4.4")] == [400, 400, 429]
+        assert [post("spoofed, 4.4.4.4"), post("other, 4.4.4.4"), post("third, 4.4.4.4")] == [400, 400, 429]
 
-    def test_serves_unprotected_rather_than_not_at_all(self, api, few, monkeypatch):
-        from redis.exceptions import ConnectionError as Away
+    def test_does_not_limit_requests_if_the_cache_cannot_be_reached(self, api, low_limits, monkeypatch):
+        from redis.exceptions import ConnectionError as CacheConnectionError
 
-        def away(*args, **kwargs):
-            raise Away
+        def fail(*args, **kwargs):
+            raise CacheConnectionError
 
-        monkeypatch.setattr(cache, "add", away)
+        monkeypatch.setattr(cache, "add", fail)
         client = api(UserFactory.create())
 
         assert statuses(lambda: client.get("/api/me"), 5) == [200] * 5
 
-    def test_is_wide_enough_by_default(self, settings):
+    def test_allows_the_documented_rates_by_default(self, settings):
         assert settings.THROTTLES["user"] >= 1_200
         assert settings.THROTTLES["service"] >= 60_000

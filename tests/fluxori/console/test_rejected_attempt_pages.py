@@ -7,9 +7,9 @@ from django.urls import reverse
 
 from fluxori.adminkit.changelist import ListAdmin
 from fluxori.identity.models import User
-from tests.support.admin import superuser_client, words
+from tests.support.admin import superuser_client, text_of
 from tests.support.factories.credits import make_balance
-from tests.support.staff import client_of, in_role, page_of
+from tests.support.staff import action_url, client_of, make_staff
 
 pytestmark = pytest.mark.django_db
 
@@ -19,33 +19,33 @@ LISTS = [page for page in admin.site._registry.values() if isinstance(page, List
 
 class TestARefusedPage:
     def test_says_that_there_is_nothing_and_where_to_go(self):
-        answer = superuser_client().get("/admin/nothing/")
+        response = superuser_client().get("/admin/nothing/")
 
-        assert answer.status_code == 404
-        assert "There is nothing here" in words(answer)
-        assert f'href="{reverse("admin:index")}"' in words(answer)
-        assert f'href="{reverse("find")}"' in words(answer)
+        assert response.status_code == 404
+        assert "There is nothing here" in text_of(response)
+        assert f'href="{reverse("admin:index")}"' in text_of(response)
+        assert f'href="{reverse("console_search")}"' in text_of(response)
 
     def test_says_that_one_may_not(self):
-        answer = client_of(in_role("auditor")).get(page_of("add", make_balance()))
+        response = client_of(make_staff("auditor")).get(action_url("add", make_balance()))
 
-        assert answer.status_code == 403
-        assert "None of your groups allows it" in words(answer)
+        assert response.status_code == 403
+        assert "None of your groups allows it" in text_of(response)
 
     def test_says_that_a_form_has_expired(self):
         client = Client(enforce_csrf_checks=True)
-        client.force_login(in_role("support"))
+        client.force_login(make_staff("support"))
 
-        answer = client.post(page_of("add", make_balance()), {"amount": "5"})
+        response = client.post(action_url("add", make_balance()), {"amount": "5"})
 
-        assert answer.status_code == 403
-        assert "This form has expired" in words(answer)
+        assert response.status_code == 403
+        assert "This form has expired" in text_of(response)
 
     def test_says_that_an_address_cannot_be_read(self):
-        answer = superuser_client().get("/admin/credits/creditgrant/?balance__user__password__startswith=a")
+        response = superuser_client().get("/admin/credits/creditgrant/?balance__user__password__startswith=a")
 
-        assert answer.status_code == 400
-        assert "That cannot be read" in words(answer)
+        assert response.status_code == 400
+        assert "That cannot be read" in text_of(response)
 
 
 class TestAnEmptyList:
@@ -53,15 +53,15 @@ class TestAnEmptyList:
     def test_says_how_its_first_row_comes_about(self, page):
         client = superuser_client()
 
-        shown = words(client.get(reverse(f"admin:{page.opts.label_lower.replace('.', '_')}_changelist")))
+        shown = text_of(client.get(reverse(f"admin:{page.opts.label_lower.replace('.', '_')}_changelist")))
 
         assert "Nothing here yet" in shown
-        assert (page.when_empty and page.when_empty in shown) or f"Add {page.opts.verbose_name}" in shown
+        assert (page.empty_message and page.empty_message in shown) or f"Add {page.opts.verbose_name}" in shown
 
     def test_leads_back_to_the_whole_where_a_filter_left_nothing(self):
         make_balance()
 
-        shown = words(superuser_client().get("/admin/credits/credittransaction/", {"q": "nobody@"}))
+        shown = text_of(superuser_client().get("/admin/credits/credittransaction/", {"q": "nobody@"}))
 
         assert "Nothing here is called “nobody@”" in shown
         assert "Show the whole list" in shown

@@ -15,13 +15,13 @@ from django.urls import get_resolver, reverse
 from credits import operations as ledger
 from credits.models import CreditBalance, CreditHold, CreditTransaction, RejectedAttempt
 from fluxori.console.actions import operations
-from fluxori.console.actions.catalogue import ACTS
+from fluxori.console.actions.catalogue import ACTIONS
 from fluxori.console.models import ApprovalRequest, ManualCreditCeiling, StaffAction
 from fluxori.core import clock
 from fluxori.identity.models import User
 from tests.support.factories.credits import deduct, hold, make_user
 from tests.support.factories.identity import MembershipFactory
-from tests.support.staff import client_of, in_role, order, page_of
+from tests.support.staff import action_request, action_url, client_of, make_staff
 from tests.support.times import HOUR
 from tiers import operations as tiers
 from tiers.models import RecoveryCost
@@ -85,9 +85,9 @@ ACT_OF = {
     "extend": LEAD,
     "release": {"support", "support lead", "superuser"},
     "tier": LEAD,
-    "keep-tier": LEAD,
+    "cancel_tier_change": LEAD,
     "limit": LEAD,
-    "unlimit": LEAD,
+    "remove_limit": LEAD,
     "allocate": {"support", "support lead", "superuser"},
     "suspend": {"support", "support lead", "superuser"},
     "resume": {"support", "support lead", "superuser"},
@@ -106,12 +106,12 @@ ALSO = {
     "jsi18n": (DESK, 200),
     "search": (DESK, 200),
     "view_on_site": (DESK, 404),
-    "console_whom": (ACT_OF["add"], 200),
+    "console_find_owner": (ACT_OF["add"], 200),
     "auth_user_password_change": (ROOT, 200),
     "find": (DESK, 200),
     # Sent from the list of transactions; whose filters one may delete, test_filters says.
-    "keep_filter": (set(), 403),
-    "forget_filter": (set(), 403),
+    "save_filter": (set(), 403),
+    "delete_filter": (set(), 403),
 }
 
 
@@ -128,8 +128,8 @@ def desk(db):
     tiers.add_monthly_allocation(owner=owner)
     tiers.start_run(at=now, started_at=now, started_by="a test")
     MembershipFactory()
-    operations.perform(order("adjust", owner, User.objects.create_superuser("root@staff.test"), amount=5))
-    operations.request_act(order("add", owner, in_role("support"), amount=900))
+    operations.perform(action_request("adjust", owner, User.objects.create_superuser("root@staff.test"), amount=5))
+    request_approval(action_request("add", owner, make_staff("support"), amount=900))
     RecoveryCost.objects.get_or_create(effective_from=now - timedelta(days=1), defaults={"rand_per_credit": "0.02"})
     return balance
 
@@ -150,7 +150,7 @@ def person(role: str) -> Client:
         return client_of(make_user())
     if role == "superuser":
         return client_of(User.objects.create_superuser("boss@staff.test"))
-    return client_of(in_role(role))
+    return client_of(make_staff(role))
 
 
 def expected(role: str, allowed: set[str], status: int = 200) -> int:
@@ -171,12 +171,12 @@ def model_page(name: str):
 
 def addresses(role: str):
     """Yield (name, method, address, expected status) for everything in the admin."""
-    for name in sorted({*walk(get_resolver().url_patterns)} - {"console_act"}):
+    for name in sorted({*walk(get_resolver().url_patterns)} - {"console_action"}):
         if name == "app_list":
             yield from lists_of_apps(role)
         elif name in ALSO:
             yield name, "get", *also(role, name)
-            if name == "keep_filter":
+            if name == "save_filter":
                 # It changes no row of the ledger: whoever sees a list may keep a filter of it, auditors too.
                 yield name, "post", also(role, name)[0] + "?type__exact=usage", expected(role, DESK, 302)
         else:
@@ -200,11 +200,11 @@ def also(role: str, name: str) -> tuple[str, int]:
     known: dict[str, list[Any]] = {
         "view_on_site": [kind.pk, someone.pk],
         "auth_user_password_change": [someone.pk],
-        "keep_filter": ["credits", "credittransaction"],
-        "forget_filter": [someone.pk],
+        "save_filter": ["credits", "credittransaction"],
+        "delete_filter": [someone.pk],
     }
     wanted = 200 if name == "login" and role not in DESK else expected(role, allowed, status)
-    outside = name in {"find", "keep_filter", "forget_filter"}
+    outside = name in {"find", "save_filter", "delete_filter"}
     return reverse(name if outside else f"admin:{name}", args=known.get(name, [])), wanted
 
 
@@ -264,8 +264,8 @@ class TestEveryAddress:
             "limit": ledger.set_limit(owner=desk.owner, amount=5, period="day").limit.id,
         }
 
-        for code, act in ACTS.items():
-            page = page_of(code, desk, **({act.about: about[act.about]} if act.about else {}))
+        for code, act in ACTIONS.items():
+            page = action_url(code, desk, **({act.about: about[act.about]} if act.about else {}))
             status = expected(role, ACT_OF[code])
             got = client.get(page).status_code, client.post(page, {"confirmed": "yes"}).status_code
             if got != (status, status):
@@ -278,16 +278,16 @@ class TestEveryAddress:
         client, asked = person(role), ApprovalRequest.objects.get()
         page = reverse("admin:console_approvalrequest_change", args=[asked.pk])
 
-        answer = client.post(page, {"decision": "decline", "note": "No"})
+        response = client.post(page, {"decision": "decline", "note": "No"})
 
-        assert answer.status_code == (302 if role in APPROVES else expected(role, set()))
+        assert response.status_code == (302 if role in APPROVES else expected(role, set()))
         asked.refresh_from_db()
         assert asked.status == ("declined" if role in APPROVES else "pending")
 
 
 class TestTheAuditor:
     def test_sees_everything_that_is_to_be_seen(self, desk):
-        auditor = in_role("auditor")
+        auditor = make_staff("auditor")
 
         assert all(model_admin.opts.app_label in SEES for model_admin in admin.site._registry.values())
         for model in admin.site._registry:
@@ -301,7 +301,7 @@ class TestTheAuditor:
 
 class TestTheGroups:
     def test_are_there_with_their_ceilings(self, db):
-        ceilings = {row.group.name: (row.per_act, row.per_day) for row in ManualCreditCeiling.objects.all()}
+        ceilings = {row.group.name: (row.per_action, row.per_day) for row in ManualCreditCeiling.objects.all()}
 
         assert set(Group.objects.values_list("name", flat=True)) == {"support", "support lead", "finance", "auditor"}
         assert ceilings == {"support": (500, 2_000), "support lead": (5_000, 25_000), "finance": (50_000, 250_000)}
@@ -316,22 +316,22 @@ class TestTheGroups:
                 assert permission.name == named[permission.codename]
 
     def test_keep_their_ceilings_with_a_history(self, db):
-        client, row = client_of(in_role("finance")), ManualCreditCeiling.objects.get(group__name="support")
+        client, row = client_of(make_staff("finance")), ManualCreditCeiling.objects.get(group__name="support")
 
         page = reverse("admin:console_manualcreditceiling_change", args=[row.pk])
-        client.post(page, {"per_act": "600", "per_day": "2000", "change_reason": "More outages"})
+        client.post(page, {"per_action": "600", "per_day": "2000", "change_reason": "More outages"})
 
         row.refresh_from_db()
-        assert row.per_act == 600
+        assert row.per_action == 600
         latest = row.history.latest()
         assert latest.history_user is not None
         assert latest.history_change_reason == "More outages"
 
     def test_change_no_ceiling_without_a_reason(self, db):
-        client, row = client_of(in_role("finance")), ManualCreditCeiling.objects.get(group__name="support")
+        client, row = client_of(make_staff("finance")), ManualCreditCeiling.objects.get(group__name="support")
 
         page = reverse("admin:console_manualcreditceiling_change", args=[row.pk])
-        answer = client.post(page, {"per_act": "600", "per_day": "2000", "change_reason": ""})
+        response = client.post(page, {"per_action": "600", "per_day": "2000", "change_reason": ""})
 
         row.refresh_from_db()
-        assert (answer.status_code, row.per_act) == (200, 500)
+        assert (response.status_code, row.per_action) == (200, 500)

@@ -1,15 +1,20 @@
 import io
 
-from fluxori.core.command_line import Progress
+import pytest
+from django.core.management.base import CommandError
+
+from fluxori.core import clock
+from fluxori.core.command_line import Progress, reject_future
+from tests.support.times import HOUR
 
 
-class Terminal(io.StringIO):
+class FakeTerminal(io.StringIO):
     def isatty(self):
         return True
 
 
 class TestProgress:
-    def test_writes_lines_where_there_is_no_terminal(self):
+    def test_writes_lines_if_the_stream_is_not_a_terminal(self):
         log = io.StringIO()
 
         with Progress("balances", stream=log, total=2000, every=0) as progress:
@@ -21,7 +26,7 @@ class TestProgress:
             "1,000 of 2,000 balances (50%) after 0 s",
         ]
 
-    def test_keeps_quiet_until_it_is_time(self):
+    def test_writes_nothing_before_the_interval_has_passed(self):
         log = io.StringIO()
 
         with Progress("balances", stream=log, every=60) as progress:
@@ -29,11 +34,26 @@ class TestProgress:
 
         assert not log.getvalue()
 
-    def test_draws_a_bar_on_a_terminal(self, capsys):
-        terminal = Terminal()
+    def test_draws_a_bar_if_the_stream_is_a_terminal(self, capsys):
+        terminal = FakeTerminal()
 
         with Progress("balances", stream=terminal, total=2) as progress:
             progress.advance(2)
 
         assert not terminal.getvalue()
         assert "balances" in capsys.readouterr().err
+
+
+class TestRejectFuture:
+    def test_rejects_a_future_time_in_production(self, settings):
+        settings.PRODUCTION = True
+
+        with pytest.raises(CommandError, match="is in the future"):
+            reject_future(clock.now() + HOUR, dry_run=False)
+
+    def test_accepts_a_future_time_in_a_dry_run_and_in_development(self, settings):
+        settings.PRODUCTION = True
+        reject_future(clock.now() + HOUR, dry_run=True)
+
+        settings.PRODUCTION = False
+        reject_future(clock.now() + HOUR, dry_run=False)

@@ -3,26 +3,26 @@ import logging.config
 
 import structlog
 
-from fluxori.core import log_config
+from fluxori.core.log_config import log_config
 
 
-def formatted(*, as_json):
-    """Return how a fault is written that happened beside a secret."""
-    settings = log_config.configured(as_json=as_json, level="INFO")["formatters"]["structlog"]
+def format_error(*, as_json):
+    """Return the log output of an exception raised in a frame that has a secret in a local variable."""
+    settings = log_config(as_json=as_json, level="INFO")["formatters"]["structlog"]
     formatter = structlog.stdlib.ProcessorFormatter(
         processors=settings["processors"], foreign_pre_chain=settings["foreign_pre_chain"]
     )
-    password = "hunter2"  # in a local variable, where a pretty traceback would find it
+    password = "hunter2"  # structlog's default traceback would show this variable
     try:
         raise RuntimeError(f"{len(password)} characters")
-    except RuntimeError as fault:
-        told = (type(fault), fault, fault.__traceback__)
-    return formatter.format(logging.LogRecord("x", logging.ERROR, "x.py", 1, "failed", None, told))
+    except RuntimeError as error:
+        exc_info = (type(error), error, error.__traceback__)
+    return formatter.format(logging.LogRecord("x", logging.ERROR, "x.py", 1, "failed", None, exc_info))
 
 
-class TestLogs:
-    def test_hold_no_local_variables(self):
+class TestTracebacks:
+    def test_contain_no_local_variables(self):
         for as_json in (True, False):
-            written = formatted(as_json=as_json)
-            assert "7 characters" in written
-            assert "hunter2" not in written.replace('password = "hunter2"', "")
+            record_text = format_error(as_json=as_json)
+            assert "7 characters" in record_text
+            assert "hunter2" not in record_text.replace('password = "hunter2"', "")

@@ -170,7 +170,7 @@ def told(outcomes: Sequence[Any]) -> list[Any]:
 def code_of(fault: BaseException) -> str:
     """Return what a caller of the API is told."""
     assert isinstance(fault, Exception)
-    told = problems.problem_of(fault)
+    told = problems.expected_problem(fault)
     assert told is not None
     return told.code
 

@@ -1,4 +1,4 @@
-"""From a fresh clone to a Python that has everything, tried with a lock that names one small package on this disk."""
+"""``ensure_environment``, with a lock file that names one small package on the local disk."""
 
 import os
 import shutil
@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.subprocess_project import REAL, SHELL, eventually, project_folder
+from fluxori.devtools.bootstrap import missing_packages
+from tests.support.subprocess_project import REAL, SHELL, eventually, project_folder, reset_signals
 
-# Prints which Python runs it, which version of the package that one has, and its own arguments.
+# Prints the prefix of its Python, the version of the package there, and its own arguments.
 COMMAND = """
 import sys
 from pathlib import Path
@@ -23,17 +24,17 @@ import fluxori_probe
 print(sys.prefix, fluxori_probe.VERSION, *sys.argv[1:], sep="|")
 """
 
-pytestmark = pytest.mark.slow
-
 
 class Clone:
-    """A fresh clone that depends on nothing but ``fluxori-probe``."""
+    """A fresh clone that depends only on ``fluxori-probe``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "fluxori").mkdir()
+        package = folder / "fluxori" / "devtools"
+        package.mkdir(parents=True)
         (folder / "fluxori" / "__init__.py").touch()
-        shutil.copy(REAL / "fluxori" / "bootstrap.py", folder / "fluxori")
+        (package / "__init__.py").touch()
+        shutil.copy(REAL / "fluxori" / "devtools" / "bootstrap.py", package)
         (folder / "command.py").write_text(COMMAND)
         (folder / "pyproject.toml").write_text('[project]\ndependencies = ["fluxori-probe>=1"]\n')
         self.lock("1.0")
@@ -43,7 +44,7 @@ class Clone:
         return self.folder / ".venv"
 
     def lock(self, version: str, digest: str = "") -> None:
-        """Make the package, and name it in ``requirements.lock``."""
+        """Build the package, and write it into ``requirements.lock``."""
         name = f"fluxori_probe-{version}"
         wheel = self.folder / f"{name}-py3-none-any.whl"
         with zipfile.ZipFile(wheel, "w") as archive:
@@ -61,7 +62,7 @@ class Clone:
             f"fluxori-probe @ {wheel.as_uri()} \\\n    --hash=sha256:{digest}\n"
         )
 
-    def start(self, *words: str, without_uv: bool = False) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, without_uv: bool = False) -> subprocess.Popen[str]:
         path = SHELL["PATH"]
         if without_uv:
             broken = self.folder / "broken" / "uv"
@@ -70,20 +71,21 @@ class Clone:
             broken.chmod(0o755)
             path = f"{broken.parent}:{path}"
         return subprocess.Popen(
-            [sys.executable, "-X", "utf8", "command.py", *words],
+            [sys.executable, "-X", "utf8", "command.py", *arguments],
             cwd=self.folder,
             env={**SHELL, "PATH": path},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             process_group=0,
+            preexec_fn=reset_signals,
         )
 
-    def run(self, *words: str, without_uv: bool = False) -> tuple[int, str, str]:
-        """Return the exit status, what was printed and what was said."""
-        process = self.start(*words, without_uv=without_uv)
-        printed, said = process.communicate(timeout=180)
-        return process.returncode, printed.strip(), said
+    def run(self, *arguments: str, without_uv: bool = False) -> tuple[int, str, str]:
+        """Return the exit status, the output and the messages on stderr."""
+        process = self.start(*arguments, without_uv=without_uv)
+        output, messages = process.communicate(timeout=180)
+        return process.returncode, output.strip(), messages
 
 
 @pytest.fixture
@@ -92,87 +94,101 @@ def clone():
         yield Clone(folder)
 
 
+@pytest.mark.slow
 class TestEnsureEnvironment:
     @pytest.mark.parametrize("without_uv", [False, True], ids=["with uv if it works", "with pip"])
-    def test_makes_the_environment_and_runs_the_same_command_in_it(self, clone, without_uv):
-        status, printed, said = clone.run("one", "--two", without_uv=without_uv)
+    def test_creates_the_environment_and_runs_the_same_command_in_it(self, clone, without_uv):
+        status, output, messages = clone.run("one", "--two", without_uv=without_uv)
 
-        assert (status, printed) == (0, f"{clone.environment}|1.0|one|--two"), said
-        assert "Preparing" in said
+        assert (status, output) == (0, f"{clone.environment}|1.0|one|--two"), messages
+        assert "Preparing" in messages
 
-    def test_makes_it_once(self, clone):
+    def test_does_nothing_if_the_environment_is_up_to_date(self, clone):
         clone.run()
 
         assert clone.run() == (0, f"{clone.environment}|1.0", "")
 
-    def test_brings_it_up_to_date_with_another_lock(self, clone):
+    def test_updates_the_environment_if_the_lock_file_changes(self, clone):
         clone.run()
         clone.lock("2.0")
 
-        status, printed, said = clone.run()
+        status, output, messages = clone.run()
 
-        assert (status, printed) == (0, f"{clone.environment}|2.0"), said
+        assert (status, output) == (0, f"{clone.environment}|2.0"), messages
 
-    def test_makes_it_once_for_two_that_start_together(self, clone):
+    def test_creates_it_once_for_two_concurrent_commands(self, clone):
         processes = [clone.start(), clone.start()]
-        heard = [process.communicate(timeout=180) for process in processes]
+        results = [process.communicate(timeout=180) for process in processes]
 
-        assert [printed.strip() for printed, _ in heard] == [f"{clone.environment}|1.0"] * 2
-        assert sum("Preparing" in said for _, said in heard) == 1
+        assert [output.strip() for output, _ in results] == [f"{clone.environment}|1.0"] * 2
+        assert sum("Preparing" in messages for _, messages in results) == 1
 
-    def test_starts_over_where_it_was_killed(self, clone):
+    def test_starts_over_if_it_was_killed(self, clone):
         killed = clone.start(without_uv=True)
         assert eventually((clone.environment / "bin" / "python").exists)
         os.killpg(killed.pid, signal.SIGKILL)
         killed.communicate()
         assert (clone.environment / ".made-from").read_text() == "making"
 
-        status, printed, said = clone.run()
+        status, output, messages = clone.run()
 
-        assert (status, printed) == (0, f"{clone.environment}|1.0"), said
+        assert (status, output) == (0, f"{clone.environment}|1.0"), messages
 
-    def test_waits_for_the_installer_of_one_that_was_killed(self, clone):
+    def test_waits_for_the_installer_of_a_killed_process(self, clone):
         killed = clone.start(without_uv=True)
         assert eventually((clone.environment / "bin" / "python").exists)
-        killed.kill()  # the installer lives on
+        killed.kill()  # the installer continues
         killed.communicate()
 
-        status, printed, said = clone.run()
+        status, output, messages = clone.run()
 
-        assert (status, printed) == (0, f"{clone.environment}|1.0"), said
+        assert (status, output) == (0, f"{clone.environment}|1.0"), messages
 
-    def test_completes_the_environment_of_a_person_and_removes_nothing(self, clone):
+    def test_completes_an_environment_of_the_user_and_removes_nothing(self, clone):
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", clone.environment], check=True)
         (clone.environment / "mine").touch()
 
-        status, printed, said = clone.run()
+        status, output, messages = clone.run()
 
-        assert (status, printed) == (0, f"{clone.environment}|1.0"), said
+        assert (status, output) == (0, f"{clone.environment}|1.0"), messages
         assert (clone.environment / "mine").exists()
 
-    def test_makes_another_where_the_python_of_the_old_one_is_gone(self, clone):
+    def test_replaces_an_environment_that_has_lost_its_python(self, clone):
         clone.run()
         (clone.environment / "bin" / "python").unlink()
         (clone.environment / "bin" / "python").symlink_to("/nonexistent/python")
 
-        status, printed, said = clone.run()
+        status, output, messages = clone.run()
 
-        assert (status, printed) == (0, f"{clone.environment}|1.0"), said
+        assert (status, output) == (0, f"{clone.environment}|1.0"), messages
 
-    def test_installs_nothing_but_what_the_hash_names(self, clone):
+    def test_installs_only_packages_with_the_expected_hash(self, clone):
         clone.lock("1.0", digest="0" * 64)
 
-        status, printed, said = clone.run()
+        status, output, messages = clone.run()
 
-        assert (status != 0, printed) == (True, "")
-        assert "could not be installed" in said
+        assert (status != 0, output) == (True, "")
+        assert "could not be installed" in messages
 
         clone.lock("1.0")
         assert clone.run()[:2] == (0, f"{clone.environment}|1.0")
 
-    def test_uses_a_python_that_has_everything_as_it_is(self, clone):
+    def test_uses_a_python_that_has_all_dependencies(self, clone):
         (clone.folder / "pyproject.toml").write_text('[project]\ndependencies = ["django"]\n')
-        (clone.folder / "fluxori_probe.py").write_text("VERSION = 'beside'\n")
+        (clone.folder / "fluxori_probe.py").write_text("VERSION = 'local'\n")
 
-        assert clone.run() == (0, f"{sys.prefix}|beside", "")
+        assert clone.run() == (0, f"{sys.prefix}|local", "")
         assert not clone.environment.exists()
+
+
+class TestMissingPackages:
+    def test_includes_the_development_packages_outside_production_only(self, tmp_path, monkeypatch):
+        (tmp_path / "pyproject.toml").write_text(
+            '[project]\ndependencies = ["django", "no-such-package>=1"]\n'
+            '[dependency-groups]\ndev = ["no-such-tool[x]"]\n'
+        )
+
+        monkeypatch.setenv("ENVIRONMENT", "development")
+        assert missing_packages(tmp_path) == ["no-such-package", "no-such-tool"]
+        monkeypatch.setenv("ENVIRONMENT", "production")
+        assert missing_packages(tmp_path) == ["no-such-package"]

@@ -1,4 +1,4 @@
-"""``manage.py`` and the tests' plugin, as a person uses them, in a small project of their own."""
+"""``manage.py`` and the pytest plugin as a user runs them, in a small project."""
 
 import os
 import re
@@ -7,21 +7,27 @@ import subprocess
 import sys
 import time
 
+import psycopg
 import pytest
 
+from fluxori.devtools.embedded_postgres import locks
+from fluxori.devtools.former_schema import FORMER_MIGRATION
 from tests.support.subprocess_project import (
     SHELL,
+    Client,
+    cluster_of,
     eventually,
     free_port,
     get,
     manage,
     project_folder,
+    reset_signals,
     running,
     servers_of,
     write_project,
 )
 
-IT = """
+TEST_FILE = """
 import os, pathlib, time
 import pytest
 from django.db import connection
@@ -45,8 +51,6 @@ def test_waits(db):
         time.sleep(0.05)
 """
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def project():
@@ -56,18 +60,18 @@ def project():
 
 
 @pytest.fixture(scope="module")
-def tested():
-    """Give a project with tests; one will do, for they leave nothing behind."""
+def project_with_tests():
+    """Return one project for all tests of the module: they leave nothing behind."""
     with project_folder() as folder:
         write_project(folder)
         (folder / "tests").mkdir()
-        (folder / "tests" / "test_it.py").write_text(IT)
+        (folder / "tests" / "test_it.py").write_text(TEST_FILE)
         yield folder
 
 
 class TestManage:
     @pytest.mark.parametrize(
-        "words",
+        "command",
         [
             "check",
             "help",
@@ -79,55 +83,51 @@ class TestManage:
             "diffsettings",
         ],
     )
-    def test_starts_nothing_for(self, project, words):
-        done = manage(project, *words.split())
+    def test_starts_no_server_for(self, project, command):
+        completed = manage(project, *command.split())
 
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (completed.returncode, completed.stderr) == (0, "")
         assert not (project / ".postgres").exists()
 
-    def test_starts_nothing_if_a_database_is_named(self, project):
-        done = manage(project, "migrate", DATABASE_URL="postgresql://nobody@/none?host=/nonexistent")
+    def test_starts_no_server_if_database_url_is_set(self, project):
+        completed = manage(project, "migrate", DATABASE_URL="postgresql://nobody@/none?host=/nonexistent")
 
-        assert done.returncode != 0
-        assert "/nonexistent" in done.stderr
+        assert completed.returncode != 0
+        assert "/nonexistent" in completed.stderr
         assert not (project / ".postgres").exists()
 
-    def test_starts_nothing_in_production(self, project):
+    def test_starts_no_server_in_production(self, project):
         assert manage(project, "migrate", ENVIRONMENT="production").returncode != 0
         assert not (project / ".postgres").exists()
 
-    def test_gives_a_command_a_database_that_lasts_and_stops_the_server_after_it(self, project):
+    def test_keeps_the_data_of_a_command_and_stops_the_server_after_it(self, project):
         assert manage(project, "migrate").returncode == 0
-        shown = manage(project, "showmigrations", "--plan")
+        completed = manage(project, "showmigrations", "--plan")
 
-        assert shown.stdout.count("[X]") == 2
-        assert shown.stderr == ""
+        assert completed.stdout.count("[X]") == 2
+        assert completed.stderr == ""
         assert eventually(lambda: not servers_of(project))
 
-    def test_tells_a_person_how_the_server_is_and_stops_it(self, project):
-        assert (manage(project, "postgres", "status").returncode, servers_of(project)) == (3, {})
+    def test_rejects_an_old_python_and_names_the_remedy(self, project):
+        code = "import runpy, sys; sys.version_info = (3, 9, 2); runpy.run_path('manage.py', run_name='__main__')"
 
-        asked = manage(project, "postgres", "psql", "-Atc", "SELECT current_database()")
-        assert asked.stdout == "fluxori\n"
+        completed = subprocess.run(
+            [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=False
+        )
 
-        port = free_port()
-        with running(project, "runserver", "--noreload", str(port)):
-            assert get(f"http://127.0.0.1:{port}/").startswith("first")
-            status = manage(project, "postgres", "status")
-            assert status.returncode == 0
-            assert "runs, in use" in status.stdout
+        assert completed.returncode == 1
+        assert "needs Python 3.11 or newer; this is 3.9.2" in completed.stderr
+        assert "python3.11 manage.py" in completed.stderr
 
-            assert manage(project, "postgres", "stop").returncode == 0
 
-            assert manage(project, "postgres", "status").returncode == 3
-            assert eventually(lambda: not servers_of(project))
-
-    def test_runs_on_through_autoreload_and_ends_on_ctrl_c(self, project):
+@pytest.mark.slow
+class TestRunserver:
+    def test_keeps_its_server_through_autoreload_and_ends_on_ctrl_c(self, project):
         port = free_port()
         with running(project, "runserver", str(port)) as process:
             _, started = get(f"http://127.0.0.1:{port}/").split()
             urls = project / "fluxori" / "urls.py"
-            time.sleep(1.5)  # files are looked at once a second, and their times compared
+            time.sleep(1.5)  # autoreload compares modification times once a second
 
             urls.write_text(urls.read_text().replace("first", "second"))
 
@@ -137,58 +137,96 @@ class TestManage:
             process.wait(timeout=30)
         assert eventually(lambda: not servers_of(project))
 
-    def test_says_what_to_do_if_python_is_too_old(self, project):
-        pretend = "import runpy, sys; sys.version_info = (3, 9, 2); runpy.run_path('manage.py', run_name='__main__')"
+    def test_server_is_shown_by_status_and_ended_by_stop(self, project):
+        port = free_port()
+        with running(project, "runserver", "--noreload", str(port)):
+            assert get(f"http://127.0.0.1:{port}/").startswith("first")
+            status = manage(project, "postgres", "status")
+            assert status.returncode == 0
+            assert "is running, in use" in status.stdout
 
-        done = subprocess.run([sys.executable, "-c", pretend], cwd=project, capture_output=True, text=True, check=False)
+            assert manage(project, "postgres", "stop").returncode == 0
 
-        assert done.returncode == 1
-        assert "needs Python 3.11 or newer; this is 3.9.2" in done.stderr
-        assert "python3.11 manage.py" in done.stderr
+            assert manage(project, "postgres", "status").returncode == 3
+            assert eventually(lambda: not servers_of(project))
 
 
-class TestTests:
-    """``manage.py test`` is pytest, with a database of the tests' own."""
+class TestPostgres:
+    def test_status_of_a_stopped_server_is_3_and_starts_none(self, project):
+        assert (manage(project, "postgres", "status").returncode, servers_of(project)) == (3, {})
 
-    def test_run_on_the_throw_away_server_which_ends_with_them(self, tested):
-        done = manage(tested, "test", "-s", "-k", "works")
+    def test_psql_connects_to_the_database_of_the_project(self, project):
+        completed = manage(project, "postgres", "psql", "-Atc", "SELECT current_database()")
 
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "database test_fluxori_1 fsync off" in done.stdout
-        assert eventually(lambda: not servers_of(tested))
-        assert [path.parent.name for path in tested.glob(".postgres/*/*/data")] == ["test"]
+        assert completed.stdout == "fluxori\n"
 
-    @pytest.mark.parametrize(("words", "status"), [("-k fails", 1), ("-k nothing", 5), ("--no-such-option", 4)])
-    def test_end_with_the_status_of_pytest(self, tested, words, status):
-        assert manage(tested, "test", *words.split()).returncode == status
 
-    def test_work_alike_by_the_bare_pytest_and_its_workers(self, tested):
-        done = subprocess.run(
+@pytest.mark.slow
+class TestTestCommand:
+    """``manage.py test`` runs pytest with its own database."""
+
+    def test_uses_a_server_of_its_own_that_stops_afterwards(self, project_with_tests):
+        completed = manage(project_with_tests, "test", "-s", "-k", "works")
+
+        assert completed.returncode == 0, completed.stdout + completed.stderr
+        assert "database test_fluxori_1 fsync off" in completed.stdout
+        assert eventually(lambda: not servers_of(project_with_tests))
+        assert [path.parent.name for path in project_with_tests.glob(".postgres/*/*/data")] == ["test"]
+
+    @pytest.mark.parametrize(("arguments", "status"), [("-k fails", 1), ("-k nothing", 5), ("--no-such-option", 4)])
+    def test_has_the_exit_status_of_pytest(self, project_with_tests, arguments, status):
+        assert manage(project_with_tests, "test", *arguments.split()).returncode == status
+
+    def test_works_the_same_if_pytest_is_called_directly(self, project_with_tests):
+        completed = subprocess.run(
             [f"{sys.prefix}/bin/pytest", "-n", "2", "-v", "-k", "works"],
-            cwd=tested,
+            cwd=project_with_tests,
             env=SHELL,
             capture_output=True,
             text=True,
             check=False,
+            preexec_fn=reset_signals,
         )
 
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert eventually(lambda: not servers_of(tested))
+        assert completed.returncode == 0, completed.stdout + completed.stderr
+        assert eventually(lambda: not servers_of(project_with_tests))
 
-    def test_all_run_on_several_processes_if_none_is_named(self, tested):
-        done = manage(tested, "test")
+    def test_runs_everything_in_parallel_without_arguments(self, project_with_tests):
+        completed = manage(project_with_tests, "test")
 
-        assert done.returncode == 1
-        assert "1 failed, 3 passed" in done.stdout
-        assert re.search(r"\d workers? \[4 items\]", done.stdout)
+        assert completed.returncode == 1
+        assert "1 failed, 3 passed" in completed.stdout
+        assert re.search(r"\d workers? \[4 items\]", completed.stdout)
 
-    def test_of_two_runs_at_once_do_not_share_a_database(self, tested):
-        with running(tested, "test", "-k", "waits", WAIT="1") as first:
-            assert eventually((tested / "waiting").exists)
+    def test_concurrent_runs_use_different_databases(self, project_with_tests):
+        with running(project_with_tests, "test", "-k", "waits", WAIT="1") as first:
+            assert eventually((project_with_tests / "waiting").exists)
 
-            second = manage(tested, "test", "-s", "-k", "works")
+            second = manage(project_with_tests, "test", "-s", "-k", "works")
 
             assert second.returncode == 0, second.stdout + second.stderr
             assert "database test_fluxori_2" in second.stdout
-            (tested / "waiting").unlink()
+            (project_with_tests / "waiting").unlink()
             assert first.wait(timeout=60) == 0
+
+    def test_stops_at_databases_of_the_former_schema_and_names_the_folder_to_remove(self, project_with_tests):
+        cluster = cluster_of(project_with_tests)
+        with Client(project_with_tests) as client:
+            client.query("CREATE DATABASE test_fluxori_1")
+            with psycopg.connect(cluster.url("test_fluxori_1")) as connection:
+                connection.execute("CREATE TABLE django_migrations (app text, name text)")
+                connection.execute("INSERT INTO django_migrations VALUES (%s, %s)", FORMER_MIGRATION)
+
+            completed = manage(project_with_tests, "test", "-k", "works")
+
+            assert (completed.returncode, completed.stdout) == (1, "")
+            assert completed.stderr.strip().splitlines() == [
+                f"{cluster.folder} holds databases of an earlier version. To begin again: rm -r {cluster.folder}"
+            ]
+            with psycopg.connect(cluster.url("test_fluxori_1")) as connection:
+                assert connection.execute("SELECT * FROM django_migrations").fetchall() == [FORMER_MIGRATION]
+            client.query("DROP DATABASE test_fluxori_1")
+        # The number that the rejected run used is free again.
+        lock = locks.try_exclusive(cluster.folder / "run-1.lock", cluster.account)
+        assert lock is not None
+        os.close(lock)

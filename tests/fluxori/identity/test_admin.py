@@ -18,95 +18,97 @@ def root(client):
 
 @pytest.fixture
 def support(client):
-    """A member of staff who may change users, but is no superuser."""
+    """A client of a staff member who may change users but is not a superuser."""
     staff = UserFactory.create(email="support@example.com", is_staff=True)
     staff.user_permissions.set(Permission.objects.filter(content_type__app_label="identity"))
     client.force_login(staff)
     return client
 
 
-def seats(*rows, before=0):
-    """Return the inline form's fields for (user, role) rows."""
-    told = {
+def membership_fields(*rows, existing=0):
+    """Return the form fields of the memberships inline."""
+    fields = {
         "memberships-TOTAL_FORMS": len(rows),
-        "memberships-INITIAL_FORMS": before,
+        "memberships-INITIAL_FORMS": existing,
         "memberships-MIN_NUM_FORMS": 1,
         "memberships-MAX_NUM_FORMS": 1000,
     }
     for index, row in enumerate(rows):
-        told |= {f"memberships-{index}-{name}": value for name, value in row.items()}
-    return told
+        fields |= {f"memberships-{index}-{name}": value for name, value in row.items()}
+    return fields
 
 
-class TestPages:
+class TestAdminPages:
     @pytest.mark.parametrize("model", ["user", "organization", "membership"])
-    def test_show_every_model_and_search_it(self, root, model):
-        seat = MembershipFactory.create(user__email="sipho@example.com", organization__name="Kraal")
+    def test_show_and_search_every_model(self, root, model):
+        membership = MembershipFactory.create(user__email="sipho@example.com", organization__name="Kraal")
         MembershipFactory.create()
-        shown = {"user": seat.user, "organization": seat.organization, "membership": seat}[model]
+        instance = {"user": membership.user, "organization": membership.organization, "membership": membership}[model]
         text = {"user": "sipho", "organization": "kraal", "membership": "sipho"}[model]
 
-        for query in (text, str(shown.pk)):
+        for query in (text, str(instance.pk)):
             found = root.get(f"/admin/identity/{model}/", {"q": query}).context["cl"].result_list
-            assert [row.pk for row in found] == [shown.pk]
-        assert root.get(f"/admin/identity/{model}/{shown.pk}/change/").status_code == 200
+            assert [row.pk for row in found] == [instance.pk]
+        assert root.get(f"/admin/identity/{model}/{instance.pk}/change/").status_code == 200
 
-    def test_let_nobody_in_by_the_role_of_the_api(self, client):
+    def test_require_is_staff_also_for_api_admins(self, client):
         client.force_login(UserFactory.create(role="admin"))
 
         assert client.get(USERS).status_code == 302
 
     @pytest.mark.parametrize("model", ["user", "organization"])
-    def test_delete_nothing(self, root, model):
-        shown = UserFactory.create() if model == "user" else OrganizationFactory.create()
+    def test_cannot_delete_anything(self, root, model):
+        instance = UserFactory.create() if model == "user" else OrganizationFactory.create()
 
-        assert root.post(f"/admin/identity/{model}/{shown.pk}/delete/", {"post": "yes"}).status_code == 403
+        assert root.post(f"/admin/identity/{model}/{instance.pk}/delete/", {"post": "yes"}).status_code == 403
 
 
 class TestUserPage:
-    def test_creates_a_user_who_can_log_in(self, root, api):
-        asked = {"email": "Sipho@example.com", "role": "service", "external_id": "", "usable_password": "true"}
+    def test_creates_a_user_that_can_log_in(self, root, api):
+        form = {"email": "Sipho@example.com", "role": "service", "external_id": "", "usable_password": "true"}
 
-        response = root.post(f"{USERS}add/", {**asked, "password1": PASSWORD, "password2": PASSWORD})
+        response = root.post(f"{USERS}add/", {**form, "password1": PASSWORD, "password2": PASSWORD})
 
         created = User.objects.get(email="sipho@example.com")
         assert response.status_code == 302
         assert (created.role, created.external_id, created.is_staff) == ("service", None, False)
-        asked = {"email": "sipho@example.com", "password": PASSWORD}
-        assert api().post("/api/auth/token", asked).status_code == 200
+        form = {"email": "sipho@example.com", "password": PASSWORD}
+        assert api().post("/api/auth/token", form).status_code == 200
 
-    def test_tells_when_an_address_is_taken(self, root):
+    def test_reports_an_email_address_that_is_taken(self, root):
         UserFactory.create(email="sipho@example.com")
-        asked = {"email": "SIPHO@example.com", "role": "user", "usable_password": "false"}
+        form = {"email": "SIPHO@example.com", "role": "user", "usable_password": "false"}
 
-        response = root.post(f"{USERS}add/", asked)
+        response = root.post(f"{USERS}add/", form)
 
         assert response.status_code == 200
         assert "email" in response.context["adminform"].form.errors
 
-    def test_deactivates(self, root):
+    def test_deactivates_selected_users(self, root):
         users = [UserFactory.create(), UserFactory.create(is_active=False)]
 
         root.post(USERS, {"action": "deactivate", "_selected_action": [user.pk for user in users]})
 
         assert not User.objects.filter(pk__in=[user.pk for user in users], is_active=True).exists()
 
-    def test_gives_no_power_to_whoever_has_none(self, support):
+    def test_does_not_let_staff_change_permissions_without_being_superuser(self, support):
         staff = User.objects.get(email="support@example.com")
-        power = {"role": "admin", "is_superuser": "on", "is_staff": "on", "is_active": "on"}
+        permission_fields = {"role": "admin", "is_superuser": "on", "is_staff": "on", "is_active": "on"}
 
-        response = support.post(f"{USERS}{staff.pk}/change/", {"email": "new@example.com", **power, **seats()})
+        response = support.post(
+            f"{USERS}{staff.pk}/change/", {"email": "new@example.com", **permission_fields, **membership_fields()}
+        )
 
         staff.refresh_from_db()
         assert response.status_code == 302
         assert (staff.email, staff.role, staff.is_superuser) == ("new@example.com", "user", False)
 
-    def test_keeps_staff_away_from_superusers(self, support):
+    def test_does_not_let_staff_change_superusers(self, support):
         root = User.objects.create_superuser("root@example.com", PASSWORD)
 
-        asked = {"usable_password": "true", "password1": "mine mine mine", "password2": "mine mine mine"}
-        assert support.post(f"{USERS}{root.pk}/password/", asked).status_code == 403
-        support.post(f"{USERS}{root.pk}/change/", {"email": "mine@example.com", **seats()})
+        form = {"usable_password": "true", "password1": "mine mine mine", "password2": "mine mine mine"}
+        assert support.post(f"{USERS}{root.pk}/password/", form).status_code == 403
+        support.post(f"{USERS}{root.pk}/change/", {"email": "mine@example.com", **membership_fields()})
         support.post(USERS, {"action": "deactivate", "_selected_action": [root.pk]})
         root.refresh_from_db()
         assert (root.email, root.is_active, root.check_password(PASSWORD)) == ("root@example.com", True, True)
@@ -117,19 +119,22 @@ class TestOrganizationPage:
         owner = UserFactory.create()
 
         response = root.post(
-            f"{ORGANIZATIONS}add/", {"name": "Kraal", "external_id": "", **seats({"user": owner.pk, "role": "owner"})}
+            f"{ORGANIZATIONS}add/",
+            {"name": "Kraal", "external_id": "", **membership_fields({"user": owner.pk, "role": "owner"})},
         )
 
         assert response.status_code == 302
         assert Organization.objects.get(name="Kraal").memberships.get().role == "owner"
 
-    def test_keeps_at_least_one_owner(self, root):
-        seat = MembershipFactory.create(role="owner")
-        row = {"id": seat.pk, "organization": seat.organization_id, "user": seat.user_id}
-        page = f"{ORGANIZATIONS}{seat.organization_id}/change/"
+    def test_rejects_a_change_that_removes_the_last_owner(self, root):
+        membership = MembershipFactory.create(role="owner")
+        row = {"id": membership.pk, "organization": membership.organization_id, "user": membership.user_id}
+        page = f"{ORGANIZATIONS}{membership.organization_id}/change/"
 
         for change in ({"role": "member"}, {"role": "owner", "DELETE": "on"}):
-            response = root.post(page, {"name": "Kraal", "external_id": "", **seats({**row, **change}, before=1)})
+            response = root.post(
+                page, {"name": "Kraal", "external_id": "", **membership_fields({**row, **change}, existing=1)}
+            )
             assert b"An organization keeps at least one owner" in response.content
 
-        assert Membership.objects.get(pk=seat.pk).role == "owner"
+        assert Membership.objects.get(pk=membership.pk).role == "owner"

@@ -1,4 +1,4 @@
-"""A second issuer on the loopback interface: it publishes its keys over HTTP and signs with them."""
+"""Tokens of an external issuer. The tests run one on the loopback interface; it publishes its keys over HTTP."""
 
 import json
 import threading
@@ -21,36 +21,36 @@ AUDIENCE = "fluxori-credits"
 class LocalIssuer:
     def __init__(self):
         self.keys = {"first": rsa.generate_private_key(public_exponent=65537, key_size=2048)}
-        self.fetched = 0
-        self.says = None
+        self.fetches = 0
+        self.raw_response = None
         issuer = self
 
         class Keys(BaseHTTPRequestHandler):
             def do_GET(self):
-                issuer.fetched += 1
-                body = issuer.says or json.dumps(issuer.published()).encode()
+                issuer.fetches += 1
+                body = issuer.raw_response or json.dumps(issuer.published()).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.end_headers()
                 self.wfile.write(body)
 
             def log_message(self, *args):
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = HTTPServer(("127.0.0.1", 0), Keys)
         self.url = f"http://127.0.0.1:{self._server.server_port}/jwks.json"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def published(self):
-        said = {"use": "sig", "alg": "RS256"}
+        extra = {"use": "sig", "alg": "RS256"}
         to_jwk = jwt.algorithms.RSAAlgorithm.to_jwk
-        return {"keys": [{**to_jwk(k.public_key(), as_dict=True), "kid": n, **said} for n, k in self.keys.items()]}
+        return {"keys": [{**to_jwk(k.public_key(), as_dict=True), "kid": n, **extra} for n, k in self.keys.items()]}
 
     def sign(self, subject, kid="first", key=None, algorithm="RS256", lifetime=300, **claims):
         at = datetime.now(UTC)  # noqa: TID251
-        said = {"sub": subject, "iss": ISSUER, "aud": AUDIENCE, "iat": at, "exp": at + timedelta(seconds=lifetime)}
-        said = {name: value for name, value in (said | claims).items() if value is not None}
-        return jwt.encode(said, key or self.keys[kid], algorithm, headers={"kid": kid})
+        extra = {"sub": subject, "iss": ISSUER, "aud": AUDIENCE, "iat": at, "exp": at + timedelta(seconds=lifetime)}
+        extra = {name: value for name, value in (extra | claims).items() if value is not None}
+        return jwt.encode(extra, key or self.keys[kid], algorithm, headers={"kid": kid})
 
     def close(self):
         self._server.shutdown()
@@ -59,7 +59,7 @@ class LocalIssuer:
 
 @pytest.fixture
 def issuer(settings):
-    external_issuer._keys.cache_clear()
+    external_issuer._key_client.cache_clear()
     local = LocalIssuer()
     settings.OIDC_ISSUER = {"jwks_url": local.url, "issuer": ISSUER, "audience": AUDIENCE}
     yield local
@@ -70,38 +70,38 @@ def me(api, token):
     return api().get("/api/me", headers={"authorization": f"Bearer {token}"})
 
 
-def told(response):
+def status_and_code(response):
     return response.status_code, response.json()["code"]
 
 
-class TestForeignToken:
-    def test_names_a_user_by_external_id(self, api, issuer):
+class TestExternalToken:
+    def test_authenticates_the_user_with_this_external_id(self, api, issuer):
         user = UserFactory.create(external_id="partner|7")
 
         assert me(api, issuer.sign("partner|7")).json()["id"] == str(user.pk)
 
-    def test_names_a_user_by_id(self, api, issuer):
+    def test_authenticates_the_user_with_this_id(self, api, issuer):
         user = UserFactory.create()
 
         assert me(api, issuer.sign(str(user.pk))).json()["id"] == str(user.pk)
 
-    def test_means_the_external_id_where_both_could_be_meant(self, api, issuer):
+    def test_prefers_the_external_id_to_the_id(self, api, issuer):
         by_id = UserFactory.create()
         by_name = UserFactory.create(external_id=str(by_id.pk))
 
         assert me(api, issuer.sign(str(by_id.pk))).json()["id"] == str(by_name.pk)
 
-    def test_leaves_our_own_tokens_good(self, api, issuer):
+    def test_does_not_change_the_projects_own_tokens(self, api, issuer):
         assert me(api, tokens.issue(UserFactory.create()).access).status_code == 200
-        assert issuer.fetched == 0
+        assert issuer.fetches == 0
 
-    def test_cannot_give_itself_a_role(self, api, issuer):
+    def test_cannot_set_the_role(self, api, issuer):
         UserFactory.create(external_id="partner|7")
         token = issuer.sign("partner|7", role="admin")
 
         response = api().get("/api/users", headers={"authorization": f"Bearer {token}"})
 
-        assert told(response) == (403, "permission_denied")
+        assert status_and_code(response) == (403, "permission_denied")
 
     @pytest.mark.parametrize(
         "flaw",
@@ -122,42 +122,42 @@ class TestForeignToken:
         ],
         ids=lambda flaw: ",".join(f"{name}={str(value)[:20]}" for name, value in flaw.items()),
     )
-    def test_is_refused_with_any_flaw(self, api, issuer, flaw):
+    def test_is_rejected_with_an_invalid_claim_signature_or_algorithm(self, api, issuer, flaw):
         UserFactory.create(external_id="partner|7")
 
-        assert told(me(api, issuer.sign(**{"subject": "partner|7", **flaw}))) == (401, "token_not_valid")
+        assert status_and_code(me(api, issuer.sign(**{"subject": "partner|7", **flaw}))) == (401, "token_not_valid")
 
-    def test_is_refused_for_a_deactivated_user(self, api, issuer):
+    def test_is_rejected_for_a_deactivated_user(self, api, issuer):
         UserFactory.create(external_id="partner|7", is_active=False)
 
-        assert told(me(api, issuer.sign("partner|7"))) == (401, "token_not_valid")
+        assert status_and_code(me(api, issuer.sign("partner|7"))) == (401, "token_not_valid")
 
-    def test_is_refused_where_no_issuer_is_configured(self, api, issuer, settings):
+    def test_is_rejected_if_no_issuer_is_configured(self, api, issuer, settings):
         UserFactory.create(external_id="partner|7")
         settings.OIDC_ISSUER = None
 
-        assert told(me(api, issuer.sign("partner|7"))) == (401, "token_not_valid")
+        assert status_and_code(me(api, issuer.sign("partner|7"))) == (401, "token_not_valid")
 
 
-class TestKeys:
+class TestIssuerKeys:
     def test_are_fetched_once_for_many_tokens(self, api, issuer):
         UserFactory.create(external_id="partner|7")
 
         for _ in range(3):
             assert me(api, issuer.sign("partner|7")).status_code == 200
 
-        assert issuer.fetched == 1
+        assert issuer.fetches == 1
 
-    def test_are_not_fetched_for_every_made_up_key(self, api, issuer):
-        stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    def test_are_not_fetched_again_for_each_unknown_key_id(self, api, issuer):
+        unknown_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
         for n in range(3):
-            assert me(api, issuer.sign("partner|7", kid=f"made-up-{n}", key=stranger)).status_code == 401
+            assert me(api, issuer.sign("partner|7", kid=f"made-up-{n}", key=unknown_key)).status_code == 401
 
-        assert issuer.fetched == 1
+        assert issuer.fetches == 1
 
-    def test_are_fetched_again_when_the_issuer_changes_them(self, api, issuer, monkeypatch):
-        monkeypatch.setattr(external_issuer, "SECONDS_BETWEEN_FETCHES", 0)
+    def test_are_fetched_again_after_the_issuer_rotates_them(self, api, issuer, monkeypatch):
+        monkeypatch.setattr(external_issuer, "KEY_FETCH_COOLDOWN_SECONDS", 0)
         UserFactory.create(external_id="partner|7")
         assert me(api, issuer.sign("partner|7")).status_code == 200
 
@@ -165,16 +165,16 @@ class TestKeys:
 
         assert me(api, issuer.sign("partner|7", kid="second")).status_code == 200
 
-    def test_that_are_no_json_make_us_unavailable(self, api, issuer):
-        issuer.says = b"<html>maintenance</html>"
+    def test_that_are_not_json_cause_503_busy(self, api, issuer):
+        issuer.raw_response = b"<html>maintenance</html>"
 
-        assert told(me(api, issuer.sign("partner|7"))) == (503, "busy")
+        assert status_and_code(me(api, issuer.sign("partner|7"))) == (503, "busy")
 
-    def test_that_cannot_be_fetched_make_us_unavailable_not_the_token_wrong(self, api, issuer):
+    def test_that_cannot_be_fetched_cause_503_busy_and_not_401(self, api, issuer):
         token = issuer.sign("partner|7")
         issuer.close()
 
         response = me(api, token)
 
-        assert told(response) == (503, "busy")
+        assert status_and_code(response) == (503, "busy")
         assert response["Retry-After"] == "1"

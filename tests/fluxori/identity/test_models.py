@@ -9,19 +9,19 @@ pytestmark = pytest.mark.django_db
 
 
 class TestUser:
-    def test_has_an_address_in_lower_case_however_it_is_written(self):
+    def test_stores_and_compares_the_email_in_lower_case(self):
         user = User.objects.create_user("Thandi@EXAMPLE.com", None)
 
         assert user.email == "thandi@example.com"
         assert User.objects.get(email="THANDI@example.COM") == user
 
-    def test_cannot_be_created_twice_in_another_case(self):
+    def test_rejects_the_same_email_in_another_case(self):
         UserFactory.create(email="thandi@example.com")
 
         with pytest.raises(IntegrityError):
             UserFactory.create(email="Thandi@Example.com")
 
-    def test_is_created_as_superuser_with_the_role_of_an_admin(self):
+    def test_has_the_admin_role_if_created_as_superuser(self):
         root = User.objects.create_superuser("root@example.com", "a long enough password")
 
         assert (root.is_staff, root.is_superuser, root.role) == (True, True, "admin")
@@ -37,7 +37,7 @@ class TestUser:
             "UPDATE identity_organization SET name = ''",
         ],
     )
-    def test_is_guarded_by_the_database(self, change):
+    def test_violates_a_check_constraint_with_an_invalid_value(self, change):
         MembershipFactory.create()
 
         with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
@@ -45,13 +45,13 @@ class TestUser:
 
 
 class TestOwner:
-    def test_is_named_by_a_user_an_organization_or_an_owner(self):
+    def test_of_accepts_a_user_an_organization_and_an_owner(self):
         user, organization = UserFactory.create(), OrganizationFactory.create()
 
         assert Owner.of(user) == Owner.user(user.pk) == Owner.of(Owner.user(user.pk))
         assert Owner.of(organization) == Owner.organization(organization.pk)
         assert (Owner.of(user).user_id, Owner.of(user).organization_id) == (user.pk, None)
 
-    def test_is_not_named_by_a_bare_id(self):
+    def test_of_rejects_an_id(self):
         with pytest.raises(TypeError, match="not UUID"):
             Owner.of(UserFactory.create().pk)  # type: ignore[arg-type]

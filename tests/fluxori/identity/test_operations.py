@@ -12,16 +12,16 @@ from tests.support.factories.identity import MembershipFactory, OrganizationFact
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def together(*attempts):
-    """Run the attempts at one time and return what each said or refused."""
+def run_together(*attempts):
+    """Run the attempts concurrently and return the error code of each, or ``done``."""
     start = Barrier(len(attempts))
 
     def run(attempt):
         start.wait()
         try:
             attempt()
-        except (LastOwnerError, EmailTakenError) as refusal:
-            return refusal.code
+        except (LastOwnerError, EmailTakenError) as error:
+            return error.code
         else:
             return "done"
         finally:
@@ -31,15 +31,13 @@ def together(*attempts):
         return sorted(pool.map(run, attempts))
 
 
-class TestOwnersUnderContention:
-    """Two owners leave at one time, again and again: one always stays."""
-
-    def test_never_leave_an_organization_without_one(self):
+class TestRemoveOwnersConcurrently:
+    def test_keeps_one_owner_if_two_are_removed_at_once(self):
         for _ in range(8):
             organization = OrganizationFactory.create()
             first, second = (MembershipFactory.create(organization=organization, role="owner") for _ in range(2))
 
-            outcomes = together(
+            outcomes = run_together(
                 lambda o=organization, m=first: operations.remove_member(organization_id=o.pk, user_id=m.user_id),
                 lambda o=organization, m=second: operations.set_member(
                     organization_id=o.pk, user_id=m.user_id, role="member"
@@ -50,9 +48,9 @@ class TestOwnersUnderContention:
             assert organization.memberships.filter(role="owner").count() == 1
 
 
-class TestCreateUserUnderContention:
-    def test_lets_one_of_two_have_the_address(self):
-        outcomes = together(*[lambda: operations.create_user(email="sipho@example.com")] * 2)
+class TestCreateUserConcurrently:
+    def test_creates_one_of_two_users_with_the_same_email(self):
+        outcomes = run_together(*[lambda: operations.create_user(email="sipho@example.com")] * 2)
 
         assert outcomes == ["done", "email_taken"]
         assert User.objects.filter(email="sipho@example.com").count() == 1

@@ -14,14 +14,14 @@ from tests.support.factories.identity import PASSWORD, AdminFactory, UserFactory
 pytestmark = pytest.mark.django_db
 
 
-def told(response):
+def status_and_code(response):
     return response.status_code, response.json()["code"]
 
 
 def signed(user, key=settings.SECRET_KEY, algorithm="HS256", lifetime=timedelta(minutes=5), **claims):
-    """Return a token such as we would issue, but for what is told."""
+    """Return a token like those the project issues, with other claims, key or algorithm."""
     issued_at = datetime.now(UTC)  # noqa: TID251
-    said = {
+    claims_to_sign = {
         "sub": str(user.pk),
         "role": "user",
         "token_type": "access",
@@ -29,7 +29,9 @@ def signed(user, key=settings.SECRET_KEY, algorithm="HS256", lifetime=timedelta(
         "iat": issued_at,
         "exp": issued_at + lifetime,
     }
-    return jwt.encode({name: value for name, value in (said | claims).items() if value is not None}, key, algorithm)
+    return jwt.encode(
+        {name: value for name, value in (claims_to_sign | claims).items() if value is not None}, key, algorithm
+    )
 
 
 def me(api, token):
@@ -37,7 +39,7 @@ def me(api, token):
 
 
 class TestLogIn:
-    def test_answers_a_pair_that_says_who_and_what(self, api):
+    def test_returns_tokens_with_the_documented_claims_and_lifetimes(self, api):
         admin = AdminFactory.create(email="Thandi@Example.com")
 
         response = api().post("/api/auth/token", {"email": "THANDI@example.COM", "password": PASSWORD})
@@ -50,22 +52,22 @@ class TestLogIn:
         assert (access["exp"] - access["iat"], refresh["exp"] - refresh["iat"]) == (15 * 60, 14 * 24 * 60 * 60)
         assert me(api, response.json()["access"]).status_code == 200
 
-    @pytest.mark.parametrize("who", ["nobody", "wrong", "inactive", "passwordless"])
-    def test_does_not_tell_why_it_refuses(self, api, who):
+    @pytest.mark.parametrize("reason", ["nobody", "wrong", "inactive", "passwordless"])
+    def test_has_the_same_error_for_every_reason(self, api, reason):
         UserFactory.create(
             email="me@example.com",
-            is_active=who != "inactive",
-            password=None if who == "passwordless" else "another one" if who == "wrong" else PASSWORD,
+            is_active=reason != "inactive",
+            password=None if reason == "passwordless" else "another one" if reason == "wrong" else PASSWORD,
         )
-        email = "nobody@example.com" if who == "nobody" else "me@example.com"
+        email = "nobody@example.com" if reason == "nobody" else "me@example.com"
 
         response = api().post("/api/auth/token", {"email": email, "password": PASSWORD})
 
-        assert told(response) == (401, "invalid_credentials")
+        assert status_and_code(response) == (401, "invalid_credentials")
         assert response.json()["detail"] == "The e-mail address or the password is wrong."
         assert response["WWW-Authenticate"] == "Bearer"
 
-    def test_hashes_a_password_even_for_nobody(self, api, monkeypatch):
+    def test_hashes_a_password_even_if_the_account_does_not_exist(self, api, monkeypatch):
         hashed: list[str] = []
 
         def encode(hasher, password, salt):
@@ -78,7 +80,7 @@ class TestLogIn:
 
         assert hashed == [PASSWORD]
 
-    def test_names_what_is_missing(self, api):
+    def test_names_missing_and_unknown_fields(self, api):
         response = api().post("/api/auth/token", {"email": "", "remember": True})
 
         assert {e["field"]: e["code"] for e in response.json()["errors"]} == {
@@ -87,7 +89,7 @@ class TestLogIn:
             "remember": "unknown_field",
         }
 
-    def test_keeps_no_token_in_the_database(self, api):
+    def test_stores_no_usable_token_in_the_database(self, api):
         pair = tokens.log_in(email=UserFactory.create().email, password=PASSWORD)
 
         with connection.cursor() as cursor:
@@ -96,7 +98,7 @@ class TestLogIn:
         assert tokens.rotate(pair.refresh)
 
 
-class TestBearer:
+class TestBearerAuthentication:
     @pytest.mark.parametrize(
         "flaw",
         [
@@ -106,38 +108,38 @@ class TestBearer:
             {"jti": None},
             {"exp": None},
             {"exp": "soon"},
-            {"key": "somebody else's key, that is long enough for HS256"},
+            {"key": "another key, that is long enough for HS256"},
             {"algorithm": "HS512"},
             {"algorithm": "none", "key": None},
         ],
         ids=lambda flaw: ",".join(f"{name}={value}" for name, value in flaw.items()),
     )
-    def test_refuses_a_token_that_is_not_ours_or_not_in_force(self, api, flaw):
+    def test_rejects_a_token_with_an_invalid_claim_signature_or_algorithm(self, api, flaw):
         user = UserFactory.create()
         assert me(api, signed(user)).status_code == 200
 
         response = me(api, signed(user, **flaw))
 
-        assert told(response) == (401, "token_not_valid")
+        assert status_and_code(response) == (401, "token_not_valid")
         assert response["WWW-Authenticate"] == "Bearer"
 
-    def test_refuses_a_refresh_token(self, api):
-        assert told(me(api, tokens.issue(UserFactory.create()).refresh)) == (401, "token_not_valid")
+    def test_rejects_a_refresh_token(self, api):
+        assert status_and_code(me(api, tokens.issue(UserFactory.create()).refresh)) == (401, "token_not_valid")
 
     @pytest.mark.parametrize(
         "header", ["Bearer", "Bearer ", "Bearer x", "Bearer a.b.c", "Basic bWU6bWU=", "Token x", "é"]
     )
-    def test_refuses_another_header(self, api, header):
+    def test_rejects_an_invalid_header(self, api, header):
         response = api().get("/api/me", headers={"authorization": header})
 
-        assert told(response) == (401, "token_not_valid")
+        assert status_and_code(response) == (401, "token_not_valid")
 
-    def test_takes_the_scheme_in_any_case(self, api):
+    def test_accepts_the_scheme_in_any_case(self, api):
         access = tokens.issue(UserFactory.create()).access
 
         assert api().get("/api/me", headers={"authorization": f"bearer {access}"}).status_code == 200
 
-    def test_stops_working_when_the_user_is_deactivated(self, api):
+    def test_rejects_the_token_of_a_deactivated_user(self, api):
         user = UserFactory.create()
         access = tokens.issue(user).access
         assert me(api, access).status_code == 200
@@ -145,36 +147,36 @@ class TestBearer:
         user.is_active = False
         user.save()
 
-        assert told(me(api, access)) == (401, "token_not_valid")
+        assert status_and_code(me(api, access)) == (401, "token_not_valid")
 
-    def test_stops_working_when_the_user_is_gone(self, api):
+    def test_rejects_the_token_of_a_deleted_user(self, api):
         user = UserFactory.create()
         access = tokens.issue(user).access
         user.delete()
 
-        assert told(me(api, access)) == (401, "token_not_valid")
+        assert status_and_code(me(api, access)) == (401, "token_not_valid")
 
-    def test_believes_the_database_about_the_role(self, api):
+    def test_uses_the_role_in_the_database_and_not_the_claim(self, api):
         user = UserFactory.create()
-        claiming = signed(user, role="admin")
+        token = signed(user, role="admin")
 
-        assert told(api().get("/api/users", headers={"authorization": f"Bearer {claiming}"})) == (
+        assert status_and_code(api().get("/api/users", headers={"authorization": f"Bearer {token}"})) == (
             403,
             "permission_denied",
         )
         user.role = "admin"
         user.save()
-        assert api().get("/api/users", headers={"authorization": f"Bearer {claiming}"}).status_code == 200
+        assert api().get("/api/users", headers={"authorization": f"Bearer {token}"}).status_code == 200
 
     def test_reads_the_user_in_one_query(self, api, django_assert_num_queries):
         access = tokens.issue(UserFactory.create()).access
 
         with django_assert_num_queries(1):
-            tokens.user_of(access)
+            tokens.user_from_access_token(access)
 
 
-class TestRefresh:
-    def test_answers_a_new_pair_and_revokes_the_old_token(self, api):
+class TestRotate:
+    def test_returns_a_new_pair_and_revokes_the_old_token(self, api):
         user = UserFactory.create()
         first = tokens.issue(user)
 
@@ -182,10 +184,13 @@ class TestRefresh:
 
         assert response.status_code == 200
         assert me(api, response.json()["access"]).json()["id"] == str(user.pk)
-        assert told(api().post("/api/auth/token/refresh", {"refresh": first.refresh})) == (401, "token_not_valid")
+        assert status_and_code(api().post("/api/auth/token/refresh", {"refresh": first.refresh})) == (
+            401,
+            "token_not_valid",
+        )
         assert api().post("/api/auth/token/refresh", {"refresh": response.json()["refresh"]}).status_code == 200
 
-    def test_carries_the_role_of_now(self):
+    def test_issues_tokens_with_the_current_role(self):
         user = UserFactory.create()
         first = tokens.issue(user)
         user.role = "service"
@@ -195,32 +200,32 @@ class TestRefresh:
 
         assert jwt.decode(renewed.access, options={"verify_signature": False})["role"] == "service"
 
-    @pytest.mark.parametrize("wrong", ["access", "garbage", "inactive", "forgotten"])
-    def test_refuses_what_is_no_refresh_token_in_force(self, api, wrong):
+    @pytest.mark.parametrize("kind", ["access", "garbage", "inactive", "forgotten"])
+    def test_rejects_a_token_that_is_not_a_valid_refresh_token(self, api, kind):
         user = UserFactory.create()
         pair = tokens.issue(user)
-        if wrong == "inactive":
+        if kind == "inactive":
             user.is_active = False
             user.save()
         token = {"access": pair.access, "garbage": "x", "forgotten": signed(user, token_type="refresh")}
-        asked = {"refresh": token.get(wrong, pair.refresh)}
+        payload = {"refresh": token.get(kind, pair.refresh)}
 
-        assert told(api().post("/api/auth/token/refresh", asked)) == (401, "token_not_valid")
+        assert status_and_code(api().post("/api/auth/token/refresh", payload)) == (401, "token_not_valid")
 
 
 @pytest.mark.django_db(transaction=True)
-class TestRefreshUnderContention:
-    def test_gives_exactly_one_pair_for_one_token(self):
+class TestRotateConcurrently:
+    def test_succeeds_for_exactly_one_of_four_calls_with_the_same_token(self):
         refresh = tokens.issue(UserFactory.create()).refresh
         callers = 4
-        together = Barrier(callers)
+        barrier = Barrier(callers)
 
         def attempt(_):
-            together.wait()
+            barrier.wait()
             try:
                 tokens.rotate(refresh)
             except TokenNotValidError:
-                return "refused"
+                return "rejected"
             else:
                 return "renewed"
             finally:
@@ -229,24 +234,24 @@ class TestRefreshUnderContention:
         with ThreadPoolExecutor(max_workers=callers) as pool:
             outcomes = list(pool.map(attempt, range(callers)))
 
-        assert sorted(outcomes) == ["refused", "refused", "refused", "renewed"]
+        assert sorted(outcomes) == ["rejected", "rejected", "rejected", "renewed"]
 
 
 class TestVerify:
-    def test_accepts_tokens_in_force(self, api):
+    def test_accepts_valid_access_and_refresh_tokens(self, api):
         pair = tokens.issue(UserFactory.create())
 
         for token in (pair.access, pair.refresh):
             response = api().post("/api/auth/token/verify", {"token": token})
             assert (response.status_code, response.json()) == (200, {})
 
-    def test_refuses_others(self, api):
+    def test_rejects_invalid_revoked_and_expired_tokens(self, api):
         user = UserFactory.create()
         revoked = tokens.issue(user).refresh
         tokens.revoke(revoked)
 
         for token in ("x", revoked, signed(user, lifetime=timedelta(seconds=-1))):
-            assert told(api().post("/api/auth/token/verify", {"token": token})) == (401, "token_not_valid")
+            assert status_and_code(api().post("/api/auth/token/verify", {"token": token})) == (401, "token_not_valid")
 
 
 class TestLogout:
@@ -256,5 +261,5 @@ class TestLogout:
         response = api().post("/api/auth/logout", {"refresh": refresh})
 
         assert (response.status_code, response.content) == (204, b"")
-        assert told(api().post("/api/auth/token/refresh", {"refresh": refresh})) == (401, "token_not_valid")
-        assert told(api().post("/api/auth/logout", {"refresh": refresh})) == (401, "token_not_valid")
+        assert status_and_code(api().post("/api/auth/token/refresh", {"refresh": refresh})) == (401, "token_not_valid")
+        assert status_and_code(api().post("/api/auth/logout", {"refresh": refresh})) == (401, "token_not_valid")

@@ -6,7 +6,7 @@ import pytest
 from django.urls import reverse
 
 from fluxori.core import clock
-from tests.support.admin import said, superuser_client, words
+from tests.support.admin import messages_of, superuser_client, text_of
 from tests.support.factories.credits import make_user
 from tiers import operations
 from tiers.models import AllocationRun, MonthlyAllocation, RecoveryCost, Subscription, Tier
@@ -31,7 +31,7 @@ EVERY = [Tier, RecoveryCost, Subscription, MonthlyAllocation, AllocationRun]
 
 class TestEveryPage:
     @pytest.mark.parametrize("model", EVERY, ids=lambda model: model.__name__)
-    def test_shows_a_list_a_search_and_a_row(self, subscribed, model):
+    def test_list_search_and_detail_pages_open(self, subscribed, model):
         client = superuser_client()
 
         pages = [
@@ -43,7 +43,7 @@ class TestEveryPage:
         assert [page.status_code for page in pages] == [200, 200, 200]
 
     @pytest.mark.parametrize("model", [Subscription, MonthlyAllocation, AllocationRun], ids=lambda m: m.__name__)
-    def test_of_what_was_promised_changes_nothing(self, subscribed, model):
+    def test_subscription_and_allocation_pages_are_read_only(self, subscribed, model):
         client = superuser_client()
         row = model._default_manager.first()
 
@@ -52,7 +52,7 @@ class TestEveryPage:
         assert client.get(url(model, "add")).status_code == 403
 
     @pytest.mark.parametrize("model", [Subscription, MonthlyAllocation], ids=lambda model: model.__name__)
-    def test_finds_by_e_mail(self, subscribed, model):
+    def test_finds_rows_by_e_mail(self, subscribed, model):
         other = make_user()
         operations.initialize_balance(owner=other, tier="growth")
 
@@ -61,7 +61,9 @@ class TestEveryPage:
         assert {row.balance_id for row in found} == {subscribed.pk}
 
     @pytest.mark.parametrize("model", [Subscription, MonthlyAllocation], ids=lambda model: model.__name__)
-    def test_asks_the_same_for_many_rows_as_for_one(self, subscribed, model, django_assert_max_num_queries):
+    def test_list_runs_the_same_queries_for_one_row_and_for_many(
+        self, subscribed, model, django_assert_max_num_queries
+    ):
         client = superuser_client()
         for _ in range(5):
             owner = make_user()
@@ -84,41 +86,41 @@ class TestTier:
         "change_reason": "New prices",
     }
 
-    def test_is_edited_with_history_and_keeps_its_code(self):
+    def test_change_is_in_the_history_and_keeps_the_code(self):
         client = superuser_client()
 
         client.post(url(Tier, "change", "explorer"), {**self.FORM, "code": "other"})
 
         assert Tier.objects.get(code="explorer").monthly_credits == 500
         assert not Tier.objects.filter(code="other").exists()
-        assert "staff@example.test" in words(client.get(url(Tier, "history", "explorer")))
+        assert "staff@example.test" in text_of(client.get(url(Tier, "history", "explorer")))
 
-    def test_says_what_a_credit_is_worth(self):
-        assert "R0.0800 to R0.1300" in words(superuser_client().get(url(Tier, "changelist")))
+    def test_list_shows_the_value_of_a_credit(self):
+        assert "R0.0800 to R0.1300" in text_of(superuser_client().get(url(Tier, "changelist")))
 
-    def test_says_whom_a_change_affects(self):
-        from tests.support.factories.tiers import many_subscribed
+    def test_page_shows_the_subscriptions_that_a_change_affects(self):
+        from tests.support.factories.tiers import make_subscribed_balances
 
-        balances = many_subscribed(3, at=clock.now() - timedelta(days=1))
+        balances = make_subscribed_balances(3, at=clock.now() - timedelta(days=1))
         operations.update_subscription_tier(owner=balances[0].owner, tier="growth", effective="nextPeriod")
 
         client = superuser_client()
 
-        page = words(client.get(url(Tier, "change", "explorer")))
-        coming = words(client.get(url(Tier, "change", "growth")))
+        page = text_of(client.get(url(Tier, "change", "explorer")))
+        coming = text_of(client.get(url(Tier, "change", "growth")))
 
         assert "3 subscriptions, next allocations from" in page
-        assert "Nobody subscribes to this tier now." in coming
+        assert "No balance subscribes to this tier now." in coming
         assert "1 more change to it with their next period." in coming
 
-    def test_refuses_a_price_range_upside_down(self):
+    def test_rejects_a_reversed_price_range(self):
         answer = superuser_client().post(url(Tier, "change", "explorer"), {**self.FORM, "price_max": "31"})
 
         assert answer.context["adminform"].form.errors == {
             "price_max": ["The highest price cannot be below the lowest."]
         }
 
-    def test_is_given_caps_with_history(self):
+    def test_caps_can_be_set(self):
         caps = {
             "rollover": "capped",
             "rollover_cap_credits": "200",
@@ -134,17 +136,17 @@ class TestTier:
         assert kept.history.latest().rollover_cap_percent == 50
 
     @pytest.mark.parametrize(
-        ("asked", "faults"),
+        ("arguments", "faults"),
         [
             (
                 {"rollover": "capped", "rollover_months": "3"},
-                {"rollover_cap_credits": ["The capped policy needs a cap: in credits, in percent, or both."]},
+                {"rollover_cap_credits": ["The capped policy requires a cap in credits, in percent, or both."]},
             ),
             (
                 {"rollover": "none", "rollover_cap_credits": "5", "rollover_months": "3"},
                 {
-                    "rollover_cap_credits": ["It belongs to the capped policy only."],
-                    "rollover_months": ["It belongs to the capped policy only."],
+                    "rollover_cap_credits": ["Only the capped policy uses this field."],
+                    "rollover_months": ["Only the capped policy uses this field."],
                 },
             ),
             (
@@ -153,29 +155,29 @@ class TestTier:
             ),
         ],
     )
-    def test_refuses_caps_that_do_not_fit_the_policy(self, asked, faults):
-        answer = superuser_client().post(url(Tier, "change", "explorer"), {**self.FORM, **asked})
+    def test_rejects_caps_that_do_not_match_the_policy(self, arguments, faults):
+        answer = superuser_client().post(url(Tier, "change", "explorer"), {**self.FORM, **arguments})
 
         assert answer.context["adminform"].form.errors == faults
         assert Tier.objects.get(code="explorer").rollover == "unlimited"
 
-    def test_is_never_deleted(self):
+    def test_tier_cannot_be_deleted(self):
         assert superuser_client().post(url(Tier, "delete", "explorer"), {"post": "yes"}).status_code == 403
 
 
 @pytest.mark.django_db
 class TestRecoveryCost:
-    def test_is_added(self):
+    def test_cost_can_be_added(self):
         superuser_client().post(
             url(RecoveryCost, "add"), {"rand_per_credit": "0.02", "effective_from": "", "change_reason": "New hosts"}
         )
 
         assert str(RecoveryCost.objects.latest("effective_from").rand_per_credit) == "0.020000"
 
-    def test_is_never_overwritten_and_says_so(self):
+    def test_change_of_a_cost_is_rejected_with_a_message(self):
         begun = RecoveryCost.objects.get()
 
         answer = superuser_client().post(url(RecoveryCost, "change", begun.pk), {"rand_per_credit": "1"}, follow=True)
 
-        assert "never overwritten" in said(answer)[0]
+        assert "never overwritten" in messages_of(answer)[0]
         assert RecoveryCost.objects.get().rand_per_credit == begun.rand_per_credit

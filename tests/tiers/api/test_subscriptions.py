@@ -36,7 +36,7 @@ def balance_of(ann, **differently):
 
 
 class TestInitialize:
-    def test_opens_a_balance_with_the_tiers_credits(self, api):
+    def test_opens_a_balance_with_the_monthly_credits(self, api):
         ann, admin = UserFactory.create(), AdminFactory.create()
 
         answer = api(admin).post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
@@ -46,16 +46,16 @@ class TestInitialize:
         assert api(ann).get("/api/credits/balance").json() == balance_of(ann)
 
     @pytest.mark.parametrize("credits", [0, 1, 10**12])
-    def test_grants_as_much_as_it_is_told(self, api, credits):
+    def test_grants_the_initial_balance(self, api, credits):
         pool = OrganizationFactory.create()
-        asked = {"organizationId": str(pool.pk), "tier": "pro", "initialBalance": credits}
+        arguments = {"organizationId": str(pool.pk), "tier": "pro", "initialBalance": credits}
 
-        told = api(AdminFactory.create()).post(INITIALIZE, asked).json()
+        told = api(AdminFactory.create()).post(INITIALIZE, arguments).json()
 
         assert (told["organizationId"], told["userId"], told["tier"]) == (str(pool.pk), None, "pro")
         assert (told["balance"], told["sequence"]) == (credits, 1 if credits else 0)
 
-    def test_subscribes_a_balance_that_had_no_tier(self, api):
+    def test_subscribes_a_balance_without_a_tier(self, api):
         ann = UserFactory.create()
         make_balance(ann)
 
@@ -63,19 +63,19 @@ class TestInitialize:
 
         assert (told["balance"], told["tier"]) == (500, "explorer")
 
-    def test_refuses_one_that_has(self, api):
-        client, asked = api(AdminFactory.create()), {"userId": str(UserFactory.create().pk), "tier": "explorer"}
-        client.post(INITIALIZE, asked)
+    def test_rejects_a_balance_with_a_tier(self, api):
+        client, arguments = api(AdminFactory.create()), {"userId": str(UserFactory.create().pk), "tier": "explorer"}
+        client.post(INITIALIZE, arguments)
         before = table_digests()
 
-        refused = client.post(INITIALIZE, asked)
+        refused = client.post(INITIALIZE, arguments)
 
         assert (refused.status_code, refused.json()["code"]) == (409, "balance_exists")
         assert table_digests() == before
 
 
 class TestChangeTier:
-    def test_takes_effect_at_once_and_leaves_the_credits(self, api):
+    def test_changes_the_tier_at_once_and_keeps_the_credits(self, api):
         ann, client = UserFactory.create(), api(AdminFactory.create())
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
 
@@ -84,13 +84,13 @@ class TestChangeTier:
         assert answer.status_code == 200
         assert answer.json() == balance_of(ann, tier="growth", version=2)
 
-    def test_answers_with_the_grant_where_there_is_a_difference(self, api, clock_at):
+    def test_response_contains_the_grant_of_a_proration(self, api, clock_at):
         ann, admin = UserFactory.create(), AdminFactory.create()
-        client, asked = api(admin), {"userId": str(ann.pk), "tier": "growth", "proration": "difference"}
+        client, arguments = api(admin), {"userId": str(ann.pk), "tier": "growth", "proration": "difference"}
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
         clock_at(NOON + 15.5 * DAY)
 
-        told = client.put(TIER, asked).json()
+        told = client.put(TIER, arguments).json()
 
         given = CreditTransaction.objects.get(sequence=2)
         moved = told.pop("transaction")
@@ -107,7 +107,7 @@ class TestChangeTier:
             version=2,
         )
 
-    def test_waits_for_the_next_period_where_it_is_told_and_then_happens_by_itself(self, api, clock_at):
+    def test_next_period_change_takes_effect_without_a_job(self, api, clock_at):
         ann, client = UserFactory.create(), api(AdminFactory.create())
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "growth"})
 
@@ -124,18 +124,18 @@ class TestChangeTier:
         assert [row["tier"] for row in rows] == ["explorer"]
         assert client.get("/api/credits/balances", {"tier": "growth"}).json()["results"] == []
 
-    def test_refuses_a_difference_in_the_next_period(self, api):
+    def test_rejects_proration_in_the_next_period(self, api):
         ann, client = UserFactory.create(), api(AdminFactory.create())
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
-        asked = {"userId": str(ann.pk), "tier": "growth", "effective": "nextPeriod", "proration": "difference"}
+        arguments = {"userId": str(ann.pk), "tier": "growth", "effective": "nextPeriod", "proration": "difference"}
         before = table_digests()
 
-        for refused in (client.put(TIER, asked), client.post(PREVIEW, asked)):
+        for refused in (client.put(TIER, arguments), client.post(PREVIEW, arguments)):
             assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
             assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [("proration", "invalid_choice")]
         assert table_digests() == before
 
-    def test_refuses_a_balance_without_a_tier(self, api):
+    def test_rejects_a_balance_without_a_tier(self, api):
         ann = UserFactory.create()
         make_balance(ann)
 
@@ -143,21 +143,21 @@ class TestChangeTier:
 
         assert (refused.status_code, refused.json()["code"]) == (409, "no_subscription")
 
-    def test_does_not_find_what_nobody_opened(self, api):
+    def test_unknown_balance_is_404(self, api):
         refused = api(AdminFactory.create()).put(TIER, {"userId": str(UserFactory.create().pk), "tier": "growth"})
 
         assert (refused.status_code, refused.json()["code"]) == (404, "balance_not_found")
 
 
 class TestPreviewTier:
-    def test_tells_what_the_change_would_do_and_writes_nothing(self, api, clock_at):
+    def test_returns_the_effect_of_a_change_and_writes_nothing(self, api, clock_at):
         ann, client = UserFactory.create(), api(AdminFactory.create())
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
         clock_at(NOON + 15.5 * DAY)
-        asked = {"userId": str(ann.pk), "tier": "growth", "proration": "difference"}
+        arguments = {"userId": str(ann.pk), "tier": "growth", "proration": "difference"}
         before = table_digests()
 
-        answer = client.post(PREVIEW, asked, headers={"Idempotency-Key": "nothing to name"})
+        answer = client.post(PREVIEW, arguments, headers={"Idempotency-Key": "nothing to name"})
 
         assert (answer.status_code, table_digests()) == (200, before)
         assert answer.json() == {
@@ -168,9 +168,9 @@ class TestPreviewTier:
             "nextAllocation": {"at": "2025-04-03T12:00:00Z", "amount": 2000},
             "balanceAfter": 1200,
         }
-        assert client.put(TIER, asked).json()["balance"] == 1200
+        assert client.put(TIER, arguments).json()["balance"] == 1200
 
-    def test_tells_of_a_change_to_come(self, api):
+    def test_returns_the_effect_of_a_change_in_the_next_period(self, api):
         ann, client = UserFactory.create(), api(AdminFactory.create())
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "growth"})
 
@@ -188,7 +188,7 @@ class TestPreviewTier:
     @pytest.mark.parametrize(
         ("tier", "expected"), [("no-such", (404, "tier_not_found")), ("pro", (409, "no_subscription"))]
     )
-    def test_refuses_as_the_change_does(self, api, tier, expected):
+    def test_rejects_what_the_change_rejects(self, api, tier, expected):
         ann = UserFactory.create()
         make_balance(ann)
 
@@ -198,7 +198,7 @@ class TestPreviewTier:
 
 
 class TestCancelScheduledTier:
-    def test_leaves_the_tier_as_it_is(self, api):
+    def test_keeps_the_current_tier(self, api):
         pool, client = OrganizationFactory.create(), api(AdminFactory.create())
         client.post(INITIALIZE, {"organizationId": str(pool.pk), "tier": "growth"})
         client.put(TIER, {"organizationId": str(pool.pk), "tier": "explorer", "effective": "nextPeriod"})
@@ -208,7 +208,7 @@ class TestCancelScheduledTier:
         assert answer.status_code == 200
         assert (answer.json()["tier"], answer.json()["pendingTier"]) == ("growth", None)
 
-    def test_replays_its_answer_under_its_key(self, api):
+    def test_replays_its_response_for_the_same_key(self, api):
         ann, client, key = UserFactory.create(), api(AdminFactory.create()), {"Idempotency-Key": "no, thanks"}
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "growth"})
         client.put(TIER, {"userId": str(ann.pk), "tier": "explorer", "effective": "nextPeriod"})
@@ -216,12 +216,16 @@ class TestCancelScheduledTier:
         client.put(TIER, {"userId": str(ann.pk), "tier": "pro"})
         before = table_digests()
 
-        again = client.delete(f"{SCHEDULED}?userId={ann.pk}", headers=key)
+        repeated = client.delete(f"{SCHEDULED}?userId={ann.pk}", headers=key)
 
-        assert (again.status_code, again.content, again["Idempotency-Replayed"]) == (200, first.content, "true")
+        assert (repeated.status_code, repeated.content, repeated["Idempotency-Replayed"]) == (
+            200,
+            first.content,
+            "true",
+        )
         assert table_digests() == before
 
-    def test_refuses_where_nothing_is_scheduled(self, api):
+    def test_rejects_when_nothing_is_scheduled(self, api):
         ann, client = UserFactory.create(), api(AdminFactory.create())
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "growth"})
         before = table_digests()
@@ -232,29 +236,29 @@ class TestCancelScheduledTier:
         assert table_digests() == before
 
     @pytest.mark.parametrize(
-        ("query", "fault"),
+        ("query", "error"),
         [
             ("", ("userId", "exactly_one_owner")),
             ("?userId=me", ("userId", "wrong_type")),
             ("?colour=red", ("colour", "unknown_field")),
         ],
     )
-    def test_refuses_a_query_that_names_no_owner(self, api, query, fault):
+    def test_rejects_a_query_without_an_owner(self, api, query, error):
         refused = api(AdminFactory.create()).delete(SCHEDULED + query)
 
         assert refused.status_code == 400
-        assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [fault]
+        assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [error]
 
 
 class TestAllocateMonth:
-    def test_gives_the_periods_credits_once(self, api, clock_at):
+    def test_grants_the_credits_of_the_period_once(self, api, clock_at):
         ann, admin = UserFactory.create(), AdminFactory.create()
-        client, asked = api(admin), {"userId": str(ann.pk)}
-        client.post(INITIALIZE, {**asked, "tier": "explorer", "initialBalance": 0})
+        client, arguments = api(admin), {"userId": str(ann.pk)}
+        client.post(INITIALIZE, {**arguments, "tier": "explorer", "initialBalance": 0})
         clock_at(NOON + DAY)
 
-        first = client.post(ALLOCATE, asked)
-        again = client.post(ALLOCATE, asked)
+        first = client.post(ALLOCATE, arguments)
+        repeated = client.post(ALLOCATE, arguments)
 
         given, grant = CreditTransaction.objects.get(), CreditGrant.objects.get()
         moved = {
@@ -276,11 +280,11 @@ class TestAllocateMonth:
             "entries": [{"grantId": str(grant.pk), "amount": 400}],
         }
         after = balance_of(ann, lastUpdated="2025-03-04T12:00:00Z", version=2, transaction=moved)
-        assert (first.status_code, again.status_code) == (200, 200)
+        assert (first.status_code, repeated.status_code) == (200, 200)
         assert first.json() == {**after, "allocated": True}
-        assert again.json() == {**after, "allocated": False}
+        assert repeated.json() == {**after, "allocated": False}
 
-    def test_refuses_a_balance_without_a_tier(self, api):
+    def test_rejects_a_balance_without_a_tier(self, api):
         ann = UserFactory.create()
         make_balance(ann)
 

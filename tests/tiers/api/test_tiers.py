@@ -13,7 +13,7 @@ def price(low, high):
 
 
 class TestListTiers:
-    def test_tells_what_is_offered_the_smallest_first(self, api):
+    def test_lists_public_tiers_smallest_first(self, api):
         worth = {"min": "0.08", "max": "0.13"}
         told = [
             ("explorer", "Explorer", 400, price("32.00", "52.00")),
@@ -38,14 +38,14 @@ class TestListTiers:
             "previous": None,
         }
 
-    def test_keeps_to_itself_what_is_not_public(self, api):
+    def test_omits_tiers_that_are_not_public(self, api):
         Tier.objects.filter(code="pro").update(is_public=False)
 
         codes = [row["code"] for row in api(UserFactory.create()).get(TIERS).json()["results"]]
 
         assert codes == ["explorer", "growth", "enterprise"]
 
-    def test_names_the_policy_of_rollover(self, api):
+    def test_contains_the_rollover_policy(self, api):
         Tier.objects.filter(code="growth").update(rollover="capped", rollover_cap_credits=500)
         Tier.objects.filter(code="pro").update(rollover="none")
 
@@ -53,7 +53,7 @@ class TestListTiers:
 
         assert [row["rollover"] for row in told] == ["unlimited", "capped", "none", "unlimited"]
 
-    def test_turns_pages(self, api):
+    def test_is_paginated(self, api):
         client = api(UserFactory.create())
 
         first = client.get(TIERS, {"limit": 2}).json()

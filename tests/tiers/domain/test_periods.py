@@ -13,9 +13,9 @@ from tiers.domain.periods import period_at, period_start
 MICROSECOND = timedelta(microseconds=1)
 
 offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
-EARLIEST, LATEST = datetime(1990, 1, 1), datetime(2090, 12, 31)  # noqa: DTZ001 - the zone is drawn beside them
+EARLIEST, LATEST = datetime(1990, 1, 1), datetime(2090, 12, 31)  # noqa: DTZ001 - the time zone is drawn separately
 anchors = st.datetimes(EARLIEST, LATEST, timezones=offsets)
-# Twenty-five years: every length of February comes up.
+# Twenty-five years contain every length of February.
 counts = st.integers(0, 300)
 
 
@@ -23,7 +23,7 @@ def days(anchor, count):
     return [period_start(anchor, k).strftime("%d %b %Y") for k in range(count)]
 
 
-def test_the_examples_in_the_docstrings_hold():
+def test_examples_in_the_docstrings_hold():
     assert doctest.testmod(periods) == (0, 2)
 
 
@@ -37,21 +37,21 @@ class TestPeriodStart:
             (datetime(2100, 1, 29, tzinfo=UTC), ["29 Jan 2100", "28 Feb 2100", "29 Mar 2100", "29 Apr 2100"]),
         ],
     )
-    def test_takes_the_last_day_of_a_month_that_is_too_short_and_comes_back(self, anchor, expected):
+    def test_uses_the_last_day_of_a_short_month_only(self, anchor, expected):
         assert days(anchor, 4) == expected
 
-    def test_comes_back_to_a_leap_day_four_years_on(self):
+    def test_returns_to_the_leap_day_after_four_years(self):
         leap = datetime(2024, 2, 29, tzinfo=UTC)
 
         assert [period_start(leap, 12 * year).day for year in range(5)] == [29, 28, 28, 28, 29]
 
-    def test_counts_in_utc_whatever_the_anchor_was_written_in(self):
+    def test_counts_in_utc_for_an_anchor_in_another_time_zone(self):
         in_johannesburg = datetime(2025, 2, 1, 1, 30, tzinfo=timezone(timedelta(hours=2)))
 
         assert period_start(in_johannesburg, 1) == datetime(2025, 2, 28, 23, 30, tzinfo=UTC)
 
     @given(anchors, counts)
-    def test_never_drifts_from_the_day_and_the_time_of_the_anchor(self, anchor, k):
+    def test_keeps_the_day_and_the_time_of_the_anchor(self, anchor, k):
         start, anchor = period_start(anchor, k), anchor.astimezone(UTC)
 
         assert start.timetz() == anchor.timetz()
@@ -59,7 +59,7 @@ class TestPeriodStart:
         assert (start.year - anchor.year) * 12 + start.month - anchor.month == k
 
     @given(anchors)
-    def test_puts_every_period_right_after_the_one_before(self, anchor):
+    def test_periods_are_adjacent(self, anchor):
         starts = [period_start(anchor, k) for k in range(49)]
 
         assert starts[0] == anchor
@@ -68,7 +68,7 @@ class TestPeriodStart:
 
 class TestPeriodAt:
     @given(anchors, counts)
-    def test_finds_the_period_from_its_first_instant_to_its_last(self, anchor, k):
+    def test_period_is_half_open(self, anchor, k):
         first, after = period_start(anchor, k), period_start(anchor, k + 1)
 
         assert period_at(anchor, first) == k
@@ -76,7 +76,7 @@ class TestPeriodAt:
         assert period_at(anchor, after) == k + 1
 
     @given(anchors, st.integers(0, 25 * 365 * 86_400 * 10**6), offsets)
-    def test_contains_the_instant_it_was_asked_about(self, anchor, microseconds, offset):
+    def test_period_contains_the_instant(self, anchor, microseconds, offset):
         at = (anchor + microseconds * MICROSECOND).astimezone(offset)
 
         k = period_at(anchor, at)
@@ -84,5 +84,5 @@ class TestPeriodAt:
         assert period_start(anchor, k) <= at < period_start(anchor, k + 1)
 
     @given(anchors, st.integers(1, 10**15))
-    def test_stands_at_the_first_before_the_anchor(self, anchor, microseconds):
+    def test_is_0_before_the_anchor(self, anchor, microseconds):
         assert period_at(anchor, anchor - microseconds * MICROSECOND) == 0

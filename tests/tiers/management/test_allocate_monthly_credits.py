@@ -7,10 +7,16 @@ from django.core.management.base import CommandError
 from django.db import connection
 
 from fluxori.core import clock
-from tests.support.factories.tiers import fleeting, many_subscribed, month, periods_of, subscribed
+from tests.support.factories.tiers import (
+    make_expiring_tier,
+    make_subscribed_balance,
+    make_subscribed_balances,
+    month,
+    periods_of,
+)
 from tests.support.operations import captured_statements
 from tests.support.threads import hold_lock, run_concurrently
-from tests.support.tier_tables import check_ledger, unwritten
+from tests.support.tier_tables import assert_nothing_written, check_ledger
 from tests.support.times import DAY, NOON, SECOND
 from tiers.models import AllocationRun
 from tiers.operations import update_subscription_tier
@@ -26,37 +32,37 @@ def run(*flags, at=None, **options):
 
 @pytest.mark.django_db
 class TestAllocateMonthlyCredits:
-    def test_gives_what_is_due_and_says_so_for_each_tier(self):
-        subscribed()
-        subscribed(tier="pro")
-        subscribed(at=NOON + DAY)
+    def test_allocates_due_periods_and_prints_totals_per_tier(self):
+        make_subscribed_balance()
+        make_subscribed_balance(tier="pro")
+        make_subscribed_balance(at=NOON + DAY)
 
         said = run(at=month(1))
 
         assert said.splitlines() == [
-            "explorer: 1 months allocated, 400 credits, 0 skipped as over",
-            "pro: 1 months allocated, 7,000 credits, 0 skipped as over",
+            "explorer: 1 periods allocated, 400 credits, 0 skipped because they are over",
+            "pro: 1 periods allocated, 7,000 credits, 0 skipped because they are over",
             "2 subscriptions due by 2025-04-03T12:00:00+00:00, 0 refused",
         ]
 
-    def test_reads_the_clock_where_it_is_not_told_when(self):
+    def test_default_instant_is_now(self):
         anchor = clock.now().replace(microsecond=0) - 40 * DAY
-        balance, tomorrow = subscribed(at=anchor), subscribed(at=clock.now() - 27 * DAY)
+        balance, tomorrow = make_subscribed_balance(at=anchor), make_subscribed_balance(at=clock.now() - 27 * DAY)
 
         run()
 
         assert (periods_of(balance), periods_of(tomorrow)) == ([(1, 400)], [])
 
     @pytest.mark.parametrize("chunk", [1, 2, 4, 5, 1000])
-    def test_reaches_everyone_whatever_the_size_of_a_chunk(self, chunk):
-        balances = many_subscribed(5)
+    def test_processes_every_subscription_for_any_chunk_size(self, chunk):
+        balances = make_subscribed_balances(5)
 
         run("--chunk", str(chunk), at=month(1))
 
         assert [periods_of(balance) for balance in balances] == [[(1, 400)]] * 5
 
-    def test_commits_for_each_chunk(self):
-        many_subscribed(5)
+    def test_commits_per_chunk(self):
+        make_subscribed_balances(5)
 
         with captured_statements() as all_at_once:
             run(at=month(1))
@@ -69,24 +75,24 @@ class TestAllocateMonthlyCredits:
         ]
         assert writes == [1, 3]
 
-    def test_is_done_when_nothing_is_due_and_records_no_run(self):
-        subscribed()
+    def test_records_no_run_when_nothing_is_due(self):
+        make_subscribed_balance()
 
-        with unwritten():
+        with assert_nothing_written():
             said = run(at=month(1) - SECOND)
 
         assert said == "0 subscriptions due by 2025-04-03T11:59:59+00:00, 0 refused\n"
 
-    def test_gives_nothing_the_second_time(self):
-        many_subscribed(3)
+    def test_second_run_allocates_nothing(self):
+        make_subscribed_balances(3)
         run(at=month(1))
 
-        with unwritten():
+        with assert_nothing_written():
             run(at=month(1))
 
-    def test_catches_up_with_missed_months(self):
-        fleeting()
-        lasting, gone = subscribed(), subscribed(tier="fleeting")
+    def test_allocates_missed_periods(self):
+        make_expiring_tier()
+        lasting, gone = make_subscribed_balance(), make_subscribed_balance(tier="fleeting")
 
         said = run("--json", at=month(3))
 
@@ -106,40 +112,40 @@ class TestAllocateMonthlyCredits:
         }
         check_ledger()
 
-    def test_keeps_to_one_tier_where_it_is_told(self):
-        small, large = subscribed(), subscribed(tier="pro")
+    def test_tier_option_limits_the_run(self):
+        small, large = make_subscribed_balance(), make_subscribed_balance(tier="pro")
 
         run("--tier", "pro", at=month(1))
 
         assert (periods_of(small), periods_of(large)) == ([], [(1, 7000)])
         assert AllocationRun.objects.get().tier_id == "pro"
 
-    def test_lets_a_scheduled_change_take_effect_as_a_dry_run_says_beforehand(self):
-        balance, other = subscribed(), subscribed(tier="growth")
+    def test_dry_run_and_run_apply_a_scheduled_change(self):
+        balance, other = make_subscribed_balance(), make_subscribed_balance(tier="growth")
         update_subscription_tier(owner=balance.owner, tier="pro", effective="nextPeriod", at=month(1))
 
-        with unwritten():
+        with assert_nothing_written():
             ahead = run("--dry-run", "--json", at=month(3))
             of_the_new = run("--dry-run", "--json", "--tier", "pro", at=month(3))
-        done = run("--json", at=month(3))
+        result = run("--json", at=month(3))
 
-        assert json.loads(ahead) == {**json.loads(done), "dryRun": True}
+        assert json.loads(ahead) == {**json.loads(result), "dryRun": True}
         assert json.loads(of_the_new)["subscriptions"] == 1
         assert (periods_of(balance), periods_of(other)[-1]) == ([(1, 400), (2, 7000), (3, 7000)], (3, 2000))
         check_ledger()
 
-    def test_counts_in_a_dry_run_and_gives_nothing(self):
-        many_subscribed(3)
+    def test_dry_run_counts_and_allocates_nothing(self):
+        make_subscribed_balances(3)
 
-        with unwritten():
+        with assert_nothing_written():
             ahead = run("--dry-run", "--json", "--chunk", "2", at=month(2))
-        done = run("--json", at=month(2))
+        result = run("--json", at=month(2))
 
-        assert json.loads(ahead) == {**json.loads(done), "dryRun": True}
-        assert json.loads(done)["tiers"]["explorer"]["allocated"] == 6
+        assert json.loads(ahead) == {**json.loads(result), "dryRun": True}
+        assert json.loads(result)["tiers"]["explorer"]["allocated"] == 6
 
-    def test_records_the_run_and_what_came_of_it(self):
-        balance = subscribed()
+    def test_records_the_run_and_its_results(self):
+        balance = make_subscribed_balance()
         began = clock.now()
 
         run(at=month(2))
@@ -153,7 +159,7 @@ class TestAllocateMonthlyCredits:
 
 
 @pytest.mark.django_db
-class TestAllocateMonthlyCreditsRefuses:
+class TestAllocateMonthlyCreditsRejects:
     @pytest.mark.parametrize(
         "flags",
         [
@@ -167,31 +173,31 @@ class TestAllocateMonthlyCreditsRefuses:
             ["--jobs", "0"],
         ],
     )
-    def test_what_it_cannot_understand(self, flags):
-        subscribed()
+    def test_invalid_arguments(self, flags):
+        make_subscribed_balance()
 
-        with unwritten(), pytest.raises(CommandError) as stop:
+        with assert_nothing_written(), pytest.raises(CommandError) as stop:
             run(*flags)
 
         assert stop.value.returncode == 1
 
-    def test_to_act_ahead_of_time_in_production(self, settings):
+    def test_future_instant_in_production(self, settings):
         anchor = clock.now()
-        subscribed(at=anchor)
+        make_subscribed_balance(at=anchor)
         settings.PRODUCTION = True
 
-        with unwritten(), pytest.raises(CommandError, match="--dry-run"):
+        with assert_nothing_written(), pytest.raises(CommandError, match="--dry-run"):
             run(at=month(1, anchor))
-        with unwritten():
+        with assert_nothing_written():
             ahead = run("--dry-run", "--json", at=month(1, anchor))
 
         assert json.loads(ahead)["subscriptions"] == 1
 
 
 @pytest.mark.django_db(transaction=True)
-class TestAllocateMonthlyCreditsBesideSomebodyAtWork:
-    def test_leaves_the_busy_ones_for_the_next_run(self):
-        balances = sorted(many_subscribed(5), key=lambda balance: balance.pk)
+class TestAllocateMonthlyCreditsWithLockedBalances:
+    def test_locked_balances_are_left_to_the_next_run(self):
+        balances = sorted(make_subscribed_balances(5), key=lambda balance: balance.pk)
 
         def hurried():
             with connection.cursor() as cursor:

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from tests.support.factories.tiers import many_subscribed, month, periods_of
+from tests.support.factories.tiers import make_subscribed_balances, month, periods_of
 from tests.support.processes import PATIENCE, start_python
 from tests.support.threads import hold_lock
 from tests.support.tier_tables import check_ledger
@@ -26,8 +26,8 @@ def wait_for(given):
 
 @pytest.mark.django_db(transaction=True)
 class TestAllocateMonthlyCreditsKilled:
-    def test_is_finished_by_the_next_run_with_every_month_given_once(self):
-        balances = sorted(many_subscribed(200), key=lambda balance: balance.pk)
+    def test_next_run_completes_a_killed_run_and_allocates_each_period_once(self):
+        balances = sorted(make_subscribed_balances(200), key=lambda balance: balance.pk)
 
         # It comes to a stand in the middle of the eleventh and twelfth chunk, their transactions open, and dies there.
         with hold_lock(balances[105]), hold_lock(balances[115]):

@@ -9,11 +9,11 @@ from credits.models import CreditBalance
 from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.factories.tiers import (
     changes_of,
-    many_subscribed,
+    make_subscribed_balance,
+    make_subscribed_balances,
     month,
     periods_of,
-    run_over,
-    subscribed,
+    run_allocation,
     subscription_of,
 )
 from tests.support.threads import run_concurrently
@@ -29,9 +29,9 @@ def run_command(at):
     call_command("allocate_monthly_credits", at=at, chunk=3, verbosity=0)
 
 
-class TestAllocationUnderContention:
-    def test_of_two_runs_gives_every_period_once(self):
-        balances = many_subscribed(30)
+class TestConcurrentAllocation:
+    def test_two_runs_allocate_each_period_once(self):
+        balances = make_subscribed_balances(30)
 
         run_concurrently([lambda: run_command(month(2))] * 2)
 
@@ -39,29 +39,34 @@ class TestAllocationUnderContention:
         assert sum(run.allocated for run in AllocationRun.objects.all()) == 60
         check_ledger()
 
-    def test_of_one_chunk_by_many_gives_every_period_once(self):
-        balances = many_subscribed(5)
+    def test_many_threads_on_one_chunk_allocate_each_period_once(self):
+        balances = make_subscribed_balances(5)
 
-        done = run_concurrently([lambda: run_over(balances, at=month(1))] * 6)
+        result = run_concurrently([lambda: run_allocation(balances, at=month(1))] * 6)
 
-        assert sorted(totals.subscriptions for totals in done) == [0, 0, 0, 0, 0, 5]
+        assert sorted(totals.subscriptions for totals in result) == [0, 0, 0, 0, 0, 5]
         assert [periods_of(balance) for balance in balances] == [[(1, 400)]] * 5
 
-    def test_beside_deductions_loses_neither(self):
-        balances = many_subscribed(4)
+    def test_concurrent_deductions_lose_nothing(self):
+        balances = make_subscribed_balances(4)
 
         def spend(balance):
             for _ in range(10):
                 deduct(balance, 9, at=month(1))
 
-        run_concurrently([partial(run_over, balances, at=month(1)), *(partial(spend, balance) for balance in balances)])
+        run_concurrently(
+            [
+                partial(run_allocation, balances, at=month(1)),
+                *(partial(spend, balance) for balance in balances),
+            ]
+        )
 
         assert [CreditBalance.objects.get(pk=b.pk).balance for b in balances] == [800 - 90] * 4
         assert [periods_of(balance) for balance in balances] == [[(1, 400)]] * 4
         check_ledger()
 
-    def test_on_request_beside_the_command_gives_the_period_once(self):
-        balances = many_subscribed(10)
+    def test_request_and_command_allocate_the_period_once(self):
+        balances = make_subscribed_balances(10)
 
         def ask_for_each():
             return [
@@ -69,44 +74,44 @@ class TestAllocationUnderContention:
                 for balance in sorted(balances, key=lambda balance: balance.pk)
             ]
 
-        run, asked = run_concurrently([lambda: run_over(balances, at=month(1)), ask_for_each])
+        run, arguments = run_concurrently([lambda: run_allocation(balances, at=month(1)), ask_for_each])
 
-        assert run.allocated.total() + asked.count(True) == 10
+        assert run.allocated.total() + arguments.count(True) == 10
         assert [periods_of(balance) for balance in balances] == [[(1, 400)]] * 10
         assert {subscription_of(balance).next_period for balance in balances} == {2}
         check_ledger()
 
-    def test_on_request_by_many_gives_the_period_once(self):
-        balance = subscribed()
+    def test_many_requests_allocate_the_period_once(self):
+        balance = make_subscribed_balance()
 
-        done = run_concurrently([lambda: operations.add_monthly_allocation(owner=balance.owner, at=month(1))] * 6)
+        result = run_concurrently([lambda: operations.add_monthly_allocation(owner=balance.owner, at=month(1))] * 6)
 
-        assert [result.allocated for result in done].count(True) == 1
-        assert len({result.transaction.pk for result in done}) == 1
+        assert [result.allocated for result in result].count(True) == 1
+        assert len({result.transaction.pk for result in result}) == 1
         assert periods_of(balance) == [(1, 400)]
 
 
-class TestTierChangeUnderContention:
+class TestConcurrentTierChange:
     """At the half of a period of thirty days: from Explorer to Growth the difference is 800."""
 
     HALF = month(1) + 15 * DAY
 
-    def change(self, balance, tier="growth", **asked):
+    def change(self, balance, tier="growth", **arguments):
         return operations.update_subscription_tier(
-            owner=balance.owner, tier=tier, at=self.HALF, **{"proration": "difference", **asked}
+            owner=balance.owner, tier=tier, at=self.HALF, **{"proration": "difference", **arguments}
         )
 
-    def test_by_many_gives_the_difference_once(self):
-        balance = subscribed()
+    def test_many_changes_grant_the_difference_once(self):
+        balance = make_subscribed_balance()
 
-        done = run_concurrently([partial(self.change, balance)] * 6)
+        result = run_concurrently([partial(self.change, balance)] * 6)
 
-        assert sorted(result.transaction.amount for result in done if result.transaction) == [800]
+        assert sorted(result.transaction.amount for result in result if result.transaction) == [800]
         assert changes_of(balance) == [(1, "explorer", "growth", 800)]
         check_ledger()
 
-    def test_to_several_tiers_gives_no_more_than_the_highest_brings(self):
-        balance = subscribed()
+    def test_changes_to_several_tiers_stay_within_the_highest(self):
+        balance = make_subscribed_balance()
 
         run_concurrently(
             [partial(self.change, balance, tier) for tier in ("pro", "growth", "explorer", "enterprise") * 2]
@@ -119,8 +124,8 @@ class TestTierChangeUnderContention:
         check_ledger()
 
     @pytest.mark.parametrize("late", [month(1) + 15 * DAY, month(2) - DAY])
-    def test_beside_an_allocation_keeps_to_the_highest_tier(self, late):
-        balances = many_subscribed(8)
+    def test_change_and_allocation_stay_within_the_highest_tier(self, late):
+        balances = make_subscribed_balances(8)
 
         def allocate(balance):
             return operations.add_monthly_allocation(owner=balance.owner, at=self.HALF)
@@ -129,7 +134,7 @@ class TestTierChangeUnderContention:
             [partial(self.change, balance) for balance in balances[:4]]
             + [partial(allocate, balance) for balance in balances[:4]]
             + [partial(self.change, balance) for balance in balances[4:]]
-            + [partial(run_over, balances[4:], late)]
+            + [partial(run_allocation, balances[4:], late)]
         )
 
         for balance in balances:
@@ -140,8 +145,8 @@ class TestTierChangeUnderContention:
             assert allocated + prorated <= 2000
         check_ledger()
 
-    def test_beside_a_cancellation_lets_the_first_have_its_way(self):
-        balances = many_subscribed(6)
+    def test_first_of_change_and_cancellation_wins(self):
+        balances = make_subscribed_balances(6)
         for balance in balances:
             self.change(balance, "pro", effective="nextPeriod", proration="none")
 
@@ -162,8 +167,8 @@ class TestTierChangeUnderContention:
             assert (kept.tier_id, kept.scheduled_tier_id, kept.changes) == ("growth", None, 1)
         check_ledger()
 
-    def test_is_cancelled_by_one_of_many(self):
-        balance = subscribed()
+    def test_one_of_many_cancellations_succeeds(self):
+        balance = make_subscribed_balance()
         self.change(balance, "pro", effective="nextPeriod", proration="none")
 
         outcomes = run_concurrently(
@@ -173,8 +178,8 @@ class TestTierChangeUnderContention:
         assert outcomes.count("no_scheduled_change") == 5
         assert CreditBalance.objects.get(pk=balance.pk).version == 3
 
-    def test_that_was_scheduled_is_written_once_by_whoever_meets_it(self):
-        balances = many_subscribed(6)
+    def test_scheduled_change_is_stored_once(self):
+        balances = make_subscribed_balances(6)
         for balance in balances:
             self.change(balance, "pro", effective="nextPeriod", proration="none")
 
@@ -182,7 +187,7 @@ class TestTierChangeUnderContention:
             return operations.add_monthly_allocation(owner=balance.owner, at=month(2))
 
         run_concurrently(
-            [partial(run_over, balances, month(2))] * 2 + [partial(allocate, balance) for balance in balances]
+            [partial(run_allocation, balances, month(2))] * 2 + [partial(allocate, balance) for balance in balances]
         )
 
         for balance in balances:
@@ -191,10 +196,10 @@ class TestTierChangeUnderContention:
         check_ledger()
 
 
-class TestInitializeBalanceUnderContention:
+class TestConcurrentInitializeBalance:
     # The first opening of a balance keeps them apart by itself; on one that is there already only its lock does.
     @pytest.mark.parametrize("earlier", [[], [50]])
-    def test_lets_one_win(self, earlier):
+    def test_one_of_many_initializations_succeeds(self, earlier):
         owner = make_user()
         for amount in earlier:
             make_balance(owner, grants=[(amount, None)])
@@ -210,12 +215,12 @@ class TestInitializeBalanceUnderContention:
         assert (balance.balance, balance.sequence) == (sum(earlier) + won.transaction.amount, len(earlier) + 1)
         assert subscription_of(balance).tier_id == won.alongside["tier"]
 
-    def test_answers_all_alike_under_one_key(self):
+    def test_same_key_returns_the_same_result_to_all(self):
         owner = make_user()
 
-        done = run_concurrently(
+        result = run_concurrently(
             [lambda: operations.initialize_balance(owner=owner, tier="pro", idempotency_key="k", at=NOON)] * 6
         )
 
-        assert [result.replayed for result in done].count(False) == 1
-        assert len({(result.transaction.pk, result.after) for result in done}) == 1
+        assert [result.replayed for result in result].count(False) == 1
+        assert len({(result.transaction.pk, result.after) for result in result}) == 1

@@ -9,8 +9,14 @@ from fluxori.core.errors import DomainError
 from fluxori.identity.owner import Owner
 from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.factories.identity import OrganizationFactory
-from tests.support.factories.tiers import fleeting, month, periods_of, subscribed, subscription_of
-from tests.support.tier_tables import check_ledger, unwritten
+from tests.support.factories.tiers import (
+    make_expiring_tier,
+    make_subscribed_balance,
+    month,
+    periods_of,
+    subscription_of,
+)
+from tests.support.tier_tables import assert_nothing_written, check_ledger
 from tests.support.times import DAY, NOON, SECOND
 from tiers import operations
 from tiers.operations import initialize_balance
@@ -18,37 +24,41 @@ from tiers.operations import initialize_balance
 pytestmark = pytest.mark.django_db
 
 
-def faults_of(refusal):
-    return [(fault.field, fault.code) for fault in refusal.value.errors]
+def faults_of(error):
+    return [(error.field, error.code) for error in error.value.errors]
 
 
 class TestInitializeBalance:
-    def test_opens_the_balance_with_the_credits_of_the_tier(self):
+    def test_opens_the_balance_with_the_monthly_credits(self):
         owner = make_user()
 
-        done = initialize_balance(owner=owner, tier="growth", at=NOON)
+        result = initialize_balance(owner=owner, tier="growth", at=NOON)
 
-        assert done.transaction is not None
-        assert (done.after.balance, done.after.available, done.after.version) == (2000, 2000, 1)
-        assert (done.transaction.type, done.transaction.amount, done.transaction.timestamp) == (
+        assert result.transaction is not None
+        assert (result.after.balance, result.after.available, result.after.version) == (2000, 2000, 1)
+        assert (result.transaction.type, result.transaction.amount, result.transaction.timestamp) == (
             "allocation",
             2000,
             NOON,
         )
-        assert done.transaction.description == "Initial Growth: 3 March 2025 to 3 April 2025"
-        assert done.alongside == {"tier": "growth", "pending_tier": None, "next_allocation_at": month(1).isoformat()}
+        assert result.transaction.description == "Initial Growth: 3 March 2025 to 3 April 2025"
+        assert result.alongside == {
+            "tier": "growth",
+            "pending_tier": None,
+            "next_allocation_at": month(1).isoformat(),
+        }
         assert queries.get_balance(owner=owner).balance == 2000
         check_ledger()
 
-    def test_serves_an_organization(self):
+    def test_accepts_an_organization(self):
         pool = OrganizationFactory.create()
 
-        done = initialize_balance(owner=pool, tier="pro", at=NOON)
+        result = initialize_balance(owner=pool, tier="pro", at=NOON)
 
-        assert (done.after.organization_id, done.after.user_id, done.after.balance) == (pool.pk, None, 7000)
+        assert (result.after.organization_id, result.after.user_id, result.after.balance) == (pool.pk, None, 7000)
 
-    def test_begins_the_months_at_its_own_instant(self):
-        begun = subscription_of(subscribed(at=NOON + SECOND))
+    def test_anchor_is_the_instant_of_the_operation(self):
+        begun = subscription_of(make_subscribed_balance(at=NOON + SECOND))
 
         assert (begun.anchor, begun.next_period, begun.next_allocation_at) == (
             NOON + SECOND,
@@ -57,98 +67,98 @@ class TestInitializeBalance:
         )
         assert (begun.changes, begun.scheduled_tier, begun.scheduled_at) == (0, None, None)
 
-    def test_stands_apart_from_the_monthly_allocations(self):
-        assert periods_of(subscribed()) == []
+    def test_initial_allocation_is_not_a_monthly_allocation(self):
+        assert periods_of(make_subscribed_balance()) == []
 
-    def test_gives_as_many_credits_as_it_is_told(self):
-        done = initialize_balance(owner=make_user(), tier="pro", initial_balance=1, at=NOON)
+    def test_grants_the_initial_balance(self):
+        result = initialize_balance(owner=make_user(), tier="pro", initial_balance=1, at=NOON)
 
-        assert done.transaction is not None
-        assert (done.after.balance, done.transaction.amount) == (1, 1)
+        assert result.transaction is not None
+        assert (result.after.balance, result.transaction.amount) == (1, 1)
 
-    def test_may_begin_with_nothing(self):
+    def test_initial_balance_may_be_0(self):
         owner = make_user()
 
-        done = initialize_balance(owner=owner, tier="pro", initial_balance=0, at=NOON)
+        result = initialize_balance(owner=owner, tier="pro", initial_balance=0, at=NOON)
 
-        assert done.transaction is None
-        assert (done.after.balance, done.after.sequence, done.after.version) == (0, 0, 1)
-        assert done.alongside["tier"] == "pro"
+        assert result.transaction is None
+        assert (result.after.balance, result.after.sequence, result.after.version) == (0, 0, 1)
+        assert result.alongside["tier"] == "pro"
         assert list(queries.get_transaction_history(owner=owner)) == []
 
-    def test_subscribes_a_balance_that_was_opened_without_a_tier(self):
+    def test_subscribes_a_balance_without_a_tier(self):
         bought = make_balance(grants=[(50, None)], type="purchase")
 
-        done = initialize_balance(owner=bought.owner, tier="explorer", at=NOON + DAY)
+        result = initialize_balance(owner=bought.owner, tier="explorer", at=NOON + DAY)
 
-        assert done.transaction is not None
-        assert (done.after.balance, done.transaction.amount, done.transaction.sequence) == (450, 400, 2)
+        assert result.transaction is not None
+        assert (result.after.balance, result.transaction.amount, result.transaction.sequence) == (450, 400, 2)
         assert subscription_of(bought).anchor == NOON + DAY
 
-    def test_keeps_the_credits_for_ever_where_the_tier_lets_them_stay(self):
-        assert subscribed(tier="explorer").grants.get().expires_at is None
+    def test_credits_of_an_unlimited_tier_never_expire(self):
+        assert make_subscribed_balance(tier="explorer").grants.get().expires_at is None
 
-    @pytest.mark.parametrize(("asked", "given"), [({}, 100), ({"initial_balance": 7}, 7)])
-    def test_lets_the_credits_expire_with_their_period_where_the_tier_says_so(self, asked, given):
-        fleeting()
+    @pytest.mark.parametrize(("arguments", "given"), [({}, 100), ({"initial_balance": 7}, 7)])
+    def test_credits_of_a_none_policy_expire_with_the_period(self, arguments, given):
+        make_expiring_tier()
 
-        balance = subscribed(tier="fleeting", **asked)
+        balance = make_subscribed_balance(tier="fleeting", **arguments)
 
         assert balance.grants.get().expires_at == month(1)
         assert queries.get_balance(owner=balance.owner, at=month(1) - SECOND).available == given
         assert queries.get_balance(owner=balance.owner, at=month(1)).available == 0
 
-    def test_counts_from_the_last_movement_where_the_clock_is_behind_it(self):
+    def test_anchor_is_at_least_the_last_change_of_the_balance(self):
         ahead = make_balance(grants=[(50, None)], at=NOON + DAY)
 
         initialize_balance(owner=ahead.owner, tier="explorer", at=NOON)
 
         assert subscription_of(ahead).anchor == NOON + DAY
 
-    def test_remembers_who_asked(self):
+    def test_stores_the_actor(self):
         staff = make_user()
 
-        done = initialize_balance(owner=make_user(), tier="pro", actor=staff, idempotency_key="first", at=NOON)
+        result = initialize_balance(owner=make_user(), tier="pro", actor=staff, idempotency_key="first", at=NOON)
 
-        assert done.transaction is not None
-        assert (done.transaction.actor_id, done.transaction.idempotency_key) == (staff.pk, "first")
+        assert result.transaction is not None
+        assert (result.transaction.actor_id, result.transaction.idempotency_key) == (staff.pk, "first")
 
 
-class TestInitializeBalanceAgain:
-    def test_is_refused_without_a_trace(self):
-        balance = subscribed()
+class TestInitializeBalanceRepeated:
+    def test_is_rejected_and_writes_nothing(self):
+        balance = make_subscribed_balance()
 
-        with unwritten(), pytest.raises(ledger.BalanceExistsError) as refusal:
+        with assert_nothing_written(), pytest.raises(ledger.BalanceExistsError) as error:
             initialize_balance(owner=balance.owner, tier="pro", at=NOON + DAY)
 
-        assert refusal.value.code == "balance_exists"
+        assert error.value.code == "balance_exists"
 
     @pytest.mark.parametrize(("initial_balance", "moved"), [(None, True), (0, False)])
-    def test_replays_the_first_answer_under_its_key_whatever_has_happened_since(self, initial_balance, moved):
+    def test_replays_the_first_result_for_the_same_key(self, initial_balance, moved):
         owner = make_user()
-        asked: dict[str, Any] = {
+        arguments: dict[str, Any] = {
             "owner": owner,
             "tier": "growth",
             "initial_balance": initial_balance,
             "idempotency_key": "once",
         }
-        first = initialize_balance(**asked, at=NOON)
+        first = initialize_balance(**arguments, at=NOON)
         make_balance(owner, at=NOON + DAY)
         deduct(CreditBalance.objects.get(pk=owner.pk), 10, at=NOON + DAY)
         operations.update_subscription_tier(owner=owner, tier="pro", at=NOON + DAY)
 
-        with unwritten():
-            again = initialize_balance(**asked, at=NOON + 2 * DAY)
+        with assert_nothing_written():
+            repeated = initialize_balance(**arguments, at=NOON + 2 * DAY)
 
-        assert (first.replayed, again.replayed) == (False, True)
-        assert (again.after, again.alongside) == (first.after, first.alongside)
-        assert again.transaction == first.transaction
-        assert (again.transaction is not None) == moved
+        assert (first.replayed, repeated.replayed) == (False, True)
+        assert (repeated.after, repeated.alongside) == (first.after, first.alongside)
+        assert repeated.transaction == first.transaction
+        assert (repeated.transaction is not None) == moved
 
 
-class TestInitializeBalanceRefuses:
+class TestInitializeBalanceRejects:
     @pytest.mark.parametrize(
-        ("asked", "fault"),
+        ("arguments", "expected"),
         [
             ({"tier": ""}, ("tier", "required")),
             ({"tier": "x" * 65}, ("tier", "too_long")),
@@ -163,47 +173,47 @@ class TestInitializeBalanceRefuses:
             ({"idempotency_key": ""}, ("idempotency_key", "wrong_type")),
         ],
     )
-    def test_what_can_never_be_right(self, asked, fault):
+    def test_invalid_arguments(self, arguments, expected):
         owner = make_user()
 
-        with unwritten(), pytest.raises(ledger.InvalidArgumentError) as refusal:
-            initialize_balance(**{"owner": owner, "tier": "pro", "at": NOON, **asked})
+        with assert_nothing_written(), pytest.raises(ledger.InvalidArgumentError) as error:
+            initialize_balance(**{"owner": owner, "tier": "pro", "at": NOON, **arguments})
 
-        assert faults_of(refusal) == [fault]
+        assert faults_of(error) == [expected]
 
     def test_an_unknown_tier_without_opening_the_balance(self):
         owner = make_user()
 
-        with unwritten(), pytest.raises(operations.TierNotFoundError) as refusal:
+        with assert_nothing_written(), pytest.raises(operations.TierNotFoundError) as error:
             initialize_balance(owner=owner, tier="platinum", at=NOON)
 
-        assert refusal.value.facts == {"tier": "platinum"}
+        assert error.value.facts == {"tier": "platinum"}
         assert not CreditBalance.objects.filter(pk=owner.pk).exists()
 
-    def test_a_user_by_the_id_of_an_organization(self):
-        pool = subscribed(OrganizationFactory.create())
+    def test_a_user_with_the_id_of_an_organization(self):
+        pool = make_subscribed_balance(OrganizationFactory.create())
 
-        with unwritten(), pytest.raises(ledger.BalanceNotFoundError):
+        with assert_nothing_written(), pytest.raises(ledger.BalanceNotFoundError):
             initialize_balance(owner=Owner.user(pool.pk), tier="pro", at=NOON)
 
-    def test_in_the_documented_order(self):
-        balance = subscribed()
+    def test_errors_in_the_documented_order(self):
+        balance = make_subscribed_balance()
         make_balance(balance.owner, idempotency_key="taken")
-        wrong: dict[str, Any] = {
+        call: dict[str, Any] = {
             "owner": balance.owner,
             "at": NOON,
             "tier": "no-such",
             "idempotency_key": "taken",
             "initial_balance": -1,
         }
-        mended: list[tuple[dict[str, Any], type[DomainError]]] = [
+        corrections: list[tuple[dict[str, Any], type[DomainError]]] = [
             ({}, ledger.InvalidArgumentError),
             ({"initial_balance": 5}, ledger.IdempotencyKeyReusedError),
             ({"idempotency_key": "new"}, operations.TierNotFoundError),
             ({"tier": "pro"}, ledger.BalanceExistsError),
         ]
 
-        for mending, expected in mended:
-            wrong |= mending
-            with unwritten(), pytest.raises(expected):
-                initialize_balance(**wrong)
+        for correction, expected in corrections:
+            call |= correction
+            with assert_nothing_written(), pytest.raises(expected):
+                initialize_balance(**call)

@@ -1,4 +1,4 @@
-"""The monthly allocation, for a scheduler."""
+"""Run the monthly allocation, for a scheduler. Commits per chunk and records its progress."""
 
 import json as jsonlib
 from argparse import ArgumentParser
@@ -10,8 +10,8 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 
 from fluxori.core import clock
-from fluxori.core.command_line import REFUSED, Progress, instant_argument, positive_argument, refuse_future
-from fluxori.db.chunked_work import JOBS, Done, process_in_chunks
+from fluxori.core.command_line import EXIT_REJECTED, Progress, positive_argument, reject_future, timestamp_argument
+from fluxori.db.chunked_work import JOBS, ChunkResult, process_in_chunks
 from tiers import operations, queries
 from tiers.models import AllocationRun
 from tiers.operations import Totals
@@ -19,45 +19,49 @@ from tiers.operations import Totals
 
 class Command(BaseCommand):
     help = (
-        "Give every active subscription its credits for each month that has begun, the missed ones included."
-        " Safe to run twice, twice at once, and again after a kill: each month is given exactly once."
-        " Exit status: 0 done (nothing due included), 1 a fault, 2 some were busy; the next run takes them."
+        "Grant every active subscription its credits for each period that has begun, missed periods included. Safe to"
+        " repeat, to run concurrently, and to kill: each period is allocated exactly once. Exit status 0: done; 1:"
+        " failed; 2: some balances were locked, and the next run processes them."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--at", type=instant_argument, metavar="TIME", help="Months begun by then; default: now.")
-        parser.add_argument("--dry-run", action="store_true", help="Count what is due; give nothing.")
+        parser.add_argument(
+            "--at", type=timestamp_argument, metavar="TIME", help="Periods begun by TIME; default: now."
+        )
+        parser.add_argument("--dry-run", action="store_true", help="Print what is due; grant nothing.")
         parser.add_argument("--tier", metavar="CODE", help="Only subscriptions of this tier.")
         parser.add_argument(
-            "--chunk", type=positive_argument, default=1000, metavar="N", help="Subscriptions a commit."
+            "--chunk", type=positive_argument, default=1000, metavar="N", help="Subscriptions per commit."
         )
         parser.add_argument(
-            "--jobs", type=positive_argument, default=JOBS, metavar="N", help=f"Chunks at a time; default {JOBS}."
+            "--jobs", type=positive_argument, default=JOBS, metavar="N", help=f"Concurrent chunks; default {JOBS}."
         )
-        parser.add_argument("--json", action="store_true", help="Print the totals as one line of JSON.")
+        parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(
         self, *, at: datetime | None, dry_run: bool, tier: str | None, chunk: int, jobs: int, json: bool, **_: Any
     ) -> None:
         started_at = clock.now()
         at = at or started_at
-        refuse_future(at, dry_run=dry_run)
+        reject_future(at, dry_run=dry_run)
         if tier is not None and not queries.is_tier(tier):
             raise CommandError(f"There is no tier {tier!r}.")
         due = queries.due_by_tier(at=at, tier=tier)
         totals = Totals()
         if due and dry_run:
-            totals = self._walk(at, tier, chunk, jobs, None, expected=sum(due.values()))
+            totals = self._process(at, tier, chunk, jobs, None, expected=sum(due.values()))
         elif due:
             started_by = "allocate_monthly_credits"
             expected = sum(due.values())
             run = operations.start_run(at=at, started_at=started_at, started_by=started_by, due=expected, tier=tier)
-            totals = self._walk(at, tier, chunk, jobs, run, expected=expected)
-        self._tell(totals, at, dry_run=dry_run, as_json=json)
+            totals = self._process(at, tier, chunk, jobs, run, expected=expected)
+        self._print(totals, at, dry_run=dry_run, as_json=json)
         if totals.refused:
-            raise CommandError(f"{len(totals.refused)} subscriptions were refused; see above.", returncode=REFUSED)
+            raise CommandError(
+                f"{len(totals.refused)} subscriptions were refused; see above.", returncode=EXIT_REJECTED
+            )
 
-    def _walk(
+    def _process(
         self, at: datetime, tier: str | None, chunk: int, jobs: int, run: AllocationRun | None, *, expected: int
     ) -> Totals:
         totals = Totals()
@@ -68,26 +72,26 @@ class Command(BaseCommand):
                 return operations.count_due(subscriptions=queries.due_among(ids, at=at), at=at)
             return operations.allocate_due(balance_ids=ids, at=at, run=run.pk)
 
-        def tell(done: Done[Totals]) -> None:
-            for part in done.results:
-                totals.add(part)
-            totals.add(Totals(subscriptions=len(done.busy), refused=[(balance, "busy") for balance in done.busy]))
+        def on_chunk_done(done: ChunkResult[Totals]) -> None:
+            for result in done.results:
+                totals.add(result)
+            totals.add(Totals(subscriptions=len(done.busy), refused=[(balance_id, "busy") for balance_id in done.busy]))
             if run is not None:
-                operations.note_run(run=run, totals=totals, seen_at=clock.now())
+                operations.record_progress(run=run, totals=totals, seen_at=clock.now())
             progress.advance(done.count)
 
         try:
             with Progress("subscriptions", stream=self.stderr, total=expected) as progress:
-                process_in_chunks(_chunks(at, tier, chunk), work, tell, jobs=jobs)
+                process_in_chunks(_chunks(at, tier, chunk), work, on_chunk_done, jobs=jobs)
             status = AllocationRun.Status.DONE
         finally:
             if run is not None:
                 operations.finish_run(run=run, totals=totals, status=status, finished_at=clock.now())
         return totals
 
-    def _tell(self, totals: Totals, at: datetime, *, dry_run: bool, as_json: bool) -> None:
-        for balance, code in totals.refused:
-            self.stderr.write(f"{balance}: {code}")
+    def _print(self, totals: Totals, at: datetime, *, dry_run: bool, as_json: bool) -> None:
+        for balance_id, code in totals.refused:
+            self.stderr.write(f"{balance_id}: {code}")
         codes = sorted(totals.allocated.keys() | totals.skipped.keys())
         per_tier = {
             code: {
@@ -98,20 +102,20 @@ class Command(BaseCommand):
             for code in codes
         }
         if as_json:
-            answer = {
+            report = {
                 "at": at.isoformat(),
                 "dryRun": dry_run,
                 "subscriptions": totals.subscriptions,
                 "refused": len(totals.refused),
                 "tiers": per_tier,
             }
-            self.stdout.write(jsonlib.dumps(answer))
+            self.stdout.write(jsonlib.dumps(report))
             return
         verb = "would be allocated" if dry_run else "allocated"
         for code, counts in per_tier.items():
             self.stdout.write(
-                f"{code}: {counts['allocated']:,} months {verb}, {counts['credits']:,} credits,"
-                f" {counts['skipped']:,} skipped as over"
+                f"{code}: {counts['allocated']:,} periods {verb}, {counts['credits']:,} credits,"
+                f" {counts['skipped']:,} skipped because they are over"
             )
         self.stdout.write(
             f"{totals.subscriptions:,} subscriptions due by {at.isoformat()}, {len(totals.refused):,} refused"
@@ -119,7 +123,7 @@ class Command(BaseCommand):
 
 
 def _chunks(at: datetime, tier: str | None, size: int) -> Iterator[list[UUID]]:
-    """Yield what is due in ranges of the key, so that no position is lost when a chunk changes what is due."""
+    """Yield the due balances by key range, so that a committed chunk does not shift the next one."""
     after: UUID | None = None
     while ids := list(queries.due(at=at, tier=tier, after=after).values_list("pk", flat=True)[:size]):
         yield ids

@@ -1,4 +1,4 @@
--- Each change of tier against the one before it, its period and the ledger.
+-- Each change of tier against its predecessor, its period and its transaction.
 WITH changes AS (
     SELECT c.*, lag(c.number, 1, 0) OVER w AS number_before, lag(c.to_tier_id) OVER w AS tier_before,
            lag(c.at) OVER w AS before, sum(c.credits) OVER p AS prorated, t.id AS recorded, t.type, t.amount,
@@ -12,24 +12,24 @@ WITH changes AS (
     WINDOW w AS (PARTITION BY c.balance_id ORDER BY c.number),
            p AS (PARTITION BY c.balance_id, c.period ORDER BY c.number)
 )
-SELECT v.rule, c.balance_id, 'tier change', c.id, v.words
+SELECT v.rule, c.balance_id, 'tier change', c.id, v.details
   FROM changes c, LATERAL (VALUES
-       ('changes_have_no_gaps', CASE WHEN c.number <> c.number_before + 1 THEN
+       ('change_numbers_have_no_gaps', CASE WHEN c.number <> c.number_before + 1 THEN
            concat('number ', c.number, ' follows number ', c.number_before) END),
-       ('change_leaves_the_tier_held', CASE WHEN c.from_tier_id <> c.tier_before THEN
-           concat('from ', c.from_tier_id, ', the one before led to ', c.tier_before) END),
-       ('time_never_runs_back', CASE WHEN c.at < c.before THEN
-           concat('at ', c.at, ', the one before it at ', c.before) END),
-       ('change_lies_in_its_period', CASE WHEN c.at < c.begins OR c.at >= c.ends THEN
+       ('change_starts_from_held_tier', CASE WHEN c.from_tier_id <> c.tier_before THEN
+           concat('from ', c.from_tier_id, ', the previous change led to ', c.tier_before) END),
+       ('timestamps_never_decrease', CASE WHEN c.at < c.before THEN
+           concat('at ', c.at, ', the previous change at ', c.before) END),
+       ('change_within_period', CASE WHEN c.at < c.begins OR c.at >= c.ends THEN
            concat('at ', c.at, ', period ', c.period, ' lasts from ', c.begins, ' to ', c.ends) END),
-       ('change_has_a_subscription', CASE WHEN c.subscribed IS NULL THEN 'the balance has no tier' END),
-       ('proration_is_in_the_ledger', CASE
+       ('change_has_subscription', CASE WHEN c.subscribed IS NULL THEN 'the balance has no tier' END),
+       ('proration_matches_transaction', CASE
            WHEN c.transaction_id IS NOT NULL AND c.recorded IS NULL THEN
-               concat('transaction ', c.transaction_id, ' is not there')
+               concat('transaction ', c.transaction_id, ' does not exist')
            WHEN c.type <> 'allocation' OR c.amount <> c.credits OR c.timestamp <> c.at THEN
                concat(c.credits, ' credits at ', c.at, ', recorded as ', c.type, ' of ', c.amount, ' at ', c.timestamp)
            END),
-       ('prorations_give_no_more_than_the_highest', CASE WHEN c.prorated > c.high_credits THEN
+       ('prorations_within_highest_tier', CASE WHEN c.prorated > c.high_credits THEN
            concat('prorations ', c.prorated, ' so far, the highest tier promises ', c.high_credits) END)
-  ) AS v (rule, words)
- WHERE v.words IS NOT NULL
+  ) AS v (rule, details)
+ WHERE v.details IS NOT NULL

@@ -1,4 +1,4 @@
-"""Look at all balances for the first page of the console."""
+"""The command that computes the dashboard snapshot. The scheduler runs it every five minutes."""
 
 import json as jsonlib
 from argparse import ArgumentParser
@@ -6,22 +6,27 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from fluxori.console.dashboard.snapshot import take_standing
+from fluxori.console.dashboard.snapshot import refresh_snapshot
 from fluxori.core import clock
 
 
 class Command(BaseCommand):
-    help = "Look at all balances for the first page of the console. Safe to run twice, and twice at once."
+    help = "Compute the figures of the dashboard over all balances. Safe to run twice, or twice at once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--json", action="store_true", help="One line of JSON on stdout.")
+        parser.add_argument("--json", action="store_true", help="Print one line of JSON on stdout.")
 
     def handle(self, *, json: bool, **_: Any) -> None:
-        taken = take_standing(at=clock.now())
-        balances = sum(count for _, _, count in taken.tiers["by_tier"]) + taken.tiers["none"]
-        soon, late = len(taken.running_out), taken.late["count"]
+        snapshot = refresh_snapshot(at=clock.now())
+        balances = sum(count for _, _, count in snapshot.tiers["by_tier"]) + snapshot.tiers["none"]
+        running_out, late = len(snapshot.running_out), snapshot.late["count"]
         if json:
-            facts = {"at": taken.taken_at.isoformat(), "balances": balances, "runningOut": soon, "late": late}
-            self.stdout.write(jsonlib.dumps(facts))
+            result = {
+                "at": snapshot.taken_at.isoformat(),
+                "balances": balances,
+                "runningOut": running_out,
+                "late": late,
+            }
+            self.stdout.write(jsonlib.dumps(result))
         else:
-            self.stdout.write(f"{balances:,} balances looked at, {soon} of them soon empty, {late:,} allocations late")
+            self.stdout.write(f"{balances:,} balances, {running_out} of them running out, {late:,} allocations late")

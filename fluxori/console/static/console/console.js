@@ -1,4 +1,4 @@
-// What the console does in the browser: find from the keyboard, copy ids, tell the server our time zone.
+// Scripts of the console: keyboard search, copying of ids, and a cookie with the browser's time zone.
 (() => {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   if (zone) {
@@ -11,43 +11,43 @@
 
   window.addEventListener("keydown", (event) => {
     if (event.key === "/" && !event.ctrlKey && !event.metaKey && !event.altKey && !typing(event.target)) {
-      const boxes = [...document.querySelectorAll("[data-find] input")];
+      const boxes = [...document.querySelectorAll("[data-search] input")];
       const box = boxes.reverse().find((candidate) => candidate.offsetParent !== null);
       if (box) {
         event.preventDefault();
-        event.stopImmediatePropagation(); // the box of a list listens to it, too
+        event.stopImmediatePropagation(); // the search box of a list has the same shortcut
         box.focus();
         box.select();
       }
     }
-    const find = event.target.closest?.("[data-find]");
-    if (!find) return;
-    const stops = [find.querySelector("input"), ...find.querySelectorAll("[data-suggestions] a")];
+    const search = event.target.closest?.("[data-search]");
+    if (!search) return;
+    const stops = [search.querySelector("input"), ...search.querySelectorAll("[data-suggestions] a")];
     const here = stops.indexOf(event.target);
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
       const step = event.key === "ArrowDown" ? 1 : -1;
       stops[(here + step + stops.length) % stops.length]?.focus();
     } else if (event.key === "Escape") {
-      find.querySelector("[data-suggestions]").replaceChildren();
-      find.querySelector("input").focus();
+      search.querySelector("[data-suggestions]").replaceChildren();
+      search.querySelector("input").focus();
     }
   }, { capture: true });
 
-  // The page is hidden until it is ready; by then the browser's own autofocus has given up.
+  // The page is hidden until Alpine is initialized, which is too late for the browser's autofocus.
   document.addEventListener("alpine:initialized", () => requestAnimationFrame(() => {
     if (document.activeElement === document.body) document.querySelector("#content [autofocus]")?.focus();
   }));
 
-  // Whoever opens what has a form in it wants to fill it in. The event does not bubble.
+  // Focus the form in an element when it is opened. The event does not bubble, hence the capture.
   document.addEventListener("toggle", (event) => {
     if (event.target.open) event.target.querySelector("form input:not([type=hidden])")?.focus();
   }, { capture: true });
 
   document.addEventListener("focusout", (event) => {
-    const find = event.target.closest?.("[data-find]");
-    if (find && !find.contains(event.relatedTarget)) {
-      find.querySelector("[data-suggestions]").replaceChildren();
+    const search = event.target.closest?.("[data-search]");
+    if (search && !search.contains(event.relatedTarget)) {
+      search.querySelector("[data-suggestions]").replaceChildren();
     }
   });
 

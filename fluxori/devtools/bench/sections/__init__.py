@@ -1,11 +1,11 @@
-"""What is measured, one module a section; each has ``measure(stage)``, which adds to the stage's figures."""
+"""The sections of the benchmarks, one module each. ``measure(session)`` adds figures to the session."""
 
 from collections.abc import Callable
 
 from fluxori.devtools.bench.sections import allocation, growth, history, holds, http, in_process, latency, sql, verify
-from fluxori.devtools.bench.session import Stage
+from fluxori.devtools.bench.session import BenchSession
 
-SECTIONS: dict[str, Callable[[Stage], None]] = {
+SECTIONS: dict[str, Callable[[BenchSession], None]] = {
     "http": http.measure,
     "sql": sql.measure,
     "inprocess": in_process.measure,

@@ -1,4 +1,7 @@
-"""The monthly allocation of very many subscriptions, its second run, and the sweep of what expires; and in bare SQL."""
+"""The monthly allocation of many subscriptions, its repetition and the expiry job, compared with set-based SQL.
+
+The commands run in processes of their own, as under a scheduler, so their memory is measured as well.
+"""
 
 import os
 import subprocess
@@ -11,37 +14,37 @@ from django.conf import settings
 
 from fluxori.core import clock
 from fluxori.devtools.bench import set_based_allocation
-from fluxori.devtools.bench.session import Stage, WrongAnswer
+from fluxori.devtools.bench.session import BenchSession, UnexpectedResultError
 from tiers.models import AllocationRun, Tier
 
 SECTION = "allocation"
-BARE = "{:,} subscriptions, bare set-wise SQL"
+SET_BASED = "{:,} subscriptions, set-based SQL"
 FIRST = "{:,} subscriptions, allocate_monthly_credits"
-SECOND = "{:,} subscriptions, the same again"
-SWEEP = "{:,} balances, expire_credits"
+SECOND = "{:,} subscriptions, second run"
+EXPIRY = "{:,} balances, expire_credits"
 MEMORY = "{:,} subscriptions, peak memory"
 TIER = "bench"
 
-# Subscribed so long ago: one month has begun since, the next has not.
+# The age of the subscriptions: their second month has begun, the third has not.
 _DAYS = 40
 
 
-def measure(stage: Stage) -> None:
-    for many in stage.sizes.subscriptions:
+def measure(session: BenchSession) -> None:
+    for many in session.sizes.subscriptions:
         subscribe(many, name=f"bare-{many}")
-        stage.figures.add(SECTION, BARE.format(many), "s", [_bare(clock.now())])
+        session.figures.add(SECTION, SET_BASED.format(many), "s", [_time_set_based(clock.now())])
         subscribe(many, name=f"command-{many}")
         first = run("allocate_monthly_credits")
-        stage.figures.add(SECTION, FIRST.format(many), "s", [first.seconds])
-        stage.figures.add(SECTION, MEMORY.format(many), "MB", [first.megabytes])
-        stage.figures.add(SECTION, SECOND.format(many), "s", [run("allocate_monthly_credits").seconds])
-        sweep = run("expire_credits", "--at", (clock.now() + timedelta(days=_DAYS)).isoformat())
-        # Those of the bare SQL expire with them.
-        stage.figures.add(SECTION, SWEEP.format(2 * many), "s", [sweep.seconds])
+        session.figures.add(SECTION, FIRST.format(many), "s", [first.seconds])
+        session.figures.add(SECTION, MEMORY.format(many), "MB", [first.megabytes])
+        session.figures.add(SECTION, SECOND.format(many), "s", [run("allocate_monthly_credits").seconds])
+        expiry = run("expire_credits", "--at", (clock.now() + timedelta(days=_DAYS)).isoformat())
+        # The grants that the set-based SQL wrote expire as well.
+        session.figures.add(SECTION, EXPIRY.format(2 * many), "s", [expiry.seconds])
 
 
 def subscribe(many: int, *, name: str) -> None:
-    """Open so many balances with a subscription of which one month is due; they have no transactions yet."""
+    """Create ``many`` balances without transactions, each with a subscription of which one month is due."""
     tier, _ = Tier.objects.get_or_create(
         code=TIER,
         defaults={
@@ -57,57 +60,62 @@ def subscribe(many: int, *, name: str) -> None:
     set_based_allocation.subscribe(many, name=name, tier=tier, anchor=anchor)
 
 
-def _bare(at: datetime) -> float:
+def _time_set_based(at: datetime) -> float:
     began = time.perf_counter()
     set_based_allocation.allocate(at=at)
     return time.perf_counter() - began
 
 
-class Allocating:
-    """A management command under way in a process of its own; ``allocate_monthly_credits`` unless told another."""
+class RunningCommand:
+    """A management command in a process of its own, by default ``allocate_monthly_credits``."""
 
-    def __init__(self, *words: str) -> None:
-        self._words = words or ("allocate_monthly_credits",)
+    def __init__(self, *arguments: str) -> None:
+        self._arguments = arguments or ("allocate_monthly_credits",)
         self.seconds = 0.0
         self.megabytes = 0.0
 
     def __enter__(self) -> Self:
         self._began = time.perf_counter()
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, str(settings.BASE_DIR / "manage.py"), *self._words],
+        self._process = subprocess.Popen(  # noqa: S603 (runs the current interpreter)
+            [sys.executable, str(settings.BASE_DIR / "manage.py"), *self._arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
         return self
 
-    def wait(self) -> None:
-        """Return once the allocation has begun, or is over already."""
-        while self.running() and not AllocationRun.objects.filter(status=AllocationRun.Status.RUNNING).exists():
+    def wait_for_start(self) -> None:
+        """Return when the allocation has begun, or has already ended."""
+        while self.is_running() and not AllocationRun.objects.filter(status=AllocationRun.Status.RUNNING).exists():
             time.sleep(0.05)
 
-    def running(self) -> bool:
-        # Only looked at, not waited for: what it used is told once, to whoever waits.
+    def is_running(self) -> bool:
+        # WNOWAIT leaves the process waitable: __exit__ reads its resource usage.
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
-    def __exit__(self, fault: type[BaseException] | None, *_: object) -> None:
-        """Wait until it has ended. :raises WrongAnswer: if it did not end well"""
-        if fault is not None:
+    def __exit__(self, error: type[BaseException] | None, *_exc: object) -> None:
+        """Wait until the command has ended.
+
+        :raises UnexpectedResultError: its exit status is not 0
+        """
+        if error is not None:
             self._process.terminate()
-        said = _read(self._process.stderr)
-        ended = os.wait4(self._process.pid, 0)
-        self._process.returncode = os.waitstatus_to_exitcode(ended[1])
+        errors = _read(self._process.stderr)
+        _, wait_status, usage = os.wait4(self._process.pid, 0)
+        self._process.returncode = os.waitstatus_to_exitcode(wait_status)
         self.seconds = time.perf_counter() - self._began
-        self.megabytes = ended[2].ru_maxrss / (1024 if sys.platform == "linux" else 1024 * 1024)
-        if self._process.returncode and fault is None:
-            raise WrongAnswer(f"{self._words[0]}: exit status {self._process.returncode}: {said[-1000:]}")
+        self.megabytes = usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024 * 1024)
+        if self._process.returncode and error is None:
+            raise UnexpectedResultError(
+                f"{self._arguments[0]}: exit status {self._process.returncode}: {errors[-1000:]}"
+            )
 
 
-def run(*words: str) -> Allocating:
-    """Run a management command to its end, and return how long it took and how much memory."""
-    with Allocating(*words) as done:
+def run(*arguments: str) -> RunningCommand:
+    """Run a management command to its end. The result has its duration and its peak memory."""
+    with RunningCommand(*arguments) as command:
         pass
-    return done
+    return command
 
 
 def _read(stream: IO[bytes] | None) -> str:

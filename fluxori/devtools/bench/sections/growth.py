@@ -1,4 +1,4 @@
-"""What a deduction and a page of history cost in a small ledger and in a large one, side by side."""
+"""The speed of a deduction and of a history page in a small and in a large ledger."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from credits.models import CreditBalance
 from fluxori.core import clock
 from fluxori.devtools.bench import databases, seeding
 from fluxori.devtools.bench.sections.in_process import rate
-from fluxori.devtools.bench.session import Stage
+from fluxori.devtools.bench.session import BenchSession
 from fluxori.identity.models import User
 
 SECTION = "growth"
@@ -21,36 +21,36 @@ PAGE = "first page of a history with {:,} transactions in the ledger"
 _PAGE = 50
 
 
-def measure(stage: Stage) -> None:
-    found: dict[str, list[float]] = defaultdict(list)
+def measure(session: BenchSession) -> None:
+    values: dict[str, list[float]] = defaultdict(list)
     with ExitStack() as stack:
-        places = {size: name for name in stage.ledgers for size in [_size(name)]}
-        if not places:
-            places = {size: _filled(size, stack) for size in stage.sizes.growth}
-        asked: dict[int, dict[str, Callable[[], int]]] = {}
-        for size, name in places.items():
+        databases_by_size = {size: name for name in session.ledgers for size in [_size(name)]}
+        if not databases_by_size:
+            databases_by_size = {size: _create(size, stack) for size in session.sizes.growth}
+        calls: dict[int, dict[str, Callable[[], int]]] = {}
+        for size, name in databases_by_size.items():
             with databases.using(name):
-                there = Stage(stage.sizes, stage.figures)
-                there.fill()
-                asked[size] = {DEDUCT: _deducting(there.many), PAGE: _turning()}
-        for _ in range(stage.sizes.repeats):
-            for size, name in places.items():
+                filled = BenchSession(session.sizes, session.figures)
+                filled.fill()
+                calls[size] = {DEDUCT: _deduction(filled.many), PAGE: _history_page()}
+        for _ in range(session.sizes.repeats):
+            for size, name in databases_by_size.items():
                 with databases.using(name):
-                    for words, way in asked[size].items():
-                        found[words.format(size)].append(rate(way, stage.sizes.seconds))
-    for words, rates in found.items():
-        stage.figures.add(SECTION, words, "/s", rates)
-    small, large = min(places), max(places)
-    for words, name in (("deduct", DEDUCT), ("page of history", PAGE)):
-        stage.figures.ratio(
-            f"{words} with {large:,} transactions ÷ with {small:,}",
+                    for name_format, call in calls[size].items():
+                        values[name_format.format(size)].append(rate(call, session.sizes.seconds))
+    for name, rates in values.items():
+        session.figures.add(SECTION, name, "/s", rates)
+    small, large = min(databases_by_size), max(databases_by_size)
+    for label, name in (("deduct", DEDUCT), ("page of history", PAGE)):
+        session.figures.ratio(
+            f"{label} with {large:,} transactions ÷ with {small:,}",
             (SECTION, name.format(large)),
             (SECTION, name.format(small)),
             ("at least", 0.9),
         )
 
 
-def _filled(size: int, stack: ExitStack) -> str:
+def _create(size: int, stack: ExitStack) -> str:
     name = stack.enter_context(databases.throw_away())
     with databases.using(name):
         seeding.fill(size, number=3)
@@ -58,17 +58,17 @@ def _filled(size: int, stack: ExitStack) -> str:
 
 
 def _size(name: str) -> int:
-    """Return how many transactions there are in a ledger that was filled before."""
+    """Return the number of transactions in a database."""
     with databases.using(name):
         size: int = CreditBalance.objects.aggregate(size=Sum("sequence"))["size"] or 0
         return size
 
 
-def _deducting(people: list[User]) -> Callable[[], int]:
-    keys, around = map("growth-{}".format, count()), cycle(people)
+def _deduction(users: list[User]) -> Callable[[], int]:
+    keys, owners = map("growth-{}".format, count()), cycle(users)
 
     def deduct() -> int:
-        owner = next(around)
+        owner = next(owners)
         operations.deduct_credits(
             owner=owner, actor=owner, feature="simple-ai-insight", idempotency_key=next(keys), at=clock.now()
         )
@@ -77,14 +77,14 @@ def _deducting(people: list[User]) -> Callable[[], int]:
     return deduct
 
 
-def _turning() -> Callable[[], int]:
-    """Return what reads the newest page of one history after another, of those that fill one."""
+def _history_page() -> Callable[[], int]:
+    """Return a function that reads the newest page of one long history after another."""
     long = CreditBalance.objects.filter(sequence__gt=_PAGE).order_by("pk")[:100]
-    around = cycle([balance.owner for balance in long])
+    owners = cycle([balance.owner for balance in long])
 
-    def turn() -> int:
-        page = list(queries.get_transaction_history(owner=next(around))[:_PAGE])
+    def read_page() -> int:
+        page = list(queries.get_transaction_history(owner=next(owners))[:_PAGE])
         assert len(page) == _PAGE
         return 1
 
-    return turn
+    return read_page

@@ -1,4 +1,4 @@
-"""Pages of a long history: the first, the thousandth, the last."""
+"""Response times of the first, the thousandth and the last page of a long history."""
 
 from collections import defaultdict
 from datetime import timedelta
@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from fluxori.api.pagination import DEFAULT_LIMIT, cursor
 from fluxori.core import clock
 from fluxori.devtools.bench import seeding
-from fluxori.devtools.bench.session import Stage
+from fluxori.devtools.bench.session import BenchSession
 from fluxori.identity.models import User
 
 SECTION = "history"
@@ -17,31 +17,31 @@ DEEP = "page 1,000"
 LAST = "last page"
 
 
-def measure(stage: Stage) -> None:
-    long = stage.sizes.history
+def measure(session: BenchSession) -> None:
+    long = session.sizes.history
     until = clock.now()
-    [part, *_] = seeding.parts(
+    [part, *_] = seeding.split_work(
         transactions=1, balances=1, hot=long, seed=7, begin=until - timedelta(days=360), until=until
     )
-    written = sum(done.transactions for done in seeding.write(part))
+    written = sum(counts.transactions for counts in seeding.write(part))
     owner = User.objects.get(email=f"7-hot@{seeding.DOMAIN}")
     pages = {
         FIRST: "",
-        DEEP: _beyond(written - min(999 * DEFAULT_LIMIT, written // 2)),
-        LAST: _beyond(DEFAULT_LIMIT + 1),
+        DEEP: _query_after(written - min(999 * DEFAULT_LIMIT, written // 2)),
+        LAST: _query_after(DEFAULT_LIMIT + 1),
     }
-    found: dict[str, list[float]] = defaultdict(list)
-    server = stage.server()
+    values: dict[str, list[float]] = defaultdict(list)
+    server = session.server()
     for query in pages.values():
-        server.put([owner], PATH + query, 16, method="GET")
-    for _ in range(stage.sizes.repeats):
+        server.run_load([owner], PATH + query, 16, method="GET")
+    for _ in range(session.sizes.repeats):
         for name, query in pages.items():
-            measured = server.put([owner], PATH + query, 1, method="GET")
-            found[name].append(measured.percentile(0.5))
-    for name, times in found.items():
-        stage.figures.add(SECTION, f"{name} of {written:,} transactions, p50", "ms", times)
+            measured = server.run_load([owner], PATH + query, 1, method="GET")
+            values[name].append(measured.percentile(0.5))
+    for name, times in values.items():
+        session.figures.add(SECTION, f"{name} of {written:,} transactions, p50", "ms", times)
     for name in (DEEP, LAST):
-        stage.figures.ratio(
+        session.figures.ratio(
             f"history, {name} ÷ first page",
             (SECTION, f"{name} of {written:,} transactions, p50"),
             (SECTION, f"{FIRST} of {written:,} transactions, p50"),
@@ -49,5 +49,5 @@ def measure(stage: Stage) -> None:
         )
 
 
-def _beyond(sequence: int) -> str:
+def _query_after(sequence: int) -> str:
     return "?" + urlencode({"cursor": cursor(PATH, "older", [str(sequence)])})

@@ -1,4 +1,4 @@
-"""A deduction from Python in the same process: one at a time, in batches, and how else it could be done."""
+"""Deductions in the same process: one at a time, in batches, with the plain ORM, and with django-hordak."""
 
 import json
 import os
@@ -12,21 +12,21 @@ from itertools import count, cycle
 from credits import operations
 from fluxori.core import clock
 from fluxori.devtools.bench import baselines
-from fluxori.devtools.bench.session import Stage, spend
+from fluxori.devtools.bench.session import BenchSession, deduct_batch
 
 SECTION = "inprocess"
 SINGLE = "deduct_credits, one at a time"
 BATCH = "deduct_many of {} on one balance"
 NAIVE = "naive ORM: get, save, create"
-PEER = "django-hordak: one transaction, two legs"
+HORDAK = "django-hordak: one transaction, two legs"
 
 
-def measure(stage: Stage) -> None:
+def measure(session: BenchSession) -> None:
     keys = map("inprocess-{}".format, count())
-    around = cycle(stage.many)
+    owners = cycle(session.many)
 
     def single() -> int:
-        owner = next(around)
+        owner = next(owners)
         operations.deduct_credits(
             owner=owner,
             actor=owner,
@@ -38,39 +38,39 @@ def measure(stage: Stage) -> None:
         return 1
 
     def naive() -> int:
-        baselines.naive_deduct(owner_id=next(around).pk, key=next(keys), at=clock.now())
+        baselines.naive_deduct(owner_id=next(owners).pk, key=next(keys), at=clock.now())
         return 1
 
-    ways: dict[str, Callable[[], int]] = {SINGLE: single, NAIVE: naive}
-    for size in stage.sizes.batches:
-        ways[BATCH.format(size)] = lambda size=size: spend(stage.hot, [next(keys) for _ in range(size)])  # type: ignore[misc]
-    found: dict[str, list[float]] = defaultdict(list)
-    for _ in range(stage.sizes.repeats):
-        for name, way in ways.items():
-            found[name].append(rate(way, stage.sizes.seconds))
-    for name, rates in found.items():
-        stage.figures.add(SECTION, name, "/s", rates)
-    _measure_peer(stage)
+    calls: dict[str, Callable[[], int]] = {SINGLE: single, NAIVE: naive}
+    for size in session.sizes.batches:
+        calls[BATCH.format(size)] = lambda size=size: deduct_batch(session.hot, [next(keys) for _ in range(size)])  # type: ignore[misc]
+    values: dict[str, list[float]] = defaultdict(list)
+    for _ in range(session.sizes.repeats):
+        for name, call in calls.items():
+            values[name].append(rate(call, session.sizes.seconds))
+    for name, rates in values.items():
+        session.figures.add(SECTION, name, "/s", rates)
+    _measure_hordak(session)
 
 
-def rate(way: Callable[[], int], seconds: float) -> float:
-    """Return how many a second were done by repeating ``way``, which says how many it did."""
-    way()
-    done, began = 0, time.perf_counter()
-    while (passed := time.perf_counter() - began) < seconds:
-        done += way()
-    return done / passed
+def rate(call: Callable[[], int], seconds: float) -> float:
+    """Repeat ``call`` and return the operations per second. ``call`` returns the number of operations it did."""
+    call()
+    total, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < seconds:
+        total += call()
+    return total / elapsed
 
 
-def _measure_peer(stage: Stage) -> None:
-    if not baselines.HORDAK:
-        stage.figures.note("inprocess: django-hordak is not installed, so it is not measured; see docs/performance.md.")
+def _measure_hordak(session: BenchSession) -> None:
+    if not baselines.HAS_HORDAK:
+        session.figures.note("inprocess: django-hordak is not installed, so it is not measured.")
         return
-    done = subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-m", "fluxori.devtools.bench.hordak", str(stage.sizes.repeats), str(stage.sizes.seconds)],
+    completed = subprocess.run(  # noqa: S603 (runs the current interpreter)
+        [sys.executable, "-m", "fluxori.devtools.bench.hordak", str(session.sizes.repeats), str(session.sizes.seconds)],
         check=True,
         capture_output=True,
         text=True,
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "fluxori.devtools.bench.hordak_settings"},
     )
-    stage.figures.add(SECTION, PEER, "/s", json.loads(done.stdout))
+    session.figures.add(SECTION, HORDAK, "/s", json.loads(completed.stdout))

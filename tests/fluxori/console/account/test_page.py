@@ -11,9 +11,9 @@ from credits import operations
 from credits.models import CreditTransaction, RejectedAttempt
 from fluxori.core import clock
 from fluxori.identity.models import Membership, Organization
-from tests.support.admin import counted, staff_client, superuser_client, words
+from tests.support.admin import count_queries, staff_client, superuser_client, text_of
 from tests.support.factories.credits import deduct, make_balance, make_user
-from tests.support.factories.tiers import subscribed
+from tests.support.factories.tiers import make_subscribed_balance
 from tests.support.times import DAY, HOUR, MINUTE
 from tiers import operations as tiers
 
@@ -30,7 +30,7 @@ def explained(transaction, client=None):
 
 def act(name, balance, **on):
     query = "&".join(f"{key}={value}" for key, value in on.items())
-    return reverse("admin:console_act", args=[name, balance.pk]) + (f"?{query}" if query else "")
+    return reverse("admin:console_action", args=[name, balance.pk]) + (f"?{query}" if query else "")
 
 
 def lived(at) -> Any:
@@ -38,16 +38,18 @@ def lived(at) -> Any:
     pool = Organization.objects.create(name="Karoo Outfitters")
     member = make_user()
     Membership.objects.create(organization=pool, user=member, role="owner")
-    balance = subscribed(owner=pool, at=at - 20 * DAY)
+    balance = make_subscribed_balance(owner=pool, at=at - 20 * DAY)
     make_balance(
         pool, grants=[(500, timedelta(days=90))], at=at - 19 * DAY, type="purchase", unit_price=Decimal("0.11")
     )
     operations.set_limit(owner=pool, amount=200, period="month", at=at - 18 * DAY)
     spend: dict[str, Any] = {"owner": pool, "actor": member, "member": member, "feature": "ai-generated-report"}
     paid = operations.deduct_credits(**spend, at=at - 3 * DAY)
-    operations.refund_usage(transaction_id=paid.pk, amount=10, reason="Half of it was empty", at=at - 2 * DAY)
+    operations.refund_usage(
+        transaction_id=paid.transaction.id, amount=10, reason="Half of it was empty", at=at - 2 * DAY
+    )
     held = operations.place_hold(**spend, at=at - DAY)
-    operations.capture_hold(hold_id=held.pk, at=at - DAY + MINUTE)
+    operations.capture_hold(hold_id=held.hold.id, at=at - DAY + MINUTE)
     operations.place_hold(**spend, at=at - MINUTE)
     RejectedAttempt.objects.create(
         balance=balance,
@@ -67,16 +69,16 @@ class TestTheAccountPage:
         now = clock.now()
         lapsed = make_balance(grants=[(100, None), (40, DAY)], at=now - 2 * DAY)
 
-        answer = account(lapsed)
+        response = account(lapsed)
 
-        assert (answer.context["now"].available, answer.context["due"]) == (100, 1)
+        assert (response.context["now"].available, response.context["due"]) == (100, 1)
         lapsed.refresh_from_db()
         assert lapsed.balance == 140
 
     def test_shows_an_account_whole(self):
         balance = lived(clock.now())
 
-        page = " ".join(words(account(balance)).split())
+        page = " ".join(text_of(account(balance)).split())
 
         for told in (
             "Karoo Outfitters",
@@ -123,7 +125,7 @@ class TestTheAccountPage:
         used = CreditTransaction.objects.filter(balance=balance, type="usage").order_by("sequence")
         [held] = balance.holds.filter(status="open")
 
-        page = words(account(balance, client))
+        page = text_of(account(balance, client))
 
         assert all(act("refund", balance, transaction=row.pk) in page for row in used)
         assert act("release", balance, hold=held.pk) in page
@@ -135,31 +137,31 @@ class TestTheAccountPage:
         [limit] = balance.limits.all()
         client = staff_client("credits.view_creditbalance", "console.limit_spending")
 
-        page = words(account(balance, client))
+        page = text_of(account(balance, client))
 
-        change = act("limit", balance, amount=200, period="month", member="")
-        assert act("unlimit", balance, limit=limit.pk) in page
+        change = act("set_limit", balance, amount=200, period="month", member="")
+        assert act("remove_limit", balance, limit=limit.pk) in page
         assert change in page
         assert client.get(change).context["form"]["amount"].value() == "200"
 
     def test_offers_to_keep_the_tier_where_a_change_is_scheduled(self):
-        balance = subscribed(tier="growth")
+        balance = make_subscribed_balance(tier="growth")
         client = staff_client("credits.view_creditbalance", "tiers.view_subscription", "console.change_tier")
-        assert act("keep-tier", balance) not in words(account(balance, client))
+        assert act("cancel_tier_change", balance) not in text_of(account(balance, client))
 
         tiers.update_subscription_tier(owner=balance.owner, tier="explorer", effective="nextPeriod")
 
         subscription = reverse("admin:tiers_subscription_change", args=[balance.pk])
         for page in (account(balance, client), client.get(subscription)):
-            assert act("keep-tier", balance) in words(page)
-            assert "Keep Growth" in words(page)
+            assert act("cancel_tier_change", balance) in text_of(page)
+            assert "Keep Growth" in text_of(page)
 
     def test_offers_to_resume_where_spending_is_suspended(self):
         balance = make_balance()
         client = staff_client("credits.view_creditbalance", "console.suspend_spending")
         operations.suspend_spending(owner=balance.owner, reason="Looked odd")
 
-        page = words(account(balance, client))
+        page = text_of(account(balance, client))
 
         assert act("resume", balance) in page
         assert act("suspend", balance) not in page
@@ -171,32 +173,32 @@ class TestTheAccountPage:
         )
         client = superuser_client()
         listed = reverse("admin:credits_rejectedattempt_changelist") + f"?balance={balance.pk}"
-        assert f'href="{listed}"' in words(account(balance, client))
+        assert f'href="{listed}"' in text_of(account(balance, client))
 
         page = client.get(listed)
 
         assert [row.balance_id for row in page.context["cl"].result_list] == [balance.pk]
-        assert "Not enough credits" in words(page)
-        assert "40 required, 12 available" in words(page)
+        assert "Not enough credits" in text_of(page)
+        assert "40 required, 12 available" in text_of(page)
 
     def test_offers_no_refund_of_what_was_given_back(self):
         balance = make_balance()
         paid = deduct(balance, 5)
-        operations.refund_usage(transaction_id=paid.pk, reason="It failed")
+        operations.refund_usage(transaction_id=paid.transaction.id, reason="It failed")
 
-        assert act("refund", balance, transaction=paid.pk) not in words(account(balance))
+        assert act("refund", balance, transaction=paid.transaction.id) not in text_of(account(balance))
 
     def test_shows_no_rand_to_those_who_may_not_see_it(self):
         balance = make_balance(type="purchase", unit_price=Decimal("0.11"))
 
-        page = words(account(balance, staff_client("credits.view_creditbalance")))
+        page = text_of(account(balance, staff_client("credits.view_creditbalance")))
 
         assert "R0.11" not in page
 
     def test_offers_nothing_to_those_who_may_only_look(self):
         balance = lived(clock.now())
 
-        page = words(account(balance, staff_client("credits.view_creditbalance")))
+        page = text_of(account(balance, staff_client("credits.view_creditbalance")))
 
         assert "/staffaction/do/" not in page
 
@@ -212,13 +214,13 @@ class TestTheAccountPage:
         with django_assert_max_num_queries(32) as asked:
             assert account(balance, client).status_code == 200
 
-        assert counted(asked) == []
+        assert count_queries(asked) == []
 
     def test_says_the_next_step_where_there_is_nothing(self):
         balance = make_balance(grants=[(5, None)])
         deduct(balance, 5)
 
-        page = words(account(balance))
+        page = text_of(account(balance))
 
         assert "Nothing is left of what was ever given." in page
 
@@ -243,7 +245,7 @@ class TestAnExplainedTransaction:
         balance = lived(clock.now())
         paid = CreditTransaction.objects.get(balance=balance, sequence=3)
 
-        page = " ".join(words(explained(paid)).split())
+        page = " ".join(text_of(explained(paid)).split())
 
         for told in (
             "Usage of 40 credits",
@@ -263,16 +265,16 @@ class TestAnExplainedTransaction:
         balance = lived(clock.now())
         paid = CreditTransaction.objects.get(balance=balance, sequence=3)
 
-        answer = explained(paid)
+        response = explained(paid)
 
-        assert answer.context["movement"].left == 30
-        assert act("refund", balance, transaction=paid.pk) in words(answer)
+        assert response.context["movement"].left == 30
+        assert act("refund", balance, transaction=paid.pk) in text_of(response)
 
     def test_names_its_hold(self):
         balance = lived(clock.now())
         paid = CreditTransaction.objects.filter(balance=balance, hold__isnull=False).get()
 
-        page = words(explained(paid))
+        page = text_of(explained(paid))
 
         assert reverse("admin:credits_credithold_change", args=[paid.hold_id]) in page
 
@@ -309,20 +311,20 @@ class TestTheRowsOfAnAccount:
         client = staff_client("credits.view_creditgrant", "credits.view_credithold", *may)
 
         def page(model, row):
-            return words(client.get(reverse(f"admin:credits_{model}_change", args=[row.pk])))
+            return text_of(client.get(reverse(f"admin:credits_{model}_change", args=[row.pk])))
 
         assert act("extend", balance, grant=fleeting.pk) in page("creditgrant", fleeting)
         assert act("extend", balance, grant=lasting.pk) not in page("creditgrant", lasting)
         assert act("void", balance, grant=lasting.pk) in page("creditgrant", lasting)
-        assert act("release", balance, hold=held.pk) in page("credithold", held)
-        operations.release_hold(hold_id=held.pk)
-        assert act("release", balance, hold=held.pk) not in page("credithold", held)
+        assert act("release", balance, hold=held.hold.id) in page("credithold", held)
+        operations.release_hold(hold_id=held.hold.id)
+        assert act("release", balance, hold=held.hold.id) not in page("credithold", held)
 
     def test_offer_nothing_to_those_who_may_only_look(self):
         balance = make_balance()
         client = staff_client("credits.view_creditgrant")
 
-        page = words(client.get(reverse("admin:credits_creditgrant_change", args=[balance.grants.get().pk])))
+        page = text_of(client.get(reverse("admin:credits_creditgrant_change", args=[balance.grants.get().pk])))
 
         assert "/staffaction/do/" not in page
 

@@ -1,4 +1,7 @@
-"""Staff at the same thing at once: it happens once, and the day's ceiling is never passed. Each race is run often."""
+"""Concurrent staff actions and decisions: each is done once, and no ceiling is exceeded.
+
+Each race runs several times.
+"""
 
 from functools import partial
 
@@ -7,10 +10,11 @@ import pytest
 from credits.verification import verify_balance
 from fluxori.console import queries
 from fluxori.console.actions import operations
+from fluxori.console.approvals import operations as approvals
 from fluxori.console.models import ApprovalRequest, StaffAction
 from tests.support.factories.credits import make_balance
-from tests.support.staff import in_role, order
-from tests.support.threads import run_concurrently
+from tests.support.staff import action_request, make_staff
+from tests.support.threads import at_once
 from tests.support.times import NOON
 
 ROUNDS = 5
@@ -19,31 +23,34 @@ CALLERS = 4
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def again_or_not(perform):
-    return lambda: "again" if perform().again else "done"
+def outcome_of(operation, *args, **kwargs):
+    """Return a call that returns "replayed" or "done"."""
+    return lambda: "replayed" if operation(*args, **kwargs).replayed else "done"
 
 
-class TestStaffUnderContention:
-    def test_send_one_form_twice_and_act_once(self):
-        staff = in_role("support")
+def request_addition(balance, staff, amount=900):
+    return approvals.request_approval(action_request("add", balance.user, staff, amount=amount)).row.pk
+
+
+class TestConcurrentActions:
+    def test_one_form_sent_concurrently_is_performed_once(self):
+        staff = make_staff("support")
         for _ in range(ROUNDS):
             balance = make_balance(grants=[(100, None)])
-            asked = order("add", balance.user, staff, amount=7)
+            request = action_request("add", balance.user, staff, amount=7)
 
-            outcomes = run_concurrently([again_or_not(lambda asked=asked: operations.perform(asked))] * CALLERS)
+            outcomes = at_once([outcome_of(operations.perform, request)] * CALLERS)
 
             balance.refresh_from_db()
-            assert sorted(outcomes) == ["again"] * 3 + ["done"]
+            assert sorted(outcomes) == ["done"] + ["replayed"] * 3
             assert (balance.balance, StaffAction.objects.filter(balance=balance).count()) == (107, 1)
             assert verify_balance(balance.pk).differences == ()
 
-    def test_open_a_balance_together(self):
-        whom = in_role("auditor")
-        several = [order("add", whom, in_role("support"), amount=10) for _ in range(CALLERS)]
+    def test_concurrent_actions_open_one_balance(self):
+        owner = make_staff("auditor")
+        requests = [action_request("add", owner, make_staff("support"), amount=10) for _ in range(CALLERS)]
 
-        assert (
-            run_concurrently([again_or_not(lambda one=one: operations.perform(one)) for one in several]) == ["done"] * 4
-        )
+        assert at_once([outcome_of(operations.perform, request) for request in requests]) == ["done"] * 4
 
         assert sorted(StaffAction.objects.values_list("before__balance", "after__balance")) == [
             (0, 10),
@@ -52,54 +59,52 @@ class TestStaffUnderContention:
             (30, 40),
         ]
 
-    def test_never_pass_the_ceiling_of_a_day(self):
+    def test_concurrent_actions_do_not_exceed_the_ceiling_per_day(self):
         for _ in range(ROUNDS):
-            staff = in_role("support")
-            # 2,000 a day: four of these fit, on whichever balances they are.
-            several = [order("add", make_balance().user, staff, amount=500) for _ in range(6)]
+            staff = make_staff("support")
+            # The ceiling per day is 2,000: four of six fit, on whichever balances they are.
+            requests = [action_request("add", make_balance().user, staff, amount=500) for _ in range(6)]
 
-            outcomes = run_concurrently([again_or_not(lambda one=one: operations.perform(one)) for one in several])
+            outcomes = at_once([outcome_of(operations.perform, request) for request in requests])
 
             assert sorted(outcomes) == ["ceiling_exceeded"] * 2 + ["done"] * 4
-            assert queries.ceiling_of(staff, at=NOON).given_today == 2000
+            assert queries.get_ceiling(staff, at=NOON).given_today == 2000
 
-    def test_ask_once(self):
-        staff, balance = in_role("support"), make_balance()
-        asked = order("add", balance.user, staff, amount=900)
+    def test_one_form_requests_approval_once(self):
+        request = action_request("add", make_balance().user, make_staff("support"), amount=900)
 
-        outcomes = run_concurrently([again_or_not(lambda: operations.request_act(asked))] * CALLERS)
+        outcomes = at_once([outcome_of(approvals.request_approval, request)] * CALLERS)
 
-        assert sorted(outcomes) == ["again"] * 3 + ["done"]
+        assert sorted(outcomes) == ["done"] + ["replayed"] * 3
         assert ApprovalRequest.objects.count() == 1
 
 
-class TestApproversUnderContention:
-    def test_approve_once(self):
-        support, leads = in_role("support"), [in_role("support lead") for _ in range(CALLERS)]
+class TestConcurrentDecisions:
+    def test_concurrent_approvals_execute_the_action_once(self):
+        support, leads = make_staff("support"), [make_staff("support lead") for _ in range(CALLERS)]
         for _ in range(ROUNDS):
             balance = make_balance(grants=[(100, None)])
-            asked = operations.request_act(order("add", balance.user, support, amount=900)).row
+            key = request_addition(balance, support)
 
-            def approve(lead, asked=asked):
-                return again_or_not(lambda: operations.approve(request_id=asked.pk, approver=lead, at=NOON))
-
-            outcomes = run_concurrently([approve(lead) for lead in leads])
+            outcomes = at_once(
+                [outcome_of(approvals.approve, request_id=key, approver=lead, at=NOON) for lead in leads]
+            )
 
             balance.refresh_from_db()
             assert sorted(outcomes) == ["done"] + ["request_decided"] * 3
             assert (balance.balance, StaffAction.objects.filter(balance=balance).count()) == (1000, 1)
 
-    def test_and_whoever_withdraws_or_declines_have_one_way(self):
-        support, lead, finance = in_role("support"), in_role("support lead"), in_role("finance")
+    def test_of_concurrent_approval_withdrawal_and_decline_exactly_one_wins(self):
+        support, lead, finance = make_staff("support"), make_staff("support lead"), make_staff("finance")
         for _ in range(ROUNDS):
             balance = make_balance(grants=[(100, None)])
-            key = operations.request_act(order("add", balance.user, support, amount=900)).row.pk
+            key = request_addition(balance, support)
 
-            outcomes = run_concurrently(
+            outcomes = at_once(
                 [
-                    again_or_not(lambda key=key: operations.approve(request_id=key, approver=lead, at=NOON)),
-                    partial(operations.withdraw, request_id=key, actor=support, at=NOON),
-                    partial(operations.decline, request_id=key, decider=finance, note="No", at=NOON),
+                    outcome_of(approvals.approve, request_id=key, approver=lead, at=NOON),
+                    partial(approvals.withdraw, request_id=key, actor=support, at=NOON),
+                    partial(approvals.decline, request_id=key, decider=finance, note="No", at=NOON),
                 ]
             )
 
@@ -107,14 +112,10 @@ class TestApproversUnderContention:
             assert outcomes.count("request_decided") == 2
             assert balance.balance == (1000 if "done" in outcomes else 100)
 
-    def test_never_pass_their_ceiling_of_a_day(self):
-        support, lead = in_role("support"), in_role("support lead")
-        keys = [
-            operations.request_act(order("add", make_balance().user, support, amount=5000)).row.pk for _ in range(7)
-        ]
+    def test_concurrent_approvals_do_not_exceed_the_ceiling_per_day(self):
+        support, lead = make_staff("support"), make_staff("support lead")
+        keys = [request_addition(make_balance(), support, amount=5000) for _ in range(7)]
 
-        outcomes = run_concurrently(
-            [again_or_not(lambda key=key: operations.approve(request_id=key, approver=lead, at=NOON)) for key in keys]
-        )
+        outcomes = at_once([outcome_of(approvals.approve, request_id=key, approver=lead, at=NOON) for key in keys])
 
         assert sorted(outcomes) == ["ceiling_exceeded"] * 2 + ["done"] * 5

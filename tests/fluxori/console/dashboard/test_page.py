@@ -12,9 +12,9 @@ from credits.models import CreditTotal
 from fluxori.console.dashboard import snapshot
 from fluxori.console.dashboard.page import Figure, lines, money
 from fluxori.core import clock
-from tests.support.admin import staff_client, superuser_client, words
+from tests.support.admin import staff_client, superuser_client, text_of
 from tests.support.factories.credits import deduct, make_balance, make_user
-from tests.support.factories.tiers import many_subscribed, subscribed
+from tests.support.factories.tiers import make_subscribed_balance, make_subscribed_balances
 from tests.support.times import DAY, HOUR
 from tiers.models import RecoveryCost
 
@@ -93,7 +93,7 @@ class TestMoney:
         deduct(make_balance(at=NOW - 2 * DAY), 40, at=NOW - DAY)
         fold()
 
-        page = words(index())
+        page = text_of(index())
 
         assert "And 40 credits that were never sold, but allocated or given: serving them cost R0.73." in page
         assert "\u2212R" not in page
@@ -105,16 +105,16 @@ class TestTheDashboard:
         operations.deduct_credits(owner=balance.owner, feature="ai-generated-report", at=NOW - DAY)
         fold()
 
-        answer = index()
+        response = index()
 
-        [issued, spent, _, _] = answer.context["lines"]
+        [issued, spent, _, _] = response.context["lines"]
         assert (issued.figures[1].now, spent.figures[1].now) == (100, 40)
-        assert [name for name, _, _ in answer.context["by_feature"]["legend"]] == ["AI-generated report"]
-        assert answer.context["money"][1].value == Decimal("4.00")
-        assert "As of" in words(answer)
+        assert [name for name, _, _ in response.context["by_feature"]["legend"]] == ["AI-generated report"]
+        assert response.context["money"][1].value == Decimal("4.00")
+        assert "As of" in text_of(response)
 
     def test_says_so_where_nothing_was_added_up_yet(self):
-        page = words(index())
+        page = text_of(index())
 
         assert "Nothing was added up yet: run aggregate_usage" in page
         assert "Nobody has looked yet" in page
@@ -123,17 +123,17 @@ class TestTheDashboard:
         make_balance(type="purchase", unit_price=Decimal("0.10"))
         fold()
 
-        answer = index(staff_client("credits.view_creditbalance"))
+        response = index(staff_client("credits.view_creditbalance"))
 
-        assert answer.context["money"] is None
-        assert "What was spent, in rand" not in words(answer)
+        assert response.context["money"] is None
+        assert "What was spent, in rand" not in text_of(response)
 
     def test_asks_the_same_however_much_there_is(self, django_assert_max_num_queries):
-        many_subscribed(5, at=NOW - 3 * DAY)
+        make_subscribed_balances(5, at=NOW - 3 * DAY)
         for _ in range(5):
             deduct(make_balance(at=NOW - DAY), 90, at=NOW - HOUR)
         fold()
-        snapshot.take_standing(at=NOW)
+        snapshot.refresh_snapshot(at=NOW)
         client = superuser_client()
 
         with django_assert_max_num_queries(16) as asked:
@@ -145,13 +145,13 @@ class TestTheDashboard:
 
 class TestTheStanding:
     def test_counts_balances_by_tier(self):
-        many_subscribed(2, at=NOW - DAY)
-        subscribed(tier="pro", at=NOW - DAY)
+        make_subscribed_balances(2, at=NOW - DAY)
+        make_subscribed_balance(tier="pro", at=NOW - DAY)
         make_balance()
 
-        snapshot.take_standing(at=NOW)
+        snapshot.refresh_snapshot(at=NOW)
 
-        shown = snapshot.latest()
+        shown = snapshot.latest_snapshot()
         assert shown is not None
         assert {code: count for code, _, count, _ in shown.tiers} == {
             "explorer": 2,
@@ -170,33 +170,33 @@ class TestTheStanding:
             deduct(balance, 100, at=NOW - DAY)
         fold()
 
-        snapshot.take_standing(at=NOW)
+        snapshot.refresh_snapshot(at=NOW)
 
-        shown = snapshot.latest()
+        shown = snapshot.latest_snapshot()
         assert shown is not None
         assert [(row.name, row.available) for row in shown.running_out] == [(str(nearly.user), 5), (str(soon.user), 30)]
 
     def test_says_how_many_allocations_are_late(self):
-        balances = many_subscribed(2, at=NOW - timedelta(days=40))
-        many_subscribed(1, at=NOW - DAY)
+        balances = make_subscribed_balances(2, at=NOW - timedelta(days=40))
+        make_subscribed_balances(1, at=NOW - DAY)
 
-        snapshot.take_standing(at=NOW)
+        snapshot.refresh_snapshot(at=NOW)
 
-        shown = snapshot.latest()
+        shown = snapshot.latest_snapshot()
         assert shown is not None
         assert (shown.late, shown.late_since) == (2, balances[0].subscription.next_allocation_at)
-        assert "wait for a month that has begun" in words(index())
+        assert "wait for a month that has begun" in text_of(index())
 
     def test_is_kept_once(self):
-        snapshot.take_standing(at=NOW - HOUR)
-        snapshot.take_standing(at=NOW)
+        snapshot.refresh_snapshot(at=NOW - HOUR)
+        snapshot.refresh_snapshot(at=NOW)
 
-        shown = snapshot.latest()
+        shown = snapshot.latest_snapshot()
         assert shown is not None
         assert shown.taken_at == NOW
 
     def test_is_taken_by_a_command(self, capsys):
-        subscribed(at=NOW - DAY)
+        make_subscribed_balance(at=NOW - DAY)
 
         call_command("refresh_dashboard")
         call_command("refresh_dashboard", json=True)

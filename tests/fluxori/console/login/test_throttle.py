@@ -25,8 +25,8 @@ def fail(times=LIMIT, **at):
     return [knock("wrong", **at) for _ in range(times)]
 
 
-def shut(answer) -> bool:
-    return answer.status_code == 200 and "Too many attempts failed" in answer.content.decode()
+def shut(response) -> bool:
+    return response.status_code == 200 and "Too many attempts failed" in response.content.decode()
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ class TestTheDoor:
     def test_shuts_after_repeated_failures_even_for_the_right_password(self):
         failed = fail()
 
-        assert not any(shut(answer) for answer in failed)
+        assert not any(shut(response) for response in failed)
         assert shut(knock())
 
     def test_shuts_for_that_account_and_address_only(self):
@@ -76,7 +76,7 @@ class TestTheDoor:
         fail(LIMIT - 1)
         knock()
 
-        assert not any(shut(answer) for answer in fail(LIMIT - 1))
+        assert not any(shut(response) for response in fail(LIMIT - 1))
         assert knock().status_code == 302
 
     def test_shuts_for_an_address_that_tries_many_accounts(self):

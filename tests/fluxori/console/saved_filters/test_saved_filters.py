@@ -9,12 +9,11 @@ from django.test import Client
 from django.urls import reverse
 
 from credits.models import CreditBalance
-from fluxori.console.actions import constants
 from fluxori.console.models import SavedFilter, StaffAction
-from fluxori.console.saved_filters import operations
-from tests.support.admin import said, words
+from fluxori.console.saved_filters import constants, operations
+from tests.support.admin import messages_of, text_of
 from tests.support.factories.credits import deduct, make_balance, make_user
-from tests.support.staff import ROLES, client_of, in_role
+from tests.support.staff import ROLES, client_of, make_staff
 from tests.support.threads import run_concurrently
 
 pytestmark = pytest.mark.django_db
@@ -24,21 +23,21 @@ TRANSACTIONS = "/admin/credits/credittransaction/"
 REFUNDS = "type__exact=refund"
 
 
-def keep_page(of_list=LIST):
-    return reverse("keep_filter", args=of_list.split("."))
+def keep_page(model_label=LIST):
+    return reverse("save_filter", args=model_label.split("."))
 
 
-def save(client, query=REFUNDS, *, of_list=LIST, name="Late refunds", **asked):
+def save(client, query=REFUNDS, *, model_label=LIST, name="Late refunds", **asked):
     """Send the form of a list on which this filter is chosen."""
-    return client.post(f"{keep_page(of_list)}?{query}", {"name": name, **asked}, follow=True)
+    return client.post(f"{keep_page(model_label)}?{query}", {"name": name, **asked}, follow=True)
 
 
-def kept(owner, *, name="Late refunds", query=REFUNDS, shared=False, of_list=LIST):
-    return operations.keep_filter(owner=owner, of_list=of_list, name=name, query=query, shared=shared)
+def kept(owner, *, name="Late refunds", query=REFUNDS, shared=False, model_label=LIST):
+    return operations.save_filter(owner=owner, model_label=model_label, name=name, query=query, shared=shared)
 
 
 def forget(client, row):
-    return client.post(reverse("forget_filter", args=[row.pk]), follow=True)
+    return client.post(reverse("delete_filter", args=[row.pk]), follow=True)
 
 
 def link_to(query):
@@ -47,28 +46,28 @@ def link_to(query):
 
 class TestSavingAFilter:
     def test_makes_a_link_on_its_list(self):
-        staff = in_role("support")
+        staff = make_staff("support")
         client = client_of(staff)
 
-        answer = save(client)
+        response = save(client)
 
-        assert answer.redirect_chain == [(f"{TRANSACTIONS}?{REFUNDS}", 302)]
-        assert said(answer) == ["Saved as “Late refunds”."]
+        assert response.redirect_chain == [(f"{TRANSACTIONS}?{REFUNDS}", 302)]
+        assert messages_of(response) == ["Saved as “Late refunds”."]
         row = SavedFilter.objects.get()
-        assert (row.owner, row.of_list, row.query, row.shared) == (staff, LIST, REFUNDS, False)
-        assert "Late refunds" in words(client.get(TRANSACTIONS))
-        assert "Late refunds" not in words(client.get("/admin/credits/creditgrant/"))
+        assert (row.owner, row.model_label, row.query, row.shared) == (staff, LIST, REFUNDS, False)
+        assert "Late refunds" in text_of(client.get(TRANSACTIONS))
+        assert "Late refunds" not in text_of(client.get("/admin/credits/creditgrant/"))
 
     def test_shows_what_it_showed(self):
         balance = make_balance()
         paid, _ = deduct(balance, 5, reference_id="order-7"), deduct(balance, 6)
-        client = client_of(in_role("support"))
+        client = client_of(make_staff("support"))
 
         save(client, "q=order-7&type__exact=usage&timestamp_from=2025-03-01")
         query = SavedFilter.objects.get().query
 
         shown = client.get(f"{TRANSACTIONS}?{query}")
-        assert [row.pk for row in shown.context["cl"].result_list] == [paid.pk]
+        assert [row.pk for row in shown.context["cl"].result_list] == [paid.transaction.id]
         assert shown.context["cl"].chosen == query
 
     @pytest.mark.parametrize(
@@ -85,7 +84,7 @@ class TestSavingAFilter:
         balance = make_balance()
         asked = asked.replace("01890a5d-ac96-774b-bcce-b302099a8057", str(balance.transactions.get().pk))
 
-        save(client_of(in_role("support")), asked)
+        save(client_of(make_staff("support")), asked)
 
         assert SavedFilter.objects.get().query == spelled
 
@@ -94,9 +93,9 @@ class TestSavingAFilter:
         if query.startswith("after"):
             query = f"after={make_balance().transactions.get().pk}"
 
-        answer = save(client_of(in_role("support")), query)
+        response = save(client_of(make_staff("support")), query)
 
-        assert said(answer) == ["This is the whole list. Filter it first, then save the filter."]
+        assert messages_of(response) == ["This is the whole list. Filter it first, then save the filter."]
         assert SavedFilter.objects.count() == 0
 
     @pytest.mark.parametrize(
@@ -112,16 +111,16 @@ class TestSavingAFilter:
         ],
     )
     def test_saves_nothing_that_is_no_filter_of_the_list(self, query):
-        answer = save(client_of(in_role("support")), query)
+        response = save(client_of(make_staff("support")), query)
 
-        assert said(answer) == ["This list has no such filter."]
-        assert answer.redirect_chain == [(TRANSACTIONS, 302)]
+        assert messages_of(response) == ["This list has no such filter."]
+        assert response.redirect_chain == [(TRANSACTIONS, 302)]
         assert SavedFilter.objects.count() == 0
 
     def test_is_refused_when_it_is_too_long(self):
-        answer = save(client_of(in_role("support")), urlencode({"q": "x" * constants.MAX_FILTER}))
+        response = save(client_of(make_staff("support")), urlencode({"q": "x" * constants.MAX_QUERY_LENGTH}))
 
-        assert said(answer) == ["This filter is too long to be saved."]
+        assert messages_of(response) == ["This filter is too long to be saved."]
 
     @pytest.mark.parametrize(
         ("name", "why"),
@@ -133,45 +132,45 @@ class TestSavingAFilter:
         ],
     )
     def test_needs_a_name(self, name, why):
-        answer = save(client_of(in_role("support")), name=name)
+        response = save(client_of(make_staff("support")), name=name)
 
-        assert said(answer) == [why]
+        assert messages_of(response) == [why]
         assert SavedFilter.objects.count() == 0
 
     def test_needs_a_name_of_its_own_in_that_list(self):
-        staff = in_role("support")
+        staff = make_staff("support")
         client = client_of(staff)
         save(client)
 
-        answer = save(client, "type__exact=void")
+        response = save(client, "type__exact=void")
 
-        assert said(answer) == ["Another of your filters of this list is called “Late refunds”."]
+        assert messages_of(response) == ["Another of your filters of this list is called “Late refunds”."]
         assert SavedFilter.objects.get().query == REFUNDS
-        save(client, "source__exact=purchase", of_list="credits.creditgrant")
-        save(client_of(in_role("support")))
+        save(client, "source__exact=purchase", model_label="credits.creditgrant")
+        save(client_of(make_staff("support")))
         assert SavedFilter.objects.filter(name="Late refunds").count() == 3
 
     def test_happens_once_though_the_button_is_pressed_twice(self):
-        client = client_of(in_role("support"))
+        client = client_of(make_staff("support"))
 
-        assert said(save(client)) == said(save(client)) == ["Saved as “Late refunds”."]
+        assert messages_of(save(client)) == messages_of(save(client)) == ["Saved as “Late refunds”."]
 
         assert SavedFilter.objects.count() == 1
 
     def test_ends_at_fifty(self, monkeypatch):
-        monkeypatch.setattr(constants, "MAX_FILTERS", 2)
-        staff = in_role("support")
+        monkeypatch.setattr(constants, "MAX_FILTERS_PER_USER", 2)
+        staff = make_staff("support")
         for name in ("one", "two"):
             kept(staff, name=name)
 
-        answer = save(client_of(staff), name="three")
+        response = save(client_of(staff), name="three")
 
-        assert said(answer) == ["You have 2 saved filters, as many as one person may. Delete one first."]
-        assert said(save(client_of(staff), name="two")) == ["Saved as “two”."]
+        assert messages_of(response) == ["You have 2 saved filters, as many as one person may. Delete one first."]
+        assert messages_of(save(client_of(staff), name="two")) == ["Saved as “two”."]
         assert SavedFilter.objects.count() == 2
 
     def test_needs_the_token_of_a_form(self):
-        staff = in_role("support")
+        staff = make_staff("support")
         client = Client(enforce_csrf_checks=True)
         client.force_login(staff)
 
@@ -180,7 +179,7 @@ class TestSavingAFilter:
         assert SavedFilter.objects.count() == 1
 
     def test_says_a_name_as_it_is(self):
-        client = client_of(in_role("support"))
+        client = client_of(make_staff("support"))
 
         save(client, name='<img src=x onerror="1">')
 
@@ -189,84 +188,89 @@ class TestSavingAFilter:
         assert "&lt;img src=x" in page
 
     @pytest.mark.parametrize(
-        "of_list", ["credits.nothing", "nothing.at", "auth.group", "tiers.tier", "console.standing"]
+        "model_label", ["credits.nothing", "nothing.at", "auth.group", "tiers.tier", "console.standing"]
     )
-    def test_is_for_lists_that_are_there(self, of_list):
-        assert save(client_of(in_role("support")), "q=x", of_list=of_list).status_code == 404
+    def test_is_for_lists_that_are_there(self, model_label):
+        assert save(client_of(make_staff("support")), "q=x", model_label=model_label).status_code == 404
 
 
 class TestASavedFilter:
     def test_is_ones_own_unless_it_is_shared(self):
-        maker, colleague = in_role("support"), in_role("auditor")
+        maker, colleague = make_staff("support"), make_staff("auditor")
         client = client_of(maker)
 
         save(client, name="Mine")
         save(client, "type__exact=void", name="Ours", shared="on")
 
-        assert [(one.name, one.by) for one in operations.filters_of(LIST, staff=maker)] == [("Mine", ""), ("Ours", "")]
-        assert [(one.name, one.by) for one in operations.filters_of(LIST, staff=colleague)] == [("Ours", maker.email)]
-        page = words(client_of(colleague).get(TRANSACTIONS))
+        assert [(one.name, one.by) for one in operations.visible_filters(LIST, staff=maker)] == [
+            ("Mine", ""),
+            ("Ours", ""),
+        ]
+        assert [(one.name, one.by) for one in operations.visible_filters(LIST, staff=colleague)] == [
+            ("Ours", maker.email)
+        ]
+        page = text_of(client_of(colleague).get(TRANSACTIONS))
         assert f'title="Shared by {maker.email}"' in page
         assert "Mine" not in page
 
     def test_stands_behind_ones_own(self):
-        staff, colleague = in_role("support"), in_role("support")
+        staff, colleague = make_staff("support"), make_staff("support")
         kept(colleague, name="A", shared=True)
         for name in ("C", "B"):
             kept(staff, name=name)
 
-        assert [one.name for one in operations.filters_of(LIST, staff=staff)] == ["B", "C", "A"]
+        assert [one.name for one in operations.visible_filters(LIST, staff=staff)] == ["B", "C", "A"]
 
     def test_is_marked_where_it_is_what_one_sees(self):
-        staff = in_role("support")
+        staff = make_staff("support")
         kept(staff)
 
         chip = f'<a {link_to(REFUNDS)} aria-current="true">'
-        assert chip in words(client_of(staff).get(f"{TRANSACTIONS}?{REFUNDS}"))
-        assert chip not in words(client_of(staff).get(f"{TRANSACTIONS}?type__exact=void"))
+        assert chip in text_of(client_of(staff).get(f"{TRANSACTIONS}?{REFUNDS}"))
+        assert chip not in text_of(client_of(staff).get(f"{TRANSACTIONS}?type__exact=void"))
 
     def test_is_deleted_by_its_maker(self):
-        staff = in_role("support")
+        staff = make_staff("support")
         row = kept(staff)
 
-        answer = forget(client_of(staff), row)
+        response = forget(client_of(staff), row)
 
-        assert said(answer) == ["Deleted the filter “Late refunds”."]
-        assert answer.redirect_chain == [(f"{TRANSACTIONS}?{REFUNDS}", 302)]
+        assert messages_of(response) == ["Deleted the filter “Late refunds”."]
+        assert response.redirect_chain == [(f"{TRANSACTIONS}?{REFUNDS}", 302)]
         assert SavedFilter.objects.count() == 0
 
     @pytest.mark.parametrize("role", ["support lead", "auditor"])
     def test_is_deleted_by_nobody_else(self, role):
-        row = kept(in_role("support"), shared=True)
-        client = client_of(in_role(role))
+        row = kept(make_staff("support"), shared=True)
+        client = client_of(make_staff(role))
 
         assert forget(client, row).status_code == 404
-        assert reverse("forget_filter", args=[row.pk]) not in words(client.get(TRANSACTIONS))
+        assert reverse("delete_filter", args=[row.pk]) not in text_of(client.get(TRANSACTIONS))
         assert SavedFilter.objects.count() == 1
 
     def test_is_not_shown_once_its_maker_has_left(self):
-        maker = in_role("support")
+        maker = make_staff("support")
         kept(maker, shared=True)
         maker.is_active = False
         maker.save()
 
-        assert operations.filters_of(LIST, staff=in_role("support")) == []
+        assert operations.visible_filters(LIST, staff=make_staff("support")) == []
 
     @pytest.mark.parametrize("wrong", [{"name": ""}, {"query": ""}, {}])
     def test_is_in_bounds_in_the_database(self, wrong):
-        staff = in_role("support")
+        staff = make_staff("support")
         kept(staff)
 
         with pytest.raises(IntegrityError), transaction.atomic():
             SavedFilter.objects.create(
-                **{"owner": staff, "of_list": LIST, "name": "Late refunds", "query": "q=x", **wrong}
+                **{"owner": staff, "model_label": LIST, "name": "Late refunds", "query": "q=x", **wrong}
             )
 
     def test_costs_a_list_one_question(self, django_assert_max_num_queries):
-        staff = in_role("auditor")
+        staff = make_staff("auditor")
         client = client_of(staff)
         for number in range(9):
-            kept(in_role("support"), shared=True, name=str(number))
+            kept(make_staff("support"), shared=True, name=str(number))
         client.get(TRANSACTIONS)
 
         with django_assert_max_num_queries(8):
@@ -276,7 +280,7 @@ class TestASavedFilter:
 class TestEachRole:
     @pytest.mark.parametrize("role", ROLES)
     def test_may_save_and_delete_filters_of_what_it_sees(self, role):
-        staff = in_role(role)
+        staff = make_staff(role)
         client = client_of(staff)
 
         save(client, shared="on")
@@ -290,15 +294,15 @@ class TestEachRole:
 
         for client in (Client(), client_of(make_user())):
             assert client.post(page, {"name": "x"}).status_code == 302
-        assert client_of(in_role()).post(page, {"name": "x"}).status_code == 403
+        assert client_of(make_staff()).post(page, {"name": "x"}).status_code == 403
         assert SavedFilter.objects.count() == 0
 
 
 @pytest.mark.django_db(transaction=True)
 class TestSavingUnderContention:
     def test_never_passes_the_bound(self, monkeypatch):
-        monkeypatch.setattr(constants, "MAX_FILTERS", 3)
-        staff = in_role("support")
+        monkeypatch.setattr(constants, "MAX_FILTERS_PER_USER", 3)
+        staff = make_staff("support")
         kept(staff, name="first")
 
         def one(name):
@@ -310,7 +314,7 @@ class TestSavingUnderContention:
         assert SavedFilter.objects.count() == 3
 
     def test_saves_one_form_once(self):
-        staff = in_role("support")
+        staff = make_staff("support")
 
         run_concurrently([partial(kept, staff)] * 4)
 

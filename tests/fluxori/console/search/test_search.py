@@ -6,7 +6,7 @@ from django.urls import reverse
 
 from credits import operations
 from fluxori.identity.models import Membership, Organization
-from tests.support.admin import staff_client, superuser_client, words
+from tests.support.admin import staff_client, superuser_client, text_of
 from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.times import NOON
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 
 def find(term, client=None, **more):
-    return (client or superuser_client()).get(reverse("find"), {"q": term, **more})
+    return (client or superuser_client()).get(reverse("console_search"), {"q": term, **more})
 
 
 def page(label, key):
@@ -47,7 +47,7 @@ class TestFind:
 
         client = superuser_client()
 
-        assert find("Report-42", client).url == page("credits_credittransaction", paid.pk)
+        assert find("Report-42", client).url == page("credits_credittransaction", paid.transaction.id)
         assert find("report-42", client).context["hits"] == []
 
     def test_goes_to_whatever_an_id_names(self):
@@ -58,17 +58,17 @@ class TestFind:
         client = superuser_client()
 
         assert find(str(balance.pk), client).url == page("credits_creditbalance", balance.pk)
-        assert find(str(paid.pk), client).url == page("credits_credittransaction", paid.pk)
-        assert find(str(held.pk), client).url == page("credits_credithold", held.pk)
+        assert find(str(paid.transaction.id), client).url == page("credits_credittransaction", paid.transaction.id)
+        assert find(str(held.hold.id), client).url == page("credits_credithold", held.hold.id)
         assert find(str(grant.pk), client).url == page("credits_creditgrant", grant.pk)
 
     def test_lists_what_is_several(self):
         for _ in range(2):
             deduct(make_balance(), 5, reference_id="order-7")
 
-        answer = find("order-7")
+        response = find("order-7")
 
-        assert len(answer.context["hits"]) == 2
+        assert len(response.context["hits"]) == 2
 
     def test_leads_from_a_member_to_the_pools_they_spend_from(self):
         member, pool = make_user(), make_balance(Organization.objects.create(name="Karoo"))
@@ -82,10 +82,10 @@ class TestFind:
     def test_finds_nothing_for_what_names_nothing(self, term):
         make_balance()
 
-        answer = find(term)
+        response = find(term)
 
-        assert answer.status_code == 200
-        assert answer.context["hits"] == []
+        assert response.status_code == 200
+        assert response.context["hits"] == []
 
     def test_shows_only_what_one_may_see(self):
         paid = deduct(make_balance(), 5, reference_id="order-7")
@@ -93,7 +93,7 @@ class TestFind:
         nobody = staff_client("identity.view_user")
 
         assert find("order-7", nobody).context["hits"] == []
-        assert find(str(paid.pk), nobody).context["hits"] == []
+        assert find(str(paid.transaction.id), nobody).context["hits"] == []
 
     def test_is_for_staff(self, client):
         assert "login" in find("x", client).url
@@ -101,20 +101,20 @@ class TestFind:
     def test_suggests_without_leaving_the_page(self):
         balance = make_balance()
 
-        answer = find(str(balance.user)[:8], suggest="1")
+        response = find(str(balance.user)[:8], suggest="1")
 
-        assert page("credits_creditbalance", balance.pk) in words(answer)
-        assert "<html" not in words(answer)
+        assert page("credits_creditbalance", balance.pk) in text_of(response)
+        assert "<html" not in text_of(response)
 
 
 class TestEveryLookUp:
-    """Asked of the planner, with scanning whole tables made unattractive: an index must be able to answer."""
+    """Asked of the planner, with scanning whole tables made unattractive: an index must be able to response."""
 
     @pytest.mark.parametrize(
         ("sql", "index"),
         [
-            ("SELECT * FROM credits_credittransaction WHERE reference_id = 'x'", "credits_transaction_desk_ref"),
-            ("SELECT * FROM credits_credithold WHERE reference_id = 'x'", "credits_hold_desk_ref"),
+            ("SELECT * FROM credits_credittransaction WHERE reference_id = 'x'", "credits_transaction_admin_ref"),
+            ("SELECT * FROM credits_credithold WHERE reference_id = 'x'", "credits_hold_admin_ref"),
             ("SELECT * FROM identity_user WHERE email LIKE 'thandi%'", "identity_user_email"),
             (
                 "SELECT * FROM identity_organization WHERE to_tsvector('simple'::regconfig, COALESCE(name, ''))"
@@ -123,13 +123,13 @@ class TestEveryLookUp:
             ),
             (
                 "SELECT * FROM credits_credittransaction ORDER BY timestamp DESC, id DESC LIMIT 50",
-                "credits_transaction_desk_time",
+                "credits_transaction_admin_time",
             ),
             (
                 "SELECT * FROM credits_credittransaction WHERE type = 'void' ORDER BY timestamp DESC, id DESC LIMIT 50",
-                "credits_transaction_desk_type",
+                "credits_transaction_admin_type",
             ),
-            ("SELECT * FROM credits_creditbalance WHERE debt > 0 ORDER BY id DESC", "credits_balance_desk_debt"),
+            ("SELECT * FROM credits_creditbalance WHERE debt > 0 ORDER BY id DESC", "credits_balance_admin_debt"),
         ],
     )
     def test_has_an_index(self, sql, index):

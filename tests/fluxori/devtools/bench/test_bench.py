@@ -16,62 +16,62 @@ from fluxori.devtools.bench.databases import MARK, conninfo
 from fluxori.devtools.bench.figures import Figures
 from fluxori.devtools.bench.sections import SECTIONS
 from fluxori.devtools.bench.sections.allocation import subscribe
-from fluxori.devtools.bench.session import QUICK, Stage, spend
+from fluxori.devtools.bench.session import QUICK, BenchSession, deduct_batch
 from tests.support.subprocess_project import REAL, SHELL
 from tiers.models import MonthlyAllocation, Subscription
 
 
 def differences():
-    return [found for findings in verification.verify_all(chunk=50) for found in findings.differences]
+    return [difference for findings in verification.verify_all(chunk=50) for difference in findings.differences]
 
 
-def marked():
-    """Return the names of the bench's databases on the tests' server."""
+def marked_databases():
+    """Return the names of the benchmark databases on the server of the tests."""
     with psycopg.connect(conninfo("postgres")) as server:
-        found = server.execute(
+        rows = server.execute(
             "SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') = %s", [MARK]
         )
-        return {name for (name,) in found}
+        return {name for (name,) in rows}
 
 
-def spent():
-    """Return what was spent since the stage was filled, in order."""
-    usages = CreditTransaction.objects.filter(type="usage")
-    return usages.exclude(idempotency_key__startswith="fill-").order_by("sequence")
+def usages():
+    """Return the deductions since the session was filled, in order."""
+    rows = CreditTransaction.objects.filter(type="usage")
+    return rows.exclude(idempotency_key__startswith="fill-").order_by("sequence")
 
 
 @pytest.fixture
-def stage():
-    made = Stage(QUICK, Figures(lambda _: None))
-    made.fill()
-    return made
+def session():
+    session = BenchSession(QUICK, Figures(lambda _: None))
+    session.fill()
+    return session
 
 
 @pytest.mark.django_db
 class TestReference:
-    """What is compared with writes what the ledger writes, so that it may be compared."""
+    """The implementations that the benchmarks compare with write the same rows as the ledger."""
 
-    def test_writes_a_valid_deduction_in_one_trip(self, stage):
+    def test_sql_function_writes_a_valid_deduction_once_per_key(self, session):
         with connection.cursor() as cursor:
             for key in ("a", "b", "a"):
                 cursor.execute("SELECT bench_deduct(1, 9, %s)", [key])
 
-        assert [(row.amount, row.idempotency_key) for row in spent()] == [(-9, "a"), (-9, "b")]
+        assert [(row.amount, row.idempotency_key) for row in usages()] == [(-9, "a"), (-9, "b")]
         assert differences() == []
 
-    def test_writes_a_valid_deduction_row_by_row(self, stage):
+    def test_naive_orm_writes_a_valid_deduction_once_per_key(self, session):
         for key in ("a", "b", "a"):
-            baselines.naive_deduct(owner_id=stage.hot.pk, key=key, at=clock.now())
+            baselines.naive_deduct(owner_id=session.hot.pk, key=key, at=clock.now())
 
-        assert spent().count() == 2
+        assert usages().count() == 2
         assert differences() == []
 
-    def test_deducts_once_for_each_key_of_a_batch(self, stage):
-        assert spend(stage.hot, ["a", "b", "c"]) == 3
+    def test_batch_deducts_once_for_each_key(self, session):
+        assert deduct_batch(session.hot, ["a", "b", "c"]) == 3
 
-        assert spent().filter(balance=stage.hot.pk).count() == 3
+        assert usages().filter(balance=session.hot.pk).count() == 3
 
-    def test_allocates_in_bare_sql_what_the_command_would(self, stage):
+    def test_set_based_sql_allocates_the_same_as_the_command(self, session):
         subscribe(25, name="bare")
 
         set_based_allocation.allocate(at=clock.now())
@@ -85,40 +85,40 @@ class TestReference:
 
 @pytest.mark.django_db(transaction=True)
 class TestBench:
-    def test_measures_nothing_on_a_server_that_forgets(self):
-        with pytest.raises(CommandError, match="NotDurable: fsync is off"):
+    def test_rejects_a_server_that_is_not_durable(self):
+        with pytest.raises(CommandError, match="NotDurableError: fsync is off"):
             call_command("bench", "--quick")
 
-        assert marked() == set()
+        assert marked_databases() == set()
 
-    def test_never_runs_in_production(self, settings):
+    def test_does_not_run_in_production(self, settings):
         settings.PRODUCTION = True
 
         with pytest.raises(CommandError, match="production"):
             call_command("bench", "--quick")
 
-    def test_drops_what_a_killed_run_has_left_and_nothing_else(self):
+    def test_drops_only_the_databases_of_killed_runs(self):
         with psycopg.connect(conninfo("postgres"), autocommit=True) as server:
-            server.execute("CREATE DATABASE fluxori_bench_left")
-            server.execute(f"COMMENT ON DATABASE fluxori_bench_left IS '{MARK}'")
-            server.execute("CREATE DATABASE fluxori_bench_mine")
+            server.execute("CREATE DATABASE fluxori_bench_stale")
+            server.execute(f"COMMENT ON DATABASE fluxori_bench_stale IS '{MARK}'")
+            server.execute("CREATE DATABASE fluxori_bench_other")
             try:
-                databases.drop_left_overs()
+                databases.drop_stale()
 
-                found = server.execute("SELECT datname FROM pg_database WHERE datname ~ '^fluxori_bench_'").fetchall()
-                assert found == [("fluxori_bench_mine",)]
+                rows = server.execute("SELECT datname FROM pg_database WHERE datname ~ '^fluxori_bench_'").fetchall()
+                assert rows == [("fluxori_bench_other",)]
             finally:
-                server.execute("DROP DATABASE IF EXISTS fluxori_bench_left")
-                server.execute("DROP DATABASE fluxori_bench_mine")
+                server.execute("DROP DATABASE IF EXISTS fluxori_bench_stale")
+                server.execute("DROP DATABASE fluxori_bench_other")
 
-    def test_finds_pgbench_where_the_programs_of_the_database_are(self):
+    def test_finds_an_executable_pgbench(self):
         assert os.access(reference.program(), os.X_OK)
 
 
 @pytest.mark.slow
-class TestBenchAsAPersonRunsIt:
-    def test_measures_every_section_and_says_which_goals_are_reached(self):
-        done = subprocess.run(
+class TestQuickBench:
+    def test_measures_every_section_and_reports_each_goal(self):
+        completed = subprocess.run(
             [sys.executable, "manage.py", "bench", "--quick", "--json"],
             check=False,
             cwd=REAL,
@@ -128,10 +128,10 @@ class TestBenchAsAPersonRunsIt:
             timeout=600,
         )
 
-        assert done.returncode == 0, done.stderr
-        answer = json.loads(done.stdout)
-        assert {figure["section"] for figure in answer["figures"]} == {*SECTIONS, "ratios"}
-        assert all(figure["median"] > 0 for figure in answer["figures"])
-        asked = [figure for figure in answer["figures"] if "goal" in figure]
-        assert len(asked) >= 12
-        assert all(figure["reached"] in {True, False} for figure in asked)
+        assert completed.returncode == 0, completed.stderr
+        figures = json.loads(completed.stdout)["figures"]
+        assert {figure["section"] for figure in figures} == {*SECTIONS, "ratios"}
+        assert all(figure["median"] > 0 for figure in figures)
+        with_goal = [figure for figure in figures if "goal" in figure]
+        assert len(with_goal) >= 12
+        assert all(figure["reached"] in {True, False} for figure in with_goal)

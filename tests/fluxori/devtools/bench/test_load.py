@@ -1,98 +1,98 @@
-"""The load generator, against a server that answers as it is told."""
+"""The load generator, against a small server in the same event loop."""
 
 import asyncio
 from typing import Any
 
 import pytest
 
-from fluxori.devtools.bench.load import HOST, MOST_CONNECTIONS, Plan, Unanswered, put
+from fluxori.devtools.bench.load import HOST, MAX_CONNECTIONS, NoResponseError, Plan, run_load
 
 
-async def under_load(answer, **plan):
-    """Return what was measured against a server that answers every request with what ``answer`` returns for it."""
-    asked = []
+async def measure(respond, **options):
+    """Return the measurement and the requests. The server responds to each request with ``respond(request)``."""
+    requests = []
 
     async def serve(reader, writer):
         while head := await reader.readuntil(b"\r\n\r\n"):
             length = next((int(line[16:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length: ")), 0)
-            asked.append(head + await reader.readexactly(length))
-            writer.write(answer(asked[-1]))
+            requests.append(head + await reader.readexactly(length))
+            writer.write(respond(requests[-1]))
 
-    def lost(reader, writer):
+    def connected(reader, writer):
         task = asyncio.ensure_future(serve(reader, writer))
         task.add_done_callback(lambda done: done.exception())
 
-    server = await asyncio.start_server(lost, HOST, 0)
+    server = await asyncio.start_server(connected, HOST, 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        filled: dict[str, Any] = {
+        plan: dict[str, Any] = {
             "connections": 2,
             "seconds": 0.2,
-            "warm": 0.05,
+            "warm_up": 0.05,
             "tokens": ["a", "b", "c"],
             "path": "/there",
-        } | plan
-        return await put(Plan(port=port, **filled)), asked
+        } | options
+        return await run_load(Plan(port=port, **plan)), requests
 
 
-def answering(status, body=b"{}"):
-    return b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+def response(status, body=b"{}"):
+    return b"HTTP/1.1 %d Reason\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
 
 
-class TestPut:
-    def test_counts_what_was_answered_as_expected(self):
-        measured, asked = asyncio.run(under_load(lambda _: answering(200), body='{"amount": 1}'))
+class TestRunLoad:
+    def test_counts_expected_responses(self):
+        measured, requests = asyncio.run(measure(lambda _: response(200), body='{"amount": 1}'))
 
-        assert 0 < measured.answered <= len(asked)
-        assert len(measured.took) == measured.answered
-        assert measured.rate == measured.answered / 0.2
+        assert 0 < measured.completed <= len(requests)
+        assert len(measured.durations) == measured.completed
+        assert measured.rate == measured.completed / 0.2
         assert 0 < measured.percentile(0.5) <= measured.percentile(0.99)
-        assert asked[0].startswith(b"POST /there HTTP/1.1\r\n")
-        assert asked[0].endswith(b'\r\n\r\n{"amount": 1}')
+        assert requests[0].startswith(b"POST /there HTTP/1.1\r\n")
+        assert requests[0].endswith(b'\r\n\r\n{"amount": 1}')
 
-    def test_asks_for_one_caller_after_another(self):
-        _, asked = asyncio.run(under_load(lambda _: answering(200), connections=1))
+    def test_uses_the_tokens_in_a_cycle(self):
+        _, requests = asyncio.run(measure(lambda _: response(200), connections=1))
 
-        callers = [request.split(b"Bearer ")[1][:1] for request in asked[:4]]
-        assert callers == [b"a", b"b", b"c", b"a"]
+        tokens = [request.split(b"Bearer ")[1][:1] for request in requests[:4]]
+        assert tokens == [b"a", b"b", b"c", b"a"]
 
-    def test_gives_each_request_a_key_of_its_own(self):
-        _, asked = asyncio.run(under_load(lambda _: answering(200), keys=True))
+    def test_sends_each_request_with_its_own_key(self):
+        _, requests = asyncio.run(measure(lambda _: response(200), keys=True))
 
-        keys = [request.split(b"Idempotency-Key: ")[1].split(b"\r\n")[0] for request in asked]
+        keys = [request.split(b"Idempotency-Key: ")[1].split(b"\r\n")[0] for request in requests]
         assert len(set(keys)) == len(keys) > 2
 
-    def test_names_every_status_that_was_not_expected(self):
-        measured, _ = asyncio.run(under_load(lambda _: answering(503, b"busy"), expect=200))
+    def test_counts_unexpected_responses_by_status(self):
+        measured, _ = asyncio.run(measure(lambda _: response(503, b"busy"), expect=200))
 
-        assert measured.answered == 0
+        assert measured.completed == 0
         assert measured.unexpected[503] > 0
         assert measured.sample == "busy"
 
-    def test_captures_the_hold_it_has_placed(self):
-        def answer(request):
-            return answering(200) if b"/capture" in request else answering(201, b'{"hold": {"id": "h1"}}')
+    def test_sends_the_follow_up_with_the_id_of_the_hold(self):
+        def respond(request):
+            return response(200) if b"/capture" in request else response(201, b'{"hold": {"id": "h1"}}')
 
-        measured, asked = asyncio.run(
-            under_load(answer, connections=1, expect=201, then="/holds/HOLD/capture", body="{}")
+        measured, requests = asyncio.run(
+            measure(respond, connections=1, expect=201, follow_up="/holds/HOLD/capture", body="{}")
         )
 
-        assert [request.split(b" ")[1] for request in asked[:2]] == [b"/there", b"/holds/h1/capture"]
-        assert measured.answered <= len(asked) // 2
+        assert [request.split(b" ")[1] for request in requests[:2]] == [b"/there", b"/holds/h1/capture"]
+        assert measured.completed <= len(requests) // 2
 
-    def test_says_so_when_the_server_goes_away(self):
-        async def gone():
+    def test_fails_if_the_server_closes_the_connection(self):
+        async def connect():
             server = await asyncio.start_server(lambda _, writer: writer.close(), HOST, 0)
             async with server:
                 port = server.sockets[0].getsockname()[1]
-                await put(Plan(port=port, connections=1, seconds=0.2, tokens=["a"], path="/there"))
+                await run_load(Plan(port=port, connections=1, seconds=0.2, tokens=["a"], path="/there"))
 
-        with pytest.raises(Unanswered):
-            asyncio.run(gone())
+        with pytest.raises(NoResponseError):
+            asyncio.run(connect())
 
 
 class TestPlan:
-    @pytest.mark.parametrize(("connections", "seconds"), [(0, 1), (MOST_CONNECTIONS + 1, 1), (1, 0), (1, 10**6)])
-    def test_has_bounds(self, connections, seconds):
+    @pytest.mark.parametrize(("connections", "seconds"), [(0, 1), (MAX_CONNECTIONS + 1, 1), (1, 0), (1, 10**6)])
+    def test_rejects_values_outside_its_bounds(self, connections, seconds):
         with pytest.raises(AssertionError):
             Plan(port=1, connections=connections, seconds=seconds, tokens=["a"], path="/")

@@ -17,26 +17,26 @@ from tiers.models import MonthlyAllocation, Subscription
 
 
 def seed(*arguments):
-    """Return what the command says it has written."""
+    """Run the command and return its JSON output."""
     out = StringIO()
-    words = ["--at", NOON.isoformat(), "--processes", "1", "--json", *map(str, arguments)]
-    call_command("seed_ledger", *words, stdout=out, stderr=StringIO())
+    options = ["--at", NOON.isoformat(), "--processes", "1", "--json", *map(str, arguments)]
+    call_command("seed_ledger", *options, stdout=out, stderr=StringIO())
     return json.loads(out.getvalue())
 
 
 def differences():
-    return [found for findings in verification.verify_all(chunk=50) for found in findings.differences]
+    return [difference for findings in verification.verify_all(chunk=50) for difference in findings.differences]
 
 
-def told():
-    """Return every movement as a person would tell it, without the ids of the ledger's rows."""
-    facts = ("balance", "sequence", "type", "amount", "timestamp", "description", "reference_id", "member")
-    return list(CreditTransaction.objects.order_by("balance", "sequence").values_list(*facts))
+def transaction_values():
+    """Return all transactions without the ids of their rows."""
+    columns = ("balance", "sequence", "type", "amount", "timestamp", "description", "reference_id", "member")
+    return list(CreditTransaction.objects.order_by("balance", "sequence").values_list(*columns))
 
 
 @pytest.mark.django_db
 class TestSeedLedger:
-    def test_writes_a_valid_ledger_of_the_size_asked_for(self):
+    def test_writes_a_valid_ledger_of_the_requested_size(self):
         written = seed("--transactions", 2000, "--balances", 40)
 
         assert 2000 <= written["transactions"] <= 2100
@@ -44,7 +44,7 @@ class TestSeedLedger:
         assert written["balances"] == CreditBalance.objects.count() == 40
         assert differences() == []
 
-    def test_lets_everything_happen_that_happens_in_life(self):
+    def test_writes_every_type_of_transaction_and_hold(self):
         seed("--transactions", 4000, "--balances", 60)
 
         kinds = set(CreditTransaction.objects.values_list("type", flat=True))
@@ -57,7 +57,7 @@ class TestSeedLedger:
         assert Organization.objects.exists()
         assert Membership.objects.filter(role="owner").count() == Organization.objects.count()
 
-    def test_gives_every_month_that_has_begun(self):
+    def test_allocates_every_month_that_has_begun(self):
         seed("--transactions", 1000, "--balances", 20)
 
         assert Subscription.objects.count() == 20
@@ -66,20 +66,20 @@ class TestSeedLedger:
         given = CreditTransaction.objects.filter(type="allocation").exclude(sequence=1).aggregate(Sum("amount"))
         assert months == given["amount__sum"]
 
-    def test_tells_the_same_story_for_the_same_seed(self):
-        stories = []
+    def test_writes_the_same_history_for_the_same_seed(self):
+        histories = []
         for number in (5, 5, 6):
             with transaction.atomic():
                 seed("--transactions", 400, "--seed", number)
-                stories.append(told())
+                histories.append(transaction_values())
                 transaction.set_rollback(True)
 
-        first, again, other = stories
+        first, again, other = histories
         assert first == again
         assert first != other
 
-    def test_writes_one_long_history_in_parts(self, monkeypatch):
-        monkeypatch.setattr(seeding, "PART", 300)
+    def test_writes_a_long_history_in_several_commits(self, monkeypatch):
+        monkeypatch.setattr(seeding, "PART_SIZE", 300)
 
         written = seed("--transactions", 20, "--balances", 1, "--hot", 1000)
 
@@ -87,30 +87,30 @@ class TestSeedLedger:
         assert 1000 <= owner.credit_balance.sequence <= 1010
         assert differences() == []
 
-    def test_lies_between_its_first_month_and_the_instant_asked_for(self):
+    def test_writes_no_transaction_outside_the_requested_time(self):
         seed("--transactions", 500, "--months", 2)
 
         instants = CreditTransaction.objects.values_list("timestamp", flat=True)
         assert min(instants) >= NOON - timedelta(days=60)
         assert max(instants) <= NOON
 
-    def test_leaves_a_database_alone_that_holds_other_data(self):
+    def test_rejects_a_database_with_other_data_unless_add_is_given(self):
         make_balance()
 
-        with pytest.raises(CommandError, match="holds other data"):
+        with pytest.raises(CommandError, match="contains other data"):
             seed("--transactions", 10)
 
-        assert seed("--transactions", 10, "--beside")["balances"] == 1
+        assert seed("--transactions", 10, "--add")["balances"] == 1
 
-    def test_refuses_a_seed_that_is_there_already(self):
+    def test_rejects_a_seed_that_the_database_contains(self):
         seed("--transactions", 10)
 
-        with pytest.raises(CommandError, match="seed 1 is in this database"):
-            seed("--transactions", 10, "--beside")
+        with pytest.raises(CommandError, match="ledger of seed 1"):
+            seed("--transactions", 10, "--add")
 
-        assert seed("--transactions", 10, "--beside", "--seed", 2)["balances"] == 1
+        assert seed("--transactions", 10, "--add", "--seed", 2)["balances"] == 1
 
-    def test_never_runs_in_production(self, settings):
+    def test_does_not_run_in_production(self, settings):
         settings.PRODUCTION = True
 
         with pytest.raises(CommandError, match="production"):
@@ -119,12 +119,13 @@ class TestSeedLedger:
         assert not User.objects.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-class TestSeedLedgerOnSeveralProcesses:
-    def test_writes_what_one_process_would(self):
+class TestSeedLedgerWithSeveralProcesses:
+    def test_writes_the_same_number_of_rows_as_one_process(self):
         parts = list(
-            seeding.parts(
-                transactions=3 * seeding.PART,
+            seeding.split_work(
+                transactions=3 * seeding.PART_SIZE,
                 balances=60,
                 hot=0,
                 seed=1,
@@ -133,9 +134,9 @@ class TestSeedLedgerOnSeveralProcesses:
             )
         )
 
-        done = list(seeding.seed(parts, processes=2))
+        counts = list(seeding.seed(parts, processes=2))
 
-        assert len(done) == 3
-        assert sum(part.transactions for part in done) == CreditTransaction.objects.count() >= 3 * seeding.PART
+        assert len(counts) == 3
+        assert sum(part.transactions for part in counts) == CreditTransaction.objects.count() >= 3 * seeding.PART_SIZE
         assert CreditBalance.objects.count() == 60
         assert differences() == []

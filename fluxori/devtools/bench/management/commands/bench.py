@@ -1,4 +1,4 @@
-"""Everything measured side by side, in one run."""
+"""``manage.py bench``: run the benchmarks in a throw-away database and print the figures."""
 
 import json as jsonlib
 import os
@@ -13,87 +13,104 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from fluxori.core.command_line import FAULT, positive_argument
+from fluxori.core.command_line import EXIT_FAILED, positive_argument
 from fluxori.devtools.bench import databases
-from fluxori.devtools.bench.figures import Figures, table
+from fluxori.devtools.bench.figures import Figures, format_table
 from fluxori.devtools.bench.goals import compare
-from fluxori.devtools.bench.load import Unanswered
+from fluxori.devtools.bench.load import NoResponseError
 from fluxori.devtools.bench.sections import SECTIONS
-from fluxori.devtools.bench.session import QUICK, Sizes, Stage, WrongAnswer
-from fluxori.devtools.demo.server import NoServer
+from fluxori.devtools.bench.session import QUICK, BenchSession, Sizes, UnexpectedResultError
+from fluxori.devtools.demo.server import ServerError
 
 
 class Command(BaseCommand):
     help = (
-        "Measure how fast everything is, side by side in one run: over HTTP beside a door that does nothing, in bare"
-        " SQL, in process, holds, history, the monthly allocation, growth. On a throw-away database of its own, on the"
-        " server that DATABASE_URL names, which must be durable. The whole takes about an hour; --quick, some seconds,"
-        " shows that it works and measures nothing worth keeping."
+        "Measure the speed of the system and of comparable implementations in one run: HTTP and a no-op endpoint, SQL,"
+        " Python, holds, history, the monthly allocation, growth, verification. It uses a throw-away database on the"
+        " server in DATABASE_URL, which must be durable. A complete run takes about an hour. --quick takes about a"
+        " minute and only checks that the benchmarks work."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], metavar="SECTION", help=", ".join(SECTIONS))
         parser.add_argument("--quick", action="store_true", help="Small sizes, one repeat, fractions of a second.")
-        parser.add_argument("--repeats", type=positive_argument, metavar="N", help="How often each is measured.")
-        parser.add_argument("--seconds", type=float, metavar="S", help="How long one measurement takes.")
-        parser.add_argument("--balances", type=positive_argument, metavar="N", help="How many are many.")
-        parser.add_argument("--history", type=positive_argument, metavar="N", help="Transactions of the long history.")
+        parser.add_argument("--repeats", type=positive_argument, metavar="N", help="How often each figure is measured.")
+        parser.add_argument("--seconds", type=float, metavar="S", help="Duration of one measurement.")
         parser.add_argument(
-            "--subscriptions", type=positive_argument, nargs="+", metavar="N", help="How many are allocated."
+            "--balances",
+            type=positive_argument,
+            metavar="N",
+            help="Number of balances in the figures of many balances.",
         )
         parser.add_argument(
-            "--growth", type=positive_argument, nargs="+", metavar="N", help="Transactions in the ledgers compared."
+            "--history", type=positive_argument, metavar="N", help="Number of transactions of the long history."
+        )
+        parser.add_argument(
+            "--subscriptions",
+            type=positive_argument,
+            nargs="+",
+            metavar="N",
+            help="Numbers of subscriptions to allocate.",
+        )
+        parser.add_argument(
+            "--growth",
+            type=positive_argument,
+            nargs="+",
+            metavar="N",
+            help="Numbers of transactions of the ledgers that are compared.",
         )
         parser.add_argument(
             "--ledgers",
             nargs="+",
             default=[],
             metavar="DATABASE",
-            help="Databases of the same server to compare for growth, filled by seed_ledger, instead of making some.",
+            help="Compare these databases of the same server, filled by seed_ledger, instead of creating some.",
         )
-        parser.add_argument("--keep", action="store_true", help="Leave the database there, and say its name.")
-        parser.add_argument("--json", action="store_true", help="One JSON object on stdout; progress on stderr.")
+        parser.add_argument("--keep", action="store_true", help="Keep the database, and print its name.")
+        parser.add_argument(
+            "--json", action="store_true", help="Print one JSON object on stdout; progress goes to stderr."
+        )
 
     def handle(
         self, *, sections: list[str], quick: bool, ledgers: list[str], keep: bool, json: bool, **options: Any
     ) -> None:
         if settings.PRODUCTION:
-            raise CommandError("Nothing is measured where ENVIRONMENT=production.", returncode=FAULT)
+            raise CommandError("The benchmarks do not run with ENVIRONMENT=production.", returncode=EXIT_FAILED)
         if "DATABASE_URL" not in os.environ:
-            raise CommandError("DATABASE_URL must name the server; manage.py sets it where it starts one.")
-        # So that the server that was started, and the database, go when we are told to go.
+            raise CommandError("DATABASE_URL is not set. manage.py sets it if it starts the server.")
+        # SIGTERM stops the server and drops the database.
         signal.signal(signal.SIGTERM, _interrupt)
         sizes = _sizes(QUICK if quick else Sizes(), options)
-        figures = Figures(self._say)
-        databases.drop_left_overs()
+        figures = Figures(self._print_progress)
+        databases.drop_stale()
         try:
-            with databases.throw_away(keep=keep) as name, Stage(sizes, figures, tuple(ledgers)) as stage:
-                stage.fill()
+            with databases.throw_away(keep=keep) as name, BenchSession(sizes, figures, tuple(ledgers)) as session:
+                session.fill()
                 for section in sections or SECTIONS:
-                    self._say(f"\n{section}")
-                    SECTIONS[section](stage)
+                    self._print_progress(f"\n{section}")
+                    SECTIONS[section](session)
                 facts = _facts(sizes)
         except KeyboardInterrupt:
-            raise CommandError("Stopped.", returncode=FAULT) from None
-        except (databases.NotDurable, NoServer, Unanswered, WrongAnswer) as fault:
-            raise CommandError(f"{type(fault).__name__}: {fault}", returncode=FAULT) from fault
+            raise CommandError("Stopped.", returncode=EXIT_FAILED) from None
+        except (databases.NotDurableError, ServerError, NoResponseError, UnexpectedResultError) as error:
+            raise CommandError(f"{type(error).__name__}: {error}", returncode=EXIT_FAILED) from error
         compare(figures, subscriptions=sizes.subscriptions)
         if keep:
-            self._say(f"\nKept: {name}")
-        self._tell(figures, facts, as_json=json)
+            self._print_progress(f"\nKept: {name}")
+        self._print_results(figures, facts, as_json=json)
 
-    def _say(self, words: str) -> None:
-        self.stderr.write(words, style_func=str)
+    def _print_progress(self, text: str) -> None:
+        self.stderr.write(text, style_func=str)
         self.stderr.flush()
 
-    def _tell(self, figures: Figures, facts: dict[str, Any], *, as_json: bool) -> None:
+    def _print_results(self, figures: Figures, facts: dict[str, Any], *, as_json: bool) -> None:
         if as_json:
-            found = [figure.as_json() for figure in figures.found]
-            self.stdout.write(jsonlib.dumps({**facts, "figures": found, "notes": figures.notes}))
+            items = [figure.as_json() for figure in figures.items]
+            self.stdout.write(jsonlib.dumps({**facts, "figures": items, "notes": figures.notes}))
             return
-        told = ", ".join(f"{name} {value}" for name, value in facts.items())
-        self.stdout.write(f"{told}\nMedian of the repeats, and half of how far they lie apart.")
-        self.stdout.write(table(figures.found))
+        conditions = ", ".join(f"{name} {value}" for name, value in facts.items())
+        self.stdout.write(f"{conditions}\nMedian of the repeats ± half of the range.")
+        self.stdout.write(format_table(figures.items))
         self.stdout.write("\n".join(["", *figures.notes]))
 
 

@@ -1,4 +1,4 @@
-"""A large ledger to measure on, and to look around in."""
+"""``manage.py seed_ledger``: create a large, valid ledger, for benchmarks and for exploring."""
 
 import json as jsonlib
 import time
@@ -11,9 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from credits.models import CreditBalance
 from fluxori.core import clock
-from fluxori.core.command_line import FAULT, Progress, instant_argument, positive_argument
+from fluxori.core.command_line import EXIT_FAILED, Progress, positive_argument, timestamp_argument
 from fluxori.devtools.bench import seeding
-from fluxori.devtools.bench.seeding import Written
+from fluxori.devtools.bench.seeding import RowCounts
 from fluxori.identity.models import Organization, User
 
 _DAYS_A_MONTH = 30
@@ -21,28 +21,37 @@ _DAYS_A_MONTH = 30
 
 class Command(BaseCommand):
     help = (
-        "Fill the database with a large, believable, valid ledger: users and organizations, months of allocations,"
-        " purchases, promotions, usage of every feature, holds, refunds and expiries. The same --seed and --at give the"
-        " same people, movements, amounts and instants; ids of the ledger's rows are new each time. Never in"
-        " production, and only beside other data where --beside says so."
+        "Create a large, valid ledger: users and organizations, months of allocations, purchases, promotions, usage of"
+        " every feature, holds, refunds and expiries. The same --seed and --at give the same owners, transactions,"
+        " amounts and timestamps; the ids of the rows are new each time. It never runs in production, and in a database"
+        " with other data only with --add."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--transactions", type=positive_argument, required=True, metavar="N", help="About how many, all together."
+            "--transactions",
+            type=positive_argument,
+            required=True,
+            metavar="N",
+            help="About how many transactions, in total.",
         )
         parser.add_argument(
-            "--balances", type=positive_argument, metavar="N", help="Among how many; default: one for each hundred."
+            "--balances",
+            type=positive_argument,
+            metavar="N",
+            help="Number of balances; default: one per hundred transactions.",
         )
         parser.add_argument(
-            "--hot", type=positive_argument, default=0, metavar="N", help="One more balance, with so many of its own."
+            "--hot", type=positive_argument, default=0, metavar="N", help="Add one balance with this many transactions."
         )
-        parser.add_argument("--months", type=positive_argument, default=6, metavar="N", help="How far back; default 6.")
-        parser.add_argument("--at", type=instant_argument, metavar="TIME", help="Up to when; default now.")
-        parser.add_argument("--seed", type=int, default=1, metavar="N", help="Another number is another history.")
-        parser.add_argument("--processes", type=positive_argument, metavar="N", help="Default: one for each processor.")
-        parser.add_argument("--beside", action="store_true", help="Beside whatever the database holds already.")
-        parser.add_argument("--json", action="store_true", help="One JSON object on stdout.")
+        parser.add_argument(
+            "--months", type=positive_argument, default=6, metavar="N", help="Length of the history; default 6."
+        )
+        parser.add_argument("--at", type=timestamp_argument, metavar="TIME", help="End of the history; default: now.")
+        parser.add_argument("--seed", type=int, default=1, metavar="N", help="Seed of the random generator; default 1.")
+        parser.add_argument("--processes", type=positive_argument, metavar="N", help="Default: one per processor.")
+        parser.add_argument("--add", action="store_true", help="Add the ledger to a database with other data.")
+        parser.add_argument("--json", action="store_true", help="Print one JSON object on stdout.")
 
     def handle(
         self,
@@ -54,14 +63,14 @@ class Command(BaseCommand):
         at: datetime | None,
         seed: int,
         processes: int | None,
-        beside: bool,
+        add: bool,
         json: bool,
         **_: Any,
     ) -> None:
-        self._refuse(seed, beside)
+        self._check_database(seed, add=add)
         until = (at or clock.now()).replace(microsecond=0)
         work = list(
-            seeding.parts(
+            seeding.split_work(
                 transactions=transactions,
                 balances=balances or max(transactions // 100, 1),
                 hot=hot,
@@ -70,34 +79,36 @@ class Command(BaseCommand):
                 until=until,
             )
         )
-        processes = min(processes or seeding.processors(), len(work))
-        began = time.monotonic()
-        written = Written()
+        processes = min(processes or seeding.default_processes(), len(work))
+        start = time.monotonic()
+        total = RowCounts()
         with Progress("transactions", stream=self.stderr, total=transactions + hot) as progress:
-            for done in seeding.seed(work, processes=processes):
-                written.add(done)
-                progress.advance(done.transactions)
-        seconds = time.monotonic() - began
+            for counts in seeding.seed(work, processes=processes):
+                total.add(counts)
+                progress.advance(counts.transactions)
+        seconds = time.monotonic() - start
         seeding.analyze()
-        self._tell(written, seconds, hot_email=f"{seed}-hot@{seeding.DOMAIN}" if hot else None, as_json=json)
+        self._print_results(total, seconds, hot_email=f"{seed}-hot@{seeding.DOMAIN}" if hot else None, as_json=json)
 
-    def _refuse(self, seed: int, beside: bool) -> None:
+    def _check_database(self, seed: int, *, add: bool) -> None:
         if settings.PRODUCTION:
-            raise CommandError("No made-up ledger in production.", returncode=FAULT)
-        if seeding.already_there(seed):
-            raise CommandError(f"The seed {seed} is in this database already; another one goes beside it.")
-        if not beside and any(model.objects.exists() for model in (User, Organization, CreditBalance)):
-            raise CommandError("This database holds other data. Name an empty one in DATABASE_URL, or say --beside.")
+            raise CommandError("seed_ledger does not run with ENVIRONMENT=production.", returncode=EXIT_FAILED)
+        if seeding.is_seeded(seed):
+            raise CommandError(f"This database already contains the ledger of seed {seed}. Use another --seed.")
+        if not add and any(model.objects.exists() for model in (User, Organization, CreditBalance)):
+            raise CommandError(
+                "This database contains other data. Set DATABASE_URL to an empty database, or use --add."
+            )
 
-    def _tell(self, written: Written, seconds: float, *, hot_email: str | None, as_json: bool) -> None:
-        rate = round(written.transactions / seconds)
+    def _print_results(self, total: RowCounts, seconds: float, *, hot_email: str | None, as_json: bool) -> None:
+        rate = round(total.transactions / seconds)
         if as_json:
-            facts = {**written.as_json(), "seconds": round(seconds, 3), "perSecond": rate, "hot": hot_email}
+            facts = {**total.as_json(), "seconds": round(seconds, 3), "perSecond": rate, "hot": hot_email}
             self.stdout.write(jsonlib.dumps(facts))
             return
         self.stdout.write(
-            f"{written.balances:,} balances, {written.transactions:,} transactions, {written.entries:,} entries,"
-            f" {written.grants:,} grants, {written.holds:,} holds in {seconds:.1f} s: {rate:,} transactions/s"
+            f"{total.balances:,} balances, {total.transactions:,} transactions, {total.entries:,} entries,"
+            f" {total.grants:,} grants, {total.holds:,} holds in {seconds:.1f} s: {rate:,} transactions/s"
         )
         if hot_email:
-            self.stdout.write(f"The hot one belongs to {hot_email}")
+            self.stdout.write(f"The hot balance belongs to {hot_email}")

@@ -1,4 +1,4 @@
-"""One command that has the whole system running."""
+"""``manage.py demo``: sample data, a tour of the API, and a server that runs until Ctrl-C."""
 
 import json as jsonlib
 import signal
@@ -14,19 +14,22 @@ from django.core.management.base import BaseCommand, CommandError
 from fluxori.core import clock
 from fluxori.core.command_line import Progress
 from fluxori.devtools.demo import accounts, history, server
-from fluxori.devtools.demo.accounts import People
+from fluxori.devtools.demo.accounts import DemoAccounts, FormerSchemaError
 from fluxori.devtools.demo.models import DemoMark
-from fluxori.devtools.demo.walk import WalkFailed, walk
+from fluxori.devtools.demo.tour import TourFailedError, run_tour
+from fluxori.devtools.embedded_postgres import provision
 
 
 class Command(BaseCommand):
-    help = "Fill a database with believable data, walk through the main job over HTTP, and serve until Ctrl-C."
+    help = "Create sample data, run a tour of the API over HTTP, and serve the application until Ctrl-C."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--port", type=int, metavar="N", help="Fail if it is taken; default: the first free one.")
-        parser.add_argument("--exit", action="store_true", help="Stop after the walk, with a true exit status.")
-        parser.add_argument("--json", action="store_true", help="One line of JSON on stdout once it is ready.")
-        parser.add_argument("--fresh", action="store_true", help="Drop the demo's own data first.")
+        parser.add_argument(
+            "--port", type=int, metavar="N", help="Port of the server; default: the first free one from 8000 on."
+        )
+        parser.add_argument("--exit", action="store_true", help="Exit after the tour, with status 0 if it succeeds.")
+        parser.add_argument("--json", action="store_true", help="Print one line of JSON when the server is ready.")
+        parser.add_argument("--fresh", action="store_true", help="Drop the data of an earlier demo first.")
 
     def handle(self, *, port: int | None, exit: bool, json: bool, fresh: bool, **_: Any) -> None:  # noqa: A002
         if settings.PRODUCTION:
@@ -37,51 +40,53 @@ class Command(BaseCommand):
         try:
             self._run(port, stay=not exit, as_json=json, fresh=fresh)
         except KeyboardInterrupt:
-            self._say("\nStopped.")
-        except (server.NoServer, WalkFailed) as fault:
-            raise CommandError(str(fault)) from fault
+            self._print("\nStopped.")
+        except (server.ServerError, TourFailedError) as error:
+            raise CommandError(str(error)) from error
 
-    def _run(self, wanted: int | None, *, stay: bool, as_json: bool, fresh: bool) -> None:
-        port = server.free_port(wanted)
-        self._say("Preparing the database ...")
+    def _run(self, requested_port: int | None, *, stay: bool, as_json: bool, fresh: bool) -> None:
+        port = server.free_port(requested_port)
+        self._print("Preparing the database ...")
         try:
             mark = accounts.claim(fresh=fresh)
-        except accounts.NotOurs:
+        except FormerSchemaError as error:
+            raise CommandError(_former_schema_message(is_demo=error.is_demo)) from None
+        except accounts.ForeignDataError:
             raise CommandError(
-                "This database holds data that the demo did not put there, so it is left alone."
-                " Name an empty one in DATABASE_URL, or unset it."
+                "This database contains data that the demo did not create. The demo does not change it."
+                " Set DATABASE_URL to an empty database, or unset it."
             ) from None
-        people = accounts.people(mark)
-        self._seed(mark, people)
-        if wanted is None and port != server.FIRST_PORT:
-            self._say(f"Port {server.FIRST_PORT} is taken; using {port}.")
+        demo_accounts = accounts.get_accounts(mark)
+        self._seed(mark, demo_accounts)
+        if requested_port is None and port != server.FIRST_PORT:
+            self._print(f"Port {server.FIRST_PORT} is in use; using {port}.")
         with server.serving(port) as running:
-            self._say("\nThe main job, over HTTP:")
-            walk(people, port, self._say)
+            self._print("\nA tour of the API over HTTP:")
+            run_tour(demo_accounts, port, self._print)
             url = f"http://127.0.0.1:{port}"
             if as_json:
-                self.stdout.write(jsonlib.dumps(_facts(people, url)))
+                self.stdout.write(jsonlib.dumps(_as_json(demo_accounts, url)))
                 self.stdout.flush()
             if stay:
-                self._say(_where(people, url))
+                self._print(_overview(demo_accounts, url))
                 status = running.wait()
                 raise CommandError(f"The server stopped with status {status}.")
-            self._say("\nAll as it should be.")
+            self._print("\nAll steps succeeded.")
 
-    def _seed(self, mark: DemoMark, people: People) -> None:
+    def _seed(self, mark: DemoMark, demo_accounts: DemoAccounts) -> None:
         if mark.seeded:
             return
-        self._say(f"Writing {history.MONTHS} months of history ...")
+        self._print(f"Writing {history.MONTHS} months of history ...")
         with Progress("days", stream=self.stderr, total=30 * history.MONTHS, every=2.0) as progress:
-            for _ in history.seed(people, until=clock.now()):
+            for _ in history.seed(demo_accounts, until=clock.now()):
                 progress.advance()
-        # What a scheduler does every few minutes: the console shows what was added up.
+        # A scheduler runs these commands every few minutes. The console shows their results.
         for command in ("expire_credits", "aggregate_usage", "refresh_dashboard"):
             call_command(command, stdout=StringIO(), stderr=self.stderr)
         mark.seeded = True
         mark.save(update_fields=["seeded"])
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self._out.write(text)
         self._out.flush()
 
@@ -90,48 +95,60 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _facts(people: People, url: str) -> dict[str, Any]:
+def _former_schema_message(*, is_demo: bool) -> str:
+    if is_demo:
+        remedy = "python3 manage.py demo --fresh"
+    elif provision.is_wanted():
+        folder = provision.cluster_of("dev").folder
+        remedy = f"rm -r {folder}"
+    else:
+        remedy = "set DATABASE_URL to an empty database"
+    return f"This database has the schema of an earlier version. To begin again: {remedy}"
+
+
+def _as_json(demo_accounts: DemoAccounts, url: str) -> dict[str, Any]:
     names = ("admin", "user", "owner", "member", "viewer", "service", "support", "lead")
     return {
         "url": url,
-        **{name: getattr(people, name).as_json() for name in names},
-        "organizationId": str(people.organization.pk),
-        "userId": str(people.user.user.pk),
+        **{name: getattr(demo_accounts, name).as_json() for name in names},
+        "organizationId": str(demo_accounts.organization.pk),
+        "userId": str(demo_accounts.user.user.pk),
     }
 
 
-def _where(people: People, url: str) -> str:
+def _overview(demo_accounts: DemoAccounts, url: str) -> str:
+    organization = demo_accounts.organization
     rows = "\n".join(
-        f"  {name:<8} {account.user.email:<32} {account.password}   {words}"
-        for name, account, words in (
-            ("admin", people.admin, "the API's admin role, and the console"),
-            ("user", people.user, "four months of history"),
-            ("owner", people.owner, f"owns {people.organization.name}"),
-            ("member", people.member, "spends from the pool"),
-            ("viewer", people.viewer, "sees the pool, cannot spend"),
-            ("service", people.service, "a feature's back end"),
-            ("support", people.support, "works at the console: gives up to 500 credits at once"),
-            ("lead", people.lead, "leads support: approves what is above that"),
+        f"  {name:<8} {account.user.email:<32} {account.password}   {description}"
+        for name, account, description in (
+            ("admin", demo_accounts.admin, "admin role in the API, superuser in the console"),
+            ("user", demo_accounts.user, "four months of history"),
+            ("owner", demo_accounts.owner, f"owner of {organization.name}"),
+            ("member", demo_accounts.member, "may spend the organization's credits"),
+            ("viewer", demo_accounts.viewer, "sees the organization's balance, cannot spend"),
+            ("service", demo_accounts.service, "back end of a feature"),
+            ("support", demo_accounts.support, "console: adds up to 500 credits at once"),
+            ("lead", demo_accounts.lead, "console: approves larger amounts"),
         )
     )
     return f"""
-Ready. Look around:
+Ready:
   API docs  {url}/api/docs
   Console   {url}/admin/
 
 Log in as:
 {rows}
-  organization {people.organization.name}: {people.organization.pk}
+  organization {organization.name}: {organization.pk}
 
-Paste this for a balance:
-  {_curl(people, url)}
+Get a balance:
+  {_curl(demo_accounts, url)}
 
-Ctrl-C stops it.
+Press Ctrl-C to stop.
 """
 
 
-def _curl(people: People, url: str) -> str:
-    login = jsonlib.dumps({"email": people.user.user.email, "password": people.user.password})
+def _curl(demo_accounts: DemoAccounts, url: str) -> str:
+    login = jsonlib.dumps({"email": demo_accounts.user.user.email, "password": demo_accounts.user.password})
     token = f"curl -s {url}/api/auth/token -H 'Content-Type: application/json' -d '{login}'"
     access = "python3 -c 'import json, sys; print(json.load(sys.stdin)[\"access\"])'"
     return f'curl -s {url}/api/credits/balance -H "Authorization: Bearer $({token} | {access})"'

@@ -1,0 +1,75 @@
+"""Serializers of balances."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework.serializers import SerializerMethodField
+
+from credits.api.serializers.common import OwnerQuery
+from credits.domain.records import BalanceSnapshot
+from credits.tier_registry import TierFacts
+from fluxori.api.fields import Id, Text, Timestamp, WholeNumber
+from fluxori.api.serializers import ResponseSerializer
+
+
+class BalanceQuery(OwnerQuery):
+    at = Timestamp(required=False, help_text="A time in the past: the response is the balance as it was then.")
+
+
+class ExpiryResponse(ResponseSerializer):
+    amount = WholeNumber()
+    at = Timestamp()
+
+
+class PendingTierResponse(ResponseSerializer):
+    tier = Text()
+    at = Timestamp()
+
+
+class BalanceWithTier(NamedTuple):
+    """A balance that was only read, with its tier facts, under the names that results of operations use."""
+
+    balance: BalanceSnapshot
+    tier_facts: TierFacts
+
+
+class BalanceResponse(ResponseSerializer):
+    """A balance."""
+
+    # Rendered from an object with ``balance``, the snapshot, and ``tier_facts``.
+
+    user_id = Id(source="balance.user_id", allow_null=True)
+    organization_id = Id(source="balance.organization_id", allow_null=True)
+    balance = WholeNumber(source="balance.balance", help_text="The sum of all transactions.")
+    held = WholeNumber(source="balance.held", help_text="Set aside by open holds.")
+    available = WholeNumber(source="balance.available", help_text="What can be spent; never below 0.")
+    debt = WholeNumber(
+        source="balance.debt", help_text="Credits that were reversed after they were spent; repaid first."
+    )
+    tier = Text(source="tier_facts.tier", allow_null=True)
+    pending_tier = PendingTierResponse(source="tier_facts.pending_tier", allow_null=True)
+    last_updated = Timestamp(source="balance.last_updated")
+    next_allocation_at = Timestamp(source="tier_facts.next_allocation_at", allow_null=True)
+    next_expiry = SerializerMethodField()
+    sequence = WholeNumber(source="balance.sequence", help_text="The number of the last transaction.")
+    version = WholeNumber(source="balance.version", help_text="Increases with every change.")
+
+    @extend_schema_field(ExpiryResponse(allow_null=True))
+    def get_next_expiry(self, result: BalanceWithTier) -> dict[str, Any] | None:
+        expiry = result.balance.next_expiry
+        return expiry and dict(zip(("amount", "at"), expiry, strict=True))
+
+
+class BalanceAtResponse(BalanceResponse):
+    """A balance now or at a past time. For a past time only the amounts and the time are given; the rest is null."""
+
+    last_updated = Timestamp(source="balance.last_updated", allow_null=True)
+    sequence = WholeNumber(source="balance.sequence", allow_null=True)
+    version = WholeNumber(source="balance.version", allow_null=True)
+    at = Timestamp(required=False, help_text="Only if the request has it.")
+
+    @classmethod
+    def render_past(cls, snapshot: BalanceSnapshot, at: datetime) -> dict[str, Any]:
+        amounts = {name: getattr(snapshot, name) for name in ("balance", "held", "available", "debt")}
+        return {**dict.fromkeys(cls.shared().fields), **amounts, "at": at}

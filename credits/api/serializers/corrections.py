@@ -1,0 +1,35 @@
+"""Serializers of corrections: refunds, reversals, voids, extensions and adjustments."""
+
+from credits.api.serializers.balances import BalanceResponse
+from credits.api.serializers.common import Count, OwnerRequest, ReasonText
+from credits.api.serializers.transactions import TransactionWithEntriesResponse
+from credits.domain import constants
+from fluxori.api.fields import Timestamp, WholeNumber
+from fluxori.api.serializers import RequestSerializer
+
+
+class VoidRequest(RequestSerializer):
+    reason = ReasonText()
+
+
+class ReverseRequest(VoidRequest):
+    amount = Count(required=False, help_text="Default: everything that can still be taken back.")
+
+
+class RefundRequest(ReverseRequest):
+    expires_at = Timestamp(required=False, help_text="Admins only: the new expiry of parts from expired grants.")
+
+
+class ExtendGrantRequest(VoidRequest):
+    expires_at = Timestamp()
+
+
+class AdjustRequest(OwnerRequest):
+    amount = WholeNumber(min_value=-constants.MAX_CREDITS, max_value=constants.MAX_CREDITS, help_text="Not 0.")
+    reason = ReasonText()
+
+
+class VoidResponse(BalanceResponse):
+    """The balance after a void, and its transaction; null if the grant was voided before."""
+
+    transaction = TransactionWithEntriesResponse(source="*", allow_null=True)

@@ -1,0 +1,89 @@
+"""Subscriptions: the tier facts that responses show, the changes of tier, and timelines."""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Case, F, QuerySet, When
+
+from credits.tier_registry import PendingTier, TierFacts
+from fluxori.core import clock
+from fluxori.db import statements
+from fluxori.identity.owner import Owner, OwnerLike
+from tiers.domain.periods import period_at
+from tiers.domain.subscription_timeline import SubscriptionState, SubscriptionTimeline, apply_scheduled_change
+from tiers.models import Subscription, Tier, TierChange
+
+_CHANGES = "balance_id = ANY(%s::uuid[]) AND period >= %s ORDER BY balance_id, number"
+
+NO_TIER = TierFacts()
+
+
+def tier_facts(*, owner: OwnerLike, at: datetime | None = None) -> TierFacts:
+    """Return the tier facts of the owner's balance at ``at``; all None where it has no tier.
+
+    ``next_allocation_at`` is the start of the first period that the monthly run has not processed. It is in the past
+    while that run is due. Without ``at`` the clock is read.
+    """
+    subscription = subscription_of(owner=owner, at=at)
+    return subscription_facts(subscription) if subscription else NO_TIER
+
+
+def tier_facts_of(balance_ids: Iterable[UUID], *, at: datetime | None = None) -> dict[UUID, TierFacts]:
+    """Return :func:`tier_facts` of many balances, in one query. Without ``at`` the clock is read."""
+    ids, at = list(balance_ids), at or clock.now()
+    subscriptions = Subscription.objects.filter(pk__in=ids)
+    facts = {row.pk: subscription_facts(apply_scheduled_change(row, at)) for row in subscriptions}
+    return {balance_id: facts.get(balance_id, NO_TIER) for balance_id in ids}
+
+
+def subscription_facts(subscription: SubscriptionState) -> TierFacts:
+    """Return the tier facts of a subscription in memory, to which due changes have been applied."""
+    pending = None
+    if subscription.scheduled_tier_id and subscription.scheduled_at:
+        pending = PendingTier(subscription.scheduled_tier_id, subscription.scheduled_at)
+    return TierFacts(subscription.tier_id, pending, subscription.next_allocation_at)
+
+
+def subscription_of(*, owner: OwnerLike, at: datetime | None = None) -> Subscription | None:
+    """Return the owner's subscription as of ``at``, or None. Without ``at`` the clock is read."""
+    subscription = statements.get(Subscription, Owner.of(owner).id)
+    return subscription and apply_scheduled_change(subscription, at or clock.now())
+
+
+def on_tier(code: str, *, at: datetime) -> QuerySet[Subscription]:
+    """Return the subscriptions that hold the tier at ``at``."""
+    return Subscription.objects.alias(held_tier=held_tier(at)).filter(held_tier=code)
+
+
+def held_tier(at: datetime) -> Case:
+    """Return the SQL expression for the tier that a subscription holds at ``at``."""
+    return Case(When(scheduled_at__lte=at, then=F("scheduled_tier")), default=F("tier"))
+
+
+def tier_changes(subscriptions: Collection[Subscription], *, period: int) -> dict[UUID, list[TierChange]]:
+    """Return the changes of tier of each subscription from ``period`` on, in the order in which they were made."""
+    changes: dict[UUID, list[TierChange]] = {subscription.pk: [] for subscription in subscriptions}
+    for change in statements.select(TierChange, _CHANGES, [statements.array(changes), period]):
+        changes[change.balance_id].append(change)
+    return changes
+
+
+def timelines(subscriptions: Collection[Subscription], *, at: datetime) -> dict[UUID, SubscriptionTimeline]:
+    """Return the timeline of each subscription, advanced to ``at`` in memory."""
+    tiers = Tier.objects.in_bulk()
+    earliest = min(
+        # The next period of a due subscription has begun; the allocations since then depend on the changes.
+        (each.next_period if each.next_allocation_at <= at else period_at(each.anchor, at) for each in subscriptions),
+        default=0,
+    )
+    changes = tier_changes(subscriptions, period=earliest)
+    result = {each.pk: SubscriptionTimeline(each, tiers, [*changes[each.pk]]) for each in subscriptions}
+    for timeline in result.values():
+        timeline.advance_to(at)
+    return result
+
+
+def timeline_of(subscription: Subscription, *, at: datetime) -> SubscriptionTimeline:
+    """Return the timeline of one subscription, advanced to ``at`` in memory."""
+    return timelines([subscription], at=at)[subscription.pk]

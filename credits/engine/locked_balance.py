@@ -57,7 +57,7 @@ class OperationResult:
 class GroupTierFacts:
     """The tier facts of the balances of one group, read at most once, when the first result needs them.
 
-    ``earliest`` is the earliest instant of the group; each request gets the facts of its own instant.
+    They are read as of ``earliest``, the first instant of the group. Each result gets the facts of its own instant.
     """
 
     balance_ids: Collection[UUID]
@@ -241,6 +241,7 @@ class BalanceLoader:
     ) -> None:
         self._ids = balance_ids
         self._at = at
+        self._earliest = earliest or at
         keyed = [request for request in requests if request.key is not None]
         self._needs = needs | {
             "earliest": earliest,
@@ -263,7 +264,7 @@ class BalanceLoader:
     def _load(self, locked_ids: Collection[UUID]) -> LockedBalances:
         if not locked_ids:
             return LockedBalances()
-        tier_facts = GroupTierFacts(locked_ids, self._needs["earliest"] or self._at)
+        tier_facts = GroupTierFacts(locked_ids, self._earliest)
         loaded = load_balances(locked_ids, at=self._at, **self._needs)
         return LockedBalances({each.state.id: self._locked_balance(each, tier_facts) for each in loaded})
 

@@ -9,6 +9,7 @@ from django.urls import reverse
 from credits import operations, queries
 from credits.models import CreditTransaction, FeaturePrice
 from fluxori.console.actions import operations as console
+from fluxori.console.approvals.operations import request_approval
 from fluxori.console.dashboard.snapshot import refresh_snapshot
 from fluxori.console.models import StaffAction
 from fluxori.core import clock
@@ -60,7 +61,7 @@ def fill_lists(customer):
             owner=customer.owner, actor=make_user(), feature="realtime-ai-dashboard", quantity=90_000, at=now
         )
     console.perform(action_request("add", customer.user, make_staff("support"), amount=50))
-    console.request_act(action_request("add", customer.user, make_staff("support"), amount=900))
+    request_approval(action_request("add", customer.user, make_staff("support"), amount=900))
     MembershipFactory()
 
 

@@ -16,6 +16,7 @@ from credits import operations as ledger
 from credits.models import CreditBalance, CreditHold, CreditTransaction, RejectedAttempt
 from fluxori.console.actions import operations
 from fluxori.console.actions.catalogue import ACTIONS
+from fluxori.console.approvals.operations import request_approval
 from fluxori.console.models import ApprovalRequest, ManualCreditCeiling, StaffAction
 from fluxori.core import clock
 from fluxori.identity.models import User
@@ -265,7 +266,9 @@ class TestEveryAddress:
         }
 
         for code, act in ACTIONS.items():
-            page = action_url(code, desk, **({act.about: about[act.about]} if act.about else {}))
+            page = action_url(
+                code, desk, **({act.subject_model: about[act.subject_model]} if act.subject_model else {})
+            )
             status = expected(role, ACT_OF[code])
             got = client.get(page).status_code, client.post(page, {"confirmed": "yes"}).status_code
             if got != (status, status):

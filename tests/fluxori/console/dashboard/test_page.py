@@ -10,7 +10,7 @@ from django.urls import reverse
 from credits import operations
 from credits.models import CreditTotal
 from fluxori.console.dashboard import snapshot
-from fluxori.console.dashboard.page import Figure, lines, money
+from fluxori.console.dashboard.figures import PeriodComparison, margin_rows, movement_rows
 from fluxori.core import clock
 from tests.support.admin import staff_client, superuser_client, text_of
 from tests.support.factories.credits import deduct, make_balance, make_user
@@ -24,7 +24,7 @@ NOW = clock.now()
 TODAY = NOW.date()
 
 
-def fold():
+def aggregate():
     call_command("aggregate_usage", verbosity=0)
 
 
@@ -43,9 +43,9 @@ class TestFigures:
             for n, credits_out in ((0, 5), (1, 10), (6, 20), (7, 40))
         ]
 
-        [_, line, _, _] = lines(spent, TODAY)
+        [_, usage, _, _] = movement_rows(spent, TODAY)
 
-        assert [(figure.now, figure.before) for figure in line.figures] == [(5, 10), (35, 40), (75, 0)]
+        assert [(each.current, each.previous) for each in usage.comparisons] == [(5, 10), (35, 40), (75, 0)]
 
     def test_count_each_kind_by_its_own_way(self):
         kinds = [("allocation", 400, 0), ("adjustment", 10, 3), ("usage", 0, 50), ("expiry", 0, 7), ("refund", 9, 0)]
@@ -54,13 +54,14 @@ class TestFigures:
             for kind, credits_in, credits_out in kinds
         ]
 
-        assert [line.figures[0].now for line in lines(found, TODAY)] == [410, 50, 7, 9]
+        assert [row.comparisons[0].current for row in movement_rows(found, TODAY)] == [410, 50, 7, 9]
 
     @pytest.mark.parametrize(
-        ("now", "before", "said"), [(15, 10, "+50 %"), (5, 10, "\u221250 %"), (10, 10, "+0 %"), (5, 0, ""), (0, 0, "")]
+        ("now", "before", "change"),
+        [(15, 10, "+50 %"), (5, 10, "\u221250 %"), (10, 10, "+0 %"), (5, 0, ""), (0, 0, "")],
     )
-    def test_say_by_how_much_they_changed(self, now, before, said):
-        assert Figure(now, before).change == said
+    def test_say_by_how_much_they_changed(self, now, before, change):
+        assert PeriodComparison(now, before).change == change
 
 
 class TestMoney:
@@ -72,7 +73,7 @@ class TestMoney:
             row(type="purchase", day=TODAY, credits_in=500, value=Decimal(55)),
         ]
 
-        today, week, _ = money(found, TODAY)
+        today, week, _ = margin_rows(found, TODAY)
 
         assert (today.value, today.cost, today.margin) == (Decimal("6.60"), Decimal("1.80"), Decimal("4.80"))
         assert (week.value, week.cost, week.priced) == (today.value, today.cost, 60)
@@ -84,14 +85,14 @@ class TestMoney:
             row(type="refund", day=TODAY, credits_in=10, unpriced=10),
         ]
 
-        [today, *_] = money(found, TODAY)
+        [today, *_] = margin_rows(found, TODAY)
 
         assert (today.priced, today.margin) == (40, Decimal("3.80"))
         assert (today.unpriced, today.unpriced_cost) == (50, Decimal("1.50"))
 
     def test_says_them_in_words(self):
         deduct(make_balance(at=NOW - 2 * DAY), 40, at=NOW - DAY)
-        fold()
+        aggregate()
 
         page = text_of(index())
 
@@ -103,7 +104,7 @@ class TestTheDashboard:
     def test_shows_what_was_folded(self):
         balance = make_balance(at=NOW - 2 * DAY, type="purchase", unit_price=Decimal("0.10"))
         operations.deduct_credits(owner=balance.owner, feature="ai-generated-report", at=NOW - DAY)
-        fold()
+        aggregate()
 
         response = index()
 
@@ -121,7 +122,7 @@ class TestTheDashboard:
 
     def test_keeps_rand_from_those_who_may_not_see_it(self):
         make_balance(type="purchase", unit_price=Decimal("0.10"))
-        fold()
+        aggregate()
 
         response = index(staff_client("credits.view_creditbalance"))
 
@@ -132,7 +133,7 @@ class TestTheDashboard:
         make_subscribed_balances(5, at=NOW - 3 * DAY)
         for _ in range(5):
             deduct(make_balance(at=NOW - DAY), 90, at=NOW - HOUR)
-        fold()
+        aggregate()
         snapshot.refresh_snapshot(at=NOW)
         client = superuser_client()
 
@@ -168,7 +169,7 @@ class TestTheStanding:
         )
         for balance in (nearly, soon, later):
             deduct(balance, 100, at=NOW - DAY)
-        fold()
+        aggregate()
 
         snapshot.refresh_snapshot(at=NOW)
 

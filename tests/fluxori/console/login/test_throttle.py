@@ -101,7 +101,7 @@ class TestTheDoor:
 @pytest.mark.django_db(transaction=True)
 class TestTheDoorUnderContention:
     def test_lets_no_more_guesses_through_at_once_than_one_after_another(self):
-        outcomes = run_concurrently([lambda: throttle.attempt("name", limit=LIMIT, at=NOON)] * 12)
+        outcomes = run_concurrently([lambda: throttle.record_attempt("name", limit=LIMIT, at=NOON)] * 12)
 
         assert outcomes.count(True) == LIMIT
-        assert throttle.attempt("name", limit=LIMIT, at=NOON + timedelta(minutes=15))
+        assert throttle.record_attempt("name", limit=LIMIT, at=NOON + timedelta(minutes=15))

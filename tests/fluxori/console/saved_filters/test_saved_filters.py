@@ -202,11 +202,11 @@ class TestASavedFilter:
         save(client, name="Mine")
         save(client, "type__exact=void", name="Ours", shared="on")
 
-        assert [(one.name, one.by) for one in operations.visible_filters(LIST, staff=maker)] == [
+        assert [(one.name, one.shared_by) for one in operations.visible_filters(LIST, staff=maker)] == [
             ("Mine", ""),
             ("Ours", ""),
         ]
-        assert [(one.name, one.by) for one in operations.visible_filters(LIST, staff=colleague)] == [
+        assert [(one.name, one.shared_by) for one in operations.visible_filters(LIST, staff=colleague)] == [
             ("Ours", maker.email)
         ]
         page = text_of(client_of(colleague).get(TRANSACTIONS))

@@ -14,7 +14,7 @@ from fluxori.console.approvals import operations as approvals
 from fluxori.console.models import ApprovalRequest, StaffAction
 from tests.support.factories.credits import make_balance
 from tests.support.staff import action_request, make_staff
-from tests.support.threads import at_once
+from tests.support.threads import run_concurrently
 from tests.support.times import NOON
 
 ROUNDS = 5
@@ -39,7 +39,7 @@ class TestConcurrentActions:
             balance = make_balance(grants=[(100, None)])
             request = action_request("add", balance.user, staff, amount=7)
 
-            outcomes = at_once([outcome_of(operations.perform, request)] * CALLERS)
+            outcomes = run_concurrently([outcome_of(operations.perform, request)] * CALLERS)
 
             balance.refresh_from_db()
             assert sorted(outcomes) == ["done"] + ["replayed"] * 3
@@ -50,7 +50,7 @@ class TestConcurrentActions:
         owner = make_staff("auditor")
         requests = [action_request("add", owner, make_staff("support"), amount=10) for _ in range(CALLERS)]
 
-        assert at_once([outcome_of(operations.perform, request) for request in requests]) == ["done"] * 4
+        assert run_concurrently([outcome_of(operations.perform, request) for request in requests]) == ["done"] * 4
 
         assert sorted(StaffAction.objects.values_list("before__balance", "after__balance")) == [
             (0, 10),
@@ -65,7 +65,7 @@ class TestConcurrentActions:
             # The ceiling per day is 2,000: four of six fit, on whichever balances they are.
             requests = [action_request("add", make_balance().user, staff, amount=500) for _ in range(6)]
 
-            outcomes = at_once([outcome_of(operations.perform, request) for request in requests])
+            outcomes = run_concurrently([outcome_of(operations.perform, request) for request in requests])
 
             assert sorted(outcomes) == ["ceiling_exceeded"] * 2 + ["done"] * 4
             assert queries.get_ceiling(staff, at=NOON).given_today == 2000
@@ -73,7 +73,7 @@ class TestConcurrentActions:
     def test_one_form_requests_approval_once(self):
         request = action_request("add", make_balance().user, make_staff("support"), amount=900)
 
-        outcomes = at_once([outcome_of(approvals.request_approval, request)] * CALLERS)
+        outcomes = run_concurrently([outcome_of(approvals.request_approval, request)] * CALLERS)
 
         assert sorted(outcomes) == ["done"] + ["replayed"] * 3
         assert ApprovalRequest.objects.count() == 1
@@ -86,7 +86,7 @@ class TestConcurrentDecisions:
             balance = make_balance(grants=[(100, None)])
             key = request_addition(balance, support)
 
-            outcomes = at_once(
+            outcomes = run_concurrently(
                 [outcome_of(approvals.approve, request_id=key, approver=lead, at=NOON) for lead in leads]
             )
 
@@ -100,7 +100,7 @@ class TestConcurrentDecisions:
             balance = make_balance(grants=[(100, None)])
             key = request_addition(balance, support)
 
-            outcomes = at_once(
+            outcomes = run_concurrently(
                 [
                     outcome_of(approvals.approve, request_id=key, approver=lead, at=NOON),
                     partial(approvals.withdraw, request_id=key, actor=support, at=NOON),
@@ -116,6 +116,8 @@ class TestConcurrentDecisions:
         support, lead = make_staff("support"), make_staff("support lead")
         keys = [request_addition(make_balance(), support, amount=5000) for _ in range(7)]
 
-        outcomes = at_once([outcome_of(approvals.approve, request_id=key, approver=lead, at=NOON) for key in keys])
+        outcomes = run_concurrently(
+            [outcome_of(approvals.approve, request_id=key, approver=lead, at=NOON) for key in keys]
+        )
 
         assert sorted(outcomes) == ["ceiling_exceeded"] * 2 + ["done"] * 5

@@ -7,7 +7,7 @@ and verification.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -37,6 +37,12 @@ class TierFacts:
     tier: str | None = None
     pending_tier: PendingTier | None = None
     next_allocation_at: datetime | None = None
+
+    def as_of(self, at: datetime) -> "TierFacts":
+        """Return the facts at the same or a later instant: a pending change that is due by then has taken effect."""
+        if self.pending_tier is None or self.pending_tier.at > at:
+            return self
+        return replace(self, tier=self.pending_tier.tier, pending_tier=None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as stored with a result: timestamps in ISO 8601."""

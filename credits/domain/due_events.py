@@ -20,7 +20,7 @@ def apply_due_events(state: BalanceState, at: datetime) -> None:
     is gone at ``at``. One call, or any number of calls with rising instants, gives the same transactions.
     """
     applied = None
-    while (instant := _next_due(state, at)) is not None:
+    while (instant := next_due(state, at)) is not None:
         # An instant without progress would be an endless loop that holds the lock of the balance.
         assert applied is None or instant > applied, f"due events of {state.id} do not advance past {instant}"
         for hold in sorted((h for h in state.holds.values() if h.expires_at <= instant), key=lambda h: h.id):
@@ -65,7 +65,8 @@ def repay_debt(state: BalanceState, at: datetime) -> None:
         state.post("reversal", at, deltas, TransactionDetails(description="Debt repaid"))
 
 
-def _next_due(state: BalanceState, at: datetime) -> datetime | None:
+def next_due(state: BalanceState, at: datetime) -> datetime | None:
+    """Return the instant of the first event that is due by ``at``, or None."""
     due = [hold.expires_at for hold in state.holds.values() if hold.expires_at <= at]
     due += [g.expires_at for g in state.grants.values() if g.remaining > 0 and g.expires_at and g.expires_at <= at]
     return min(due, default=None)

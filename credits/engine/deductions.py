@@ -212,8 +212,9 @@ def _plan_for_owner(
         return [None] * len(plans)
     try:
         balance = balances.of(owner)
-    except DomainError as error:
-        return [error] * len(plans)
+    except errors.BalanceNotFoundError:
+        # One error for each request: several threads raise them, and raising an exception changes it.
+        return [errors.BalanceNotFoundError() for _ in plans]
     return plan_in_order(balance, plans)
 
 

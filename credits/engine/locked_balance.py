@@ -9,6 +9,7 @@ error has changed nothing. Next: ``write.py`` for the write, ``idempotency.py`` 
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,7 +18,7 @@ from uuid import UUID
 from credits import tier_registry
 from credits.domain import errors
 from credits.domain.balance_state import BalanceState
-from credits.domain.due_events import apply_due_events
+from credits.domain.due_events import apply_due_events, next_due
 from credits.domain.records import BalanceSnapshot, Hold, Price, Transaction, TransactionDetails
 from credits.engine.idempotency import IdempotentRequest, deserialize_result, serialize_result
 from credits.engine.rows import Row, add_rows
@@ -54,17 +55,20 @@ class OperationResult:
 
 @dataclass(slots=True)
 class GroupTierFacts:
-    """The tier facts of the balances of one group, read at most once, when the first result needs them."""
+    """The tier facts of the balances of one group, read at most once, when the first result needs them.
+
+    They are read as of ``earliest``, the first instant of the group. Each result gets the facts of its own instant.
+    """
 
     balance_ids: Collection[UUID]
-    at: datetime
+    earliest: datetime
     _facts: dict[UUID, TierFacts] | None = None
 
-    def of(self, balance_id: UUID) -> TierFacts:
-        """Return the facts of one balance of the group."""
+    def of(self, balance_id: UUID, *, at: datetime) -> TierFacts:
+        """Return the facts of one balance of the group at ``at``."""
         if self._facts is None:
-            self._facts = tier_registry.tier_facts(self.balance_ids, at=self.at)
-        return self._facts[balance_id]
+            self._facts = tier_registry.tier_facts(self.balance_ids, at=self.earliest)
+        return self._facts[balance_id].as_of(at)
 
 
 @dataclass(slots=True)
@@ -115,12 +119,17 @@ class LockedBalance:
         self, request: IdempotentRequest, at: datetime, plan: Callable[["LockedBalance"], OperationResult]
     ) -> OperationResult | DomainError:
         """Return the stored result, the result of ``plan`` at ``at``, or its error. An error has changed nothing."""
+        unchanged = self.state
         try:
             if (previous := self.find_result(request)) is not None:
                 return previous
+            if self.is_changed and next_due(self.state, at) is not None:
+                # Earlier requests will be written: an error must not add the events that are due only at its instant.
+                self.state = deepcopy(self.state)
             self.advance_to(at)
             return plan(self)
         except DomainError as error:
+            self.state = unchanged
             return error
 
     def record(
@@ -142,7 +151,7 @@ class LockedBalance:
         result = OperationResult(
             self.state.id,
             self.state.snapshot(),
-            tier_facts or self.tier_facts.of(self.state.id),
+            tier_facts or self.tier_facts.of(self.state.id, at=self.at),
             extras or {},
             transaction,
             hold,
@@ -167,7 +176,7 @@ class LockedBalance:
         """
         if request.key is not None:
             return self.record(request, transaction_id=transaction_id, tier_facts=tier_facts, extras=extras)
-        facts = tier_facts or self.tier_facts.of(self.state.id)
+        facts = tier_facts or self.tier_facts.of(self.state.id, at=self.at)
         return OperationResult(self.state.id, self.state.snapshot(), facts, extras or {}, transaction_id=transaction_id)
 
     def _remember(self, request: IdempotentRequest, result: OperationResult) -> None:
@@ -232,6 +241,7 @@ class BalanceLoader:
     ) -> None:
         self._ids = balance_ids
         self._at = at
+        self._earliest = earliest or at
         keyed = [request for request in requests if request.key is not None]
         self._needs = needs | {
             "earliest": earliest,
@@ -254,7 +264,7 @@ class BalanceLoader:
     def _load(self, locked_ids: Collection[UUID]) -> LockedBalances:
         if not locked_ids:
             return LockedBalances()
-        tier_facts = GroupTierFacts(locked_ids, self._at)
+        tier_facts = GroupTierFacts(locked_ids, self._earliest)
         loaded = load_balances(locked_ids, at=self._at, **self._needs)
         return LockedBalances({each.state.id: self._locked_balance(each, tier_facts) for each in loaded})
 

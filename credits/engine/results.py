@@ -111,7 +111,7 @@ def void_result(result: OperationResult) -> VoidResult:
 
 def _transaction(result: OperationResult, stored: dict[UUID, Transaction]) -> Transaction:
     if result.transaction is not None:
-        return result.transaction
+        return replace(result.transaction, opened=_as_created(result.transaction.opened, result.transaction.entries))
     assert result.transaction_id is not None
     return stored[result.transaction_id]
 
@@ -132,6 +132,11 @@ def _stored_transactions(results: Sequence[OperationResult]) -> dict[UUID, Trans
 
 def transaction_record(row: CreditTransaction) -> Transaction:
     """Return the record of a stored transaction with its entries and the grants that it created."""
+    entries = [
+        Entry(entry.pk, entry.grant_id, entry.position, entry.amount, entry.remaining_after)
+        for entry in row.entries.all()
+    ]
+    created = [Grant(**{name: getattr(grant, name) for name in _GRANT}) for grant in row.opened_grants.all()]
     return Transaction(
         id=row.pk,
         balance_id=row.balance_id,
@@ -142,15 +147,21 @@ def transaction_record(row: CreditTransaction) -> Transaction:
         timestamp=row.timestamp,
         recorded_at=row.recorded_at,
         details=TransactionDetails(**{name: getattr(row, name) for name in _DETAILS}),
-        entries=[
-            Entry(entry.pk, entry.grant_id, entry.position, entry.amount, entry.remaining_after)
-            for entry in row.entries.all()
-        ],
-        opened=[Grant(**{name: getattr(grant, name) for name in _GRANT}) for grant in row.opened_grants.all()],
+        entries=entries,
+        opened=_as_created(created, entries),
         previous_hash=bytes(row.previous_hash),
         hash_version=row.hash_version,
         hash=bytes(row.hash),
     )
+
+
+def _as_created(grants: Sequence[Grant], entries: Sequence[Entry]) -> list[Grant]:
+    """Return the grants as their transaction left them: later changes of a grant do not change a result."""
+    remaining = {entry.grant_id: entry.remaining_after or 0 for entry in entries}
+    return [
+        replace(grant, remaining=remaining.get(grant.id, 0), held=0, voided_at=None)
+        for grant in sorted(grants, key=lambda grant: grant.id)
+    ]
 
 
 def _hold(result: OperationResult) -> Hold:

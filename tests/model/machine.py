@@ -19,7 +19,6 @@ from credits.engine.idempotency import build_request
 from credits.engine.locked_balance import lock_balance
 from credits.engine.plan_grants import plan_grant
 from credits.engine.results import transaction_result
-from credits.models import CreditHold, CreditTransaction
 from credits.verification import verify_balance
 from fluxori.core.errors import DomainError, InvalidRequestError
 from fluxori.db.transactions import transaction_with_retry
@@ -565,8 +564,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert_same_snapshot(reading, queries.load_settled_balance(self.owner, at=self.now).snapshot())
         limits = list(queries.get_limits(owner=self.owner)) if settled.active_limits() else []
         assert [settled.limit_status(limit, self.now)[1:] for limit in settled.active_limits()[::-1]] == [
-            (standing.amount, standing.used, standing.resets_at)
-            for standing in queries.limit_statuses(limits, at=self.now)
+            (status.amount, status.used, status.resets_at) for status in queries.limit_statuses(limits, at=self.now)
         ]
 
     def teardown(self) -> None:
@@ -600,9 +598,9 @@ def assert_same_result(expected: model.Result | model.RejectedError, found: Any)
     after, replayed = balance_after(found)
     assert_same_snapshot(expected.after, after)
     assert replayed in {None, expected.replayed}
-    recorded = found if isinstance(found, CreditTransaction) else getattr(found, "transaction", None)
+    recorded = getattr(found, "transaction", None)
     assert expected.transaction == (recorded.sequence if recorded else None)
-    hold = found if isinstance(found, CreditHold) else getattr(found, "hold", None)
+    hold = getattr(found, "hold", None)
     assert (expected.hold is None) == (hold is None)
     if expected.hold and hold:
         assert (
@@ -628,12 +626,8 @@ def balance_after(found: Any) -> tuple[BalanceSnapshot, bool | None]:
     match found:
         case BalanceSnapshot():
             return found, None
-        case operations.VoidResult():
-            return found.answer.after, found.answer.replayed
-        case operations.CaptureResult():
-            return found.hold.after, found.hold.replayed
         case _:
-            return found.after, found.replayed
+            return found.balance, found.replayed
 
 
 def rejection_of(found: DomainError) -> tuple[str, dict[str, Any]]:
@@ -652,15 +646,15 @@ def allocate(
     idempotency_key: str | None,
     at: datetime,
     **terms: Any,
-) -> CreditTransaction:
+) -> operations.TransactionResult:
     """Add an allocation as ``tiers`` does, with expiry and rollover terms on the grant."""
     request = build_request("allocate", actor=actor, key=idempotency_key, amount=amount, **terms)
-    with lock_balance(owner, at=at, requests=[request], create=True) as page:
-        answer = page.find_result(request)
-        if answer is None:
-            given = plan_grant(page, request, amount=amount, kind=type, terms=terms, details={})
-            answer = page.record(request, transaction=given)
-    return transaction_result(answer)
+    with lock_balance(owner, at=at, requests=[request], create=True) as balance:
+        result = balance.find_result(request)
+        if result is None:
+            given = plan_grant(balance, request, amount=amount, kind=type, terms=terms, details={})
+            result = balance.record(request, transaction=given)
+    return transaction_result(result)
 
 
 VERBS: dict[str, Callable[..., Any]] = {

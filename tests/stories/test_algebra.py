@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from credits import operations, queries
+from credits.domain.records import Hold, Transaction
 from credits.engine.idempotency import build_request
 from credits.engine.locked_balance import lock_balance
 from credits.engine.plan_grants import plan_grant
-from credits.models import CreditBalance, CreditHold, CreditTransaction
+from credits.models import CreditBalance
 from credits.verification import verify_balance
 from fluxori.db.transactions import transaction_with_retry
 from tests.support.factories.credits import deduct, make_user
@@ -41,43 +42,46 @@ class Story:
         self.hold = self.place(held) if held else None
         self.reported = self.balance.transactions.count()
 
-    def place(self, amount: int) -> CreditHold:
+    def place(self, amount: int) -> Hold:
         placed = operations.place_hold(
             owner=self.owner, amount=amount, description="Work", expires_in_seconds=DAY // timedelta(seconds=1), at=NOON
         )
         until = LAPSE - DAY
-        return operations.extend_hold(hold_id=placed.hold.id, expires_in_seconds=DAY // timedelta(seconds=1), at=until)
+        extended = operations.extend_hold(
+            hold_id=placed.hold.id, expires_in_seconds=DAY // timedelta(seconds=1), at=until
+        )
+        return extended.hold
 
-    def buy(self, at: datetime, expires_at: datetime | None = None) -> CreditTransaction:
+    def buy(self, at: datetime, expires_at: datetime | None = None) -> Transaction:
         self.at = at
-        return operations.add_credits(owner=self.owner, amount=100, type="purchase", expires_at=expires_at, at=at)
+        result = operations.add_credits(owner=self.owner, amount=100, type="purchase", expires_at=expires_at, at=at)
+        return result.transaction
 
-    def spend(self, amount: int, at: datetime = NOON) -> CreditTransaction:
+    def spend(self, amount: int, at: datetime = NOON) -> Transaction:
         self.at = at
-        transaction: CreditTransaction = deduct(self.balance, amount, at=at)
-        return transaction
+        return deduct(self.balance, amount, at=at).transaction
 
     def release(self, at: datetime) -> None:
         assert self.hold
         self.at = at
-        operations.release_hold(hold_id=self.hold.pk, at=at)
+        operations.release_hold(hold_id=self.hold.id, at=at)
 
     def capture(self, amount: int, at: datetime) -> None:
         assert self.hold
         self.at = at
-        operations.capture_hold(hold_id=self.hold.pk, amount=amount, at=at)
+        operations.capture_hold(hold_id=self.hold.id, amount=amount, at=at)
 
     def reverse(self, at: datetime, amount: int | None = None) -> None:
         self.at = at
-        operations.reverse_purchase(transaction_id=self.purchase.pk, amount=amount, reason="Chargeback", at=at)
+        operations.reverse_purchase(transaction_id=self.purchase.id, amount=amount, reason="Chargeback", at=at)
 
     def void(self, at: datetime) -> None:
         self.at = at
         operations.void_grant(grant_id=self.p.pk, reason="By mistake", at=at)
 
-    def refund(self, usage: CreditTransaction, at: datetime, amount: int | None = None) -> None:
+    def refund(self, usage: Transaction, at: datetime, amount: int | None = None) -> None:
         self.at = at
-        operations.refund_usage(transaction_id=usage.pk, amount=amount, reason="It failed", at=at)
+        operations.refund_usage(transaction_id=usage.id, amount=amount, reason="It failed", at=at)
 
     def run_expiry_job(self, at: datetime) -> None:
         self.at = at
@@ -117,7 +121,7 @@ class TestPurchase:
     def test_adds_100(self):
         story = Story(held=0)
 
-        entries = [entry.amount for entry in story.purchase.entries.all()]
+        entries = [entry.amount for entry in story.purchase.entries]
         assert (story.purchase.type, story.purchase.amount, entries) == ("purchase", 100, [100])
         assert story.columns() == (100, 0, 0, 100, 100)
 

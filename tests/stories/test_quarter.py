@@ -115,7 +115,7 @@ def test_a_quarter_in_the_life_of_a_growth_customer():
     # Support allocates the month on request, which has no effect; the next allocation is on the thirtieth.
     requested = operations.add_monthly_allocation(owner=thandi.user, reason="She asked for it", at=on(4, 2))
     assert not requested.allocated
-    assert requested.alongside["next_allocation_at"] == on(4, 30).isoformat()
+    assert requested.tier_facts.next_allocation_at == on(4, 30)
     assert thandi.balance(on(4, 2)) == 7_991
 
     # The scheduler does not run for two months. The next run allocates both.

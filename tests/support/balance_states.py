@@ -64,30 +64,30 @@ def add_grant(
         unit_price=unit_price,
     )
     repaid = min(state.debt, amount)
-    draws = [GrantDelta(grant, amount - repaid)] if amount > repaid else []
+    deltas = [GrantDelta(grant, amount - repaid)] if amount > repaid else []
     if repaid:
-        draws.append(GrantDelta(None, repaid))
+        deltas.append(GrantDelta(None, repaid))
     # A rollover only moves existing credits, so a grant of new credits is recorded as an adjustment.
     state.post(
-        kind or ("adjustment" if source == "rollover" else source), at, draws, TransactionDetails(), opened=[grant]
+        kind or ("adjustment" if source == "rollover" else source), at, deltas, TransactionDetails(), opened=[grant]
     )
     return grant
 
 
 def spend(state: BalanceState, amount: int, *, at: datetime = NOON) -> Transaction:
-    draws = burn_order.plan_deltas(amount, state.grants.values())
-    return state.post("usage", at, [GrantDelta(grant, -taken) for grant, taken in draws], TransactionDetails())
+    deltas = burn_order.plan_deltas(amount, state.grants.values())
+    return state.post("usage", at, [GrantDelta(grant, -taken) for grant, taken in deltas], TransactionDetails())
 
 
 def hold(state: BalanceState, amount: int, until: datetime, *, at: datetime = NOON) -> Hold:
     """Place a hold of ``amount`` credits, pinned in burn order, that lapses at ``until``."""
-    draws = burn_order.plan_deltas(amount, state.grants.values())
+    deltas = burn_order.plan_deltas(amount, state.grants.values())
     opened = Hold(
         id=uuid7(),
         amount=amount,
         created_at=at,
         expires_at=until,
-        pins=[(grant.id, taken) for grant, taken in draws],
+        pins=[(grant.id, taken) for grant, taken in deltas],
     )
     state.open_hold(opened)
     return opened

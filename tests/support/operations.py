@@ -1,15 +1,21 @@
-"""Checks on the ledger's tables: unchanged rows, invariants, and the number of SQL statements."""
+"""Checks for tests of operations: unchanged rows, invariants, replayed results, and the order of SQL statements."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
+from typing import Any
 
+import pytest
 from django.db import connection
 from django.db.models import Sum
 from django.test.utils import CaptureQueriesContext
 
+from credits.domain.errors import InvalidArgumentError
 from credits.models import CreditBalance
+from credits.verification import verify_balance
 from tests.support.factories.credits import reverse
 from tests.support.times import NOON
 
@@ -61,6 +67,41 @@ def captured_statements() -> Iterator[list[str]]:
     with CaptureQueriesContext(connection) as captured:
         yield run
     run += [query["sql"] for query in captured if not query["sql"].startswith(_FRAME)]
+
+
+def statement_kinds(statements: Iterable[str]) -> list[str]:
+    """Return what each statement does: lock, load, tier facts, write, or ``read`` with the name of a table."""
+    return [_statement_kind(statement) for statement in statements]
+
+
+def _statement_kind(statement: str) -> str:
+    if 'FROM "credits_creditbalance"' in statement and "FOR NO KEY UPDATE" in statement:
+        return "lock"
+    if statement.startswith("WITH ") and "UPDATE credits_creditbalance" in statement:
+        return "write"
+    if "FROM credits_creditbalance" in statement and "FROM credits_creditrequest" in statement:
+        return "load"
+    if 'FROM "tiers_subscription"' in statement:
+        return "tier facts"
+    table = re.match(r'SELECT .* FROM "(\w+)"', statement)
+    return f"read {table[1]}" if table else statement
+
+
+def field_errors(caught: pytest.ExceptionInfo[InvalidArgumentError]) -> list[tuple[str, str]]:
+    """Return (field, code) of each error of invalid arguments."""
+    return [(error.field, error.code) for error in caught.value.errors]
+
+
+def check_replay(first: Any, repeated: Any) -> None:
+    """Check that a repeated request returned the result of the first one; only ``replayed`` differs."""
+    assert not first.replayed
+    assert repeated == replace(first, replayed=True)
+
+
+def check_balance(balance: CreditBalance) -> None:
+    """Check the sums of one balance, and that the verification rules report no difference."""
+    check_sums(balance)
+    assert verify_balance(balance.pk).differences == ()
 
 
 def check_sums(balance: CreditBalance) -> None:

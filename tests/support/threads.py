@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Barrier, Event
+from time import monotonic, sleep
 from typing import Any
 
 from django.db import connection, transaction
@@ -27,6 +28,40 @@ def run_concurrently(calls: Sequence[Callable[[], Any]]) -> list[Any]:
 
     with ThreadPoolExecutor(max_workers=len(calls)) as pool:
         return list(pool.map(run, calls))
+
+
+def outcome_of(call: Callable[[], Any]) -> Any:
+    """Return the result of ``call``, or the exception that it raised, and close the current thread's connection."""
+    try:
+        return in_other_thread(call)
+    except BaseException as error:  # noqa: BLE001 - the tests check which error it was
+        return error
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Return as soon as ``condition`` holds; fail after ``seconds``."""
+    deadline = monotonic() + seconds
+    while not condition():
+        assert monotonic() < deadline, "The condition did not become true in time."
+        sleep(0.002)
+
+
+def lock_waits() -> int:
+    """Return how many sessions of the test database wait for a lock."""
+    return _count_sessions("wait_event_type = 'Lock'")
+
+
+def sleeping_sessions() -> int:
+    """Return how many sessions of the test database run ``pg_sleep``."""
+    return _count_sessions("wait_event = 'PgSleep'")
+
+
+def _count_sessions(where: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {where}")
+        [number] = cursor.fetchone()
+    return int(number)
 
 
 @contextmanager

@@ -111,8 +111,8 @@ class TestTierChanges:
             plan.reach(period_at(NOON, at))
             prorated[plan.now] += act(balance, plan, step, at)
             told = queries.tier_facts(owner=balance.owner, at=at)
-            assert told["tier"] == plan.tier
-            assert (told["pending_tier"] or {}).get("tier") == (plan.scheduled and plan.scheduled[0])
+            assert told.tier == plan.tier
+            assert (told.pending_tier and told.pending_tier.tier) == (plan.scheduled and plan.scheduled[0])
         run_allocation([balance], at=at)
 
         allocated = dict(periods_of(balance))

@@ -74,7 +74,7 @@ def naive_deduct(*, owner_id: UUID, key: str, at: datetime) -> CreditTransaction
         key=key,
         operation="deduct_credits",
         fingerprint=bytes(32),
-        answer="{}",
+        result="{}",
         transaction=row,
         created_at=balance.last_at,
     )

@@ -159,11 +159,12 @@ class TestCsvExport:
         assert {row["amount"] for row in rows} == {"-1"}
 
     def test_export_contains_owner_and_time(self):
-        paid = deduct(make_balance(), 5, reference_id="order-7")
+        balance = make_balance()
+        deduct(balance, 5, reference_id="order-7")
 
         [row, _] = rows_of(superuser_client().get(reverse(EXPORT)))
 
-        assert (row["owner"], row["reference_id"]) == (str(paid.balance.user), "order-7")
+        assert (row["owner"], row["reference_id"]) == (str(balance.user), "order-7")
         assert row["timestamp"] == "2025-03-03T12:00:00+00:00"
 
     @pytest.mark.parametrize("begin", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])

@@ -14,288 +14,288 @@ from tests.support.times import DAY, NOON
 MICROSECOND = timedelta(microseconds=1)
 
 
-class TestSettle:
-    def test_finds_nothing_to_do_before_anything_is_due(self):
-        book = empty_state()
-        add_grant(book, 100, NOON + DAY)
-        hold(book, 10, NOON + DAY)
-        before = deepcopy(book)
+class TestApplyDueEvents:
+    def test_nothing_changes_before_an_event_is_due(self):
+        state = empty_state()
+        add_grant(state, 100, NOON + DAY)
+        hold(state, 10, NOON + DAY)
+        before = deepcopy(state)
 
-        apply_due_events(book, NOON + DAY - MICROSECOND)
+        apply_due_events(state, NOON + DAY - MICROSECOND)
 
-        assert book == before
+        assert state == before
 
-    def test_expires_a_grant_at_the_very_instant(self):
-        book = empty_state()
-        fleeting = add_grant(book, 20, NOON + DAY)
-        lasting = add_grant(book, 50)
+    def test_a_grant_expires_exactly_at_its_expiry(self):
+        state = empty_state()
+        fleeting = add_grant(state, 20, NOON + DAY)
+        lasting = add_grant(state, 50)
 
-        apply_due_events(book, NOON + DAY)
+        apply_due_events(state, NOON + DAY)
 
         assert (fleeting.remaining, lasting.remaining) == (0, 50)
-        assert summarize(book.transactions[2:]) == [("expiry", NOON + DAY, -20, [(-20, 0)])]
-        check_sums(book)
+        assert summarize(state.transactions[2:]) == [("expiry", NOON + DAY, -20, [(-20, 0)])]
+        check_sums(state)
 
-    def test_dates_each_expiry_at_its_own_instant(self):
-        book = empty_state()
-        add_grant(book, 2, NOON + 2 * DAY)
-        add_grant(book, 1, NOON + DAY)
+    def test_each_expiry_is_dated_at_its_own_instant(self):
+        state = empty_state()
+        add_grant(state, 2, NOON + 2 * DAY)
+        add_grant(state, 1, NOON + DAY)
 
-        apply_due_events(book, NOON + 9 * DAY)
+        apply_due_events(state, NOON + 9 * DAY)
 
-        assert [(said.amount, said.timestamp) for said in book.transactions[2:]] == [
+        assert [(row.amount, row.timestamp) for row in state.transactions[2:]] == [
             (-1, NOON + DAY),
             (-2, NOON + 2 * DAY),
         ]
 
-    def test_writes_one_expiry_for_each_grant_of_one_instant(self):
-        book = empty_state()
-        add_grant(book, 1, NOON + DAY)
-        add_grant(book, 2, NOON + DAY)
+    def test_grants_that_expire_together_have_one_expiry_each(self):
+        state = empty_state()
+        add_grant(state, 1, NOON + DAY)
+        add_grant(state, 2, NOON + DAY)
 
-        apply_due_events(book, NOON + DAY)
+        apply_due_events(state, NOON + DAY)
 
-        assert {said.amount for said in book.transactions[2:]} == {-1, -2}
+        assert {row.amount for row in state.transactions[2:]} == {-1, -2}
 
-    def test_passes_over_an_expired_grant_that_is_empty(self):
-        book = empty_state()
-        add_grant(book, 10, NOON + DAY)
-        spend(book, 10)
+    def test_an_empty_grant_has_no_expiry(self):
+        state = empty_state()
+        add_grant(state, 10, NOON + DAY)
+        spend(state, 10)
 
-        apply_due_events(book, NOON + DAY)
+        apply_due_events(state, NOON + DAY)
 
-        assert len(book.transactions) == 2
+        assert len(state.transactions) == 2
 
-    def test_lapses_a_hold_at_the_very_instant(self):
-        book = empty_state()
-        bought = add_grant(book, 100)
-        held = hold(book, 60, NOON + DAY)
+    def test_a_hold_lapses_exactly_at_its_expiry(self):
+        state = empty_state()
+        bought = add_grant(state, 100)
+        held = hold(state, 60, NOON + DAY)
 
-        apply_due_events(book, NOON + DAY)
+        apply_due_events(state, NOON + DAY)
 
-        assert (bought.remaining, bought.held, book.held) == (100, 0, 0)
-        assert (held.status, held.closed_at, book.holds) == ("lapsed", NOON + DAY, {})
-        assert book.last_at == NOON + DAY
-        assert len(book.transactions) == 1
-        check_sums(book)
+        assert (bought.remaining, bought.held, state.held) == (100, 0, 0)
+        assert (held.status, held.closed_at, state.holds) == ("lapsed", NOON + DAY, {})
+        assert state.last_at == NOON + DAY
+        assert len(state.transactions) == 1
+        check_sums(state)
 
-    def test_keeps_pinned_credits_past_the_expiry_of_their_grant(self):
-        book = empty_state()
-        bought = add_grant(book, 100, NOON + DAY)
-        hold(book, 60, NOON + 2 * DAY)
+    def test_pinned_credits_outlast_the_expiry_of_their_grant(self):
+        state = empty_state()
+        bought = add_grant(state, 100, NOON + DAY)
+        hold(state, 60, NOON + 2 * DAY)
 
-        apply_due_events(book, NOON + DAY)
+        apply_due_events(state, NOON + DAY)
 
         assert (bought.remaining, bought.held) == (0, 60)
-        assert (book.balance, book.available) == (60, 0)
-        assert summarize(book.transactions[1:]) == [("expiry", NOON + DAY, -40, [(-40, 0)])]
+        assert (state.balance, state.available) == (60, 0)
+        assert summarize(state.transactions[1:]) == [("expiry", NOON + DAY, -40, [(-40, 0)])]
 
-    def test_lets_them_go_when_the_hold_lapses_later(self):
-        book = empty_state()
-        add_grant(book, 100, NOON + DAY)
-        hold(book, 60, NOON + 2 * DAY)
+    def test_pinned_credits_of_an_expired_grant_expire_when_the_hold_lapses(self):
+        state = empty_state()
+        add_grant(state, 100, NOON + DAY)
+        hold(state, 60, NOON + 2 * DAY)
 
-        apply_due_events(book, NOON + 3 * DAY)
+        apply_due_events(state, NOON + 3 * DAY)
 
-        assert [(said.amount, said.timestamp) for said in book.transactions[1:]] == [
+        assert [(row.amount, row.timestamp) for row in state.transactions[1:]] == [
             (-40, NOON + DAY),
             (-60, NOON + 2 * DAY),
         ]
-        check_sums(book)
+        check_sums(state)
 
-    def test_lapses_before_it_expires_at_one_instant(self):
-        book = empty_state()
-        add_grant(book, 100, NOON + DAY)
-        hold(book, 60, NOON + DAY)
+    def test_at_one_instant_holds_lapse_before_grants_expire(self):
+        state = empty_state()
+        add_grant(state, 100, NOON + DAY)
+        hold(state, 60, NOON + DAY)
 
-        apply_due_events(book, NOON + DAY)
+        apply_due_events(state, NOON + DAY)
 
-        assert summarize(book.transactions[1:]) == [("expiry", NOON + DAY, -100, [(-100, 0)])]
+        assert summarize(state.transactions[1:]) == [("expiry", NOON + DAY, -100, [(-100, 0)])]
 
-    def test_repays_debt_with_what_a_lapse_sets_free(self):
-        book = empty_state()
-        bought = add_grant(book, 100)
-        hold(book, 60, NOON + DAY)
-        book.post("reversal", NOON, [GrantDelta(bought, -40), GrantDelta(None, -50)], TransactionDetails())
+    def test_credits_of_a_lapsed_hold_repay_debt(self):
+        state = empty_state()
+        bought = add_grant(state, 100)
+        hold(state, 60, NOON + DAY)
+        state.post("reversal", NOON, [GrantDelta(bought, -40), GrantDelta(None, -50)], TransactionDetails())
 
-        apply_due_events(book, NOON + DAY)
+        apply_due_events(state, NOON + DAY)
 
-        assert summarize(book.transactions[2:]) == [("reversal", NOON + DAY, 0, [(-50, 10), (50, None)])]
-        assert (book.balance, book.available, book.debt) == (10, 10, 0)
-        check_sums(book)
+        assert summarize(state.transactions[2:]) == [("reversal", NOON + DAY, 0, [(-50, 10), (50, None)])]
+        assert (state.balance, state.available, state.debt) == (10, 10, 0)
+        check_sums(state)
 
-    def test_repays_debt_in_burn_order(self):
-        book = empty_state()
-        later, sooner = add_grant(book, 30), add_grant(book, 30, NOON + 9 * DAY)
-        hold(book, 60, NOON + DAY)
-        book.post("reversal", NOON, [GrantDelta(None, -40)], TransactionDetails())
+    def test_debt_is_repaid_in_burn_order(self):
+        state = empty_state()
+        later, sooner = add_grant(state, 30), add_grant(state, 30, NOON + 9 * DAY)
+        hold(state, 60, NOON + DAY)
+        state.post("reversal", NOON, [GrantDelta(None, -40)], TransactionDetails())
 
-        apply_due_events(book, NOON + DAY)
+        apply_due_events(state, NOON + DAY)
 
-        assert (sooner.remaining, later.remaining, book.debt) == (0, 20, 0)
+        assert (sooner.remaining, later.remaining, state.debt) == (0, 20, 0)
 
-    def test_expires_rather_than_repays_with_what_can_no_longer_be_spent(self):
-        book = empty_state()
-        add_grant(book, 60, NOON + DAY)
-        hold(book, 60, NOON + 2 * DAY)
-        book.post("reversal", NOON, [GrantDelta(None, -60)], TransactionDetails())
+    def test_expired_credits_do_not_repay_debt(self):
+        state = empty_state()
+        add_grant(state, 60, NOON + DAY)
+        hold(state, 60, NOON + 2 * DAY)
+        state.post("reversal", NOON, [GrantDelta(None, -60)], TransactionDetails())
 
-        apply_due_events(book, NOON + 2 * DAY)
+        apply_due_events(state, NOON + 2 * DAY)
 
-        assert summarize(book.transactions[2:]) == [("expiry", NOON + 2 * DAY, -60, [(-60, 0)])]
-        assert (book.balance, book.debt, book.available) == (-60, 60, 0)
+        assert summarize(state.transactions[2:]) == [("expiry", NOON + 2 * DAY, -60, [(-60, 0)])]
+        assert (state.balance, state.debt, state.available) == (-60, 60, 0)
 
-    def test_takes_the_pins_of_a_voided_grant_when_they_end(self):
-        book = empty_state()
-        bought = add_grant(book, 100)
-        hold(book, 60, NOON + DAY)
+    def test_pinned_credits_of_a_voided_grant_are_voided_when_the_hold_lapses(self):
+        state = empty_state()
+        bought = add_grant(state, 100)
+        hold(state, 60, NOON + DAY)
         bought.voided_at = NOON
-        normalize(book, NOON)
+        normalize(state, NOON)
 
-        apply_due_events(book, NOON + DAY)
+        apply_due_events(state, NOON + DAY)
 
-        assert [(said.type, said.amount, said.timestamp) for said in book.transactions[1:]] == [
+        assert [(row.type, row.amount, row.timestamp) for row in state.transactions[1:]] == [
             ("void", -40, NOON),
             ("void", -60, NOON + DAY),
         ]
-        check_sums(book)
+        check_sums(state)
 
-    def test_fails_rather_than_go_round_for_ever(self, monkeypatch):
-        book = empty_state()
-        add_grant(book, 20, NOON + DAY)
+    def test_events_that_make_no_progress_fail_instead_of_looping(self, monkeypatch):
+        state = empty_state()
+        add_grant(state, 20, NOON + DAY)
         monkeypatch.setattr(Grant, "expired", lambda grant, at: at > grant.expires_at)
 
-        with pytest.raises(AssertionError, match="does not settle at 2025-03-04"):
-            apply_due_events(book, NOON + DAY)
+        with pytest.raises(AssertionError, match="do not advance past 2025-03-04"):
+            apply_due_events(state, NOON + DAY)
 
 
-class TestSettleRollsOver:
-    def test_moves_what_remains_to_a_new_grant(self):
-        book = empty_state()
-        monthly = add_grant(book, 80, NOON + DAY, source="allocation", roll_cap=100, roll_until=NOON + 30 * DAY)
+class TestRollover:
+    def test_remaining_credits_move_to_a_new_grant(self):
+        state = empty_state()
+        monthly = add_grant(state, 80, NOON + DAY, source="allocation", roll_cap=100, roll_until=NOON + 30 * DAY)
 
-        apply_due_events(book, NOON + DAY)
+        apply_due_events(state, NOON + DAY)
 
-        [rolled] = [grant for grant in book.grants.values() if grant is not monthly]
+        [rolled] = [grant for grant in state.grants.values() if grant is not monthly]
         assert (rolled.source, rolled.priority, rolled.amount, rolled.remaining) == ("rollover", 40, 80, 80)
         assert (rolled.effective_at, rolled.expires_at) == (NOON + DAY, NOON + 30 * DAY)
         assert rolled.parent_id == monthly.id
-        assert summarize(book.transactions[1:]) == [("rollover", NOON + DAY, 0, [(-80, 0), (80, 80)])]
-        assert book.transactions[1].opened == [rolled]
-        check_sums(book)
+        assert summarize(state.transactions[1:]) == [("rollover", NOON + DAY, 0, [(-80, 0), (80, 80)])]
+        assert state.transactions[1].opened == [rolled]
+        check_sums(state)
 
-    def test_expires_what_exceeds_the_cap_first(self):
-        book = empty_state()
-        add_grant(book, 150, NOON + DAY, source="allocation", roll_cap=100)
+    def test_credits_above_the_cap_expire_first(self):
+        state = empty_state()
+        add_grant(state, 150, NOON + DAY, source="allocation", roll_cap=100)
 
-        apply_due_events(book, NOON + DAY)
+        apply_due_events(state, NOON + DAY)
 
-        assert summarize(book.transactions[1:]) == [
+        assert summarize(state.transactions[1:]) == [
             ("expiry", NOON + DAY, -50, [(-50, 100)]),
             ("rollover", NOON + DAY, 0, [(-100, 0), (100, 100)]),
         ]
-        assert book.balance == 100
-        check_sums(book)
+        assert state.balance == 100
+        check_sums(state)
 
     @pytest.mark.parametrize("cap", [None, 0])
-    def test_expires_all_where_nothing_may_roll(self, cap):
-        book = empty_state()
-        add_grant(book, 10, NOON + DAY, source="allocation", roll_cap=cap)
+    def test_all_credits_expire_without_a_cap_above_0(self, cap):
+        state = empty_state()
+        add_grant(state, 10, NOON + DAY, source="allocation", roll_cap=cap)
 
-        apply_due_events(book, NOON + DAY)
+        apply_due_events(state, NOON + DAY)
 
-        assert summarize(book.transactions[1:]) == [("expiry", NOON + DAY, -10, [(-10, 0)])]
+        assert summarize(state.transactions[1:]) == [("expiry", NOON + DAY, -10, [(-10, 0)])]
 
-    def test_trims_the_oldest_of_the_pool_beyond_the_cap(self):
-        book = empty_state()
-        oldest = add_grant(book, 30, source="rollover", at=NOON)
-        middle = add_grant(book, 50, source="rollover", at=NOON + DAY)
-        add_grant(book, 70, NOON + 2 * DAY, source="allocation", roll_cap=100, at=NOON + DAY)
+    def test_the_oldest_rolled_over_credits_beyond_the_cap_expire(self):
+        state = empty_state()
+        oldest = add_grant(state, 30, source="rollover", at=NOON)
+        middle = add_grant(state, 50, source="rollover", at=NOON + DAY)
+        add_grant(state, 70, NOON + 2 * DAY, source="allocation", roll_cap=100, at=NOON + DAY)
 
-        apply_due_events(book, NOON + 2 * DAY)
+        apply_due_events(state, NOON + 2 * DAY)
 
-        assert (oldest.remaining, middle.remaining, book.balance) == (0, 30, 100)
-        assert [(said.type, said.amount) for said in book.transactions[3:]] == [
+        assert (oldest.remaining, middle.remaining, state.balance) == (0, 30, 100)
+        assert [(row.type, row.amount) for row in state.transactions[3:]] == [
             ("rollover", 0),
             ("expiry", -30),
             ("expiry", -20),
         ]
-        check_sums(book)
+        check_sums(state)
 
     @pytest.mark.parametrize("caps", [(100, 40), (40, 100)])
-    def test_lets_what_rolls_at_one_instant_share_the_larger_cap(self, caps):
-        book = empty_state()
+    def test_grants_that_roll_over_together_share_the_larger_cap(self, caps):
+        state = empty_state()
         for cap in caps:
-            add_grant(book, 90, NOON + DAY, source="allocation", roll_cap=cap)
+            add_grant(state, 90, NOON + DAY, source="allocation", roll_cap=cap)
 
-        apply_due_events(book, NOON + DAY)
+        apply_due_events(state, NOON + DAY)
 
-        assert (book.balance, book.available) == (100, 100)
-        check_sums(book)
+        assert (state.balance, state.available) == (100, 100)
+        check_sums(state)
 
-    def test_does_not_trim_for_credits_that_expire_at_the_same_instant(self):
-        book = empty_state()
-        lasting = add_grant(book, 50, source="rollover", at=NOON)
-        ending = add_grant(book, 50, NOON + DAY, source="rollover", at=NOON + MICROSECOND)
-        add_grant(book, 50, NOON + DAY, source="allocation", priority=0, roll_cap=100, at=NOON + MICROSECOND)
+    def test_credits_that_expire_at_the_same_instant_do_not_count_toward_the_cap(self):
+        state = empty_state()
+        lasting = add_grant(state, 50, source="rollover", at=NOON)
+        ending = add_grant(state, 50, NOON + DAY, source="rollover", at=NOON + MICROSECOND)
+        add_grant(state, 50, NOON + DAY, source="allocation", priority=0, roll_cap=100, at=NOON + MICROSECOND)
 
-        apply_due_events(book, NOON + DAY)
+        apply_due_events(state, NOON + DAY)
 
-        assert (lasting.remaining, ending.remaining, book.balance) == (50, 0, 100)
-        check_sums(book)
+        assert (lasting.remaining, ending.remaining, state.balance) == (50, 0, 100)
+        check_sums(state)
 
-    def test_does_not_trim_for_credits_that_are_voided_at_the_same_instant(self):
-        book = empty_state()
-        voided = add_grant(book, 80, source="rollover")
-        hold(book, 80, NOON + DAY)
+    def test_credits_that_are_voided_at_the_same_instant_do_not_count_toward_the_cap(self):
+        state = empty_state()
+        voided = add_grant(state, 80, source="rollover")
+        hold(state, 80, NOON + DAY)
         voided.voided_at = NOON
-        add_grant(book, 90, NOON + DAY, source="allocation", priority=0, roll_cap=100)
+        add_grant(state, 90, NOON + DAY, source="allocation", priority=0, roll_cap=100)
 
-        apply_due_events(book, NOON + DAY)
+        apply_due_events(state, NOON + DAY)
 
-        assert [(said.type, said.amount) for said in book.transactions[2:]] == [("rollover", 0), ("void", -80)]
-        assert book.available == 90
-        check_sums(book)
+        assert [(row.type, row.amount) for row in state.transactions[2:]] == [("rollover", 0), ("void", -80)]
+        assert state.available == 90
+        check_sums(state)
 
-    def test_rolls_what_a_lapse_at_that_instant_sets_free(self):
-        book = empty_state()
-        add_grant(book, 80, NOON + DAY, source="allocation", roll_cap=100)
-        hold(book, 60, NOON + DAY)
+    def test_credits_of_a_hold_that_lapses_at_the_same_instant_roll_over(self):
+        state = empty_state()
+        add_grant(state, 80, NOON + DAY, source="allocation", roll_cap=100)
+        hold(state, 60, NOON + DAY)
 
-        apply_due_events(book, NOON + DAY)
+        apply_due_events(state, NOON + DAY)
 
-        assert summarize(book.transactions[1:]) == [("rollover", NOON + DAY, 0, [(-80, 0), (80, 80)])]
+        assert summarize(state.transactions[1:]) == [("rollover", NOON + DAY, 0, [(-80, 0), (80, 80)])]
 
-    def test_lets_credits_go_that_come_back_after_their_instant(self):
-        book = empty_state()
-        add_grant(book, 80, NOON + DAY, source="allocation", roll_cap=100)
-        hold(book, 60, NOON + DAY + MICROSECOND)
+    def test_credits_that_return_after_the_rollover_expire(self):
+        state = empty_state()
+        add_grant(state, 80, NOON + DAY, source="allocation", roll_cap=100)
+        hold(state, 60, NOON + DAY + MICROSECOND)
 
-        apply_due_events(book, NOON + 2 * DAY)
+        apply_due_events(state, NOON + 2 * DAY)
 
-        assert [(said.type, said.amount) for said in book.transactions[1:]] == [("rollover", 0), ("expiry", -60)]
+        assert [(row.type, row.amount) for row in state.transactions[1:]] == [("rollover", 0), ("expiry", -60)]
 
-    def test_expires_the_rolled_credits_in_their_turn(self):
-        book = empty_state()
-        add_grant(book, 80, NOON + DAY, source="allocation", roll_cap=100, roll_until=NOON + 2 * DAY)
+    def test_rolled_over_credits_expire_at_their_own_expiry(self):
+        state = empty_state()
+        add_grant(state, 80, NOON + DAY, source="allocation", roll_cap=100, roll_until=NOON + 2 * DAY)
 
-        apply_due_events(book, NOON + 2 * DAY)
+        apply_due_events(state, NOON + 2 * DAY)
 
-        assert summarize(book.transactions[2:]) == [("expiry", NOON + 2 * DAY, -80, [(-80, 0)])]
-        check_sums(book)
+        assert summarize(state.transactions[2:]) == [("expiry", NOON + 2 * DAY, -80, [(-80, 0)])]
+        check_sums(state)
 
 
 days = st.integers(1, 8)
 
 
 @st.composite
-def grown(draw: st.DrawFn) -> BalanceState:
-    """A book with grants of every kind, credits spent and pinned, perhaps a debt; nothing due yet."""
-    book = empty_state()
+def states(draw: st.DrawFn) -> BalanceState:
+    """A state with grants of every kind, used and pinned credits, and perhaps debt. Nothing is due yet."""
+    state = empty_state()
     rolling = draw(st.sets(days, max_size=3))
     for end in sorted(rolling):
         add_grant(
-            book,
+            state,
             draw(st.integers(1, 60)),
             NOON + end * DAY,
             source="allocation",
@@ -306,58 +306,58 @@ def grown(draw: st.DrawFn) -> BalanceState:
     for _ in range(draw(st.integers(0, 4))):
         expires_at = draw(st.none() | days.map(lambda day: NOON + day * DAY))
         add_grant(
-            book,
+            state,
             draw(st.integers(1, 40)),
             expires_at,
             source=draw(st.sampled_from(["purchase", "promotion", "rollover"])),
         )
-    if book.available and draw(st.booleans()):
-        spend(book, draw(st.integers(1, book.available)))
+    if state.available and draw(st.booleans()):
+        spend(state, draw(st.integers(1, state.available)))
     for _ in range(draw(st.integers(0, 3))):
-        if book.available:
-            hold(book, draw(st.integers(1, book.available)), NOON + draw(days) * DAY)
+        if state.available:
+            hold(state, draw(st.integers(1, state.available)), NOON + draw(days) * DAY)
     if draw(st.booleans()):
-        _indebt(book, draw(st.integers(1, 50)))
-    return book
+        _add_debt(state, draw(st.integers(1, 50)))
+    return state
 
 
-def _indebt(book: BalanceState, amount: int) -> None:
-    draws = [GrantDelta(grant, -grant.remaining) for grant in book.spendable()]
-    book.post("reversal", NOON, [*draws, GrantDelta(None, -amount)], TransactionDetails())
+def _add_debt(state: BalanceState, amount: int) -> None:
+    deltas = [GrantDelta(grant, -grant.remaining) for grant in state.spendable()]
+    state.post("reversal", NOON, [*deltas, GrantDelta(None, -amount)], TransactionDetails())
 
 
-class TestSettleInSteps:
+class TestApplyingInSteps:
     @settings(max_examples=300)
-    @given(grown(), st.lists(st.integers(0, 24), max_size=4))
-    def test_tells_the_same_story_in_any_number_of_steps(self, book, stops):
+    @given(states(), st.lists(st.integers(0, 24), max_size=4))
+    def test_any_number_of_steps_gives_the_same_transactions(self, state, stops):
         end = NOON + 12 * DAY
-        at_once = deepcopy(book)
-        apply_due_events(at_once, end)
+        in_one_step = deepcopy(state)
+        apply_due_events(in_one_step, end)
 
         for stop in sorted(stops):
-            apply_due_events(book, NOON + stop * DAY / 2)
-            check_sums(book)
-        apply_due_events(book, end)
+            apply_due_events(state, NOON + stop * DAY / 2)
+            check_sums(state)
+        apply_due_events(state, end)
 
-        assert summarize(book.transactions) == summarize(at_once.transactions)
-        assert book.snapshot() == at_once.snapshot()
+        assert summarize(state.transactions) == summarize(in_one_step.transactions)
+        assert state.snapshot() == in_one_step.snapshot()
 
     @settings(max_examples=300)
-    @given(grown(), st.integers(0, 12))
-    def test_keeps_every_sum_and_leaves_only_what_may_be_spent(self, book, day):
+    @given(states(), st.integers(0, 12))
+    def test_the_sums_hold_and_only_spendable_credits_remain(self, state, day):
         at = NOON + day * DAY
 
-        apply_due_events(book, at)
+        apply_due_events(state, at)
 
-        check_sums(book)
-        assert not [grant for grant in book.spendable() if grant.expired(at) or grant.voided_at]
-        assert not [open_ for open_ in book.holds.values() if open_.expires_at <= at]
+        check_sums(state)
+        assert not [grant for grant in state.spendable() if grant.expired(at) or grant.voided_at]
+        assert not [open_ for open_ in state.holds.values() if open_.expires_at <= at]
 
-    @given(grown(), st.integers(0, 12))
-    def test_has_nothing_left_to_do_the_second_time(self, book, day):
-        apply_due_events(book, NOON + day * DAY)
-        settled = deepcopy(book)
+    @given(states(), st.integers(0, 12))
+    def test_a_second_application_changes_nothing(self, state, day):
+        apply_due_events(state, NOON + day * DAY)
+        settled = deepcopy(state)
 
-        apply_due_events(book, NOON + day * DAY)
+        apply_due_events(state, NOON + day * DAY)
 
-        assert book == settled
+        assert state == settled

@@ -22,42 +22,42 @@ from tests.support.factories.credits import deduct, make_balance
 from tests.support.times import NOON
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "ledger-hash.md").read_text(encoding="utf-8")
-[SPELLED] = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
-VECTOR = json.loads(SPELLED)
-*_, BEGINNING, HASH = re.findall(r"```\n([0-9a-f]+)\n```", PAGE)
+[VECTOR_JSON] = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+VECTOR = json.loads(VECTOR_JSON)
+*_, FIRST_BYTES, HASH = re.findall(r"```\n([0-9a-f]+)\n```", PAGE)
 INSTANTS = {"timestamp", "recorded_at", "effective_at", "expires_at", "roll_until"}
 TRANSACTION = ("id", "balance_id", "sequence", "type", "amount", "balance_after", "timestamp", "recorded_at")
 
 
 def read(fields):
-    """Return the vector's JSON values as what they stand for."""
-    made = {}
+    """Return the JSON values of the vector as Python objects."""
+    values = {}
     for name, value in fields.items():
         if name in {"entries", "opened"} or value is None:
-            made[name] = value
+            values[name] = value
         elif name in INSTANTS:
-            made[name] = datetime.fromisoformat(value)
+            values[name] = datetime.fromisoformat(value)
         elif name == "previous_hash":
-            made[name] = bytes.fromhex(value)
+            values[name] = bytes.fromhex(value)
         elif name == "unit_price":
-            made[name] = Decimal(value)
+            values[name] = Decimal(value)
         elif name.endswith("id") and name not in {"reference_id", "request_id", "feature_id"}:
-            made[name] = UUID(value)
+            values[name] = UUID(value)
         else:
-            made[name] = value
-    return made
+            values[name] = value
+    return values
 
 
 def vector():
     """Return the transaction of the documented vector."""
-    said = read(VECTOR)
+    fields = read(VECTOR)
     return Transaction(
-        **{name: said[name] for name in TRANSACTION},
-        details=TransactionDetails(**{name: said[name] for name in TransactionDetails.__dataclass_fields__}),
-        entries=[Entry(**read(fields)) for fields in VECTOR["entries"]],
-        opened=[Grant(**read(fields), remaining=0, held=0) for fields in VECTOR["opened"]],
-        previous_hash=said["previous_hash"],
-        hash_version=said["hash_version"],
+        **{name: fields[name] for name in TRANSACTION},
+        details=TransactionDetails(**{name: fields[name] for name in TransactionDetails.__dataclass_fields__}),
+        entries=[Entry(**read(entry)) for entry in VECTOR["entries"]],
+        opened=[Grant(**read(grant), remaining=0, held=0) for grant in VECTOR["opened"]],
+        previous_hash=fields["previous_hash"],
+        hash_version=fields["hash_version"],
     )
 
 
@@ -67,20 +67,20 @@ def insert(cursor, table, columns):
 
 
 class TestDocumentedVector:
-    def test_is_what_python_computes(self):
+    def test_python_computes_the_documented_hash(self):
         preimage = hash_chain.preimage(vector())
 
-        assert preimage.hex().startswith(BEGINNING)
+        assert preimage.hex().startswith(FIRST_BYTES)
         assert f"{len(preimage)} bytes are hashed" in PAGE
         assert hash_chain.transaction_hash(vector()).hex() == HASH
 
     @pytest.mark.django_db
-    def test_is_what_postgresql_computes(self):
+    def test_postgresql_computes_the_documented_hash(self):
         recorded = vector()
-        within = {"balance_id": recorded.balance_id, "transaction_id": recorded.id}
+        parents = {"balance_id": recorded.balance_id, "transaction_id": recorded.id}
         row = {name: getattr(recorded, name) for name in (*TRANSACTION, "previous_hash", "hash_version")}
         with connection.cursor() as cursor:
-            # The vector owes nothing to a ledger: its rows stand alone, so no key is asked.
+            # The rows of the vector have no parents, so foreign keys must not be checked.
             cursor.execute("SET LOCAL session_replication_role = replica")
             insert(
                 cursor,
@@ -88,23 +88,23 @@ class TestDocumentedVector:
                 {**row, **asdict(recorded.details), "hash": bytes.fromhex(HASH)},
             )
             for entry in recorded.entries:
-                insert(cursor, "credits_creditentry", {**asdict(entry), **within})
+                insert(cursor, "credits_creditentry", {**asdict(entry), **parents})
             for grant in recorded.opened:
-                insert(cursor, "credits_creditgrant", {**asdict(grant), **within, "remaining": 40, "live": True})
+                insert(cursor, "credits_creditgrant", {**asdict(grant), **parents, "remaining": 40, "live": True})
             cursor.execute("SELECT credits_transaction_hash(t) FROM credits_credittransaction t")
             [(computed,)] = cursor.fetchall()
 
         assert bytes(computed).hex() == HASH
 
 
-# Everything a text column of PostgreSQL can hold.
+# Every text that a text column of PostgreSQL can store.
 texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=60)
 ids = st.none() | st.uuids()
 prices = (
     st.none() | st.decimals(0, 10**11, places=6) | st.sampled_from([Decimal("-0"), Decimal("1E+3"), Decimal("0E-9")])
 )
 instants = st.none() | st.datetimes(datetime(2025, 3, 4), datetime(2999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
-details = st.builds(
+details_of_transactions = st.builds(
     TransactionDetails,
     description=texts,
     reference_id=texts,
@@ -123,38 +123,43 @@ details = st.builds(
 
 
 @transaction_with_retry
-def post(balance, said, amount, unit_price, expires_at):
-    """Record a promotion of odd facts and all of it as spent, with no look at what an operation would refuse."""
-    request = build_request("odd", actor=None, key=None)
+def post(balance, details, amount, unit_price, expires_at):
+    """Record a promotion and a usage with these details, without the validation of an operation."""
+    request = build_request("test", actor=None, key=None)
     grant = Grant(uuid7(), "promotion", amount, 0, 0, 50, NOON, expires_at, unit_price=unit_price)
-    with lock_balance(balance.owner, at=NOON) as page:
-        page.book.post("promotion", NOON, [GrantDelta(grant, amount)], said, opened=[grant])
-        page.book.post("usage", NOON, [GrantDelta(grant, -amount)], said)
-        page.record(request)
+    with lock_balance(balance.owner, at=NOON) as locked:
+        locked.state.post("promotion", NOON, [GrantDelta(grant, amount)], details, opened=[grant])
+        locked.state.post("usage", NOON, [GrantDelta(grant, -amount)], details)
+        locked.record(request)
 
 
 @pytest.mark.django_db
 class TestPythonAndPostgreSQL:
     @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(said=details, amount=st.integers(1, constants.MAX_CREDITS), unit_price=prices, expires_at=instants)
-    def test_agree_whatever_is_said(self, said, amount, unit_price, expires_at):
+    @given(
+        details=details_of_transactions,
+        amount=st.integers(1, constants.MAX_CREDITS),
+        unit_price=prices,
+        expires_at=instants,
+    )
+    def test_compute_the_same_hash_for_any_details(self, details, amount, unit_price, expires_at):
         balance = make_balance()
-        post(balance, said, amount, unit_price, expires_at)
+        post(balance, details, amount, unit_price, expires_at)
 
-        assert disagreements(balance) == []
+        assert changed_sequences(balance) == []
 
-    def test_disagree_when_a_column_was_changed(self):
+    def test_compute_different_hashes_after_a_column_was_changed(self):
         balance = make_balance()
         deduct(balance, 5)
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL session_replication_role = replica")
             cursor.execute("UPDATE credits_credittransaction SET description = 'Another word' WHERE sequence = 2")
 
-        assert disagreements(balance) == [2]
+        assert changed_sequences(balance) == [2]
 
 
-def disagreements(balance):
-    """Return the numbers of the transactions whose stored hash, made by Python, is not what PostgreSQL computes."""
+def changed_sequences(balance):
+    """Return the sequences of the transactions whose stored hash, computed by Python, differs from PostgreSQL's."""
     stored = CreditTransaction.objects.filter(balance=balance)
     return list(
         stored.extra(where=["hash <> credits_transaction_hash(credits_credittransaction)"]).values_list(

@@ -25,12 +25,12 @@ def limit(amount=100, period="day", member=None, used=0, at=NOON):
 
 
 class TestWindows:
-    def test_a_day_begins_at_midnight_and_ends_before_the_next(self):
+    def test_a_day_is_from_midnight_to_before_the_next_midnight(self):
         assert window_start("day", MIDNIGHT) == MIDNIGHT
         assert window_start("day", MIDNIGHT - MICROSECOND) == MIDNIGHT - DAY
         assert window_end("day", MIDNIGHT) == MIDNIGHT + DAY
 
-    def test_a_month_begins_at_its_first_and_ends_before_the_next(self):
+    def test_a_month_is_from_its_first_day_to_before_the_next_first_day(self):
         assert window_start("month", APRIL) == APRIL
         assert window_start("month", APRIL - MICROSECOND) == datetime(2025, 3, 1, tzinfo=UTC)
         assert window_end("month", datetime(2025, 3, 1, tzinfo=UTC)) == APRIL
@@ -45,10 +45,10 @@ class TestWindows:
             ("2025-12-01T00Z", "2026-01-01T00Z"),
         ],
     )
-    def test_a_month_is_as_long_as_it_is(self, first, next_first):
+    def test_a_month_ends_when_the_next_one_begins(self, first, next_first):
         assert window_end("month", datetime.fromisoformat(first)) == datetime.fromisoformat(next_first)
 
-    def test_are_those_of_utc_wherever_it_is_asked(self):
+    def test_windows_are_in_utc_for_timestamps_of_any_time_zone(self):
         johannesburg = timezone(timedelta(hours=2))
 
         assert window_start("day", datetime(2025, 3, 4, 1, 30, tzinfo=johannesburg)) == MIDNIGHT - DAY
@@ -58,7 +58,7 @@ class TestWindows:
 
 
 class TestLimit:
-    def test_counts_what_is_used_and_what_comes_back(self):
+    def test_usage_adds_and_a_refund_subtracts(self):
         capped = limit()
 
         assert capped.count(40, NOON)
@@ -66,7 +66,7 @@ class TestLimit:
 
         assert (capped.used, capped.used_at(NOON + HOUR)) == (25, 25)
 
-    def test_begins_anew_with_its_window(self):
+    def test_a_new_window_begins_at_0(self):
         capped = limit(used=40)
 
         assert capped.used_at(MIDNIGHT - MICROSECOND) == 40
@@ -76,7 +76,7 @@ class TestLimit:
         assert capped.count(7, MIDNIGHT)
         assert (capped.used, capped.window_starts_at) == (7, MIDNIGHT)
 
-    def test_takes_nothing_back_of_a_window_that_is_over(self):
+    def test_a_refund_of_an_earlier_window_is_not_counted(self):
         capped = limit(used=40)
         capped.count(7, MIDNIGHT)
 
@@ -84,70 +84,72 @@ class TestLimit:
 
         assert capped.used_at(MIDNIGHT) == 7
 
-    def test_is_asked_by_a_clock_that_lags_about_the_window_counted_last(self):
+    def test_an_instant_before_the_current_window_uses_the_current_window(self):
         capped = limit(used=40)
 
         assert (capped.used_at(NOON - DAY), capped.resets_at(NOON - DAY)) == (40, MIDNIGHT)
 
-    def test_counts_everybody_without_a_member_and_with_one_only_that_one(self):
+    def test_a_limit_of_the_balance_counts_every_member_and_a_limit_of_a_member_only_that_one(self):
         ann, ben = uuid4(), uuid4()
 
         assert [limit().counts(who) for who in (ann, ben, None)] == [True, True, True]
         assert [limit(member=ann).counts(who) for who in (ann, ben, None)] == [True, False, False]
 
 
-def refused(limits, amount, at=NOON, **asked):
-    return first_exceeded_limit(limits, amount, **{"member_id": None, "at": at, **asked})
+def exceeded(limits, amount, at=NOON, **arguments):
+    return first_exceeded_limit(limits, amount, **{"member_id": None, "at": at, **arguments})
 
 
-class TestRefusing:
-    def test_lets_everything_up_to_the_amount_through(self):
-        assert refused([limit(used=60)], 40) is None
-        assert refused([limit(used=60)], 41).used == 60
+class TestFirstExceededLimit:
+    def test_usage_up_to_the_amount_is_within_the_limit(self):
+        assert exceeded([limit(used=60)], 40) is None
+        assert exceeded([limit(used=60)], 41).used == 60
 
-    def test_of_an_amount_of_0_refuses_everything(self):
-        assert refused([limit(0)], 1).amount == 0
+    def test_a_limit_of_0_is_exceeded_by_any_usage(self):
+        assert exceeded([limit(0)], 1).amount == 0
 
-    def test_looks_only_at_the_limits_of_who_is_asking(self):
+    def test_limits_of_other_members_are_ignored(self):
         ann, ben = uuid4(), uuid4()
 
-        assert refused([limit(0, member=ann)], 1, member_id=ben) is None
-        assert refused([limit(0, member=ann)], 1) is None
-        assert refused([limit(0, member=ann)], 1, member_id=ann) is not None
+        assert exceeded([limit(0, member=ann)], 1, member_id=ben) is None
+        assert exceeded([limit(0, member=ann)], 1) is None
+        assert exceeded([limit(0, member=ann)], 1, member_id=ann) is not None
 
-    def test_names_the_one_that_resets_last(self):
+    def test_of_several_the_one_that_resets_last_is_returned(self):
         daily, monthly = limit(10), limit(90, "month", used=85)
 
-        assert refused([monthly, daily], 20).id == monthly.id
-        assert refused([daily, monthly], 20).id == monthly.id
-        assert refused([monthly, daily], 20).resets_at == APRIL
+        assert exceeded([monthly, daily], 20).id == monthly.id
+        assert exceeded([daily, monthly], 20).id == monthly.id
+        assert exceeded([monthly, daily], 20).resets_at == APRIL
 
-    def test_of_those_that_reset_together_names_the_one_with_the_least_room(self):
-        roomy, tight = limit(100, used=90), limit(50, used=48)
+    def test_of_those_that_reset_together_the_one_with_the_least_left_is_returned(self):
+        large, small = limit(100, used=90), limit(50, used=48)
 
-        assert refused([roomy, tight], 20).id == refused([tight, roomy], 20).id == tight.id
+        assert exceeded([large, small], 20).id == exceeded([small, large], 20).id == small.id
 
-    def test_of_those_with_the_same_room_names_the_smallest(self):
-        wide, narrow = limit(100, used=90), limit(50, used=40)
+    def test_of_those_with_the_same_left_the_smallest_is_returned(self):
+        large, small = limit(100, used=90), limit(50, used=40)
 
-        assert refused([wide, narrow], 20).id == refused([narrow, wide], 20).id == narrow.id
+        assert exceeded([large, small], 20).id == exceeded([small, large], 20).id == small.id
 
-    def test_leaves_the_counters_as_they_are(self):
+    def test_the_counters_are_not_changed(self):
         capped = limit(used=99)
 
-        refused([capped], 2, at=MIDNIGHT)
+        exceeded([capped], 2, at=MIDNIGHT)
 
         assert (capped.used, capped.window_starts_at) == (99, MIDNIGHT - DAY)
 
-    def test_lets_a_hold_give_way_to_what_it_becomes(self):
+    def test_a_released_hold_is_subtracted_from_the_usage(self):
         capped = limit(used=80)
 
-        assert refused([capped], 100, released_hold=(80, NOON), at=NOON + MINUTE) is None
-        assert refused([capped], 101, released_hold=(80, NOON), at=NOON + MINUTE).used == 80
+        assert exceeded([capped], 100, released_hold=(80, NOON), at=NOON + MINUTE) is None
+        assert exceeded([capped], 101, released_hold=(80, NOON), at=NOON + MINUTE).used == 80
 
-    def test_lets_a_hold_give_way_only_in_its_own_window(self):
+    def test_a_released_hold_is_subtracted_in_its_own_window_only(self):
         capped = limit(used=80)
 
-        assert refused([capped], 101, released_hold=(80, NOON), at=MIDNIGHT).used == 0
-        assert refused([capped], 100, released_hold=(80, NOON), at=MIDNIGHT) is None
-        assert refused([limit(used=10, at=MIDNIGHT)], 91, released_hold=(80, MIDNIGHT - SECOND), at=MIDNIGHT).used == 10
+        assert exceeded([capped], 101, released_hold=(80, NOON), at=MIDNIGHT).used == 0
+        assert exceeded([capped], 100, released_hold=(80, NOON), at=MIDNIGHT) is None
+        assert (
+            exceeded([limit(used=10, at=MIDNIGHT)], 91, released_hold=(80, MIDNIGHT - SECOND), at=MIDNIGHT).used == 10
+        )

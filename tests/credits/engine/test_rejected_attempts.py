@@ -1,4 +1,4 @@
-"""What was refused is counted beside the ledger, and never in the way of the answer."""
+"""Rejected attempts are counted outside the ledger; a failure to count does not change the result."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -15,9 +15,9 @@ from tests.support.times import DAY, HOUR, MINUTE, NOON
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def refuse(balance, amount=50, at=NOON, **said):
+def reject(balance, amount=50, at=NOON, **details):
     with pytest.raises(operations.InsufficientCreditsError):
-        deduct(balance, amount, at=at, **said)
+        deduct(balance, amount, at=at, **details)
 
 
 def counts(balance):
@@ -25,13 +25,13 @@ def counts(balance):
     return [(row.hour, row.code, row.feature, row.count) for row in rows]
 
 
-class TestARefusedDeduction:
+class TestARejectedDeduction:
     def test_is_counted_by_hour_reason_and_feature(self):
         balance = make_balance(grants=[(8, None)])
 
-        refuse(balance, at=NOON + MINUTE)
-        refuse(balance, at=NOON + 2 * MINUTE)
-        refuse(balance, at=NOON + HOUR)
+        reject(balance, at=NOON + MINUTE)
+        reject(balance, at=NOON + 2 * MINUTE)
+        reject(balance, at=NOON + HOUR)
         with pytest.raises(operations.InsufficientCreditsError):
             operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", at=NOON + HOUR)
 
@@ -44,26 +44,26 @@ class TestARefusedDeduction:
     def test_keeps_the_facts_of_the_last_attempt(self):
         balance, caller, member = make_balance(grants=[(8, None)]), make_user(), make_user()
 
-        refuse(balance, 50)
-        refuse(balance, 60, at=NOON + MINUTE, actor=caller, member=member)
+        reject(balance, 50)
+        reject(balance, 60, at=NOON + MINUTE, actor=caller, member=member)
 
         [row] = RejectedAttempt.objects.all()
         assert row.facts == {"required": 60, "available": 8, "held": 0, "shortfall": 52}
         assert (row.actor_id, row.member_id, row.last_at) == (caller.pk, member.pk, NOON + MINUTE)
 
-    def test_leaves_the_ledger_as_it_was(self):
+    def test_changes_no_table_of_the_ledger(self):
         balance = make_balance(grants=[(8, None)])
         before = table_digests()
 
-        refuse(balance)
+        reject(balance)
 
         assert table_digests() == before
 
-    def test_is_counted_for_each_of_many(self):
+    def test_is_counted_for_each_item_of_a_batch(self):
         balance = make_balance(grants=[(10, None)])
-        asked = [operations.Deduction(amount=amount, description="One of many") for amount in (6, 6, 4, 1)]
+        batch = [operations.Deduction(amount=amount, description="One of many") for amount in (6, 6, 4, 1)]
 
-        operations.deduct_many(owner=balance.owner, deductions=asked, at=NOON)
+        operations.deduct_many(owner=balance.owner, deductions=batch, at=NOON)
 
         assert counts(balance) == [(NOON, "insufficient_credits", "", 2)]
 
@@ -76,7 +76,7 @@ class TestARefusedDeduction:
 
         assert counts(balance) == [(NOON, "spending_suspended", "", 1)]
 
-    def test_is_no_attempt_where_the_caller_was_mistaken(self):
+    def test_is_not_counted_if_the_request_was_wrong(self):
         balance = make_balance()
 
         with pytest.raises(operations.FeatureNotFoundError):
@@ -84,32 +84,32 @@ class TestARefusedDeduction:
 
         assert counts(balance) == []
 
-    def test_is_forgotten_after_ninety_days(self):
+    def test_is_deleted_after_ninety_days(self):
         balance = make_balance(grants=[(8, None)])
-        refuse(balance)
+        reject(balance)
 
-        refuse(balance, at=NOON + 91 * DAY)
+        reject(balance, at=NOON + 91 * DAY)
 
         assert counts(balance) == [(NOON + 91 * DAY, "insufficient_credits", "", 1)]
 
-    def test_goes_with_the_transaction_it_was_part_of(self):
+    def test_is_counted_only_if_the_transaction_of_the_caller_commits(self):
         balance = make_balance(grants=[(8, None)])
 
         with transaction.atomic():
-            refuse(balance)
+            reject(balance)
             transaction.set_rollback(True)
         assert counts(balance) == []
 
         with transaction.atomic():
-            refuse(balance)
+            reject(balance)
         assert counts(balance) == [(NOON, "insufficient_credits", "", 1)]
 
-    def test_is_answered_although_it_cannot_be_counted(self, caplog):
+    def test_has_its_own_error_although_it_cannot_be_counted(self, caplog):
         balance = make_balance(grants=[(8, None)])
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE credits_rejectedattempt RENAME TO away")
         try:
-            refuse(balance)
+            reject(balance)
         finally:
             with connection.cursor() as cursor:
                 cursor.execute("ALTER TABLE away RENAME TO credits_rejectedattempt")
@@ -118,8 +118,8 @@ class TestARefusedDeduction:
         assert "on_commit" in caplog.text
 
 
-class TestARefusedHold:
-    def test_is_counted_when_it_is_placed(self):
+class TestARejectedHold:
+    def test_is_counted_when_it_cannot_be_placed(self):
         balance = make_balance(grants=[(8, None)])
 
         with pytest.raises(operations.InsufficientCreditsError):
@@ -127,7 +127,7 @@ class TestARefusedHold:
 
         assert counts(balance) == [(NOON, "insufficient_credits", "ai-generated-report", 1)]
 
-    def test_is_counted_when_its_excess_is_captured(self):
+    def test_is_counted_when_the_excess_of_a_capture_is_not_covered(self):
         balance = make_balance(grants=[(50, None)])
         held = operations.place_hold(owner=balance.owner, feature="ai-generated-report", at=NOON)
 
@@ -137,13 +137,13 @@ class TestARefusedHold:
         assert counts(balance) == [(NOON, "insufficient_credits", "ai-generated-report", 1)]
 
 
-class TestManyAtOnce:
-    def test_lose_no_count(self):
+class TestConcurrentRejections:
+    def test_are_all_counted(self):
         balance = make_balance(grants=[(8, None)])
 
         def attempt(n):
             try:
-                refuse(balance, at=NOON + timedelta(seconds=n))
+                reject(balance, at=NOON + timedelta(seconds=n))
             finally:
                 connections.close_all()
 

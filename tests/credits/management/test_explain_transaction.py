@@ -32,7 +32,7 @@ def ann():
     held = operations.place_hold(owner=ann, feature="ai-generated-report", quantity=2, actor=ann, at=NOON)
     spent = operations.capture_hold(hold_id=held.hold.id, actor=ann, idempotency_key="report", at=NOON).transaction
     assert spent
-    operations.refund_usage(transaction_id=spent.pk, amount=15, reason="A page was missing", actor=ann, at=NOON)
+    operations.refund_usage(transaction_id=spent.id, amount=15, reason="A page was missing", actor=ann, at=NOON)
     operations.reverse_purchase(transaction_id=bought.transaction.id, reason="Chargeback", at=NOON)
     return ann
 

@@ -1,4 +1,4 @@
-"""Folding while others fold, spend and ask: nothing is lost, nothing counted twice, nobody waits for the fold."""
+"""Aggregation next to other aggregations, usage and reads: nothing is lost, counted twice, or made to wait."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,7 +20,7 @@ CALLERS = 4
 SPENT = 30
 
 
-def fold(*balances, most=10**6):
+def aggregate(*balances, most=10**6):
     return sum(operations.aggregate_usage(balance_ids=[b.pk for b in balances], most=most).values())
 
 
@@ -28,41 +28,41 @@ def used(balance):
     return usage.get_usage(owner=balance.owner, from_=NOON, to=NOON + DAY, at=NOON + DAY).total.used
 
 
-def sound(*balances):
+def check_totals(*balances):
     assert [verify_balance(balance.pk).differences for balance in balances] == [()] * len(balances)
     assert verify_global().differences == ()
 
 
-class TestFoldUsageUnderContention:
-    def test_adds_each_transaction_once_when_run_at_once(self):
+class TestAggregateUsageUnderContention:
+    def test_adds_each_transaction_once_in_concurrent_runs(self):
         balance = make_balance(grants=[(1000, None)])
 
         for _ in range(6):
             for _ in range(5):
                 deduct(balance, 1)
-            assert sum(run_concurrently([partial(fold, balance)] * CALLERS)) == 5 + (balance.sequence == 1)
+            assert sum(run_concurrently([partial(aggregate, balance)] * CALLERS)) == 5 + (balance.sequence == 1)
             balance.refresh_from_db()
 
         assert UsageWatermark.objects.get(balance=balance).sequence == balance.sequence == 31
-        sound(balance)
+        check_totals(balance)
 
-    def test_loses_no_total_when_other_balances_are_folded_at_once(self):
+    def test_loses_no_total_in_concurrent_runs_for_other_balances(self):
         balances = [make_balance(grants=[(1000, None)]) for _ in range(CALLERS)]
 
         for _ in range(6):
             for balance in balances:
                 operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", at=NOON)
                 deduct(balance, 1)
-            run_concurrently([partial(fold, balance) for balance in balances])
+            run_concurrently([partial(aggregate, balance) for balance in balances])
 
         assert set(CreditTotal.objects.values_list("type", "feature", "credits_out", "count")) == {
             ("promotion", None, 0, CALLERS),
             ("usage", None, 6 * CALLERS, 6 * CALLERS),
             ("usage", "simple-ai-insight", 9 * 6 * CALLERS, 6 * CALLERS),
         }
-        sound(*balances)
+        check_totals(*balances)
 
-    def test_adds_what_is_spent_meanwhile_once(self):
+    def test_adds_concurrent_usage_once(self):
         balance = make_balance(grants=[(1000, None)])
 
         def spend():
@@ -70,16 +70,16 @@ class TestFoldUsageUnderContention:
                 deduct(balance, 1)
 
         def run():
-            return sum(fold(balance, most=3) for _ in range(SPENT))
+            return sum(aggregate(balance, most=3) for _ in range(SPENT))
 
-        _, _, *folded = run_concurrently([spend, spend, run, run])
-        folded.append(fold(balance))
+        _, _, *aggregated = run_concurrently([spend, spend, run, run])
+        aggregated.append(aggregate(balance))
 
-        assert sum(folded) == 1 + 2 * SPENT
-        sound(balance)
+        assert sum(aggregated) == 1 + 2 * SPENT
+        check_totals(balance)
         assert used(balance) == 2 * SPENT
 
-    def test_shows_in_no_answer_while_it_runs(self):
+    def test_does_not_change_what_a_concurrent_read_shows(self):
         balance = make_balance(grants=[(1000, None)])
         operations.deduct_many(
             owner=balance.owner, deductions=[operations.Deduction(amount=1, description="d")] * 200, at=NOON
@@ -87,45 +87,45 @@ class TestFoldUsageUnderContention:
 
         def run():
             try:
-                while fold(balance, most=2):
+                while aggregate(balance, most=2):
                     pass
             finally:
                 connection.close()
 
         with ThreadPoolExecutor(max_workers=1) as pool:
-            folding = pool.submit(run)
-            answers = set()
-            while not folding.done():
-                answers.add(used(balance))
-            folding.result()
+            aggregation = pool.submit(run)
+            results = set()
+            while not aggregation.done():
+                results.add(used(balance))
+            aggregation.result()
 
-        assert answers == {200}
-        sound(balance)
+        assert results == {200}
+        check_totals(balance)
 
 
-class TestFoldUsageBesideSpending:
-    def test_does_not_wait_for_a_balance_that_is_locked(self):
+class TestAggregateUsageLocks:
+    def test_does_not_wait_for_the_lock_of_a_balance(self):
         balance = make_balance()
 
-        def impatient():
+        def with_short_lock_timeout():
             with connection.cursor() as cursor:
                 cursor.execute("SET lock_timeout = '50ms'")
-            return fold(balance)
+            return aggregate(balance)
 
         with hold_lock(balance):
-            assert run_concurrently([impatient]) == [1]
+            assert run_concurrently([with_short_lock_timeout]) == [1]
 
-    def test_keeps_no_spending_waiting(self):
+    def test_does_not_make_a_deduction_wait(self):
         balance = make_balance()
 
-        def impatient():
+        def with_short_lock_timeout():
             with connection.cursor() as cursor:
                 cursor.execute("SET lock_timeout = '50ms'")
             return deduct(balance, 5) and "paid"
 
         with transaction.atomic():
-            fold(balance)
-            assert run_concurrently([impatient]) == ["paid"]
+            aggregate(balance)
+            assert run_concurrently([with_short_lock_timeout]) == ["paid"]
 
-        assert fold(balance) == 1
-        sound(balance)
+        assert aggregate(balance) == 1
+        check_totals(balance)

@@ -1,97 +1,87 @@
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, OperationalError, connection
+from django.db import IntegrityError
 
 from credits import operations
-from credits.models import CreditBalance
 from credits.operations import Deduction
 from credits.verification import verify_balance
+from tests.credits.operations.verbs import change_tier, make_tier_balance, subscribe
 from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.factories.tiers import make_capped_tier, month
-from tests.support.operations import captured_statements, check_sums, reject_deductions_of_13, unchanged
-from tests.support.threads import locked_in_other_thread
+from tests.support.operations import (
+    captured_statements,
+    check_balance,
+    check_replay,
+    check_sums,
+    reject_deductions_of_13,
+    statement_kinds,
+    unchanged,
+)
 from tests.support.times import DAY, HOUR, NOON
-from tiers import operations as tiers
+
+MANY = 53
 
 pytestmark = pytest.mark.django_db
 
-SEVERAL = 16
+
+def deduction(amount, **arguments):
+    return Deduction(amount=amount, description="Spent in a test", **arguments)
 
 
-def spend(amount, **said):
-    return Deduction(amount=amount, description="Spent in a test", **said)
+def deduct_many(balance, *deductions, at=NOON, **arguments):
+    return operations.deduct_many(owner=balance.owner, deductions=deductions, at=at, **arguments)
 
 
-def deduct_all(balance, *deductions, at=NOON):
-    return operations.deduct_many(owner=balance.owner, deductions=deductions, at=at)
+def deduct_all_or_none(balance, *deductions, at=NOON):
+    return deduct_many(balance, *deductions, at=at, atomic=True)
 
 
-def together(balance, *deductions, at=NOON):
-    return operations.deduct_many(owner=balance.owner, deductions=deductions, atomic=True, at=at)
+def many_deductions():
+    return [deduction(1, idempotency_key=f"k{n}") for n in range(MANY)]
 
 
-def batch(*items, atomic=False):
-    return operations.deduct_batch(items=items, atomic=atomic, at=NOON)
-
-
-def subscribed(tier):
-    user = make_user()
-    tiers.initialize_balance(owner=user, tier=tier, at=NOON)
-    return CreditBalance.objects.get(pk=user.pk)
-
-
-@contextmanager
-def impatient():
-    """Wait for a lock no longer than a blink."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET lock_timeout = '20ms'")
-    yield
-    connection.close()
-
-
-def codes(outcomes):
-    return [getattr(outcome, "code", "paid") for outcome in outcomes]
+def codes(results):
+    return [getattr(result, "code", "paid") for result in results]
 
 
 class TestDeductMany:
-    def test_answers_each_in_order(self):
+    def test_returns_a_result_for_each_deduction_in_order(self):
         balance = make_balance()
 
-        outcomes = deduct_all(balance, spend(10), Deduction(feature="simple-ai-insight"), spend(1))
+        results = deduct_many(balance, deduction(10), Deduction(feature="simple-ai-insight"), deduction(1))
 
-        assert [said.amount for said in outcomes] == [-10, -9, -1]
-        assert [said.balance_after for said in outcomes] == [90, 81, 80]
-        assert [said.sequence for said in outcomes] == [2, 3, 4]
-        assert [said.after.version for said in outcomes] == [2, 3, 4]
+        assert [result.transaction.amount for result in results] == [-10, -9, -1]
+        assert [result.transaction.balance_after for result in results] == [90, 81, 80]
+        assert [result.transaction.sequence for result in results] == [2, 3, 4]
+        assert [result.balance.version for result in results] == [2, 3, 4]
         check_sums(balance)
 
-    def test_draws_each_where_the_one_before_stopped(self):
+    def test_continues_each_deduction_where_the_one_before_stopped(self):
         balance = make_balance(grants=[(15, DAY), (15, None)])
 
-        first, second = deduct_all(balance, spend(10), spend(10))
+        first, second = deduct_many(balance, deduction(10), deduction(10))
 
-        assert [part.amount for part in first.entries.all()] == [-10]
-        assert [part.amount for part in second.entries.all()] == [-5, -5]
+        assert [entry.amount for entry in first.transaction.entries] == [-10]
+        assert [entry.amount for entry in second.transaction.entries] == [-5, -5]
 
-    def test_lets_no_refusal_touch_the_others(self):
-        no_text: Any = ["simple-ai-insight"]
+    def test_does_not_let_a_rejected_deduction_affect_the_others(self):
+        not_text: Any = ["simple-ai-insight"]
         balance = make_balance(grants=[(20, None)])
 
-        outcomes = deduct_all(
+        results = deduct_many(
             balance,
-            spend(10),
-            spend(11),
-            spend(0),
+            deduction(10),
+            deduction(11),
+            deduction(0),
             Deduction(feature="nothing"),
             Deduction(feature="a\x00b"),
-            Deduction(feature=no_text),
-            spend(10, idempotency_key=""),
-            spend(10),
+            Deduction(feature=not_text),
+            deduction(10, idempotency_key=""),
+            deduction(10),
         )
 
-        assert codes(outcomes) == [
+        assert codes(results) == [
             "paid",
             "insufficient_credits",
             "invalid",
@@ -101,304 +91,235 @@ class TestDeductMany:
             "invalid",
             "paid",
         ]
-        assert outcomes[1].facts == {"required": 11, "available": 10, "held": 0, "shortfall": 1}
+        assert results[1].facts == {"required": 11, "available": 10, "held": 0, "shortfall": 1}
         check_sums(balance)
 
-    def test_writes_nothing_when_all_are_refused(self):
+    def test_writes_nothing_if_all_are_rejected(self):
         balance = make_balance(grants=[(20, DAY)])
 
         with unchanged():
-            outcomes = deduct_all(balance, spend(1), spend(0), at=NOON + DAY)
+            results = deduct_many(balance, deduction(1), deduction(0), at=NOON + DAY)
 
-        assert [outcome.code for outcome in outcomes] == ["insufficient_credits", "invalid"]
+        assert codes(results) == ["insufficient_credits", "invalid"]
 
-    def test_answers_nothing_to_nothing(self):
-        assert deduct_all(make_balance()) == []
+    def test_returns_no_results_for_no_deductions(self):
+        assert deduct_many(make_balance()) == []
 
-    def test_refuses_each_where_there_is_no_balance(self):
-        outcomes = operations.deduct_many(owner=make_user(), deductions=[spend(1), spend(0), spend(2)], at=NOON)
+    def test_rejects_each_valid_deduction_if_the_owner_has_no_balance(self):
+        deductions = [deduction(1), deduction(0), deduction(2)]
 
-        assert codes(outcomes) == ["balance_not_found", "invalid", "balance_not_found"]
+        results = operations.deduct_many(owner=make_user(), deductions=deductions, at=NOON)
 
-    def test_gives_what_was_refused_already_its_place(self):
+        assert codes(results) == ["balance_not_found", "invalid", "balance_not_found"]
+
+    def test_returns_an_error_of_the_caller_in_its_place(self):
         balance = make_balance()
-        refused = operations.FeatureNotFoundError(feature="nothing")
+        error = operations.FeatureNotFoundError(feature="nothing")
 
-        outcomes = deduct_all(balance, spend(1), refused, spend(2))
+        results = deduct_many(balance, deduction(1), error, deduction(2))
 
-        assert codes(outcomes) == ["paid", "feature_not_found", "paid"]
-        assert outcomes[1] is refused
+        assert codes(results) == ["paid", "feature_not_found", "paid"]
+        assert results[1] is error
 
-    def test_takes_once_for_a_key_that_comes_twice(self):
+    def test_deducts_once_for_a_key_that_occurs_twice(self):
         balance = make_balance()
 
-        first, again, other, last = deduct_all(
+        first, repeated, different, last = deduct_many(
             balance,
-            spend(10, idempotency_key="k"),
-            spend(10, idempotency_key="k"),
-            spend(11, idempotency_key="k"),
-            spend(5),
+            deduction(10, idempotency_key="k"),
+            deduction(10, idempotency_key="k"),
+            deduction(11, idempotency_key="k"),
+            deduction(5),
         )
 
-        assert (again.pk, again.after, again.replayed) == (first.pk, first.after, True)
-        assert other.code == "idempotency_key_reused"
-        assert last.balance_after == 85
+        check_replay(first, repeated)
+        assert different.code == "idempotency_key_reused"
+        assert last.transaction.balance_after == 85
 
-    def test_lets_a_key_be_tried_again_after_its_refusal(self):
+    def test_accepts_a_key_again_after_a_rejected_deduction(self):
         balance = make_balance(grants=[(10, None)])
 
-        refused, paid = deduct_all(balance, spend(11, idempotency_key="k"), spend(10, idempotency_key="k"))
+        rejected, paid = deduct_many(balance, deduction(11, idempotency_key="k"), deduction(10, idempotency_key="k"))
 
-        assert (refused.code, paid.amount) == ("insufficient_credits", -10)
+        assert (rejected.code, paid.transaction.amount) == ("insufficient_credits", -10)
 
-    def test_replays_each_of_an_earlier_batch(self):
+    def test_returns_the_first_results_for_the_same_keys(self):
         balance = make_balance()
-        batch = [spend(amount, idempotency_key=f"k{amount}") for amount in (1, 2, 3)]
-        first = deduct_all(balance, *batch)
+        subscribe(balance, "growth")
+        deductions = [deduction(amount, idempotency_key=f"k{amount}") for amount in (1, 2, 3)]
+        first = deduct_many(balance, *deductions)
         deduct(balance, 94)
+        change_tier(balance, "pro")
 
         with unchanged():
-            again = deduct_all(balance, *batch)
+            repeated = deduct_many(balance, *deductions)
 
-        assert [(said.pk, said.after) for said in again] == [(said.pk, said.after) for said in first]
+        for one, other in zip(first, repeated, strict=True):
+            check_replay(one, other)
+        assert {result.tier_facts.tier for result in repeated} == {"growth"}
 
-    def test_runs_as_many_statements_for_fifty_as_for_one(self):
+    @pytest.mark.parametrize("count", [1, 50])
+    def test_runs_four_statements_lock_load_tier_facts_write_for_any_number(self, count):
         balance = make_balance(grants=[(1, DAY)] * 20 + [(1000, None)])
-        batch = [Deduction(feature="simple-ai-insight", idempotency_key=f"k{n}") for n in range(50)]
+        deductions = [Deduction(feature="simple-ai-insight", idempotency_key=f"k{n}") for n in range(count)]
 
         with captured_statements() as run:
-            outcomes = deduct_all(balance, *batch)
+            results = deduct_many(balance, *deductions)
 
-        lock, read, *writes = run
-        assert "FOR NO KEY UPDATE" in lock
-        assert "FROM credits_creditbalance" in read
-        assert [sql.count("UPDATE credits_creditbalance") for sql in writes] == [1]
-        assert sum(said.amount for said in outcomes) == -450
+        assert statement_kinds(run) == ["lock", "load", "tier facts", "write"]
+        assert run[-1].count("UPDATE credits_creditbalance") == 1
+        assert sum(result.transaction.amount for result in results) == -9 * count
         check_sums(balance)
 
-    def test_nor_for_their_replay_but_for_reading_what_was_recorded(self):
+    @pytest.mark.parametrize("count", [1, 50])
+    def test_runs_no_write_for_a_replay_and_reads_the_transactions_at_once(self, count):
         balance = make_balance(grants=[(1000, None)])
-        batch = [Deduction(feature="simple-ai-insight", idempotency_key=f"k{n}") for n in range(50)]
-        deduct_all(balance, *batch)
+        deductions = [Deduction(feature="simple-ai-insight", idempotency_key=f"k{n}") for n in range(count)]
+        deduct_many(balance, *deductions)
 
         with captured_statements() as run:
-            deduct_all(balance, *batch)
+            deduct_many(balance, *deductions)
 
-        assert len(run) == 4
-
-
-class TestDeductManyTogether:
-    def test_takes_all_where_none_is_refused(self):
-        balance = make_balance()
-
-        outcomes = together(balance, spend(10), spend(20))
-
-        assert [said.balance_after for said in outcomes] == [90, 70]
-        check_sums(balance)
-
-    @pytest.mark.parametrize(
-        ("refused", "code"),
-        [
-            (spend(91), "insufficient_credits"),
-            (spend(0), "invalid"),
-            (Deduction(feature="nothing"), "feature_not_found"),
-            (operations.BalanceNotFoundError(), "balance_not_found"),
-        ],
-    )
-    def test_takes_nothing_where_one_is_refused(self, refused, code):
-        # Credits that have expired meanwhile are not written down either.
-        balance = make_balance(grants=[(100, None), (5, DAY)])
-
-        with unchanged():
-            outcomes = together(balance, spend(10), refused, spend(20), at=NOON + DAY)
-
-        assert codes(outcomes) == ["batch_aborted", code, "batch_aborted"]
-
-    def test_refuses_each_for_its_own_reason(self):
-        balance = make_balance(grants=[(10, None)])
-
-        with unchanged():
-            outcomes = together(balance, spend(6), spend(6), spend(4), spend(1))
-
-        assert codes(outcomes) == ["batch_aborted", "insufficient_credits", "batch_aborted", "insufficient_credits"]
-
-    def test_counts_nothing_of_a_limit_when_it_takes_nothing(self):
-        balance = make_balance()
-        operations.set_limit(owner=balance.owner, period="day", amount=50, at=NOON)
-
-        with unchanged():
-            outcomes = together(balance, spend(30), spend(30))
-
-        assert codes(outcomes) == ["batch_aborted", "spending_limit_reached"]
-        assert outcomes[1].facts["used"] == 30
-        assert codes(together(balance, spend(30), spend(20))) == ["paid", "paid"]
-        assert verify_balance(balance.pk).differences == ()
-
-    def test_uses_no_key_up_when_it_takes_nothing(self):
-        balance = make_balance()
-        first, second = spend(60, idempotency_key="a"), spend(60, idempotency_key="b")
-        together(balance, first, second)
-        make_balance(balance.owner, [(20, None)])
-
-        outcomes = together(balance, first, second)
-
-        assert [said.replayed for said in outcomes] == [False, False]
-        check_sums(balance)
-
-    def test_answers_a_retry_of_all_as_the_first_time(self):
-        balance = make_balance()
-        batch = [spend(60, idempotency_key="a"), spend(40, idempotency_key="b")]
-        first = together(balance, *batch)
-
-        with unchanged():
-            again = together(balance, *batch)
-
-        assert [(said.pk, said.after, said.replayed) for said in again] == [
-            (said.pk, said.after, True) for said in first
+        assert statement_kinds(run) == [
+            "lock",
+            "load",
+            "read credits_credittransaction",
+            "read credits_creditentry",
+            "read credits_creditgrant",
         ]
 
-    def test_says_of_what_was_written_before_that_it_stands(self):
-        balance = make_balance()
-        before = deduct(balance, 10, idempotency_key="a")
-
-        with unchanged():
-            stands, twice, again, refused = together(
-                balance,
-                spend(10, idempotency_key="a"),
-                spend(5, idempotency_key="b"),
-                spend(5, idempotency_key="b"),
-                spend(86),
-            )
-
-        assert (stands.pk, stands.replayed) == (before.transaction.id, True)
-        assert codes([twice, again, refused]) == ["batch_aborted", "batch_aborted", "insufficient_credits"]
-        check_sums(balance)
-
-
-class TestDeductBatch:
-    def test_answers_each_in_order_whatever_its_balance(self):
-        one, other = make_balance(), make_balance(grants=[(5, None)])
-
-        outcomes = batch(
-            (other.owner, spend(3)),
-            (one.owner, spend(10)),
-            (make_user(), spend(1)),
-            (other.owner, spend(3)),
-            (None, operations.FeatureNotFoundError(feature="nothing")),
-            (one.owner, spend(10)),
-        )
-
-        assert codes(outcomes) == [
-            "paid",
-            "paid",
-            "balance_not_found",
-            "insufficient_credits",
-            "feature_not_found",
-            "paid",
-        ]
-        assert [outcomes[place].balance_after for place in (0, 1, 5)] == [2, 90, 80]
-        for balance in (one, other):
-            check_sums(balance)
-
-    def test_together_lets_other_balances_stand(self):
-        one, other = make_balance(), make_balance(grants=[(5, None)])
-
-        outcomes = batch((other.owner, spend(3)), (one.owner, spend(10)), (other.owner, spend(3)), atomic=True)
-
-        assert codes(outcomes) == ["batch_aborted", "paid", "insufficient_credits"]
-        other.refresh_from_db()
-        assert (other.balance, other.sequence) == (5, 1)
-
-    def test_locks_one_balance_after_another_in_order_of_id(self):
-        balances = [make_balance() for _ in range(3)]
-
-        with captured_statements() as run:
-            batch(*[(balance.owner, spend(1)) for balance in reversed(balances)] * 2)
-
-        locks = [sql for sql in run if "FOR NO KEY UPDATE" in sql]
-        assert len(locks) == 3
-        for balance, lock in zip(sorted(balances, key=lambda balance: balance.pk), locks, strict=True):
-            assert str(balance.pk) in lock
-
-    def test_answers_nothing_to_nothing(self):
-        assert batch() == []
-
-
-@pytest.mark.django_db(transaction=True)
-class TestDeductBatchWhereABalanceIsBusy:
-    @pytest.mark.parametrize("atomic", [True, False])
-    def test_tells_the_fault_for_that_balance_and_serves_the_others(self, atomic):
-        busy, free = make_balance(), make_balance()
-        items = [(busy.owner, spend(1)), (free.owner, spend(2)), (busy.owner, spend(0)), (busy.owner, spend(3))]
-
-        with locked_in_other_thread(busy), impatient():
-            fault, paid, refused, again = batch(*items, atomic=atomic)
-
-        assert isinstance(fault, OperationalError)
-        assert (again, paid.amount, refused.code) == (fault, -2, "invalid")
-        check_sums(busy)
-        assert (busy.balance, busy.sequence) == (100, 1)
-
-
-class TestDeductManyOfMoreThanFifty:
-    MANY = 3 * SEVERAL + 5
-
-    def spent(self, **said):
-        return [spend(1, idempotency_key=f"k{n}", **said) for n in range(self.MANY)]
-
-    def test_says_and_leaves_what_one_after_another_would(self):
-        # That the first month's credits roll over is written with the first of them.
+    def test_equals_the_same_deductions_one_after_another(self):
+        # The rollover of the first month's credits is written with the first deduction.
         make_capped_tier(cap=80)
-        balance, other = (subscribed("capped") for _ in range(2))
+        balance, other = (make_tier_balance("capped") for _ in range(2))
         later = month(1) + HOUR
 
-        together_ = deduct_all(balance, *self.spent(), at=later)
-        apart = [deduct(other, 1, later, idempotency_key=f"k{n}") for n in range(self.MANY)]
+        results = deduct_many(balance, *many_deductions(), at=later)
+        single = [deduct(other, 1, later, idempotency_key=f"k{n}") for n in range(MANY)]
 
-        assert [said.transaction.balance_after for said in together_] == [
-            said.transaction.balance_after for said in apart
+        assert [(result.transaction.sequence, result.transaction.balance_after) for result in results] == [
+            (result.transaction.sequence, result.transaction.balance_after) for result in single
         ]
-        assert [said.transaction.sequence for said in together_] == [said.transaction.sequence for said in apart]
-        assert verify_balance(balance.pk).differences == ()
-        check_sums(balance)
+        check_balance(balance)
 
-    def test_leaves_what_has_only_expired_to_whoever_moves_something(self):
-        balance = make_balance(grants=[(1, DAY)] * (SEVERAL + 4))
+    def test_leaves_due_expiries_unwritten_if_all_are_rejected(self):
+        balance = make_balance(grants=[(1, DAY)] * 20)
 
-        [refused] = deduct_all(balance, spend(1), at=NOON + DAY)
+        [rejected] = deduct_many(balance, deduction(1), at=NOON + DAY)
 
-        assert refused.code == "insufficient_credits"
+        assert rejected.code == "insufficient_credits"
         assert verify_balance(balance.pk).differences == ()
         operations.add_credits(owner=balance.owner, amount=5, type="promotion", at=NOON + DAY)
         assert verify_balance(balance.pk).differences == ()
         balance.refresh_from_db()
-        assert (balance.balance, balance.sequence) == (5, 2 * (SEVERAL + 4) + 1)
+        assert (balance.balance, balance.sequence) == (5, 41)
 
-    def test_refuses_and_replays_among_them(self):
-        balance = make_balance(grants=[(2 * SEVERAL, None)])
-        again = spend(1, idempotency_key="k0")
+    def test_mixes_new_deductions_replays_and_errors(self):
+        balance = make_balance(grants=[(32, None)])
 
-        outcomes = deduct_all(balance, *self.spent(), again)
+        results = deduct_many(balance, *many_deductions(), deduction(1, idempotency_key="k0"))
 
-        assert [getattr(said, "code", "paid") for said in outcomes[: self.MANY]] == ["paid"] * 2 * SEVERAL + [
-            "insufficient_credits"
-        ] * (SEVERAL + 5)
-        assert outcomes[-1].replayed
-        assert outcomes[-1].pk == outcomes[0].pk
-        assert verify_balance(balance.pk).differences == ()
-        check_sums(balance)
+        assert codes(results[:MANY]) == ["paid"] * 32 + ["insufficient_credits"] * (MANY - 32)
+        check_replay(results[0], results[-1])
+        check_balance(balance)
 
     @pytest.mark.django_db(transaction=True)
-    def test_leaves_nothing_where_the_database_refuses_the_last(self):
+    def test_writes_nothing_if_the_database_rejects_one_row(self):
         balance = make_balance()
 
         with reject_deductions_of_13(), unchanged(), pytest.raises(IntegrityError):
-            deduct_all(balance, *self.spent(), spend(13))
+            deduct_many(balance, *many_deductions(), deduction(13))
 
-    def test_writes_nothing_of_them_before_all_are_known_where_they_are_together(self):
+
+class TestDeductManyAtomic:
+    def test_writes_all_if_none_is_rejected(self):
+        balance = make_balance()
+
+        results = deduct_all_or_none(balance, deduction(10), deduction(20))
+
+        assert [result.transaction.balance_after for result in results] == [90, 70]
+        check_sums(balance)
+
+    @pytest.mark.parametrize(
+        ("rejected", "code"),
+        [
+            (deduction(91), "insufficient_credits"),
+            (deduction(0), "invalid"),
+            (Deduction(feature="nothing"), "feature_not_found"),
+            (operations.BalanceNotFoundError(), "balance_not_found"),
+        ],
+    )
+    def test_writes_nothing_if_one_is_rejected_not_even_due_expiries(self, rejected, code):
+        balance = make_balance(grants=[(100, None), (5, DAY)])
+
+        with unchanged():
+            results = deduct_all_or_none(balance, deduction(10), rejected, deduction(20), at=NOON + DAY)
+
+        assert codes(results) == ["batch_aborted", code, "batch_aborted"]
+
+    def test_writes_nothing_if_the_last_of_many_is_rejected(self):
         balance = make_balance()
 
         with unchanged():
-            outcomes = together(balance, *self.spent(), spend(1000))
+            results = deduct_all_or_none(balance, *many_deductions(), deduction(1000))
 
-        assert {said.code for said in outcomes} == {"batch_aborted", "insufficient_credits"}
+        assert codes(results) == ["batch_aborted"] * MANY + ["insufficient_credits"]
+
+    def test_returns_each_rejected_deduction_with_its_own_error(self):
+        balance = make_balance(grants=[(10, None)])
+
+        with unchanged():
+            results = deduct_all_or_none(balance, deduction(6), deduction(6), deduction(4), deduction(1))
+
+        assert codes(results) == ["batch_aborted", "insufficient_credits", "batch_aborted", "insufficient_credits"]
+
+    def test_counts_nothing_toward_a_limit_if_it_is_aborted(self):
+        balance = make_balance()
+        operations.set_limit(owner=balance.owner, period="day", amount=50, at=NOON)
+
+        with unchanged():
+            results = deduct_all_or_none(balance, deduction(30), deduction(30))
+
+        assert codes(results) == ["batch_aborted", "spending_limit_reached"]
+        assert results[1].facts["used"] == 30
+        assert codes(deduct_all_or_none(balance, deduction(30), deduction(20))) == ["paid", "paid"]
+        assert verify_balance(balance.pk).differences == ()
+
+    def test_stores_no_key_if_it_is_aborted(self):
+        balance = make_balance()
+        first, second = deduction(60, idempotency_key="a"), deduction(60, idempotency_key="b")
+        deduct_all_or_none(balance, first, second)
+        make_balance(balance.owner, [(20, None)])
+
+        results = deduct_all_or_none(balance, first, second)
+
+        assert [result.replayed for result in results] == [False, False]
+        check_sums(balance)
+
+    def test_returns_the_first_results_for_the_same_keys(self):
+        balance = make_balance()
+        deductions = [deduction(60, idempotency_key="a"), deduction(40, idempotency_key="b")]
+        first = deduct_all_or_none(balance, *deductions)
+
+        with unchanged():
+            repeated = deduct_all_or_none(balance, *deductions)
+
+        for one, other in zip(first, repeated, strict=True):
+            check_replay(one, other)
+
+    def test_returns_transactions_of_earlier_requests_even_if_it_is_aborted(self):
+        balance = make_balance()
+        earlier = deduct(balance, 10, idempotency_key="a")
+
+        with unchanged():
+            repeated, new, new_again, rejected = deduct_all_or_none(
+                balance,
+                deduction(10, idempotency_key="a"),
+                deduction(5, idempotency_key="b"),
+                deduction(5, idempotency_key="b"),
+                deduction(86),
+            )
+
+        check_replay(earlier, repeated)
+        assert codes([new, new_again, rejected]) == ["batch_aborted", "batch_aborted", "insufficient_credits"]
+        check_sums(balance)

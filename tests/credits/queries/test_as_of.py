@@ -83,7 +83,10 @@ class TestGetBalanceAsOf:
         diary.do(at[27], lambda t: operations.extend_grant(grant_id=revived.pk, expires_at=at[40], reason="r", at=t))
         diary.read(at[31])
         last = diary.do(at[32], lambda t: diary.place(t, 65, 3600))
-        diary.do(at[32] + MINUTE, lambda t: operations.reverse_purchase(transaction_id=purchase.pk, reason="r", at=t))
+        diary.do(
+            at[32] + MINUTE,
+            lambda t: operations.reverse_purchase(transaction_id=purchase.transaction.id, reason="r", at=t),
+        )
         diary.read(at[32] + 2 * MINUTE)
         diary.read(at[33])
         diary.read(at[34])
@@ -91,7 +94,7 @@ class TestGetBalanceAsOf:
             at[35], lambda t: operations.add_credits(owner=owner, amount=100, type="purchase", expires_at=at[50], at=t)
         )
         diary.do(at[36], lambda t: diary.place(t, 20, 7200))
-        given = CreditGrant.objects.get(transaction=bought.pk)
+        given = CreditGrant.objects.get(transaction=bought.transaction.id)
         diary.do(at[37], lambda t: operations.void_grant(grant_id=given.pk, reason="r", at=t))
         diary.read(at[38] - MINUTE)
         diary.read(at[38])

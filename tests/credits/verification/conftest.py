@@ -23,7 +23,7 @@ def ledger(db):
     placed = hold(balance, 15, at=LATER, expires_in=DAY)
     purchase = operations.add_credits(owner=owner, amount=40, type="purchase", idempotency_key="k", at=LATER)
     operations.deduct_credits(owner=owner, feature="simple-ai-insight", at=LATER)  # number6
-    reverse(purchase, 5, at=LATER)  # number7
+    reverse(balance.transactions.get(pk=purchase.transaction.id), 5, at=LATER)  # number7
     operations.add_credits(owner=owner, amount=7, type="promotion", expires_at=LATER + HOUR, at=LATER)
     operations.expire_credits(balance_ids=[balance.pk], at=EVENING)  # number9
     # A balance in debt: 10 purchased, 4 used, 10 reversed.

@@ -8,22 +8,22 @@ from uuid import UUID
 import pytest
 from django.db import connection, transaction
 
-from fluxori.db.chunked_work import Done, process_in_chunks
+from fluxori.db.chunked_work import ChunkResult, process_in_chunks
 from fluxori.identity.models import User
 from tests.support.factories.identity import UserFactory
 
 IDS = [UUID(int=number) for number in range(1, 11)]
 
 
-class Told:
-    """What was told of the chunks: the ids worked on, those left out, and how many there were in each."""
+class Progress:
+    """A callback that collects the ids that were processed, the busy ids, and the size of each chunk."""
 
     def __init__(self) -> None:
         self.worked: list[UUID] = []
         self.busy: list[UUID] = []
         self.counts: list[int] = []
 
-    def __call__(self, done: Done[list[UUID]]) -> None:
+    def __call__(self, done: ChunkResult[list[UUID]]) -> None:
         assert threading.current_thread() is threading.main_thread()
         self.worked += [key for part in done.results for key in part]
         self.busy += done.busy
@@ -34,53 +34,53 @@ def cut(ids: list[UUID], size: int) -> Iterator[list[UUID]]:
     return (ids[first : first + size] for first in range(0, len(ids), size))
 
 
-def go(work: Callable[[list[UUID]], Any], *, jobs: int = 2, size: int = 2, told: Any = None) -> Any:
-    tell = told or Told()
-    process_in_chunks(cut(IDS, size), work, tell, jobs=jobs)
-    return tell
+def run(work: Callable[[list[UUID]], Any], *, jobs: int = 2, size: int = 2, progress: Any = None) -> Any:
+    on_chunk_done = progress or Progress()
+    process_in_chunks(cut(IDS, size), work, on_chunk_done, jobs=jobs)
+    return on_chunk_done
 
 
 @pytest.mark.django_db(transaction=True)
-class TestWorkThrough:
+class TestProcessInChunks:
     @pytest.mark.parametrize("jobs", [1, 2, 3, 20])
     @pytest.mark.parametrize("size", [1, 3, 10])
-    def test_has_every_chunk_done_once(self, jobs, size):
-        told = go(lambda ids: ids, jobs=jobs, size=size)
+    def test_every_chunk_is_processed_once(self, jobs, size):
+        progress = run(lambda ids: ids, jobs=jobs, size=size)
 
-        assert sorted(told.worked) == IDS
-        assert sum(told.counts) == 10
-        assert told.busy == []
+        assert sorted(progress.worked) == IDS
+        assert sum(progress.counts) == 10
+        assert progress.busy == []
 
-    def test_is_done_where_there_are_no_chunks(self):
-        told = Told()
+    def test_no_chunks_call_no_callback(self):
+        progress = Progress()
 
-        process_in_chunks(iter([]), lambda ids: ids, told, jobs=2)
+        process_in_chunks(iter([]), lambda ids: ids, progress, jobs=2)
 
-        assert told.counts == []
+        assert progress.counts == []
 
-    def test_has_as_many_under_way_as_there_are_jobs(self):
+    def test_as_many_chunks_run_at_once_as_there_are_jobs(self):
         both = threading.Barrier(2)
 
         def work(ids):
             both.wait(timeout=30)
             return ids
 
-        go(work, jobs=2, size=1)
+        run(work, jobs=2, size=1)
 
         assert not both.broken
 
-    def test_takes_the_chunks_one_at_a_time(self):
-        def slowly():
+    def test_the_iterator_of_chunks_is_used_by_one_thread_at_a_time(self):
+        def chunks_with_delay():
             for key in IDS:
                 time.sleep(0.01)
                 yield [key]
 
-        told = Told()
-        process_in_chunks(slowly(), lambda ids: ids, told, jobs=3)
+        progress = Progress()
+        process_in_chunks(chunks_with_delay(), lambda ids: ids, progress, jobs=3)
 
-        assert sorted(told.worked) == IDS
+        assert sorted(progress.worked) == IDS
 
-    def test_gives_each_job_a_connection_and_takes_it_back(self):
+    def test_each_job_has_a_connection_that_is_closed_at_the_end(self):
         both, used = threading.Barrier(2), []
 
         def work(ids):
@@ -89,13 +89,13 @@ class TestWorkThrough:
             used.append(connection.connection)
             return ids
 
-        go(work, size=1)
+        run(work, size=1)
 
         assert len(set(used)) == 2
         assert connection.connection not in used
         assert all(one.closed for one in used)
 
-    def test_keeps_to_the_transaction_of_its_caller(self):
+    def test_inside_a_transaction_of_the_caller_only_its_thread_works(self):
         threads = set()
 
         def work(ids):
@@ -103,14 +103,14 @@ class TestWorkThrough:
             return ids
 
         with transaction.atomic():
-            go(work)
+            run(work)
 
         assert threads == {threading.main_thread()}
 
     @pytest.mark.parametrize("jobs", [1, 2])
-    def test_leaves_out_whom_somebody_keeps_locked_and_nobody_else(self, jobs):
+    def test_only_the_locked_rows_of_a_chunk_are_reported_as_busy(self, jobs):
         ids = sorted(UserFactory.create().pk for _ in range(9))
-        told = Told()
+        progress = Progress()
 
         def work(chunk):
             with transaction.atomic(), connection.cursor() as cursor:
@@ -118,7 +118,7 @@ class TestWorkThrough:
                 list(User.objects.filter(pk__in=chunk).order_by("pk").select_for_update())
             return chunk
 
-        def keep(taken, done):
+        def hold_locks(taken, done):
             with transaction.atomic():
                 list(User.objects.filter(pk__in=[ids[0], ids[4]]).select_for_update())
                 taken.set()
@@ -126,20 +126,20 @@ class TestWorkThrough:
             connection.close()
 
         taken, done = threading.Event(), threading.Event()
-        somebody = threading.Thread(target=keep, args=[taken, done])
-        somebody.start()
+        holder = threading.Thread(target=hold_locks, args=[taken, done])
+        holder.start()
         assert taken.wait(30)
         try:
-            process_in_chunks(cut(ids, 4), work, told, jobs=jobs)
+            process_in_chunks(cut(ids, 4), work, progress, jobs=jobs)
         finally:
             done.set()
-            somebody.join()
+            holder.join()
 
-        assert sorted(told.busy) == [ids[0], ids[4]]
-        assert sorted(told.worked) == [ids[at] for at in (1, 2, 3, 5, 6, 7, 8)]
-        assert sum(told.counts) == 9
+        assert sorted(progress.busy) == [ids[0], ids[4]]
+        assert sorted(progress.worked) == [ids[at] for at in (1, 2, 3, 5, 6, 7, 8)]
+        assert sum(progress.counts) == 9
 
-    def test_ends_with_the_fault_of_one_and_tells_what_the_other_has_done(self):
+    def test_an_error_of_one_job_is_raised_after_the_chunks_of_the_others_are_reported(self):
         under_way, failed = threading.Event(), threading.Event()
 
         def work(ids):
@@ -151,40 +151,40 @@ class TestWorkThrough:
             assert failed.wait(30)
             return ids
 
-        told = Told()
+        progress = Progress()
         with pytest.raises(ValueError, match="00000001"):
-            go(work, told=told)
+            run(work, progress=progress)
 
-        # It may have begun one more before it heard of it; it has not gone through the rest.
-        assert told.worked[:2] == IDS[2:4]
-        assert len(told.worked) <= 4
+        # The other job may have taken one more chunk, but not the rest.
+        assert progress.worked[:2] == IDS[2:4]
+        assert len(progress.worked) <= 4
 
-    def test_tells_all_that_was_done_before_it_lets_itself_be_interrupted(self):
+    def test_an_interrupt_is_raised_after_every_processed_chunk_is_reported(self):
         worked: list[UUID] = []
-        told: list[UUID] = []
+        reported: list[UUID] = []
 
         def work(ids):
             worked.extend(ids)
             return ids
 
-        def tell(done):
-            told.extend(done.results[0])
-            if len(told) == 1:
+        def on_chunk_done(done):
+            reported.extend(done.results[0])
+            if len(reported) == 1:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            go(work, size=1, told=tell)
+            run(work, size=1, progress=on_chunk_done)
 
-        assert sorted(told) == sorted(worked)
+        assert sorted(reported) == sorted(worked)
 
-    def test_keeps_what_is_there_already_out_of_the_search_for_garbage(self):
+    def test_existing_objects_are_frozen_for_the_garbage_collector_during_the_work(self):
         frozen = []
 
         def work(ids):
             frozen.append(gc.get_freeze_count())
             return ids
 
-        go(work, jobs=1, size=10)
+        run(work, jobs=1, size=10)
 
         assert frozen[0] > 1000
         assert gc.get_freeze_count() == 0

@@ -13,7 +13,7 @@ from tests.support.times import NOON
 
 
 def failing(times: int, kind: type[psycopg.Error]) -> Callable[[], int]:
-    """Return an operation that meets the database's ``kind`` of fault so many times, then tells how often it ran."""
+    """Return an operation that raises a database error ``times`` times, and then returns how often it ran."""
     runs = 0
 
     @transaction_with_retry
@@ -28,17 +28,17 @@ def failing(times: int, kind: type[psycopg.Error]) -> Callable[[], int]:
 
 
 @pytest.mark.django_db(transaction=True)
-class TestWholeOutermost:
+class TestOutermostTransaction:
     @pytest.mark.parametrize("kind", [psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected])
-    def test_tries_again_where_the_database_asks_for_it(self, kind):
+    def test_an_operation_is_retried_after_a_serialization_failure_or_deadlock(self, kind):
         assert failing(3, kind)() == 4
 
-    def test_gives_up_in_the_end(self):
+    def test_the_error_is_raised_after_four_attempts(self):
         with pytest.raises(OperationalError):
             failing(4, psycopg.errors.DeadlockDetected)()
 
     @pytest.mark.parametrize("kind", [psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled])
-    def test_does_not_repeat_after_any_other_fault(self, kind):
+    def test_an_operation_is_not_retried_after_a_timeout(self, kind):
         operation = failing(1, kind)
 
         with pytest.raises(OperationalError):
@@ -46,51 +46,51 @@ class TestWholeOutermost:
 
         assert operation() == 2
 
-    def test_leaves_nothing_of_a_try_that_failed(self):
+    def test_a_failed_attempt_leaves_no_rows(self):
         owner = make_user()
-        tries = []
+        attempts = []
 
         @transaction_with_retry
         def operation():
             operations.add_credits(owner=owner, amount=5, type="purchase", at=NOON)
-            tries.append(CreditBalance.objects.get().balance)
-            if len(tries) < 3:
+            attempts.append(CreditBalance.objects.get().balance)
+            if len(attempts) < 3:
                 raise OperationalError from psycopg.errors.SerializationFailure()
 
         operation()
 
-        assert tries == [5, 5, 5]
+        assert attempts == [5, 5, 5]
         check_sums(CreditBalance.objects.get())
 
-    def test_tries_again_after_a_true_serialization_failure(self):
+    def test_an_operation_is_retried_after_a_conflict_that_postgresql_reports(self):
         balance = make_balance()
-        stale = connection.copy()
-        tries = []
+        other = connection.copy()
+        attempts = []
 
         @transaction_with_retry
         def operation():
-            tries.append("try")
+            attempts.append(1)
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                 cursor.execute("SELECT 1 FROM credits_creditbalance")
-            if len(tries) == 1:
-                with stale.cursor() as cursor:
+            if len(attempts) == 1:
+                with other.cursor() as cursor:
                     cursor.execute("UPDATE credits_creditbalance SET version = version + 1")
             deduct(balance, 10)
 
         try:
             operation()
         finally:
-            stale.close()
+            other.close()
 
-        assert len(tries) == 2
+        assert len(attempts) == 2
         check_sums(balance)
         assert balance.balance == 90
 
 
 @pytest.mark.django_db(transaction=True)
-class TestWholeInsideATransactionOfTheCaller:
-    def test_stands_with_it(self):
+class TestInsideATransactionOfTheCaller:
+    def test_an_operation_is_committed_with_it(self):
         balance = make_balance()
 
         with transaction.atomic():
@@ -100,7 +100,7 @@ class TestWholeInsideATransactionOfTheCaller:
         check_sums(balance)
         assert balance.balance == 70
 
-    def test_falls_with_it(self):
+    def test_an_operation_is_rolled_back_with_it(self):
         balance = make_balance()
 
         with unchanged(), transaction.atomic():
@@ -109,7 +109,7 @@ class TestWholeInsideATransactionOfTheCaller:
 
         assert deduct(balance, 10, idempotency_key="k").replayed is False
 
-    def test_lets_the_caller_go_on_after_a_refusal(self):
+    def test_the_caller_can_continue_after_an_error(self):
         balance = make_balance()
 
         with transaction.atomic():
@@ -121,7 +121,7 @@ class TestWholeInsideATransactionOfTheCaller:
         assert (balance.balance, balance.sequence) == (0, 2)
 
     @pytest.mark.parametrize("kind", [psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected])
-    def test_does_not_try_again(self, kind):
+    def test_an_operation_is_not_retried(self, kind):
         operation = failing(1, kind)
 
         with pytest.raises(OperationalError), transaction.atomic():

@@ -35,9 +35,9 @@ class TestAddMonthlyAllocation:
         result = allocate(balance, reason="Welcome back", actor=(staff := make_user()))
 
         assert result.allocated
-        assert (result.after.balance, result.transaction.amount, result.transaction.type) == (800, 400, "allocation")
+        assert (result.balance.balance, result.transaction.amount, result.transaction.type) == (800, 400, "allocation")
         assert (result.transaction.reason, result.transaction.actor_id) == ("Welcome back", staff.pk)
-        assert result.transaction.description == "Explorer: 3 March 2025 to 3 April 2025"
+        assert result.transaction.details.description == "Explorer: 3 March 2025 to 3 April 2025"
         assert periods_of(balance) == [(0, 400)]
         assert subscription_of(balance).next_period == 1
         check_ledger()
@@ -62,7 +62,7 @@ class TestAddMonthlyAllocation:
         result = allocate(balance, at=month(1))
 
         assert subscription_of(balance).next_period == 2
-        assert result.alongside == {
+        assert result.tier_facts.to_json() == {
             "tier": "explorer",
             "pending_tier": None,
             "next_allocation_at": month(2).isoformat(),
@@ -84,7 +84,7 @@ class TestAddMonthlyAllocation:
 
         result = allocate(balance, at=month(2) - SECOND)
 
-        assert result.after.next_expiry == (100, month(2))
+        assert result.balance.next_expiry == (100, month(2))
         assert queries.get_balance(owner=balance.owner, at=month(2)).available == 0
 
     def test_instant_is_at_least_the_last_change_of_the_balance(self):
@@ -106,7 +106,7 @@ class TestAddMonthlyAllocationRepeated:
             repeated = allocate(balance, at=month(1) - SECOND)
 
         assert (repeated.allocated, repeated.replayed) == (False, False)
-        assert (repeated.transaction, repeated.after.balance) == (first.transaction, 700)
+        assert (repeated.transaction, repeated.balance.balance) == (first.transaction, 700)
         assert [(part.amount, part.position) for part in repeated.transaction.entries.all()] == [(400, 0)]
 
     def test_allocates_each_period_once(self):
@@ -135,9 +135,9 @@ class TestAddMonthlyAllocationRepeated:
             repeated = allocate(balance, at=month(1), idempotency_key="march")
 
         assert (repeated.replayed, repeated.allocated) == (True, True)
-        assert (repeated.after, repeated.alongside, repeated.transaction) == (
-            first.after,
-            first.alongside,
+        assert (repeated.balance, repeated.tier_facts, repeated.transaction) == (
+            first.balance,
+            first.tier_facts,
             first.transaction,
         )
 

@@ -213,7 +213,7 @@ class TestConcurrentInitializeBalance:
         [won] = [outcome for outcome in outcomes if outcome != "balance_exists"]
         balance = CreditBalance.objects.get(pk=owner.pk)
         assert (balance.balance, balance.sequence) == (sum(earlier) + won.transaction.amount, len(earlier) + 1)
-        assert subscription_of(balance).tier_id == won.alongside["tier"]
+        assert subscription_of(balance).tier_id == won.tier_facts.tier
 
     def test_same_key_returns_the_same_result_to_all(self):
         owner = make_user()
@@ -223,4 +223,4 @@ class TestConcurrentInitializeBalance:
         )
 
         assert [result.replayed for result in result].count(False) == 1
-        assert len({(result.transaction.pk, result.after) for result in result}) == 1
+        assert len({(result.transaction.pk, result.balance) for result in result}) == 1

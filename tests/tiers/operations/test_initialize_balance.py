@@ -35,14 +35,14 @@ class TestInitializeBalance:
         result = initialize_balance(owner=owner, tier="growth", at=NOON)
 
         assert result.transaction is not None
-        assert (result.after.balance, result.after.available, result.after.version) == (2000, 2000, 1)
+        assert (result.balance.balance, result.balance.available, result.balance.version) == (2000, 2000, 1)
         assert (result.transaction.type, result.transaction.amount, result.transaction.timestamp) == (
             "allocation",
             2000,
             NOON,
         )
-        assert result.transaction.description == "Initial Growth: 3 March 2025 to 3 April 2025"
-        assert result.alongside == {
+        assert result.transaction.details.description == "Initial Growth: 3 March 2025 to 3 April 2025"
+        assert result.tier_facts.to_json() == {
             "tier": "growth",
             "pending_tier": None,
             "next_allocation_at": month(1).isoformat(),
@@ -55,7 +55,7 @@ class TestInitializeBalance:
 
         result = initialize_balance(owner=pool, tier="pro", at=NOON)
 
-        assert (result.after.organization_id, result.after.user_id, result.after.balance) == (pool.pk, None, 7000)
+        assert (result.balance.organization_id, result.balance.user_id, result.balance.balance) == (pool.pk, None, 7000)
 
     def test_anchor_is_the_instant_of_the_operation(self):
         begun = subscription_of(make_subscribed_balance(at=NOON + SECOND))
@@ -74,7 +74,7 @@ class TestInitializeBalance:
         result = initialize_balance(owner=make_user(), tier="pro", initial_balance=1, at=NOON)
 
         assert result.transaction is not None
-        assert (result.after.balance, result.transaction.amount) == (1, 1)
+        assert (result.balance.balance, result.transaction.amount) == (1, 1)
 
     def test_initial_balance_may_be_0(self):
         owner = make_user()
@@ -82,8 +82,8 @@ class TestInitializeBalance:
         result = initialize_balance(owner=owner, tier="pro", initial_balance=0, at=NOON)
 
         assert result.transaction is None
-        assert (result.after.balance, result.after.sequence, result.after.version) == (0, 0, 1)
-        assert result.alongside["tier"] == "pro"
+        assert (result.balance.balance, result.balance.sequence, result.balance.version) == (0, 0, 1)
+        assert result.tier_facts.tier == "pro"
         assert list(queries.get_transaction_history(owner=owner)) == []
 
     def test_subscribes_a_balance_without_a_tier(self):
@@ -92,7 +92,7 @@ class TestInitializeBalance:
         result = initialize_balance(owner=bought.owner, tier="explorer", at=NOON + DAY)
 
         assert result.transaction is not None
-        assert (result.after.balance, result.transaction.amount, result.transaction.sequence) == (450, 400, 2)
+        assert (result.balance.balance, result.transaction.amount, result.transaction.sequence) == (450, 400, 2)
         assert subscription_of(bought).anchor == NOON + DAY
 
     def test_credits_of_an_unlimited_tier_never_expire(self):
@@ -121,7 +121,7 @@ class TestInitializeBalance:
         result = initialize_balance(owner=make_user(), tier="pro", actor=staff, idempotency_key="first", at=NOON)
 
         assert result.transaction is not None
-        assert (result.transaction.actor_id, result.transaction.idempotency_key) == (staff.pk, "first")
+        assert (result.transaction.details.actor_id, result.transaction.details.idempotency_key) == (staff.pk, "first")
 
 
 class TestInitializeBalanceRepeated:
@@ -151,7 +151,7 @@ class TestInitializeBalanceRepeated:
             repeated = initialize_balance(**arguments, at=NOON + 2 * DAY)
 
         assert (first.replayed, repeated.replayed) == (False, True)
-        assert (repeated.after, repeated.alongside) == (first.after, first.alongside)
+        assert (repeated.balance, repeated.tier_facts) == (first.balance, first.tier_facts)
         assert repeated.transaction == first.transaction
         assert (repeated.transaction is not None) == moved
 

@@ -52,17 +52,17 @@ class TestPreview:
         preview = preview_subscription_tier(owner=balance.owner, at=at, **arguments)
         assert table_digests() == before
 
-        held = queries.tier_facts(owner=balance.owner, at=at)["tier"]
+        held = queries.tier_facts(owner=balance.owner, at=at).tier
         result = change_tier(balance, at=at, **arguments)
         assert (preview.from_tier, preview.to_tier) == (held, arguments["tier"])
         assert preview.grant_now == (result.transaction.amount if result.transaction else 0)
-        assert preview.balance_after == result.after.balance
-        pending = result.alongside["pending_tier"]
+        assert preview.balance_after == result.balance.balance
+        pending = result.tier_facts.pending_tier
         assert preview.effective_at == (datetime.fromisoformat(pending["at"]) if pending else at)
-        assert result.alongside["tier"] == (held if pending else arguments["tier"])
+        assert result.tier_facts.tier == (held if pending else arguments["tier"])
         assert preview.next_allocation is not None
         begins, amount = preview.next_allocation
-        assert begins.isoformat() == result.alongside["next_allocation_at"]
+        assert begins.isoformat() == result.tier_facts.next_allocation_at
         run_allocation([balance], at=max(at, begins))
         assert balance.allocations.order_by("period").values_list("credits", flat=True)[0] == amount
 

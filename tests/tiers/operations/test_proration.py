@@ -40,8 +40,8 @@ class TestProration:
 
         result = change_tier(balance, "growth", at=MID_APRIL, proration="difference", actor=(staff := make_user()))
 
-        assert (result.transaction.type, result.transaction.amount, result.after.balance) == ("allocation", 800, 1200)
-        assert result.transaction.description == "Change to Growth: 16 April 2025 to 1 May 2025"
+        assert (result.transaction.type, result.transaction.amount, result.balance.balance) == ("allocation", 800, 1200)
+        assert result.transaction.details.description == "Change to Growth: 16 April 2025 to 1 May 2025"
         assert result.transaction.actor_id == staff.pk
         assert changes_of(balance) == [(0, "explorer", "growth", 800)]
         check_ledger()
@@ -61,7 +61,7 @@ class TestProration:
 
         result = change_tier(balance, tier, at=MID_APRIL, proration="difference")
 
-        assert (result.transaction, result.after.balance) == (None, 2000)
+        assert (result.transaction, result.balance.balance) == (None, 2000)
 
     def test_subtracts_the_highest_tier_of_the_period(self):
         balance = make_subscribed_balance(tier="growth", at=APRIL)
@@ -132,7 +132,7 @@ class TestProration:
 
         result = change_tier(balance, "growth", at=MID_APRIL, proration="difference")
 
-        assert (result.transaction.amount, result.after.balance, result.after.debt) == (800, 300, 0)
+        assert (result.transaction.amount, result.balance.balance, result.balance.debt) == (800, 300, 0)
 
     def test_replays_its_grant_for_the_same_key(self):
         balance = make_subscribed_balance(at=APRIL)
@@ -141,7 +141,7 @@ class TestProration:
         with assert_nothing_written():
             repeated = change_tier(balance, "growth", at=MAY, proration="difference", idempotency_key="up")
 
-        assert (repeated.replayed, repeated.transaction, repeated.after) == (True, first.transaction, first.after)
+        assert (repeated.replayed, repeated.transaction, repeated.balance) == (True, first.transaction, first.balance)
 
 
 class TestMissedPeriod:

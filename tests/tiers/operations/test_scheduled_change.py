@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from credits import operations as ledger
+from credits.tier_registry import PendingTier, TierFacts
 from fluxori.core.errors import DomainError
 from tests.support.factories.credits import make_balance, make_user
 from tests.support.factories.tiers import (
@@ -34,9 +35,9 @@ class TestChangeInNextPeriod:
 
         result = change_tier(balance, "explorer", at=MID_APRIL, effective="nextPeriod")
 
-        assert (result.transaction, result.after.balance) == (None, 2000)
-        assert result.alongside["tier"] == "growth"
-        assert result.alongside["pending_tier"] == {"tier": "explorer", "at": MAY.isoformat()}
+        assert (result.transaction, result.balance.balance) == (None, 2000)
+        assert result.tier_facts.tier == "growth"
+        assert result.tier_facts.pending_tier == {"tier": "explorer", "at": MAY.isoformat()}
         assert changes_of(balance) == []
 
     def test_takes_effect_at_its_instant_without_a_job(self):
@@ -47,8 +48,8 @@ class TestChangeInNextPeriod:
             before = queries.tier_facts(owner=balance.owner, at=MAY - MICROSECOND)
             after = queries.tier_facts(owner=balance.owner, at=MAY)
 
-        assert (before["tier"], before["pending_tier"]["tier"]) == ("growth", "explorer")
-        assert (after["tier"], after["pending_tier"]) == ("explorer", None)
+        assert before == TierFacts("growth", PendingTier("explorer", MAY), MAY)
+        assert (after.tier, after.pending_tier) == ("explorer", None)
         assert queries.tier_facts_of([balance.pk], at=MAY)[balance.pk] == after
         assert list(queries.on_tier("explorer", at=MAY).values_list("pk", flat=True)) == [balance.pk]
         assert not queries.on_tier("growth", at=MAY).exists()
@@ -86,7 +87,7 @@ class TestChangeInNextPeriod:
 
         result = operations.add_monthly_allocation(owner=balance.owner, at=MAY)
 
-        assert (periods_of(balance), result.alongside["tier"]) == ([(1, 7000)], "pro")
+        assert (periods_of(balance), result.tier_facts.tier) == ([(1, 7000)], "pro")
         assert changes_of(balance) == [(1, "growth", "pro", 0)]
         check_ledger()
 
@@ -106,7 +107,7 @@ class TestChangeInNextPeriod:
 
         result = change_tier(balance, "pro", at=MID_APRIL + DAY, effective="nextPeriod")
 
-        assert result.alongside["pending_tier"]["tier"] == "pro"
+        assert result.tier_facts.pending_tier["tier"] == "pro"
 
     def test_immediate_change_replaces_it(self):
         balance = make_subscribed_balance(tier="growth", at=APRIL)
@@ -115,7 +116,7 @@ class TestChangeInNextPeriod:
         result = change_tier(balance, "pro", at=MID_APRIL + DAY)
         run_allocation([balance], at=MAY)
 
-        assert (result.alongside["tier"], result.alongside["pending_tier"]) == ("pro", None)
+        assert (result.tier_facts.tier, result.tier_facts.pending_tier) == ("pro", None)
         assert periods_of(balance) == [(1, 7000)]
 
     @pytest.mark.parametrize("effective", ["now", "nextPeriod"])
@@ -125,7 +126,7 @@ class TestChangeInNextPeriod:
 
         result = change_tier(balance, "growth", at=MID_APRIL + DAY, effective=effective)
 
-        assert (result.alongside["tier"], result.alongside["pending_tier"]) == ("growth", None)
+        assert (result.tier_facts.tier, result.tier_facts.pending_tier) == ("growth", None)
         assert changes_of(balance) == []
 
     def test_is_dated_at_its_own_instant_when_stored_later(self):
@@ -149,8 +150,8 @@ class TestCancelScheduledChange:
         result = cancel_scheduled_change(owner=balance.owner, at=MID_APRIL)
         run_allocation([balance], at=MAY)
 
-        assert result.alongside["pending_tier"] is None
-        assert (result.transaction, result.after.balance) == (None, 2000)
+        assert result.tier_facts.pending_tier is None
+        assert (result.transaction, result.balance.balance) == (None, 2000)
         assert periods_of(balance) == [(1, 2000)]
         check_ledger()
 
@@ -163,7 +164,7 @@ class TestCancelScheduledChange:
         with assert_nothing_written():
             repeated = cancel_scheduled_change(owner=balance.owner, at=MID_APRIL + DAY, idempotency_key="no")
 
-        assert (repeated.replayed, repeated.after, repeated.alongside) == (True, first.after, first.alongside)
+        assert (repeated.replayed, repeated.balance, repeated.tier_facts) == (True, first.balance, first.tier_facts)
         assert subscription_of(balance).scheduled_tier_id == "pro"
 
     def test_is_rejected_from_the_instant_of_the_change_on(self):

@@ -33,14 +33,14 @@ class TestUpdateSubscriptionTier:
 
         result = change_tier(balance, tier)
 
-        assert (result.after.balance, result.after.sequence, result.after.version) == (2000, 1, 2)
+        assert (result.balance.balance, result.balance.sequence, result.balance.version) == (2000, 1, 2)
         assert result.transaction is None
-        assert result.alongside == {
+        assert result.tier_facts.to_json() == {
             "tier": tier,
             "pending_tier": None,
             "next_allocation_at": month(1).isoformat(),
         }
-        assert queries.tier_facts(owner=balance.owner) == result.alongside
+        assert queries.tier_facts(owner=balance.owner) == result.tier_facts
 
     def test_does_not_change_the_anchor(self):
         balance = make_subscribed_balance()
@@ -86,7 +86,7 @@ class TestUpdateSubscriptionTier:
         with assert_nothing_written():
             repeated = change_tier(balance, "pro", at=NOON + 3 * DAY, idempotency_key="up")
 
-        assert (repeated.after, repeated.alongside, repeated.replayed) == (first.after, first.alongside, True)
+        assert (repeated.balance, repeated.tier_facts, repeated.replayed) == (first.balance, first.tier_facts, True)
         assert subscription_of(balance).tier_id == "growth"
 
 

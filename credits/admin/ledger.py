@@ -287,7 +287,7 @@ class CreditRequestAdmin(OwnedAdmin):
     list_select_related = ["balance__user", "balance__organization", "caller", "transaction"]
     exact_search_fields = ["key"]
     search_help_text = "E-mail, organization, id or key"
-    fields = ["id", "owner", "key", "operation", "caller", ("transaction", "hold"), "answer", "print", "created"]
+    fields = ["id", "owner", "key", "operation", "caller", ("transaction", "hold"), "result", "print", "created"]
 
     @admin.display(description="fingerprint")
     def print(self, row: CreditRequest) -> str:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def superuser():
     deduct(make_balance(), 5, reference_id="order-7")
-    return User.objects.create_superuser("boss@example.test")
+    return User.objects.create_superuser("superuser@example.test")
 
 
 class TestTimeConsole:
@@ -44,7 +44,7 @@ class TestTimeConsole:
             call_command("time_console", "--as", "staff@example.test")
 
     def test_an_empty_ledger_can_be_measured(self, capsys):
-        superuser = User.objects.create_superuser("boss@example.test")
+        superuser = User.objects.create_superuser("superuser@example.test")
         assert not CreditTransaction.objects.exists()
 
         call_command("time_console", "--as", superuser.email, "--limit", "600")

@@ -37,10 +37,10 @@ class TestSearch:
         assert search("thandi").url == page("credits_creditbalance", owner.pk)
 
     def test_beginnings_of_words_find_an_organization(self):
-        pool = make_balance(Organization.objects.create(name="Table Mountain Traders"))
+        organization = make_balance(Organization.objects.create(name="Table Mountain Traders"))
         make_balance(Organization.objects.create(name="Tablecloths"))
 
-        assert search("mountain tab").url == page("credits_creditbalance", pool.pk)
+        assert search("mountain tab").url == page("credits_creditbalance", organization.pk)
 
     def test_a_reference_finds_the_transaction_by_exact_match(self):
         paid = deduct(make_balance(), 5, reference_id="Report-42")
@@ -71,12 +71,12 @@ class TestSearch:
         assert len(response.context["results"]) == 2
 
     def test_a_user_is_found_with_the_organizations_they_belong_to(self):
-        member, pool = make_user(), make_balance(Organization.objects.create(name="Karoo"))
-        Membership.objects.create(user=member, organization_id=pool.pk)
+        member, organization = make_user(), make_balance(Organization.objects.create(name="Karoo"))
+        Membership.objects.create(user=member, organization_id=organization.pk)
 
         urls = {result.url for result in search(member.email).context["results"]}
 
-        assert urls == {page("identity_user", member.pk), page("credits_creditbalance", pool.pk)}
+        assert urls == {page("identity_user", member.pk), page("credits_creditbalance", organization.pk)}
 
     @pytest.mark.parametrize("term", ["", "   ", "nobody", "'; --", "&|!:*", "\x00", "é" * 300, "%", "_"])
     def test_a_term_without_a_match_has_no_results(self, term):

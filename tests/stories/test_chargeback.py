@@ -64,18 +64,18 @@ def test_a_chargeback_after_spending():
 
     # His bank charges the payment back. Support reverses the purchase: 50 remaining credits, and 250 as debt.
     ledger.reverse_purchase(
-        transaction_id=bought.pk, reason="Chargeback of order-7", idempotency_key="chargeback-7", at=day(2)
+        transaction_id=bought.transaction.id, reason="Chargeback of order-7", idempotency_key="chargeback-7", at=day(2)
     )
     assert sipho.last() == ("reversal", -300, [("grant", -50), ("debt", -250)])
     assert sipho.sees(day(2)) == (-220, 30, 250, 0)
 
     # The bank repeats its message, and a colleague reverses manually: the purchase is reversed once.
     repeated = ledger.reverse_purchase(
-        transaction_id=bought.pk, reason="Chargeback of order-7", idempotency_key="chargeback-7", at=day(2)
+        transaction_id=bought.transaction.id, reason="Chargeback of order-7", idempotency_key="chargeback-7", at=day(2)
     )
     assert repeated.replayed
     with pytest.raises(ledger.ReversalExceedsPurchaseError) as error:
-        ledger.reverse_purchase(transaction_id=bought.pk, reason="Chargeback", amount=1, at=day(2))
+        ledger.reverse_purchase(transaction_id=bought.transaction.id, reason="Chargeback", amount=1, at=day(2))
     assert error.value.facts == {"reversible": 0}
 
     # While he is in debt, he can spend nothing, not even one credit.
@@ -89,7 +89,7 @@ def test_a_chargeback_after_spending():
     assert sipho.sees(day(2)) == (-240, 0, 240, 0)
 
     # Support refunds 40 credits for a report that failed. The refund repays debt too.
-    ledger.refund_usage(transaction_id=spent.pk, amount=40, reason="The report was empty", at=day(3))
+    ledger.refund_usage(transaction_id=spent.id, amount=40, reason="The report was empty", at=day(3))
     assert sipho.last() == ("refund", 40, [("debt", 40)])
     assert sipho.sees(day(3)) == (-200, 0, 200, 0)
 

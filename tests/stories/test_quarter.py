@@ -9,7 +9,7 @@ from django.core.management import call_command
 
 from credits import operations as ledger
 from credits import queries
-from credits.models import CreditBalance
+from credits.models import CreditBalance, CreditGrant
 from tests.support.factories.credits import make_user
 from tests.support.tier_tables import check_ledger
 from tiers import operations
@@ -98,7 +98,7 @@ def test_a_quarter_in_the_life_of_a_growth_customer():
 
     # The three reports use her allocation first, and 9 credits of the purchase.
     paid = thandi.uses("ai-generated-report", on(3, 11), quantity=3)
-    sources = [(entry.grant.source, entry.amount) for entry in paid.entries.all()]
+    sources = [(CreditGrant.objects.get(pk=entry.grant_id).source, entry.amount) for entry in paid.transaction.entries]
     assert sources == [("allocation", -111), ("purchase", -9)]
     assert thandi.balance(on(3, 11)) == 991
 

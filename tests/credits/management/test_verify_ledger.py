@@ -16,10 +16,12 @@ def verify(*arguments):
     return out.getvalue()
 
 
-def falsify(transaction):
+def falsify(result):
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute("UPDATE credits_credittransaction SET description = 'Other' WHERE id = %s", [transaction.pk])
+        cursor.execute(
+            "UPDATE credits_credittransaction SET description = 'Other' WHERE id = %s", [result.transaction.id]
+        )
 
 
 @pytest.mark.django_db

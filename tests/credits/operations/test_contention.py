@@ -1,12 +1,19 @@
-"""Concurrent calls, each with its own connection. These tests fail without the lock of the balance."""
+"""Concurrent calls, each with its own connection. These tests fail without the lock of the balance.
+
+Group commit serializes the deductions of one process even without the lock. Deductions therefore run in both ways:
+through the group commit, and in a transaction of the caller, which goes past it as another process does. The insert of
+a new balance also serializes calls, so requests with one key run on a new and on an existing balance.
+"""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
 from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from credits import operations
 from credits.models import CreditBalance
@@ -28,6 +35,10 @@ from tests.support.times import DAY, NOON
 CALLERS = 8
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+IN_BOTH_WAYS = pytest.mark.parametrize(
+    "context", [nullcontext, transaction.atomic], ids=["group commit", "own transaction"]
+)
 
 
 def run_in_waves(calls: Iterable[Callable[[], Any]]) -> list[Any]:
@@ -52,24 +63,34 @@ def run_in_waves(calls: Iterable[Callable[[], Any]]) -> list[Any]:
         return list(pool.map(run, calls))
 
 
-def paying(balance, amount, **arguments):
-    return lambda: deduct(balance, amount, **arguments) and "paid"
+def paying(balance, amount, context=transaction.atomic, **arguments):
+    def pay():
+        with context():
+            return deduct(balance, amount, **arguments) and "paid"
+
+    return pay
 
 
 class TestDeductCreditsUnderContention:
-    def test_never_spends_a_credit_twice(self):
+    @IN_BOTH_WAYS
+    def test_never_spends_a_credit_twice(self, context):
         balance = make_balance(grants=[(3, DAY), (7, None)])
 
-        outcomes = run_in_waves([paying(balance, 1)] * (3 * CALLERS))
+        outcomes = run_in_waves([paying(balance, 1, context)] * (3 * CALLERS))
 
         assert (outcomes.count("paid"), outcomes.count("insufficient_credits")) == (10, 14)
         check_balance(balance)
         assert (balance.balance, balance.sequence) == (0, 12)
 
-    def test_deducts_once_for_concurrent_requests_with_one_key(self):
+    @IN_BOTH_WAYS
+    def test_deducts_once_for_concurrent_requests_with_one_key(self, context):
         balance = make_balance()
 
-        results = run_in_waves([lambda: deduct(balance, 10, idempotency_key="k")] * (2 * CALLERS))
+        def pay():
+            with context():
+                return deduct(balance, 10, idempotency_key="k")
+
+        results = run_in_waves([pay] * (2 * CALLERS))
 
         assert len({result.transaction.id for result in results}) == 1
         assert [result.replayed for result in results].count(False) == 1
@@ -77,10 +98,13 @@ class TestDeductCreditsUnderContention:
         check_balance(balance)
         assert balance.balance == 90
 
-    def test_accepts_one_of_several_different_requests_with_one_key(self):
+    @IN_BOTH_WAYS
+    def test_accepts_one_of_several_different_requests_with_one_key(self, context):
         balance = make_balance()
 
-        outcomes = run_in_waves([paying(balance, amount, idempotency_key="k") for amount in range(1, CALLERS + 1)])
+        outcomes = run_in_waves(
+            [paying(balance, amount, context, idempotency_key="k") for amount in range(1, CALLERS + 1)]
+        )
 
         assert (outcomes.count("paid"), outcomes.count("idempotency_key_reused")) == (1, CALLERS - 1)
         check_balance(balance)
@@ -114,15 +138,18 @@ class TestAddCreditsUnderContention:
         check_balance(balance)
         assert balance.balance == 5 * CALLERS
 
-    def test_adds_once_for_concurrent_requests_with_one_key_to_a_new_balance(self):
+    @pytest.mark.parametrize("existing", [0, 100], ids=["new balance", "existing balance"])
+    def test_adds_once_for_concurrent_requests_with_one_key(self, existing):
         user = make_user()
+        if existing:
+            add_credits(user, existing)
 
         results = run_in_waves([lambda: add_credits(user, 5, idempotency_key="k")] * CALLERS)
 
         assert len({result.transaction.id for result in results}) == 1
         balance = CreditBalance.objects.get()
         check_balance(balance)
-        assert balance.balance == 5
+        assert balance.balance == existing + 5
 
 
 class TestExpireCreditsUnderContention:
@@ -156,11 +183,12 @@ class TestExpireCreditsUnderContention:
 
 
 class TestLimitsUnderContention:
-    def test_allow_exactly_the_amount_of_the_limit(self):
+    @IN_BOTH_WAYS
+    def test_allow_exactly_the_amount_of_the_limit(self, context):
         balance = make_rich_balance()
         set_limit(balance, 100)
 
-        outcomes = run_in_waves([paying(balance, 5)] * (5 * CALLERS))
+        outcomes = run_in_waves([paying(balance, 5, context)] * (5 * CALLERS))
 
         assert (outcomes.count("paid"), outcomes.count("spending_limit_reached")) == (20, 20)
         assert balance.limits.get().used == 100
@@ -182,7 +210,8 @@ class TestLimitsUnderContention:
         assert balance.limits.get().used == 100
         check_balance(balance)
 
-    def test_of_a_pool_and_of_its_members_both_hold(self):
+    @IN_BOTH_WAYS
+    def test_of_a_pool_and_of_its_members_both_hold(self, context):
         organization = OrganizationFactory.create()
         members = [MembershipFactory.create(organization=organization).user for _ in range(2)]
         balance = make_rich_balance(organization)
@@ -190,7 +219,11 @@ class TestLimitsUnderContention:
         for member in members:
             set_limit(balance, 60, member=member)
 
-        calls = [lambda member=member: deduct(balance, 5, member=member) and member.pk for member in members]
+        def pay_for(member):
+            with context():
+                return deduct(balance, 5, member=member) and member.pk
+
+        calls = [partial(pay_for, member) for member in members]
         outcomes = run_in_waves(calls * (3 * CALLERS))
 
         assert sum(outcomes.count(member.pk) for member in members) == 20

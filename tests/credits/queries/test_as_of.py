@@ -60,7 +60,7 @@ class TestGetBalanceAsOf:
 
         held = diary.do(at[1], lambda t: diary.place(t, 60, 7200))
         diary.read(at[2] - MINUTE)
-        result = diary.do(at[2], lambda t: operations.capture_hold(hold_id=held.pk, amount=25, at=t))
+        result = diary.do(at[2], lambda t: operations.capture_hold(hold_id=held.hold.id, amount=25, at=t))
         diary.do(at[3], lambda t: diary.place(t, 30, 3600))
         diary.read(at[4] - MINUTE)
         diary.read(at[4])
@@ -109,7 +109,7 @@ class TestGetBalanceAsOf:
         held = diary.do(NOON + HOUR, lambda t: diary.place(t, 60, 3600))
         diary.do(
             NOON + 90 * MINUTE,
-            lambda t: operations.extend_hold(hold_id=held.pk, expires_in_seconds=2 * 3600, at=t),
+            lambda t: operations.extend_hold(hold_id=held.hold.id, expires_in_seconds=2 * 3600, at=t),
         )
         for minutes in (119, 120, 121, 209, 210, 211):
             diary.read(NOON + minutes * MINUTE)

@@ -33,7 +33,7 @@ def by(group, balance, **arguments):
 
 
 def refund(recorded, amount, at):
-    return operations.refund_usage(transaction_id=recorded.pk, amount=amount, reason="It failed", at=at)
+    return operations.refund_usage(transaction_id=recorded.transaction.id, amount=amount, reason="It failed", at=at)
 
 
 @pytest.fixture(params=[False, True], ids=["read_live", "folded"])

@@ -13,12 +13,13 @@ from credits.domain import burn_order
 from credits.domain.records import GrantDelta
 from credits.engine.idempotency import build_request
 from credits.engine.locked_balance import lock_balance, transaction_details
+from credits.engine.plan_holds import plan_hold
 from credits.models import CreditBalance, CreditHold, CreditTransaction
 from credits.operations import TransactionResult
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import OwnerLike
-from tests.support.times import HOUR, NOON
+from tests.support.times import DAY, HOUR, NOON
 
 
 def make_user(**fields: Any) -> User:
@@ -54,14 +55,23 @@ def deduct(balance: CreditBalance, amount: int, at: datetime = NOON, **details: 
 
 def hold(balance: CreditBalance, amount: int, at: datetime = NOON, expires_in: timedelta = HOUR) -> CreditHold:
     """Place a hold of ``amount`` credits on ``balance`` and return its row."""
-    placed = operations.place_hold(
-        owner=balance.owner,
-        amount=amount,
-        description="Held in a test",
-        expires_in_seconds=int(expires_in.total_seconds()),
-        at=at,
-    )
-    return CreditHold.objects.get(pk=placed.hold.id)
+    if expires_in <= DAY:
+        seconds = int(expires_in.total_seconds())
+        placed = operations.place_hold(
+            owner=balance.owner, amount=amount, description="Held in a test", expires_in_seconds=seconds, at=at
+        )
+        return CreditHold.objects.get(pk=placed.hold.id)
+    return _long_hold(balance, amount, at, expires_in)
+
+
+@transaction_with_retry
+def _long_hold(balance: CreditBalance, amount: int, at: datetime, expires_in: timedelta) -> CreditHold:
+    """Place a hold that lasts longer than an operation allows in one step, with the planner of the operation."""
+    deduction = operations.Deduction(amount=amount, description="Held in a test")
+    with lock_balance(balance.owner, at=at) as locked:
+        result = plan_hold(locked, deduction, deduction.build_request("place_hold"), expires_in)
+    assert result.hold_id is not None
+    return CreditHold.objects.get(pk=result.hold_id)
 
 
 def capture(placed: CreditHold, amount: int, at: datetime = NOON) -> None:

@@ -52,7 +52,7 @@ class TestInitialize:
 
         told = api(AdminFactory.create()).post(INITIALIZE, arguments).json()
 
-        assert (told["organizationId"], told["userId"], told.tier) == (str(pool.pk), None, "pro")
+        assert (told["organizationId"], told["userId"], told["tier"]) == (str(pool.pk), None, "pro")
         assert (told["balance"], told["sequence"]) == (credits, 1 if credits else 0)
 
     def test_subscribes_a_balance_without_a_tier(self, api):
@@ -61,7 +61,7 @@ class TestInitialize:
 
         told = api(AdminFactory.create()).post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"}).json()
 
-        assert (told["balance"], told.tier) == (500, "explorer")
+        assert (told["balance"], told["tier"]) == (500, "explorer")
 
     def test_rejects_a_balance_with_a_tier(self, api):
         client, arguments = api(AdminFactory.create()), {"userId": str(UserFactory.create().pk), "tier": "explorer"}
@@ -115,7 +115,7 @@ class TestChangeTier:
         clock_at(month(1))
         later = api(ann).get("/api/credits/balance").json()
 
-        assert (told.tier, told["pendingTier"]) == ("growth", {"tier": "explorer", "at": "2025-04-03T12:00:00Z"})
+        assert (told["tier"], told["pendingTier"]) == ("growth", {"tier": "explorer", "at": "2025-04-03T12:00:00Z"})
         assert "transaction" not in told
         assert (later["tier"], later["pendingTier"]) == ("explorer", None)
         spent = api(ann).post("/api/credits/deduct", {"amount": 1, "description": "An insight"}).json()

@@ -87,7 +87,7 @@ class TestConcurrentAllocation:
         result = run_concurrently([lambda: operations.add_monthly_allocation(owner=balance.owner, at=month(1))] * 6)
 
         assert [result.allocated for result in result].count(True) == 1
-        assert len({result.transaction.pk for result in result}) == 1
+        assert len({result.transaction.id for result in result}) == 1
         assert periods_of(balance) == [(1, 400)]
 
 
@@ -223,4 +223,4 @@ class TestConcurrentInitializeBalance:
         )
 
         assert [result.replayed for result in result].count(False) == 1
-        assert len({(result.transaction.pk, result.balance) for result in result}) == 1
+        assert len({(result.transaction.id, result.balance) for result in result}) == 1

@@ -58,11 +58,11 @@ class TestPreview:
         assert preview.grant_now == (result.transaction.amount if result.transaction else 0)
         assert preview.balance_after == result.balance.balance
         pending = result.tier_facts.pending_tier
-        assert preview.effective_at == (datetime.fromisoformat(pending["at"]) if pending else at)
+        assert preview.effective_at == (pending.at if pending else at)
         assert result.tier_facts.tier == (held if pending else arguments["tier"])
         assert preview.next_allocation is not None
         begins, amount = preview.next_allocation
-        assert begins.isoformat() == result.tier_facts.next_allocation_at
+        assert begins == result.tier_facts.next_allocation_at
         run_allocation([balance], at=max(at, begins))
         assert balance.allocations.order_by("period").values_list("credits", flat=True)[0] == amount
 

@@ -42,7 +42,7 @@ class TestProration:
 
         assert (result.transaction.type, result.transaction.amount, result.balance.balance) == ("allocation", 800, 1200)
         assert result.transaction.details.description == "Change to Growth: 16 April 2025 to 1 May 2025"
-        assert result.transaction.actor_id == staff.pk
+        assert result.transaction.details.actor_id == staff.pk
         assert changes_of(balance) == [(0, "explorer", "growth", 800)]
         check_ledger()
 
@@ -120,7 +120,7 @@ class TestProration:
 
         result = change_tier(balance, "capped", at=MID_APRIL, proration="difference")
 
-        [given] = result.transaction.entries.all()
+        [given] = result.transaction.entries
         terms = (given.grant.amount, given.grant.expires_at, given.grant.roll_cap, given.grant.roll_until)
         assert terms == (300, MAY, 300, month(3, APRIL))
 

@@ -37,7 +37,7 @@ class TestChangeInNextPeriod:
 
         assert (result.transaction, result.balance.balance) == (None, 2000)
         assert result.tier_facts.tier == "growth"
-        assert result.tier_facts.pending_tier == {"tier": "explorer", "at": MAY.isoformat()}
+        assert result.tier_facts.pending_tier == PendingTier("explorer", MAY)
         assert changes_of(balance) == []
 
     def test_takes_effect_at_its_instant_without_a_job(self):
@@ -107,7 +107,7 @@ class TestChangeInNextPeriod:
 
         result = change_tier(balance, "pro", at=MID_APRIL + DAY, effective="nextPeriod")
 
-        assert result.tier_facts.pending_tier["tier"] == "pro"
+        assert result.tier_facts.pending_tier == PendingTier("pro", MAY)
 
     def test_immediate_change_replaces_it(self):
         balance = make_subscribed_balance(tier="growth", at=APRIL)

@@ -12,7 +12,7 @@ class CreditRequest(models.Model):
     """A request with an idempotency key and its result. Written in the transaction of its effect, kept permanently.
 
     ``fingerprint`` distinguishes a repetition of the same request from a different request with the same key;
-    ``answer`` contains the balance right after the request.
+    ``result`` contains the balance right after the request.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

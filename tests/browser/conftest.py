@@ -1,7 +1,7 @@
-"""A browser for tests: Debian's Chromium, an empty profile, the real application on the loopback.
+"""A browser for tests: Debian's Chromium with an empty profile, and the application on the loopback interface.
 
-Where Chromium is absent the tests are skipped, and say so. Nothing may leave the machine, and no page may complain in
-the console: both are looked at after every test.
+Without Chromium the tests are skipped. After every test, a fixture checks that the browser sent no request to another
+host and that no page logged an error.
 """
 
 import os
@@ -20,15 +20,15 @@ FLAGS = [
 ]
 PASSWORD = "correct horse battery staple"
 
-# Playwright drives the browser from an event loop of its own; the database is asked from the test, beside it.
+# Playwright runs an event loop in the thread of the test, and Django rejects database access in such a thread.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    """Return the running browser. It ends with the module, so that its event loop runs beside no other test's own."""
+    """Return the running browser. It ends with the module, so that its event loop does not run during other tests."""
     if CHROMIUM is None:
-        pytest.skip("there is no Chromium here: apt-get install chromium, or name it in CHROMIUM")
+        pytest.skip("Chromium is not installed: run apt-get install chromium, or set CHROMIUM to its path")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -37,26 +37,26 @@ def chromium():
         browser.close()
 
 
-class Desk:
-    """One member of staff at the console, in a browser of their own."""
+class StaffBrowser:
+    """One member of staff at the console, in a browser context of their own."""
 
-    def __init__(self, chromium, url: str, complaints: list[str], **options) -> None:
+    def __init__(self, chromium, url: str, problems: list[str], **options) -> None:
         self.url = url
         self.context = chromium.new_context(
             base_url=url, timezone_id="Africa/Johannesburg", accept_downloads=True, **options
         )
         self.context.set_default_timeout(20_000)
         self.page = self.context.new_page()
-        self.page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-        self.page.on("pageerror", lambda fault: complaints.append(str(fault)))
-        self.page.on("request", lambda asked: self._watch(asked.url, complaints))
+        self.page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        self.page.on("pageerror", lambda error: problems.append(str(error)))
+        self.page.on("request", lambda request: self._check_host(request.url, problems))
 
-    def _watch(self, asked: str, complaints: list[str]) -> None:
-        parts = urlsplit(asked)
+    def _check_host(self, url: str, problems: list[str]) -> None:
+        parts = urlsplit(url)
         if parts.scheme not in {"data", "blob"} and parts.netloc != urlsplit(self.url).netloc:
-            complaints.append(f"{asked} leaves the machine")
+            problems.append(f"request to another host: {url}")
 
-    def log_in(self, email: str) -> "Desk":
+    def log_in(self, email: str) -> "StaffBrowser":
         self.page.goto("/admin/login/?next=/admin/")
         self.page.fill("input[name=username]", email)
         self.page.fill("input[name=password]", PASSWORD)
@@ -64,47 +64,47 @@ class Desk:
         self.page.wait_for_url("**/admin/")
         return self
 
-    def find(self, words: str) -> None:
-        """Find from the keyboard, as staff do: once there is something to see."""
+    def search(self, term: str) -> None:
+        """Search with the keyboard only."""
         self.page.locator("#content").wait_for()
         self.page.keyboard.press("/")
-        self.page.keyboard.type(words)
+        self.page.keyboard.type(term)
         with self.page.expect_navigation():
             self.page.keyboard.press("Enter")
 
-    def count(self) -> None:
-        """Count from the next page on what a hand does."""
+    def count_input(self) -> None:
+        """Count clicks and key presses of the user, from the next page on."""
         self.context.add_init_script("""
             for (const what of ["click", "keydown"]) addEventListener(what, (event) => {
-                // Enter in a form clicks its button; no hand did.
+                // Enter in a form causes a click event on its button, which does not count.
                 if (event.isTrusted && (what === "keydown" || event.detail))
                     sessionStorage[what] = Number(sessionStorage[what] || 0) + 1;
             }, {capture: true});
         """)
 
     @property
-    def counted(self) -> dict[str, int]:
-        """How many clicks and keys it took."""
-        counted: dict[str, int] = self.page.evaluate(
+    def input_counts(self) -> dict[str, int]:
+        """The number of clicks and key presses."""
+        counts: dict[str, int] = self.page.evaluate(
             "({clicks: Number(sessionStorage.click || 0), keys: Number(sessionStorage.keydown || 0)})"
         )
-        return counted
+        return counts
 
     def text(self) -> str:
         return " ".join(self.page.locator("#content").inner_text().split())
 
 
 @pytest.fixture
-def desk(chromium, live_server):
-    """Return a maker of desks: ``desk("lead@example.test")`` is that member of staff, logged in."""
-    complaints: list[str] = []
-    opened: list[Desk] = []
+def log_in(chromium, live_server):
+    """Return a function that logs a member of staff in: ``log_in("lead@example.test")`` returns their browser."""
+    problems: list[str] = []
+    opened: list[StaffBrowser] = []
 
-    def open_one(email: str, **options) -> Desk:
-        opened.append(Desk(chromium, live_server.url, complaints, **options))
+    def open_browser(email: str, **options) -> StaffBrowser:
+        opened.append(StaffBrowser(chromium, live_server.url, problems, **options))
         return opened[-1].log_in(email)
 
-    yield open_one
-    for one in opened:
-        one.context.close()
-    assert complaints == []
+    yield open_browser
+    for browser in opened:
+        browser.context.close()
+    assert problems == []

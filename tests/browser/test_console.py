@@ -1,4 +1,4 @@
-"""What staff do all day, in a real browser."""
+"""Daily tasks of staff in a browser, and the layout of every page."""
 
 import csv
 from datetime import timedelta
@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from credits import operations, queries
 from credits.models import CreditTransaction, FeaturePrice
-from fluxori.console.actions import operations as console
+from fluxori.console.actions.operations import perform
 from fluxori.console.approvals.operations import request_approval
 from fluxori.console.dashboard.snapshot import refresh_snapshot
 from fluxori.console.models import StaffAction
@@ -25,17 +25,17 @@ from tiers.models import AllocationRun, Tier
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-BOSS = "boss@example.test"
+SUPERUSER = "superuser@example.test"
 
 
 @pytest.fixture
-def boss():
-    return User.objects.create_superuser(BOSS, PASSWORD)
+def superuser():
+    return User.objects.create_superuser(SUPERUSER, PASSWORD)
 
 
 @pytest.fixture
 def customer():
-    """Return the balance of somebody who was charged 40 on a Tuesday."""
+    """The balance of a customer who was charged 40 credits on a Tuesday."""
     owner = make_user()
     owner.email = "thandi@example.test"
     owner.save()
@@ -50,7 +50,7 @@ def customer():
 
 
 def fill_lists(customer):
-    """Put a row into every list, with e-mails as long as they come."""
+    """Create a row for every list, with long e-mail addresses."""
     now = clock.now()
     tiers.initialize_balance(owner=customer.owner, tier="growth", at=now)
     tiers.add_monthly_allocation(owner=customer.owner, at=now)
@@ -60,31 +60,31 @@ def fill_lists(customer):
         operations.deduct_credits(
             owner=customer.owner, actor=make_user(), feature="realtime-ai-dashboard", quantity=90_000, at=now
         )
-    console.perform(action_request("add", customer.user, make_staff("support"), amount=50))
+    perform(action_request("add", customer.user, make_staff("support"), amount=50))
     request_approval(action_request("add", customer.user, make_staff("support"), amount=900))
     MembershipFactory()
 
 
-class TestTheConsole:
-    def test_explains_a_charge_and_gives_it_back_in_four_clicks(self, boss, customer, desk):
-        staff = desk(BOSS)
-        staff.count()
+class TestDailyTasks:
+    def test_a_charge_is_explained_and_refunded_with_four_clicks(self, superuser, customer, log_in):
+        staff = log_in(SUPERUSER)
+        staff.count_input()
         staff.page.reload()
 
-        staff.find("thandi@")
+        staff.search("thandi@")
         assert "thandi@example.test" in staff.page.locator("#content h1").inner_text()
         charged = staff.page.locator("tr", has_text="AI-generated report")
         assert "Tue" in charged.inner_text()
         charged.locator("td a").first.click()
         staff.page.wait_for_url("**/credittransaction/**")
-        said = staff.text()
-        for told in (
+        page_text = staff.text()
+        for text in (
             "Usage of 40 credits",
-            "1 \u00d7 AI-generated report, at 40 credits a report",
+            "1 \u00d7 AI-generated report, at 40 credits per report",
             "Tuesday",
             "120 → 80",
         ):
-            assert told in said
+            assert text in page_text
 
         staff.page.get_by_role("link", name="Refund").click()
         staff.page.wait_for_selector("select[name=reason]:focus")
@@ -97,23 +97,23 @@ class TestTheConsole:
         staff.page.locator("button[name=confirmed]").click()
         staff.page.wait_for_url("**/change/")
 
-        assert staff.counted == {"clicks": 4, "keys": len("/thandi@") + len(["Enter", "o"])}
+        assert staff.input_counts == {"clicks": 4, "keys": len("/thandi@") + len(["Enter", "o"])}
         assert queries.get_balance(owner=customer.owner).available == 120
-        [act] = StaffAction.objects.all()
-        assert (act.actor_id, act.note) == (boss.pk, "The report came out empty")
+        [action] = StaffAction.objects.all()
+        assert (action.actor_id, action.note) == (superuser.pk, "The report came out empty")
         assert "The report came out empty" in staff.text()
         assert "refund #3" in staff.text()
 
-    def test_finds_by_what_a_customer_or_a_log_gives(self, boss, customer, desk):
-        staff = desk(BOSS)
+    def test_the_search_finds_references_and_ids(self, superuser, customer, log_in):
+        staff = log_in(SUPERUSER)
         paid = CreditTransaction.objects.get(reference_id="report-7")
 
         for words in ("report-7", str(paid.pk)):
-            staff.find(words)
+            staff.search(words)
             assert staff.page.url.endswith(reverse("admin:credits_credittransaction_change", args=[paid.pk]))
 
-    def test_suggests_while_one_types(self, boss, customer, desk):
-        staff = desk(BOSS)
+    def test_the_search_suggests_while_typing(self, superuser, customer, log_in):
+        staff = log_in(SUPERUSER)
 
         staff.page.keyboard.press("/")
         staff.page.keyboard.type("than")
@@ -122,9 +122,9 @@ class TestTheConsole:
         staff.page.keyboard.press("Enter")
         staff.page.wait_for_url(f"**/{customer.pk}/change/")
 
-    def test_shows_whom_a_change_of_a_tier_affects_and_keeps_why(self, boss, desk):
+    def test_a_change_of_a_tier_shows_its_effect_and_stores_the_reason(self, superuser, log_in):
         make_subscribed_balances(3, tier="growth", at=clock.now() - DAY)
-        staff = desk(BOSS)
+        staff = log_in(SUPERUSER)
 
         staff.page.goto(reverse("admin:tiers_tier_change", args=["growth"]))
         assert "3 subscriptions, next allocations from" in staff.text()
@@ -135,10 +135,10 @@ class TestTheConsole:
 
         assert str(Tier.objects.get(pk="growth").price_max) == "270.00"
         [newest, *_] = Tier.history.filter(code="growth")
-        assert (newest.history_user, newest.history_change_reason) == (boss, "Prices of 2027")
+        assert (newest.history_user, newest.history_change_reason) == (superuser, "Prices of 2027")
 
-    def test_changes_the_price_of_a_feature_from_an_instant_on(self, boss, desk):
-        staff = desk(BOSS)
+    def test_a_new_feature_price_does_not_change_the_old_one(self, superuser, log_in):
+        staff = log_in(SUPERUSER)
 
         staff.page.goto(reverse("admin:credits_featureprice_add"))
         staff.page.select_option("select[name=feature]", "ai-generated-report")
@@ -151,9 +151,9 @@ class TestTheConsole:
         assert (earlier.credits, later.credits) == (40, 45)
         assert later.history.get().history_change_reason == "Longer reports"
 
-    def test_changes_a_limit_from_its_row(self, boss, customer, desk):
+    def test_a_limit_is_changed_from_its_row(self, superuser, customer, log_in):
         operations.set_limit(owner=customer.owner, amount=50, period="day")
-        staff = desk(BOSS)
+        staff = log_in(SUPERUSER)
 
         staff.page.goto(reverse("admin:credits_creditbalance_change", args=[customer.pk]))
         staff.page.locator("section[aria-labelledby=limits]").get_by_role("link", name="Change").click()
@@ -166,13 +166,13 @@ class TestTheConsole:
         [limit] = queries.get_limits(owner=customer.owner)
         assert (limit.amount, limit.period) == (80, "day")
 
-    def test_shuts_the_door_after_repeated_failures_and_says_so(self, boss, desk, settings):
-        staff = desk(BOSS)
+    def test_repeated_failures_lock_the_login(self, superuser, log_in, settings):
+        staff = log_in(SUPERUSER)
         staff.context.clear_cookies()
 
         for _ in range(settings.LOGIN_FAILURES + 1):
             staff.page.goto("/admin/login/")
-            staff.page.fill("input[name=username]", "somebody@example.test")
+            staff.page.fill("input[name=username]", "unknown@example.test")
             staff.page.fill("input[name=password]", "guessed")
             staff.page.get_by_role("button", name="Log in").click()
             staff.page.wait_for_selector(".errornote:visible")
@@ -181,9 +181,9 @@ class TestTheConsole:
             f"Too many attempts failed. Try again in {settings.LOGIN_LOCKED_MINUTES} minutes."
         ]
 
-    def test_counts_what_the_monthly_run_would_give(self, boss, desk):
+    def test_a_dry_run_shows_what_a_run_would_allocate(self, superuser, log_in):
         make_subscribed_balances(2, at=clock.now() - 32 * DAY)
-        staff = desk(BOSS)
+        staff = log_in(SUPERUSER)
 
         staff.page.goto(reverse("admin:tiers_allocationrun_changelist"))
         staff.page.get_by_role("link", name="Dry run").click()
@@ -192,21 +192,21 @@ class TestTheConsole:
         assert "Explorer 2 2 0 800" in staff.text()
         assert AllocationRun.objects.count() == 0
 
-    def test_takes_a_list_along(self, boss, desk):
+    def test_a_list_is_exported_as_csv(self, superuser, log_in):
         deduct(make_balance(at=clock.now() - DAY), 5, at=clock.now() - HOUR, description="=1+1")
-        staff = desk(BOSS)
+        staff = log_in(SUPERUSER)
 
         staff.page.goto(reverse("admin:credits_credittransaction_changelist") + "?type__exact=usage")
         with staff.page.expect_download() as download:
-            staff.page.get_by_role("link", name="CSV of this list").click()
+            staff.page.get_by_role("link", name="Export as CSV").click()
 
         with open(download.value.path(), newline="") as file:
             [row] = csv.DictReader(file)
         assert (row["amount"], row["description"]) == ("-5", "'=1+1")
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
-    def test_keeps_a_filter_under_a_name_from_the_keyboard(self, boss, customer, desk, scheme):
-        staff = desk(BOSS, color_scheme=scheme, viewport={"width": 390, "height": 844})
+    def test_a_filter_is_saved_and_deleted_with_the_keyboard(self, superuser, customer, log_in, scheme):
+        staff = log_in(SUPERUSER, color_scheme=scheme, viewport={"width": 390, "height": 844})
         page, transactions = staff.page, reverse("admin:credits_credittransaction_changelist")
 
         page.goto(transactions)
@@ -226,7 +226,7 @@ class TestTheConsole:
         page.keyboard.press("Tab")
         with page.expect_navigation():
             page.keyboard.press("Enter")
-        assert "Saved as “What they spent”, for everybody." in page.inner_text("body")
+        assert "Saved as “What they spent”, for all staff." in page.inner_text("body")
 
         page.goto(transactions)
         with page.expect_navigation():
@@ -238,17 +238,17 @@ class TestTheConsole:
         assert page.url.endswith("?type__exact=usage")
         assert page.get_by_role("link", name="What they spent").count() == 0
 
-    def test_tells_times_in_the_readers_zone(self, boss, desk):
+    def test_timestamps_are_in_the_time_zone_of_the_browser(self, superuser, log_in):
         balance = make_subscribed_balance(at=clock.now() - DAY)
-        staff = desk(BOSS)
+        staff = log_in(SUPERUSER)
 
         staff.page.goto(reverse("admin:credits_creditbalance_change", args=[balance.pk]))
 
         assert "SAST" in staff.text()
         assert staff.page.locator("time").first.get_attribute("title").endswith("UTC")
 
-    def test_copies_an_id(self, boss, customer, desk):
-        staff = desk(BOSS, permissions=["clipboard-read", "clipboard-write"])
+    def test_an_id_can_be_copied(self, superuser, customer, log_in):
+        staff = log_in(SUPERUSER, permissions=["clipboard-read", "clipboard-write"])
 
         staff.page.goto(reverse("admin:credits_creditbalance_change", args=[customer.pk]))
         staff.page.locator("[data-copy]").first.click()
@@ -280,9 +280,9 @@ PAGES = [
 
 class TestEveryPage:
     @pytest.mark.parametrize("scheme", ["light", "dark"])
-    def test_fits_a_phone_and_complains_of_nothing(self, boss, customer, desk, scheme):
+    def test_every_page_fits_a_phone_without_errors(self, superuser, customer, log_in, scheme):
         refresh_snapshot(at=clock.now())
-        staff = desk(BOSS, color_scheme=scheme, viewport={"width": 390, "height": 844})
+        staff = log_in(SUPERUSER, color_scheme=scheme, viewport={"width": 390, "height": 844})
         account = reverse("admin:credits_creditbalance_change", args=[customer.pk])
         wide = []
 
@@ -294,9 +294,9 @@ class TestEveryPage:
 
         assert wide == []
 
-    def test_of_a_list_has_all_its_columns_in_sight(self, boss, customer, desk):
+    def test_every_list_shows_all_columns_at_1280_pixels(self, superuser, customer, log_in):
         fill_lists(customer)
-        staff = desk(BOSS, viewport={"width": 1280, "height": 900})
+        staff = log_in(SUPERUSER, viewport={"width": 1280, "height": 900})
         beyond = """() => {
             const table = document.querySelector("#result_list");
             return table.scrollWidth - table.parentElement.clientWidth;
@@ -312,8 +312,8 @@ class TestEveryPage:
 
         assert wide == []
 
-    def test_names_every_field_and_button(self, boss, customer, desk):
-        staff = desk(BOSS)
+    def test_every_field_and_button_has_a_name(self, superuser, customer, log_in):
+        staff = log_in(SUPERUSER)
         nameless = """() => [...document.querySelectorAll('#content :is(button, a, input, select)')]
             .filter((e) => e.type !== 'hidden' && e.checkVisibility())
             .filter((e) => !(e.innerText?.trim() || e.getAttribute('aria-label') || e.title || e.labels?.length

@@ -118,7 +118,7 @@ def execute_and_roll_back(request: ActionRequest, *, allow_no_op: bool = False) 
 def record_action(
     request: ActionRequest, execution: Execution, *, authority: User, approval_request: ApprovalRequest | None = None
 ) -> StaffAction:
-    """Write the record of an executed action. ``authority`` is the person whose ceiling it counts toward."""
+    """Write the record of an executed action. It counts toward the ceiling of ``authority``."""
     subject_model = request.action.subject_model
     subject = {f"subject_{subject_model}_id": request.subject_id} if subject_model else {}
     balance = format_change(execution.before["balance"], execution.after["balance"])

@@ -1,4 +1,4 @@
-"""Each role sees and can do exactly what it should: every address of the admin, tried by everybody."""
+"""Permissions: every address of the admin and every staff action, tried in every role."""
 
 import re
 from datetime import timedelta
@@ -27,14 +27,15 @@ from tests.support.times import HOUR
 from tiers import operations as tiers
 from tiers.models import RecoveryCost
 
-DESK = {"support", "support lead", "finance", "auditor", "superuser"}
+STAFF = {"support", "support lead", "finance", "auditor", "superuser"}
 LEAD = {"support lead", "superuser"}
-MONEY = {"finance", "superuser"}
-ROOT = {"superuser"}
-ROLES = ["nobody", "customer", *sorted(DESK)]
+FINANCE = {"finance", "superuser"}
+SUPERUSER = {"superuser"}
+ROLES = ["anonymous", "customer", *sorted(STAFF)]
 
-SEES = {
-    "identity": {"user": DESK, "organization": DESK, "membership": DESK},
+# Which roles may view a model, by app and model.
+VIEWERS = {
+    "identity": {"user": STAFF, "organization": STAFF, "membership": STAFF},
     "auth": {"group": {"auditor", "superuser"}},
     "credits": dict.fromkeys(
         [
@@ -49,76 +50,79 @@ SEES = {
             "feature",
             "featureprice",
         ],
-        DESK,
+        STAFF,
     ),
     "tiers": {
-        **dict.fromkeys(["tier", "subscription", "monthlyallocation", "allocationrun"], DESK),
+        **dict.fromkeys(["tier", "subscription", "monthlyallocation", "allocationrun"], STAFF),
         "recoverycost": {"finance", "auditor", "superuser"},
     },
-    "console": dict.fromkeys(["staffaction", "approvalrequest", "manualcreditceiling"], DESK),
+    "console": dict.fromkeys(["staffaction", "approvalrequest", "manualcreditceiling"], STAFF),
 }
-ADDS = {
-    "user": ROOT,
-    "organization": ROOT,
-    "group": ROOT,
-    "feature": MONEY,
-    "featureprice": MONEY,
-    "tier": MONEY,
-    "recoverycost": MONEY,
-    "manualcreditceiling": MONEY,
+# Which roles may add, change and delete rows of a model. Other models are read-only.
+ADDERS = {
+    "user": SUPERUSER,
+    "organization": SUPERUSER,
+    "group": SUPERUSER,
+    "feature": FINANCE,
+    "featureprice": FINANCE,
+    "tier": FINANCE,
+    "recoverycost": FINANCE,
+    "manualcreditceiling": FINANCE,
 }
-CHANGES = {
-    "user": ROOT,
-    "organization": ROOT,
-    "group": ROOT,
-    "feature": MONEY,
-    "tier": MONEY,
-    "manualcreditceiling": MONEY,
+CHANGERS = {
+    "user": SUPERUSER,
+    "organization": SUPERUSER,
+    "group": SUPERUSER,
+    "feature": FINANCE,
+    "tier": FINANCE,
+    "manualcreditceiling": FINANCE,
 }
-DELETES = {"group": ROOT}
+DELETERS = {"group": SUPERUSER}
 
-ACT_OF = {
+# Which roles may perform a staff action, by its code.
+PERFORMERS = {
     "add": {"support", "support lead", "finance", "superuser"},
     "adjust": {"support lead", "finance", "superuser"},
     "refund": {"support", "support lead", "finance", "superuser"},
-    "reverse": MONEY,
+    "reverse": FINANCE,
     "void": {"support lead", "finance", "superuser"},
     "extend": LEAD,
     "release": {"support", "support lead", "superuser"},
     "tier": LEAD,
     "cancel_tier_change": LEAD,
-    "limit": LEAD,
+    "set_limit": LEAD,
     "remove_limit": LEAD,
     "allocate": {"support", "support lead", "superuser"},
     "suspend": {"support", "support lead", "superuser"},
     "resume": {"support", "support lead", "superuser"},
 }
-APPROVES = {"support lead", "finance", "superuser"}
-EXPORTS = {"support lead", "finance", "auditor", "superuser"}
+APPROVERS = {"support lead", "finance", "superuser"}
+EXPORTERS = {"support lead", "finance", "auditor", "superuser"}
 
-# What is no page of a model: by name, who gets in, and what they get.
-ALSO = {
-    "index": (DESK, 200),
-    "login": (DESK, 302),
-    "logout": (DESK, 405),
-    "password_change": (DESK, 200),
-    "password_change_done": (DESK, 200),
+# Pages that do not belong to a model: the roles that may open them with GET, and the status that these roles get.
+OTHER_PAGES = {
+    "index": (STAFF, 200),
+    "login": (STAFF, 302),
+    "logout": (STAFF, 405),
+    "password_change": (STAFF, 200),
+    "password_change_done": (STAFF, 200),
     "autocomplete": (set(), 403),
-    "jsi18n": (DESK, 200),
-    "search": (DESK, 200),
-    "view_on_site": (DESK, 404),
-    "console_find_owner": (ACT_OF["add"], 200),
-    "auth_user_password_change": (ROOT, 200),
-    "find": (DESK, 200),
-    # Sent from the list of transactions; whose filters one may delete, test_filters says.
+    "jsi18n": (STAFF, 200),
+    "search": (STAFF, 200),
+    "view_on_site": (STAFF, 404),
+    "console_find_owner": (PERFORMERS["add"], 200),
+    "auth_user_password_change": (SUPERUSER, 200),
+    "console_search": (STAFF, 200),
+    # These accept POST only. The tests of saved filters check who may delete which filter.
     "save_filter": (set(), 403),
     "delete_filter": (set(), 403),
 }
+NOT_IN_ADMIN_NAMESPACE = {"console_search", "save_filter", "delete_filter"}
 
 
 @pytest.fixture
-def desk(db):
-    """One row of everything there is to look at."""
+def balance(db):
+    """A balance with at least one row in every model of the admin."""
     owner = make_user()
     now = clock.now()
     tiers.initialize_balance(owner=owner, tier="explorer", at=now - timedelta(days=40))
@@ -135,206 +139,212 @@ def desk(db):
     return balance
 
 
-def walk(patterns, prefix=""):
+def admin_url_names(patterns, prefix=""):
     for pattern in patterns:
         path = prefix + str(pattern.pattern)
         if hasattr(pattern, "url_patterns"):
-            yield from walk(pattern.url_patterns, path)
+            yield from admin_url_names(pattern.url_patterns, path)
         elif pattern.name and path.startswith("admin/"):
             yield pattern.name
 
 
-def person(role: str) -> Client:
-    if role == "nobody":
+def client_in_role(role: str) -> Client:
+    if role == "anonymous":
         return Client()
     if role == "customer":
         return client_of(make_user())
     if role == "superuser":
-        return client_of(User.objects.create_superuser("boss@staff.test"))
+        return client_of(User.objects.create_superuser("superuser@staff.test"))
     return client_of(make_staff(role))
 
 
-def expected(role: str, allowed: set[str], status: int = 200) -> int:
-    if role in {"nobody", "customer"}:
+def expected_status(role: str, allowed: set[str], status: int = 200) -> int:
+    """Return the status that a role gets: ``status`` if it is allowed, a redirect to the login if it is not staff."""
+    if role in {"anonymous", "customer"}:
         return 302
     return status if role in allowed else 403
 
 
-def model_page(name: str):
-    """Return (app, model, page) of a model's page, or None."""
-    for app, models in SEES.items():
+def parse_model_page(name: str):
+    """Return (app, model, page) for the URL name of a page of a model, or None."""
+    for app, models in VIEWERS.items():
         for model in models:
-            found = re.fullmatch(f"{app}_{model}_(.+)", name)
-            if found:
-                return app, model, found[1]
+            match = re.fullmatch(f"{app}_{model}_(.+)", name)
+            if match:
+                return app, model, match[1]
     return None
 
 
-def addresses(role: str):
-    """Yield (name, method, address, expected status) for everything in the admin."""
-    for name in sorted({*walk(get_resolver().url_patterns)} - {"console_action"}):
+def all_requests(role: str):
+    """Yield (URL name, method, address, expected status) for every address of the admin."""
+    for name in sorted({*admin_url_names(get_resolver().url_patterns)} - {"console_action"}):
         if name == "app_list":
-            yield from lists_of_apps(role)
-        elif name in ALSO:
-            yield name, "get", *also(role, name)
+            yield from app_list_requests(role)
+        elif name in OTHER_PAGES:
+            yield name, "get", *other_page(role, name)
             if name == "save_filter":
-                # It changes no row of the ledger: whoever sees a list may keep a filter of it, auditors too.
-                yield name, "post", also(role, name)[0] + "?type__exact=usage", expected(role, DESK, 302)
+                # Staff who see a list may save filters of it, auditors included: it changes nothing in the ledger.
+                address, _ = other_page(role, name)
+                yield name, "post", address + "?type__exact=usage", expected_status(role, STAFF, 302)
         else:
-            place = model_page(name)
-            assert place is not None, f"{name} is new: say here who may see it"
-            yield from pages_of(role, name, *place)
+            model_page = parse_model_page(name)
+            assert model_page is not None, f"{name} is new: add the roles that may open it"
+            yield from model_requests(role, name, *model_page)
 
 
-def lists_of_apps(role: str):
-    for app, models in SEES.items():
-        sees = set().union(*models.values())
-        # Where somebody may see nothing of an app, there is none.
-        hidden = role in DESK and role not in sees
-        yield "app_list", "get", reverse("admin:app_list", args=[app]), 404 if hidden else expected(role, sees)
+def app_list_requests(role: str):
+    for app, models in VIEWERS.items():
+        viewers = set().union(*models.values())
+        # An app of which a member of staff may view no model does not exist for them.
+        hidden = role in STAFF and role not in viewers
+        status = 404 if hidden else expected_status(role, viewers)
+        yield "app_list", "get", reverse("admin:app_list", args=[app]), status
 
 
-def also(role: str, name: str) -> tuple[str, int]:
-    allowed, status = ALSO[name]
-    someone = User.objects.get(email="root@staff.test")
-    kind = ContentType.objects.get_for_model(User)
-    known: dict[str, list[Any]] = {
-        "view_on_site": [kind.pk, someone.pk],
-        "auth_user_password_change": [someone.pk],
+def other_page(role: str, name: str) -> tuple[str, int]:
+    allowed, status = OTHER_PAGES[name]
+    user = User.objects.get(email="root@staff.test")
+    arguments: dict[str, list[Any]] = {
+        "view_on_site": [ContentType.objects.get_for_model(User).pk, user.pk],
+        "auth_user_password_change": [user.pk],
         "save_filter": ["credits", "credittransaction"],
-        "delete_filter": [someone.pk],
+        "delete_filter": [user.pk],
     }
-    wanted = 200 if name == "login" and role not in DESK else expected(role, allowed, status)
-    outside = name in {"find", "save_filter", "delete_filter"}
-    return reverse(name if outside else f"admin:{name}", args=known.get(name, [])), wanted
+    status = 200 if name == "login" and role not in STAFF else expected_status(role, allowed, status)
+    full_name = name if name in NOT_IN_ADMIN_NAMESPACE else f"admin:{name}"
+    return reverse(full_name, args=arguments.get(name, [])), status
 
 
-def pages_of(role: str, name: str, app: str, model: str, page: str):
-    sees, kind = SEES[app][model], apps.get_model(app, model)
-    if page in {"changelist", "add"}:
-        yield name, "get", reverse(f"admin:{name}"), expected(role, sees if page == "changelist" else adds(model))
+def model_requests(role: str, name: str, app: str, model: str, page: str):
+    viewers, model_class = VIEWERS[app][model], apps.get_model(app, model)
+    if page in {"changelist", "add", "export", "dry_run"}:
+        allowed = {
+            "changelist": viewers,
+            "add": ADDERS.get(model, set()),
+            "export": viewers & EXPORTERS,
+            "dry_run": viewers,
+        }
+        yield name, "get", reverse(f"admin:{name}"), expected_status(role, allowed[page])
         return
-    if page in {"export", "dry_run"}:
-        yield name, "get", reverse(f"admin:{name}"), expected(role, sees & EXPORTS if page == "export" else sees)
-        return
-    row = kind._default_manager.order_by("pk").first()
-    assert row is not None, f"there is no {model} to look at"
-    address = reverse(f"admin:{name}", args=[row.pk]) if page != "simple_history" else ""
-    if page in {"change", "history"}:
-        yield name, "get", address, expected(role, sees)
-        if page == "change" and model != "approvalrequest":
-            # Where rows are dated, sending a changed one is answered with how to add another.
-            dated = model in {"featureprice", "recoverycost"}
-            yield name, "post", address, 302 if dated else expected(role, CHANGES.get(model, set()))
-    elif page == "delete":
-        yield name, "get", address, expected(role, DELETES.get(model, set()))
-        yield name, "post", address, expected(role, DELETES.get(model, set()), 200)
-    elif page == "again":
-        yield name, "get", address, expected(role, set())
-        yield name, "post", address, expected(role, ACT_OF["allocate"], 302)
-    elif page == "simple_history":
-        version = kind.history.filter(**{kind._meta.pk.name: row.pk}).first()
+    row = model_class._default_manager.order_by("pk").first()
+    assert row is not None, f"the fixture has no row of {model}"
+    if page == "simple_history":
+        version = model_class.history.filter(**{model_class._meta.pk.name: row.pk}).first()
         if version is not None:
-            yield name, "get", reverse(f"admin:{name}", args=[row.pk, version.pk]), expected(role, sees)
+            yield name, "get", reverse(f"admin:{name}", args=[row.pk, version.pk]), expected_status(role, viewers)
+        return
+    address = reverse(f"admin:{name}", args=[row.pk])
+    if page in {"change", "history"}:
+        yield name, "get", address, expected_status(role, viewers)
+        if page == "change" and model != "approvalrequest":
+            # Dated rows are never changed: the response redirects with a message.
+            dated = model in {"featureprice", "recoverycost"}
+            yield name, "post", address, 302 if dated else expected_status(role, CHANGERS.get(model, set()))
+    elif page == "delete":
+        yield name, "get", address, expected_status(role, DELETERS.get(model, set()))
+        yield name, "post", address, expected_status(role, DELETERS.get(model, set()))
+    elif page == "retry":
+        yield name, "get", address, expected_status(role, set())
+        yield name, "post", address, expected_status(role, PERFORMERS["allocate"], 302)
     else:
-        pytest.fail(f"{name} is new: say here who may see it")
-
-
-def adds(model: str) -> set[str]:
-    return ADDS.get(model, set())
+        pytest.fail(f"{name} is new: add the roles that may open it")
 
 
 @pytest.mark.parametrize("role", ROLES)
-class TestEveryAddress:
-    def test_answers_each_role_as_it_should(self, desk, role):
-        client, wrong = person(role), []
+class TestEveryRole:
+    def test_a_role_can_open_exactly_its_pages(self, balance, role):
+        client, differences = client_in_role(role), []
 
-        for name, method, address, status in addresses(role):
-            got = getattr(client, method)(address).status_code
-            if got != status:
-                wrong.append(f"{method} {name}: {got}, not {status}")
+        for name, method, address, expected in all_requests(role):
+            status = getattr(client, method)(address).status_code
+            if status != expected:
+                differences.append(f"{method} {name}: {status}, not {expected}")
 
-        assert not wrong
+        assert not differences
 
-    def test_lets_each_role_do_its_acts(self, desk, role):
-        client, wrong = person(role), []
-        about = {
+    def test_a_role_can_perform_exactly_its_actions(self, balance, role):
+        client, differences = client_in_role(role), []
+        subjects = {
             "transaction": CreditTransaction.objects.filter(type="usage").get().pk,
-            "grant": desk.grants.first().pk,
+            "grant": balance.grants.first().pk,
             "hold": CreditHold.objects.get().pk,
-            "limit": ledger.set_limit(owner=desk.owner, amount=5, period="day").limit.id,
+            "limit": ledger.set_limit(owner=balance.owner, amount=5, period="day").limit.id,
         }
 
-        for code, act in ACTIONS.items():
-            page = action_url(
-                code, desk, **({act.subject_model: about[act.subject_model]} if act.subject_model else {})
-            )
-            status = expected(role, ACT_OF[code])
-            got = client.get(page).status_code, client.post(page, {"confirmed": "yes"}).status_code
-            if got != (status, status):
-                wrong.append(f"{code}: {got}, not {status}")
+        for code, action in ACTIONS.items():
+            subject = {action.subject_model: subjects[action.subject_model]} if action.subject_model else {}
+            address = action_url(code, balance, **subject)
+            expected = expected_status(role, PERFORMERS[code])
+            statuses = {client.get(address).status_code, client.post(address, {"confirmed": "yes"}).status_code}
+            if statuses != {expected}:
+                differences.append(f"{code}: {statuses}, not {expected}")
 
-        assert not wrong
+        assert not differences
         assert StaffAction.objects.count() == 1
 
-    def test_lets_each_role_decide_on_requests(self, desk, role):
-        client, asked = person(role), ApprovalRequest.objects.get()
-        page = reverse("admin:console_approvalrequest_change", args=[asked.pk])
+    def test_a_role_can_decide_on_requests_if_it_may_approve(self, balance, role):
+        client, row = client_in_role(role), ApprovalRequest.objects.get()
+        address = reverse("admin:console_approvalrequest_change", args=[row.pk])
 
-        response = client.post(page, {"decision": "decline", "note": "No"})
+        response = client.post(address, {"decision": "decline", "note": "No"})
 
-        assert response.status_code == (302 if role in APPROVES else expected(role, set()))
-        asked.refresh_from_db()
-        assert asked.status == ("declined" if role in APPROVES else "pending")
+        assert response.status_code == (302 if role in APPROVERS else expected_status(role, set()))
+        row.refresh_from_db()
+        assert row.status == ("declined" if role in APPROVERS else "pending")
 
 
-class TestTheAuditor:
-    def test_sees_everything_that_is_to_be_seen(self, desk):
+class TestAuditor:
+    def test_an_auditor_can_view_every_model(self, balance):
         auditor = make_staff("auditor")
 
-        assert all(model_admin.opts.app_label in SEES for model_admin in admin.site._registry.values())
+        assert all(model_admin.opts.app_label in VIEWERS for model_admin in admin.site._registry.values())
         for model in admin.site._registry:
             assert auditor.has_perm(f"{model._meta.app_label}.view_{model._meta.model_name}"), model
 
-    def test_can_change_nothing(self, db):
-        may = Permission.objects.filter(group__name="auditor").values_list("codename", flat=True)
+    def test_an_auditor_can_change_nothing(self, db):
+        codenames = Permission.objects.filter(group__name="auditor").values_list("codename", flat=True)
 
-        assert {codename.split("_")[0] for codename in may} == {"view", "export"}
+        assert {codename.split("_")[0] for codename in codenames} == {"view", "export"}
 
 
-class TestTheGroups:
-    def test_are_there_with_their_ceilings(self, db):
+class TestGroups:
+    def test_the_migration_creates_the_groups_with_their_ceilings(self, db):
         ceilings = {row.group.name: (row.per_action, row.per_day) for row in ManualCreditCeiling.objects.all()}
 
         assert set(Group.objects.values_list("name", flat=True)) == {"support", "support lead", "finance", "auditor"}
         assert ceilings == {"support": (500, 2_000), "support lead": (5_000, 25_000), "finance": (50_000, 250_000)}
 
-    def test_use_permissions_that_django_would_have_made_itself(self, db):
+    def test_the_migration_creates_the_permissions_that_django_would_create(self, db):
         for permission in Permission.objects.filter(group__isnull=False).distinct():
             model: Any = permission.content_type.model_class()
             standard = {f"{verb}_{model._meta.model_name}" for verb in model._meta.default_permissions}
-            named = dict(model._meta.permissions)
-            assert permission.codename in standard | set(named), permission
-            if permission.codename in named:
-                assert permission.name == named[permission.codename]
+            custom = dict(model._meta.permissions)
+            assert permission.codename in standard | set(custom), permission
+            if permission.codename in custom:
+                assert permission.name == custom[permission.codename]
 
-    def test_keep_their_ceilings_with_a_history(self, db):
-        client, row = client_of(make_staff("finance")), ManualCreditCeiling.objects.get(group__name="support")
 
-        page = reverse("admin:console_manualcreditceiling_change", args=[row.pk])
-        client.post(page, {"per_action": "600", "per_day": "2000", "change_reason": "More outages"})
+class TestCeilingPage:
+    @pytest.fixture
+    def ceiling(self, db):
+        return ManualCreditCeiling.objects.get(group__name="support")
 
-        row.refresh_from_db()
-        assert row.per_action == 600
-        latest = row.history.latest()
+    def send(self, ceiling, reason):
+        address = reverse("admin:console_manualcreditceiling_change", args=[ceiling.pk])
+        data = {"per_action": "600", "per_day": "2000", "change_reason": reason}
+        return client_of(make_staff("finance")).post(address, data)
+
+    def test_a_change_of_a_ceiling_is_in_its_history_with_user_and_reason(self, ceiling):
+        self.send(ceiling, "More outages")
+
+        ceiling.refresh_from_db()
+        assert ceiling.per_action == 600
+        latest = ceiling.history.latest()
         assert latest.history_user is not None
         assert latest.history_change_reason == "More outages"
 
-    def test_change_no_ceiling_without_a_reason(self, db):
-        client, row = client_of(make_staff("finance")), ManualCreditCeiling.objects.get(group__name="support")
+    def test_a_change_of_a_ceiling_needs_a_reason(self, ceiling):
+        response = self.send(ceiling, "")
 
-        page = reverse("admin:console_manualcreditceiling_change", args=[row.pk])
-        response = client.post(page, {"per_action": "600", "per_day": "2000", "change_reason": ""})
-
-        row.refresh_from_db()
-        assert (response.status_code, row.per_action) == (200, 500)
+        ceiling.refresh_from_db()
+        assert (response.status_code, ceiling.per_action) == (200, 500)

@@ -1,3 +1,5 @@
+"""The command that measures the pages of the console."""
+
 import json
 
 import pytest
@@ -13,38 +15,38 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def boss():
+def superuser():
     deduct(make_balance(), 5, reference_id="order-7")
-    return User.objects.create_superuser("boss@example.test")
+    return User.objects.create_superuser("superuser@example.test")
 
 
 class TestTimeConsole:
-    def test_opens_every_page_and_says_how_long_each_took(self, boss, capsys):
+    def test_every_page_is_opened_and_measured(self, superuser, capsys):
         before = table_digests()
 
-        call_command("time_console", "--as", boss.email, "--json", "--limit", "600")
+        call_command("time_console", "--as", superuser.email, "--json", "--limit", "600")
 
-        taken = json.loads(capsys.readouterr().out)
-        assert {"dashboard", "busiest account", "credit transactions: the last page", "find order-7"} <= set(taken)
-        assert all(0 < page["best"] <= page["first"] for page in taken.values())
+        seconds = json.loads(capsys.readouterr().out)
+        assert {"dashboard", "busiest account", "credit transactions: the last page", "search order-7"} <= set(seconds)
+        assert all(0 < page["best"] <= page["first"] for page in seconds.values())
         assert table_digests() == before
 
-    def test_fails_where_something_is_slower_than_it_may_be(self, boss):
-        with pytest.raises(CommandError) as slow:
-            call_command("time_console", "--as", boss.email, "--limit", "0.000001")
+    def test_a_slow_page_makes_the_command_fail(self, superuser):
+        with pytest.raises(CommandError) as error:
+            call_command("time_console", "--as", superuser.email, "--limit", "0.000001")
 
-        assert slow.value.returncode == 2
+        assert error.value.returncode == 2
 
-    def test_looks_through_a_superusers_eyes_only(self):
+    def test_the_user_must_be_a_superuser(self):
         User.objects.create_user("staff@example.test", is_staff=True)
 
         with pytest.raises(CommandError, match="no superuser"):
             call_command("time_console", "--as", "staff@example.test")
 
-    def test_opens_what_there_is_on_an_empty_ledger(self, capsys):
-        boss = User.objects.create_superuser("boss@example.test")
+    def test_an_empty_ledger_can_be_measured(self, capsys):
+        superuser = User.objects.create_superuser("superuser@example.test")
         assert not CreditTransaction.objects.exists()
 
-        call_command("time_console", "--as", boss.email, "--limit", "600")
+        call_command("time_console", "--as", superuser.email, "--limit", "600")
 
         assert "dashboard" in capsys.readouterr().out

@@ -190,12 +190,12 @@ class TestFindOwnerPage:
         newcomer = make_user()
 
         client = superuser_client()
-        pools = text_of(client.get(reverse(self.PAGE), {"q": "acme"}))
-        people = text_of(client.get(reverse(self.PAGE), {"q": newcomer.email}))
+        organizations = text_of(client.get(reverse(self.PAGE), {"q": "acme"}))
+        users = text_of(client.get(reverse(self.PAGE), {"q": newcomer.email}))
 
-        assert "Organization, balance 7" in pools
-        assert "User, no balance yet" in people
-        assert action_url("add", newcomer) in people
+        assert "Organization, balance 7" in organizations
+        assert "User, no balance yet" in users
+        assert action_url("add", newcomer) in users
 
     def test_it_says_when_there_is_no_match(self, db):
         assert "No user or organization matches" in text_of(superuser_client().get(reverse(self.PAGE), {"q": "zzz"}))

@@ -1,4 +1,4 @@
-"""The admin's door: it shuts after repeated failures, for one account from one address."""
+"""The login throttle of the admin: it locks after repeated failures, per account and address, and per address."""
 
 from datetime import timedelta
 
@@ -16,91 +16,91 @@ from tests.support.times import MINUTE, NOON
 LIMIT = 5
 
 
-def knock(password=PASSWORD, email="door@staff.test", address="10.0.0.1"):
+def log_in(password=PASSWORD, email="admin@staff.test", address="10.0.0.1"):
     page = reverse("admin:login")
     return Client(REMOTE_ADDR=address).post(page, {"username": email, "password": password})
 
 
-def fail(times=LIMIT, **at):
-    return [knock("wrong", **at) for _ in range(times)]
+def fail_to_log_in(times=LIMIT, **credentials):
+    return [log_in("wrong", **credentials) for _ in range(times)]
 
 
-def shut(response) -> bool:
+def is_locked(response) -> bool:
     return response.status_code == 200 and "Too many attempts failed" in response.content.decode()
 
 
 @pytest.fixture
 def account(db):
-    return User.objects.create_superuser("door@staff.test", PASSWORD)
+    return User.objects.create_superuser("admin@staff.test", PASSWORD)
 
 
 @pytest.mark.usefixtures("account")
-class TestTheDoor:
-    def test_opens(self):
-        assert knock().status_code == 302
+class TestLogin:
+    def test_the_right_password_logs_in(self):
+        assert log_in().status_code == 302
         assert not LoginFailures.objects.filter(failures__gt=0).exists()
 
-    def test_shuts_after_repeated_failures_even_for_the_right_password(self):
-        failed = fail()
+    def test_repeated_failures_lock_the_account_even_for_the_right_password(self):
+        failed = fail_to_log_in()
 
-        assert not any(shut(response) for response in failed)
-        assert shut(knock())
+        assert not any(is_locked(response) for response in failed)
+        assert is_locked(log_in())
 
-    def test_shuts_for_that_account_and_address_only(self):
+    def test_a_lock_affects_one_account_from_one_address(self):
         User.objects.create_superuser("other@staff.test", PASSWORD)
-        fail()
+        fail_to_log_in()
 
-        assert knock(address="10.0.0.2").status_code == 302
-        assert knock(email="other@staff.test").status_code == 302
+        assert log_in(address="10.0.0.2").status_code == 302
+        assert log_in(email="other@staff.test").status_code == 302
 
-    def test_does_not_care_how_the_account_is_spelled(self):
-        fail(email="DOOR@staff.test")
+    def test_failures_count_for_the_email_in_any_case(self):
+        fail_to_log_in(email="ADMIN@staff.test")
 
-        assert shut(knock())
+        assert is_locked(log_in())
 
-    def test_shuts_for_accounts_that_do_not_exist_just_the_same(self):
-        fail(email="nobody@staff.test")
+    def test_unknown_accounts_are_locked_too(self):
+        fail_to_log_in(email="nobody@staff.test")
 
-        assert shut(knock(email="nobody@staff.test"))
+        assert is_locked(log_in(email="nobody@staff.test"))
 
-    def test_opens_again_some_time_after_the_last_failure(self, clock_at):
+    def test_a_lock_ends_fifteen_minutes_after_the_last_failure(self, clock_at):
         clock_at(NOON)
-        fail()
+        fail_to_log_in()
         clock_at(NOON + 14 * MINUTE)
-        assert shut(knock())
+        assert is_locked(log_in())
 
         clock_at(NOON + 15 * MINUTE)
-        assert knock().status_code == 302
+        assert log_in().status_code == 302
 
-    def test_forgets_failures_when_somebody_gets_in(self):
-        fail(LIMIT - 1)
-        knock()
+    def test_a_login_resets_the_failures(self):
+        fail_to_log_in(LIMIT - 1)
+        log_in()
 
-        assert not any(shut(response) for response in fail(LIMIT - 1))
-        assert knock().status_code == 302
+        assert not any(is_locked(response) for response in fail_to_log_in(LIMIT - 1))
+        assert log_in().status_code == 302
 
-    def test_shuts_for_an_address_that_tries_many_accounts(self):
+    def test_an_address_that_tries_many_accounts_is_locked(self):
         for number in range(LIMIT * throttle.ADDRESS_FACTOR):
-            knock("wrong", email=f"{number}@staff.test")
+            log_in("wrong", email=f"{number}@staff.test")
 
-        assert shut(knock())
-        assert knock(address="10.0.0.2").status_code == 302
+        assert is_locked(log_in())
+        assert log_in(address="10.0.0.2").status_code == 302
 
-    def test_keeps_no_address_and_no_account(self):
-        fail(1)
+    def test_the_counters_contain_hashes_only(self):
+        fail_to_log_in(1)
 
         assert all(len(row.name) == 64 for row in LoginFailures.objects.all())
 
     @override_settings(LOGIN_FAILURES=1)
-    def test_is_as_strict_as_it_is_set(self):
-        fail(1)
+    def test_the_limit_is_a_setting(self):
+        fail_to_log_in(1)
 
-        assert shut(knock())
+        assert is_locked(log_in())
 
 
 @pytest.mark.django_db(transaction=True)
-class TestTheDoorUnderContention:
-    def test_lets_no_more_guesses_through_at_once_than_one_after_another(self):
+class TestConcurrentLogins:
+    def test_concurrent_attempts_do_not_exceed_the_limit(self):
         outcomes = run_concurrently([lambda: throttle.record_attempt("name", limit=LIMIT, at=NOON)] * 12)
 
         assert outcomes.count(True) == LIMIT

@@ -19,7 +19,7 @@ from fluxori.core.ids import uuid7
 
 @dataclass(slots=True)
 class BalanceState:
-    """The balance row, its live grants, the holds and limits that were loaded with it, and every change since loading."""
+    """The balance row, its live grants, the loaded holds and limits, and all changes since loading."""
 
     id: UUID
     user_id: UUID | None

@@ -106,6 +106,6 @@ def _require_no_transaction() -> None:
     except RuntimeError as nested:
         raise RuntimeError(
             "charge() cannot run inside transaction.atomic(): the hold must be committed before the work begins. "
-            "Otherwise a rollback would undo the hold after the work was done, and the balance would stay locked during "
-            "the work."
+            "Otherwise a rollback would undo the hold after the work was done, and the balance would stay locked "
+            "during the work."
         ) from nested

@@ -72,7 +72,7 @@ def find_balance(owner: OwnerLike) -> CreditBalance | None:
 
 
 def due_balances(*, at: datetime, after: UUID | None, limit: int) -> list[UUID]:
-    """Return the ids of up to ``limit`` balances with a grant or hold due by ``at``, in order, beyond the id ``after``."""
+    """Return up to ``limit`` ids of balances with a grant or hold due by ``at``, in order, after the id ``after``."""
     grants = Q(grants__live=True, grants__remaining__gt=0, grants__expires_at__lte=at)
     holds = Q(holds__status="open", holds__expires_at__lte=at)
     after_key = Q(pk__gt=after) if after else Q()

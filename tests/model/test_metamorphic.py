@@ -158,12 +158,12 @@ class TestHold:
 
         outcomes = [outcome(lambda: spend(spending, amount))]
         work = place(holding, set_aside)
-        outcomes.append(outcome(lambda: operations.capture_hold(hold_id=work.pk, amount=amount, at=NOON)))
+        outcomes.append(outcome(lambda: operations.capture_hold(hold_id=work.hold.id, amount=amount, at=NOON)))
 
         if outcomes[0] is not None:
             # The limit rejects the deduction and the capture; the hold remains.
             assert set(outcomes) == {"spending_limit_reached"}
-            operations.release_hold(hold_id=work.pk, at=NOON)
+            operations.release_hold(hold_id=work.hold.id, at=NOON)
         assert usage_by_grant(holding) == usage_by_grant(spending)
         assert (read_stored(holding).free, read_stored(holding).counts[:4]) == (
             read_stored(spending).free,
@@ -181,7 +181,7 @@ class TestHold:
         operations.set_limit(owner=holding, amount=100, period="month", at=NOON)
 
         work = place(holding, part_of(available(holding), held))
-        operations.release_hold(hold_id=work.pk, at=NOON)
+        operations.release_hold(hold_id=work.hold.id, at=NOON)
 
         assert read_stored(holding).transactions == read_stored(waiting).transactions
         assert read_stored(holding).free == read_stored(waiting).free
@@ -239,10 +239,10 @@ def perform(owner: User, name: str, entry: float, at: Any, open_holds: list[Any]
         case "hold":
             open_holds.append(place(owner, amount, DAY, at))
         case "release" if open_holds:
-            operations.release_hold(hold_id=open_holds.pop().pk, at=at)
+            operations.release_hold(hold_id=open_holds.pop().hold.id, at=at)
         case "capture" if open_holds:
             work = open_holds.pop()
-            operations.capture_hold(hold_id=work.pk, amount=part_of(work.amount, entry), at=at)
+            operations.capture_hold(hold_id=work.hold.id, amount=part_of(work.hold.amount, entry), at=at)
         case "sweep":
             run_expiry_job(owner, at)
 

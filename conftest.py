@@ -26,7 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    wanted, deselected = [], []
+    wanted: list[pytest.Item] = []
+    deselected: list[pytest.Item] = []
     for item in items:
         is_slow = item.get_closest_marker("slow") is not None
         (wanted if is_slow is config.getoption("--slow") else deselected).append(item)

@@ -1,8 +1,9 @@
-"""The state of one balance in memory: its live grants, open holds and limits, and the changes not yet written.
+"""The state of one balance in memory: its live grants, due or named holds, and limits, and the changes not yet written.
 
 The engine loads it under the lock of the balance (to write) or from one snapshot (to read). Every change of a grant's
 credits goes through :meth:`BalanceState.post`, which keeps the sums right and numbers, dates and hashes the
-transaction. The module is pure: no Django, no clock. Next: ``due_events.py`` for what happens with time,
+transaction. The module imports no Django and reads no database; only the ids depend on the clock and on
+randomness. Next: ``due_events.py`` for what happens with time,
 ``credits.engine`` for locks and rows.
 """
 
@@ -104,9 +105,9 @@ class BalanceState:
         return Entry(uuid7(), grant.id, position, delta.amount, grant.remaining)
 
     def count_toward_limits(self, amount: int, member_id: UUID | None, at: datetime) -> None:
-        """Count ``amount`` credits that ``member_id`` used at ``at`` toward the limits
+        """Count ``amount`` credits that ``member_id`` used at ``at`` toward the limits.
 
-        Negative for credits given back.
+        ``amount`` is negative for credits given back.
         """
         for limit in self.limits.values():
             if limit.counts(member_id) and limit.count(amount, at):

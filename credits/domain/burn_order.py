@@ -47,13 +47,13 @@ def in_burn_order(grants: Iterable[G]) -> list[G]:
     return sorted(grants, key=position)
 
 
-def plan_deltas(amount: int, grants: Iterable[G]) -> list[tuple[G, int]]:
+def plan_payments(amount: int, grants: Iterable[G]) -> list[tuple[G, int]]:
     """Return the (grant, credits) pairs that pay ``amount`` whole credits, in burn order.
 
     Grants with nothing remaining are skipped. If the grants hold less than ``amount``, the pairs add up to all they
     hold; the caller has to check the funds before.
 
-    >>> plan_deltas(0, [])
+    >>> plan_payments(5, [])
     []
     """
     payments = []

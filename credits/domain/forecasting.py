@@ -178,7 +178,7 @@ class _Simulation:
         return None
 
     def _take(self, due: int) -> None:
-        for bucket, taken in burn_order.plan_deltas(due, self._buckets):
+        for bucket, taken in burn_order.plan_payments(due, self._buckets):
             bucket.remaining -= taken
         self._burned += due
         self.left -= due

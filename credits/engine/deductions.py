@@ -1,8 +1,9 @@
 """Deductions inside the engine: the input of one, how it is planned, and how concurrent ones share a transaction.
 
 ``deduction_queue`` is the group commit of all deductions of this process: one lock, one load, one write and one COMMIT
-serve every request that waits. Each request is planned at its own instant, in order of time, so grouping never changes
-a result. Next: ``fluxori.db.group_commit`` for the queue, ``docs/explanation/group-commit.md`` for why it exists.
+serve every request that waits. Each request is planned at its own instant, in order of time: the result is that of the
+same requests one after another. Next: ``fluxori.db.group_commit`` for the queue, ``docs/explanation/group-commit.md``
+for why it exists.
 """
 
 from collections.abc import Sequence
@@ -135,8 +136,8 @@ class DeductionPlan:
         member_id = id_of(deduction.member)
         check_spendable(balance, amount, member_id=member_id)
 
-        # No error below this line.
-        payments = burn_order.plan_deltas(amount, balance.state.grants.values())
+        # No domain error below this line.
+        payments = burn_order.plan_payments(amount, balance.state.grants.values())
         transaction = balance.state.post(
             "usage",
             balance.at,
@@ -167,9 +168,8 @@ def loader_for(balance_ids: set[UUID], plans: Sequence[DeductionPlan]) -> Balanc
 
 
 def plan_in_order(balance: LockedBalance, plans: Sequence[DeductionPlan]) -> list[OperationResult | DomainError]:
-    """Plan deductions of one balance in order of their instants, then of arrival
-
-    Return the results in arrival order.
+    """Plan deductions of one balance in order of their instants, then of arrival, and return the results in
+    order of arrival.
     """
     results: dict[int, OperationResult | DomainError] = {}
     for index, plan in sorted(enumerate(plans), key=lambda each: (each[1].at, each[0])):
@@ -177,7 +177,7 @@ def plan_in_order(balance: LockedBalance, plans: Sequence[DeductionPlan]) -> lis
     return [results[index] for index in range(len(plans))]
 
 
-def commit_batch(
+def process_batch(
     contended: Owner | None, take_batch: TakeBatch[Owner, DeductionPlan]
 ) -> list[OperationResult | DomainError | None]:
     """Lock, load, plan and write one batch of deductions, in the transaction of the caller.
@@ -219,5 +219,5 @@ def _plan_for_owner(
 
 
 deduction_queue: GroupCommitQueue[Owner, DeductionPlan, OperationResult | DomainError] = GroupCommitQueue(
-    commit_batch, busy_error=errors.BusyError, queue_limit=lambda: settings.DEDUCTION_QUEUE_LIMIT
+    process_batch, busy_error=errors.BusyError, queue_limit=lambda: settings.DEDUCTION_QUEUE_LIMIT
 )

@@ -1,10 +1,12 @@
 """Locked balances: lock the balance rows, load their states, let the caller plan, and write every change when the block
 ends.
 
-``lock_balance`` and ``lock_balances`` are the way to change the ledger. The order is always the same: lock, load, plan,
-write, in one transaction of the caller's operation. The lock is ``SELECT ... FOR NO KEY UPDATE`` on the balance row,
-taken in order of id; everything that depends on it is read in a later statement. A planned operation that raises an
-error has changed nothing. Next: ``write.py`` for the write, ``idempotency.py`` for requests and stored results.
+There are two ways to change the ledger: ``lock_balance`` and ``lock_balances`` for one operation, and ``BalanceLoader``
+with ``flush_on_exit`` for a batch of deductions. The order is always the same: lock, load, plan, write, in one
+transaction of the caller's operation; planning reads the tier facts for its first result. The lock is ``SELECT ... FOR
+NO KEY UPDATE`` on the balance row, taken in order of id; everything that depends on it is read in a later statement. A
+planned operation that raises an error writes nothing. Next: ``write.py`` for the write, ``idempotency.py`` for requests
+and stored results.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -73,7 +75,10 @@ class GroupTierFacts:
 
 @dataclass(slots=True)
 class LockedBalance:
-    """One locked balance for planning. ``at`` is the effective instant: due events have been applied up to it."""
+    """One locked balance for planning. ``at`` is the effective instant.
+
+    After ``advance_to`` due events have been applied up to it.
+    """
 
     state: BalanceState
     at: datetime
@@ -118,8 +123,12 @@ class LockedBalance:
     def plan(
         self, request: IdempotentRequest, at: datetime, plan: Callable[["LockedBalance"], OperationResult]
     ) -> OperationResult | DomainError:
-        """Return the stored result, the result of ``plan`` at ``at``, or its error. An error has changed nothing."""
-        unchanged = self.state
+        """Return the stored result, the result of ``plan`` at ``at``, or its error. An error writes nothing.
+
+        Due events that were applied before the error may stay in memory: they are true at every later instant, and they
+        are written only together with a change.
+        """
+        state_before = self.state
         try:
             if (previous := self.find_result(request)) is not None:
                 return previous
@@ -129,7 +138,7 @@ class LockedBalance:
             self.advance_to(at)
             return plan(self)
         except DomainError as error:
-            self.state = unchanged
+            self.state = state_before
             return error
 
     def record(
@@ -143,6 +152,8 @@ class LockedBalance:
         extras: dict[str, Any] | None = None,
     ) -> OperationResult:
         """Count the change, store its result under the request's key, and return the result.
+
+        The first result of a group reads the tier facts of all its balances.
 
         The transaction was planned on this balance, or is an earlier one named by its id. ``tier_facts`` replace those
         of the registry, for an operation that changes the tier.
@@ -170,7 +181,7 @@ class LockedBalance:
         tier_facts: TierFacts | None = None,
         extras: dict[str, Any] | None = None,
     ) -> OperationResult:
-        """Return a result that changes nothing, perhaps with an earlier transaction
+        """Return a result that changes nothing, perhaps with an earlier transaction.
 
         Only a key is written, if there is one.
         """

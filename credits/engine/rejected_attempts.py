@@ -1,8 +1,8 @@
 """Rejected attempts to spend, counted by hour, so that support can explain them.
 
-A rejected operation leaves the ledger as it was, so the count is a statement of its own after the rollback. It is best
-effort: a failure is logged and the caller gets its error all the same. Inside a transaction of the caller it waits for
-that commit.
+A rejected operation leaves the ledger as it was, so the count is a statement of its own after the transaction. It is
+best effort: a failure is logged and the caller gets its error all the same. Inside a transaction of the caller it waits
+for that commit.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,8 @@
 """Validation of arguments: what is wrong whatever the state of the ledger is.
 
-A :class:`Validator` collects every error with the name of its field and raises them together, before anything is
-locked. The rules that HTTP shares are in ``fluxori.core.input_rules``.
+A :class:`Validator` collects the errors of the fields of one input, each with the name of its field, and raises them
+together, before anything is locked. ``at`` and the idempotency key are checked on their own. The rules that HTTP shares
+are in ``fluxori.core.input_rules``.
 """
 
 from datetime import UTC, datetime

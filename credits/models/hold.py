@@ -1,4 +1,4 @@
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pgtrigger
 from django.db import models
@@ -11,7 +11,7 @@ from fluxori.core.ids import uuid7
 from fluxori.identity.models import User
 
 if TYPE_CHECKING:
-    from credits.domain.records import BalanceSnapshot
+    pass
 
 
 class CreditHold(models.Model):
@@ -40,11 +40,6 @@ class CreditHold(models.Model):
     actor = unconstrained_fk(User)
     member = unconstrained_fk(User)
     request_id = models.CharField(max_length=128, blank=True)
-
-    # Set by the operation that returns this row; not columns.
-    after: "BalanceSnapshot"
-    alongside: dict[str, Any]
-    replayed: bool
 
     class Meta:
         ordering = ["-id"]

@@ -1,4 +1,4 @@
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import Q
@@ -10,7 +10,7 @@ from fluxori.core.ids import uuid7
 from fluxori.identity.models import User
 
 if TYPE_CHECKING:
-    from credits.domain.records import BalanceSnapshot
+    pass
 
 
 class CreditTransaction(models.Model):
@@ -55,11 +55,6 @@ class CreditTransaction(models.Model):
     previous_hash = models.BinaryField()
     hash = models.BinaryField()
     hash_version = models.SmallIntegerField()
-
-    # Set by the operation that returns this row; not columns.
-    after: "BalanceSnapshot"
-    alongside: dict[str, Any]
-    replayed: bool
 
     class Meta:
         ordering = ["-balance_id", "-sequence"]

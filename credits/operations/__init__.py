@@ -1,4 +1,5 @@
-"""The public API for changing the ledger: one verb a file, keyword-only, each in a transaction of its own.
+"""The public API for changing the ledger: one verb a file, keyword-only, each in a transaction of its own, which
+concurrent deductions share.
 
 Every verb takes ``owner`` (a User, an Organization, ``Owner.user(id)`` or ``Owner.organization(id)``), or the id of a
 hold, transaction, grant or limit, and ``at``, the instant of the request; without it the clock is read. Writing verbs

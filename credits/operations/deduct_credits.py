@@ -36,15 +36,15 @@ def deduct_credits(
 
     Concurrent deductions share a transaction (group commit), except inside a transaction of the caller.
 
-    :raises InvalidArgumentError: an argument is not valid
+    :raises InvalidArgumentError: an argument is not valid; later ``out_of_range``: quantity times price exceeds 10**12
     :raises BusyError: too many deductions wait, or this one waited too long for a lock; nothing was written
     :raises BalanceNotFoundError: the owner has no balance
     :raises IdempotencyKeyReusedError: the key was used for a different request
     :raises FeatureNotFoundError: the feature does not exist, or has no price at that instant
-    :raises InvalidArgumentError: ``out_of_range``: quantity times price exceeds 10**12
     :raises SpendingSuspendedError: spending from the balance is suspended
     :raises SpendingLimitReachedError: a limit of the balance or the member would be exceeded
     :raises InsufficientCreditsError: the available credits do not cover the amount
+    :raises django.db.Error: the database is unavailable, or it rejects the write
     """
     deduction = Deduction(
         amount=amount,

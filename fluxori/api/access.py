@@ -71,7 +71,9 @@ def resolve_owner(request: Request, payload: Mapping[str, Any]) -> Owner:
 
 
 def resolve_for_spend(request: Request, payload: Mapping[str, Any]) -> BalanceAccess:
-    """Return access to the balance that a request spends from. Raises what ``resolve_for_read`` raises, and then:
+    """Return access to the balance that a request spends from.
+
+    After what ``resolve_for_read`` raises:
 
     :raises PermissionDeniedError: the member is a viewer
     """
@@ -82,9 +84,10 @@ def resolve_for_spend(request: Request, payload: Mapping[str, Any]) -> BalanceAc
 
 
 def resolve_for_manage(request: Request, payload: Mapping[str, Any]) -> Owner:
-    """Return the owner of the balance that a request manages. Raises what ``resolve_for_read`` raises, and then:
+    """Return the owner of the balance that a request manages.
 
-    Users manage their own balance, owners and managers that of their organization, admins every balance.
+    Users manage their own balance, owners and managers that of their organization, admins every balance. After what
+    ``resolve_for_read`` raises:
 
     :raises PermissionDeniedError: another member of the organization, or a service
     """

@@ -3,7 +3,7 @@
 Group commit is the database term for flushing the log once for several transactions; here the requests share the whole
 transaction: one lock statement, one load, one write and one COMMIT. The first caller becomes the leader and works on
 its own thread and connection; requests that arrive during its work wait, and the oldest of them leads the next batch.
-There is no thread of our own, and a single caller does not wait.
+It starts no thread, and a single caller does not wait.
 
 Two kinds of queues: the first queue takes requests for any key and never waits for a lock (``SKIP LOCKED``); a request
 whose key is locked elsewhere moves to the queue of that key alone, whose leader waits for the lock. Each request gets
@@ -27,7 +27,7 @@ K = TypeVar("K", bound=Hashable)
 P = TypeVar("P")
 R = TypeVar("R")
 TakeBatch = Callable[[], Sequence[tuple[K, P]]]
-CommitBatch = Callable[[K | None, TakeBatch[K, P]], Sequence[R | None]]
+ProcessBatch = Callable[[K | None, TakeBatch[K, P]], Sequence[R | None]]
 
 MAX_BATCH_SIZE = 64
 
@@ -68,12 +68,13 @@ class _Batch(Generic[K, P, R]):
 
 
 class GroupCommitQueue(Generic[K, P, R]):
-    """Runs requests through ``commit_batch``, several in one transaction.
+    """Runs requests through ``process_batch``, several in one transaction.
 
-    ``commit_batch(contended, take_batch)`` runs in a transaction and returns one result for each request of the batch.
+    ``process_batch(contended, take_batch)`` runs in a transaction and returns one result for each request of the batch.
     It calls ``take_batch`` for the (key, payload) pairs. With ``contended`` None it must not wait for locks, and
     returns None for each request whose key is locked elsewhere. With a key it waits for the lock of that key before it
-    takes the batch. It may run again after a deadlock, and may then take more requests.
+    takes the batch; a request that runs alone passes its key too. It may run again after a deadlock, and may then take
+    more requests.
 
     ``busy_error`` makes the exception for a request that cannot be served in time; ``queue_limit`` returns how many
     requests of this process may wait. Threads of one process share batches; between processes the row locks decide.
@@ -81,12 +82,12 @@ class GroupCommitQueue(Generic[K, P, R]):
 
     def __init__(
         self,
-        commit_batch: CommitBatch[K, P, R],
+        process_batch: ProcessBatch[K, P, R],
         *,
         busy_error: Callable[[], Exception],
         queue_limit: Callable[[], int],
     ) -> None:
-        self._commit = commit_batch
+        self._process = process_batch
         self._busy_error = busy_error
         self._queue_limit = queue_limit
         # The first queue has the key None; the others belong to contended keys.
@@ -125,7 +126,7 @@ class GroupCommitQueue(Generic[K, P, R]):
 
     @transaction_with_retry
     def _run_single(self, key: K, payload: P) -> R:
-        [result] = self._commit(key, lambda: [(key, payload)])
+        [result] = self._process(key, lambda: [(key, payload)])
         assert result is not None
         return result
 
@@ -153,7 +154,7 @@ class GroupCommitQueue(Generic[K, P, R]):
                     queue.waiting.remove(request)
                     self._waiting_count -= 1
                     raise self._busy_error()
-            # It is in a batch. The statements of the batch have time-outs, so the result comes.
+            # It is in a batch, or has just become the leader. The statements of a batch have time-outs.
             if not request.ready.wait(settings.STATEMENT_TIMEOUT_MS / 1000):
                 raise _outcome_unknown()
         with self._mutex:
@@ -163,7 +164,8 @@ class GroupCommitQueue(Generic[K, P, R]):
     def _lead(self, queue_key: K | None, leader: _PendingRequest[K, P, R]) -> None:
         """Commit one batch and hand out the results.
 
-        An error of one request does not become the error of the others.
+        An error of one request does not become the error of the others, except a time-out, a conflict, and an unknown
+        outcome of the COMMIT.
         """
         batch: _Batch[K, P, R] = _Batch(leader)
         try:
@@ -189,7 +191,7 @@ class GroupCommitQueue(Generic[K, P, R]):
     @transaction_with_retry
     def _commit_batch(self, queue_key: K | None, batch: _Batch[K, P, R]) -> Sequence[R | None]:
         batch.is_committing = False
-        results = self._commit(queue_key, lambda: self._drain_queue(queue_key, batch))
+        results = self._process(queue_key, lambda: self._drain_queue(queue_key, batch))
         # What follows is the COMMIT: from here on only an error from PostgreSQL proves that nothing was written.
         batch.is_committing = True
         return results

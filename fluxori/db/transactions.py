@@ -21,8 +21,8 @@ _ATTEMPTS = 4
 
 
 def transaction_with_retry(operation: Callable[P, R]) -> Callable[P, R]:
-    """Run ``operation`` in one database transaction; after a deadlock or serialization failure run it again, 4 times at
-    most.
+    """Run ``operation`` in one database transaction; after a deadlock or serialization failure run it again, at most
+    4 runs in all.
 
     Inside a caller's own ``atomic`` the operation joins that transaction: it commits or rolls back with it, keeps its
     locks until then, and is not retried. An error that the caller catches leaves nothing behind there either (a

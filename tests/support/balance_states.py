@@ -75,13 +75,13 @@ def add_grant(
 
 
 def spend(state: BalanceState, amount: int, *, at: datetime = NOON) -> Transaction:
-    deltas = burn_order.plan_deltas(amount, state.grants.values())
+    deltas = burn_order.plan_payments(amount, state.grants.values())
     return state.post("usage", at, [GrantDelta(grant, -taken) for grant, taken in deltas], TransactionDetails())
 
 
 def hold(state: BalanceState, amount: int, until: datetime, *, at: datetime = NOON) -> Hold:
     """Place a hold of ``amount`` credits, pinned in burn order, that lapses at ``until``."""
-    deltas = burn_order.plan_deltas(amount, state.grants.values())
+    deltas = burn_order.plan_payments(amount, state.grants.values())
     opened = Hold(
         id=uuid7(),
         amount=amount,

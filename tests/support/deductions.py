@@ -53,9 +53,9 @@ def intercepted(
     all rows are written but not committed.
     """
 
-    def commit_batch(contended, take_batch):
+    def process_batch(contended, take_batch):
         if (queue == "first") != (contended is None):
-            return deductions.commit_batch(contended, take_batch)
+            return deductions.process_batch(contended, take_batch)
 
         def take_and_report():
             batch = take_batch()
@@ -63,12 +63,12 @@ def intercepted(
             return batch
 
         before()
-        results = deductions.commit_batch(contended, take_and_report)
+        results = deductions.process_batch(contended, take_and_report)
         written()
         return results
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deduction_queue, "_commit", commit_batch)
+        patch.setattr(deduction_queue, "_process", process_batch)
         yield
 
 
@@ -107,7 +107,7 @@ def run_in_first_queue(
     """
     other_balance, is_leading, may_continue = make_balance(), Event(), Event()
 
-    def commit_batch(contended, take_batch):
+    def process_batch(contended, take_batch):
         def take_and_report():
             batch = take_batch()
             if any(owner == other_balance.owner for owner, _ in batch):
@@ -117,10 +117,10 @@ def run_in_first_queue(
                 taken([plan.deduction for _, plan in batch])
             return batch
 
-        return deductions.commit_batch(contended, take_and_report)
+        return deductions.process_batch(contended, take_and_report)
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(len(calls) + 1) as pool:
-        patch.setattr(deduction_queue, "_commit", commit_batch)
+        patch.setattr(deduction_queue, "_process", process_batch)
         leader = pool.submit(outcome_of, deduction(other_balance))
         assert is_leading.wait(20)
         futures = []

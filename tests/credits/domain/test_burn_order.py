@@ -84,21 +84,21 @@ class TestPlanDeltas:
     def test_a_grant_is_emptied_before_the_next_pays(self):
         first, second, third = FakeGrant(priority=1), FakeGrant(priority=2), FakeGrant(priority=3)
 
-        assert burn_order.plan_deltas(15, [third, first, second]) == [(first, 10), (second, 5)]
+        assert burn_order.plan_payments(15, [third, first, second]) == [(first, 10), (second, 5)]
 
     def test_empty_walletare_skipped(self):
         spent, full = FakeGrant(priority=0, remaining=0), FakeGrant()
 
-        assert burn_order.plan_deltas(4, [spent, full]) == [(full, 4)]
+        assert burn_order.plan_payments(4, [spent, full]) == [(full, 4)]
 
     def test_returns_all_credits_if_they_do_not_cover_the_amount(self):
         only = FakeGrant(remaining=3)
 
-        assert burn_order.plan_deltas(4, [only]) == [(only, 3)]
+        assert burn_order.plan_payments(4, [only]) == [(only, 3)]
 
     @given(grant_lists, st.integers(0, 100))
     def test_the_deltas_add_up_and_never_exceed_a_grant(self, wallet, amount):
-        deltas = burn_order.plan_deltas(amount, wallet)
+        deltas = burn_order.plan_payments(amount, wallet)
 
         assert sum(taken for _, taken in deltas) == min(amount, sum(grant.remaining for grant in wallet))
         assert all(0 < taken <= grant.remaining for grant, taken in deltas)
@@ -107,11 +107,11 @@ class TestPlanDeltas:
 
     @given(grant_lists, st.integers(0, 40), st.integers(0, 40))
     def test_two_payments_take_the_same_from_each_grant_as_one(self, wallet, first, second):
-        at_once = {grant.id: taken for grant, taken in burn_order.plan_deltas(first + second, wallet)}
+        at_once = {grant.id: taken for grant, taken in burn_order.plan_payments(first + second, wallet)}
 
         in_two = dict.fromkeys((grant.id for grant in wallet), 0)
         for amount in (first, second):
-            for grant, taken in burn_order.plan_deltas(amount, wallet):
+            for grant, taken in burn_order.plan_payments(amount, wallet):
                 grant.remaining -= taken
                 in_two[grant.id] += taken
 

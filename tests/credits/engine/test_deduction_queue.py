@@ -249,7 +249,7 @@ class TestSeveralBalances:
         balances = [make_balance(grants=[(30, None)]) for _ in range(2)]
         # A process has one queue. Between several queues only the lock of the balance decides.
         queues = [
-            GroupCommitQueue(deductions.commit_batch, busy_error=operations.BusyError, queue_limit=lambda: 100)
+            GroupCommitQueue(deductions.process_batch, busy_error=operations.BusyError, queue_limit=lambda: 100)
             for _ in range(4)
         ]
 
@@ -408,7 +408,7 @@ class TestGrouping:
             alone, shared = make_balance(grants=terms), make_balance(grants=terms)
             plans = [(Owner.of(shared.owner), DeductionPlan.of(each, at)) for at, each in wanted]
 
-            planned = deductions.commit_batch(None, lambda: plans)
+            planned = deductions.process_batch(None, lambda: plans)
 
             in_order = sorted(range(len(wanted)), key=lambda n: (wanted[n][0], n))
             one_by_one = [_commit_one(alone, *wanted[n]) for n in in_order]
@@ -420,7 +420,7 @@ class TestGrouping:
 
 def _commit_one(balance, at, wanted):
     plan = Owner.of(balance.owner), DeductionPlan.of(wanted, at)
-    [result] = deductions.commit_batch(None, lambda: [plan])
+    [result] = deductions.process_batch(None, lambda: [plan])
     return result
 
 

@@ -1,4 +1,4 @@
-"""The queue of the group commit, with a ``commit_batch`` function of the test.
+"""The queue of the group commit, with a ``process_batch`` function of the test.
 
 ``RowWriter`` writes one row for each request. The keys are integers; the lock of a key is an advisory lock of the
 transaction. Threads, connections, locks and commits are real.
@@ -31,7 +31,7 @@ class QueueBusyError(Exception):
 
 
 class RowWriter:
-    """A ``commit_batch`` function that inserts one row for each request, and returns (payload, transaction id).
+    """A ``process_batch`` function that inserts one row for each request, and returns (payload, transaction id).
 
     ``taken`` runs with the payloads when a batch of a contended key is taken, ``written`` when its rows are written.
     ``batches`` lists (contended, payloads) of every batch.
@@ -227,7 +227,7 @@ class TestRun:
 class TestKeys:
     def test_requests_for_several_keys_share_a_transaction(self, queue, writer):
         is_taken, may_commit = Event(), Event()
-        write = queue._commit
+        write = queue._process
 
         def hold_up_first_batch(contended, take_batch):
             def take():
@@ -239,7 +239,7 @@ class TestKeys:
 
             return write(contended, take)
 
-        queue._commit = hold_up_first_batch
+        queue._process = hold_up_first_batch
         with ThreadPoolExecutor(4) as pool:
             futures = [pool.submit(outcome_of, partial(queue.run, 1, 20))]
             assert is_taken.wait(20)

@@ -89,7 +89,7 @@ def owe(balance: CreditBalance, amount: int, at: datetime = NOON, reverses: Cred
     """Reverse ``amount`` credits without naming a purchase: first from the remaining credits, then as debt."""
     request = build_request("reverse_purchase", actor=None, key=None)
     with lock_balance(balance.owner, at=at) as locked:
-        taken = burn_order.plan_deltas(amount, locked.state.grants.values())
+        taken = burn_order.plan_payments(amount, locked.state.grants.values())
         deltas = [GrantDelta(grant, -part) for grant, part in taken]
         owed = amount - sum(part for _, part in taken)
         deltas += [GrantDelta(None, -owed)] if owed else []

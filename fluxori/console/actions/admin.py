@@ -47,11 +47,11 @@ class ApprovedFilter(admin.SimpleListFilter):
 class StaffActionAdmin(OwnedAdmin):
     ordering = ("-created_at", "-pk")
     empty_message = "No staff action was performed yet. Open the page of an account to perform one."
-    list_display = ["when", "owner", "what", "reason", "ticket_number", "by", "approved_by"]
+    list_display = ["when", "owner", "summary", "reason", "ticket_number", "actor_name", "approver_name"]
     list_display_links = ["when"]
     ticket_number = name_column("ticket")
-    by = name_column("actor")
-    approved_by = name_column("approver")
+    actor_name = name_column("actor")
+    approver_name = name_column("approver")
     when = timestamp_column("created_at", "when")
     list_filter = [ActionFilter, "reason", ApprovedFilter, ("created_at", DateRangeFilter)]
     list_select_related = ["balance__user", "balance__organization", "actor", "approver"]
@@ -106,10 +106,6 @@ class StaffActionAdmin(OwnedAdmin):
     def changes_list(self, row: StaffAction) -> str:
         values = ((name, row.before.get(name), after) for name, after in row.after.items())
         return facts_html((name, f"{format_json(old)} → {format_json(new)}") for name, old, new in values if old != new)
-
-    @admin.display(description="summary")
-    def what(self, row: StaffAction) -> str:
-        return row.summary
 
     @admin.display(description="subject")
     def subject(self, row: StaffAction) -> str:

@@ -31,7 +31,7 @@ _COLOURS = {"pending": "warning", "approved": "success", "declined": "danger", "
 class ApprovalRequestAdmin(OwnedAdmin):
     ordering = ("-requested_at", "-pk")
     empty_message = "No approval was requested yet. A staff action above a ceiling can be requested here."
-    list_display = ["when", "owner", "what", "credit_count", "reason", "requester", "state", "decider"]
+    list_display = ["when", "owner", "action_title", "credit_count", "reason", "requester", "state", "decider"]
     list_display_links = ["when"]
     requester = name_column("requested_by")
     decider = name_column("decided_by")
@@ -58,7 +58,7 @@ class ApprovalRequestAdmin(OwnedAdmin):
         return change_link_html("credits.creditbalance", row.owner_id, name_html(row.owner))
 
     @admin.display(description="staff action")
-    def what(self, row: ApprovalRequest) -> str:
+    def action_title(self, row: ApprovalRequest) -> str:
         return ACTIONS[row.action].title
 
     def change_view(

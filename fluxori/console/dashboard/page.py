@@ -63,12 +63,10 @@ def _latest_runs() -> list[dict[str, Any]]:
 def _pending_requests() -> dict[str, Any]:
     """Return the oldest pending approval requests."""
     related = pending_requests().select_related("user", "organization", "requested_by")
-    requests = list(related[: MAX_REQUESTS + 1])
     return {
         "rows": [
             (row, ACTIONS[row.action].title, change_url("console_approvalrequest", row.pk))
-            for row in requests[:MAX_REQUESTS]
+            for row in related[:MAX_REQUESTS]
         ],
-        "more": len(requests) > MAX_REQUESTS,
         "url": changelist_url("console_approvalrequest", status__exact="pending"),
     }

@@ -8,7 +8,7 @@ from fluxori.identity.models import User
 
 
 class Reason(models.TextChoices):
-    """Why staff act. It is stored separately from the note, so that actions can be counted by reason."""
+    """Why staff perform an action. It is stored separately from the note, so that actions can be counted by reason."""
 
     GOODWILL = "goodwill", "Goodwill"
     CORRECTION = "correction", "Correction of a mistake"

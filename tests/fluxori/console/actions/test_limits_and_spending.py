@@ -64,7 +64,7 @@ class TestSetLimit:
     def test_a_limit_of_a_member_needs_an_organization_and_an_existing_user(self, client, balance):
         url = action_url("set_limit", balance)
 
-        unknown = client.post(url, fill_form(client, url, amount="5", period="day", member="nobody@example.test"))
+        unknown = client.post(url, fill_form(client, url, amount="5", period="day", member="unknown@example.test"))
         other = client.post(url, fill_form(client, url, amount="5", period="day", member=make_user().email))
 
         assert unknown.context["form"].non_field_errors() == [f"{UserNotFoundError.title}."]

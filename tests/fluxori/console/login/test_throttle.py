@@ -59,9 +59,9 @@ class TestLogin:
         assert is_locked(log_in())
 
     def test_unknown_accounts_are_locked_too(self):
-        fail_to_log_in(email="nobody@staff.test")
+        fail_to_log_in(email="unknown@staff.test")
 
-        assert is_locked(log_in(email="nobody@staff.test"))
+        assert is_locked(log_in(email="unknown@staff.test"))
 
     def test_a_lock_ends_fifteen_minutes_after_the_last_failure(self, clock_at):
         clock_at(NOON)

@@ -1,8 +1,8 @@
 """Due events: what happens to a balance with time alone. Holds lapse; grants expire or roll over; credits repay debt.
 
-``apply_due_events`` changes a balance state to what it is at an instant, without reading the database or the clock. Operations write its transactions together
-with their own change, reads run it and write nothing, and the expiry job writes it for balances that no operation
-touches, so that all three agree.
+``apply_due_events`` changes a balance state to what it is at an instant, without reading the database or the clock.
+Operations write its transactions together with their own change, reads run it and write nothing, and the expiry job
+writes it for balances that no operation touches, so that all three agree.
 """
 
 from datetime import datetime

@@ -89,7 +89,7 @@ def test_a_chargeback_after_spending():
     assert sipho.sees(day(2)) == (-240, 0, 240, 0)
 
     # Support refunds 40 credits for a report that failed. The refund repays debt too.
-    ledger.refund_usage(transaction_id=spent.id, amount=40, reason="The report was empty", at=day(3))
+    ledger.refund_usage(transaction_id=spent.transaction.id, amount=40, reason="The report was empty", at=day(3))
     assert sipho.last() == ("refund", 40, [("debt", 40)])
     assert sipho.sees(day(3)) == (-200, 0, 200, 0)
 

@@ -33,7 +33,7 @@ class ReasonText(Text):
 
 
 class OwnerRequest(RequestSerializer):
-    """The owner of a balance: a user, an organization, or an organization and the member (``user_id``) it is for."""
+    """The owner of a balance: a user, an organization, or an organization with one of its members."""
 
     user_id = Id(required=False)
     organization_id = Id(required=False)

@@ -26,10 +26,9 @@ CHECK_REASONS = (
 
 
 class DeductRequest(OwnerRequest):
-    """An amount with a description, or a quantity of a feature at the server's price.
+    """An amount with a description, or a quantity of a feature at the server's price."""
 
-    ``Deduction.validator`` of the engine requires exactly one of the two.
-    """
+    # ``Deduction.validator`` of the engine requires exactly one of the two.
 
     amount = Count(required=False)
     feature = Text(max_length=MAX_CODE, required=False)

@@ -66,7 +66,7 @@ BEGIN
     r.key := t.idempotency_key;
     r.operation := 'deduct_credits';
     r.fingerprint := sha256(convert_to(t.idempotency_key, 'UTF8'));
-    r.answer := json_build_object(
+    r.result := json_build_object(
         'balance', json_build_object(
             'available', available, 'balance', t.balance_after, 'debt', 0, 'held', 0, 'id', t.balance_id,
             'last_updated', t.timestamp, 'next_expiry', NULL, 'organization_id', NULL, 'sequence', t.sequence,

@@ -67,14 +67,14 @@ class TestGetBalanceAsOf:
         diary.read(at[5])
         diary.do(at[6], lambda t: operations.adjust_credits(owner=owner, amount=50, reason="r", at=t))
         released_hold = diary.do(at[7], lambda t: diary.place(t, 90, 3600))
-        diary.do(at[7] + MINUTE, lambda t: operations.release_hold(hold_id=released_hold.pk, at=t))
-        used = result.transaction.pk
+        diary.do(at[7] + MINUTE, lambda t: operations.release_hold(hold_id=released_hold.hold.id, at=t))
+        used = result.transaction.id
         diary.do(at[8], lambda t: operations.refund_usage(transaction_id=used, amount=5, reason="r", at=t))
         pinned = diary.do(at[23], lambda t: diary.place(t, 60, 7200))
         diary.read(at[24] - MINUTE)
         diary.read(at[24])
         diary.read(at[24] + MINUTE)
-        diary.do(at[24] + 2 * MINUTE, lambda t: operations.capture_hold(hold_id=pinned.pk, amount=10, at=t))
+        diary.do(at[24] + 2 * MINUTE, lambda t: operations.capture_hold(hold_id=pinned.hold.id, amount=10, at=t))
         diary.do(
             at[26],
             lambda t: operations.refund_usage(transaction_id=used, reason="r", expires_at=t + 5 * HOUR, at=t),
@@ -100,8 +100,7 @@ class TestGetBalanceAsOf:
         diary.read(at[38])
         diary.do(at[55], lambda t: operations.expire_credits(balance_ids=[owner.pk], at=t))
 
-        last.refresh_from_db()
-        assert last.status == "lapsed"
+        assert CreditHold.objects.get(pk=last.hold.id).status == "lapsed"
         diary.check()
 
     def test_equals_earlier_reads_after_a_hold_was_extended(self, clock_at):

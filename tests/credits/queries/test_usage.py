@@ -259,7 +259,7 @@ class TestUsageDuringAggregation:
                 if given_back:
                     refund(one[0], given_back, at)
                     one[1] -= given_back
-                    moves.append((at, one[0].feature_id, 0, given_back, 0))
+                    moves.append((at, one[0].transaction.details.feature_id, 0, given_back, 0))
 
         for one, other in periods:
             from_, to = min(one, other), max(one, other) + MINUTE

@@ -3,6 +3,7 @@ from datetime import timedelta
 import pytest
 
 from credits import operations as ledger
+from credits.models import CreditGrant
 from tests.support.factories.credits import deduct, make_user
 from tests.support.factories.tiers import (
     APRIL,
@@ -121,7 +122,8 @@ class TestProration:
         result = change_tier(balance, "capped", at=MID_APRIL, proration="difference")
 
         [given] = result.transaction.entries
-        terms = (given.grant.amount, given.grant.expires_at, given.grant.roll_cap, given.grant.roll_until)
+        grant = CreditGrant.objects.get(pk=given.grant_id)
+        terms = (grant.amount, grant.expires_at, grant.roll_cap, grant.roll_until)
         assert terms == (300, MAY, 300, month(3, APRIL))
 
     def test_repays_debt_first(self):

@@ -52,6 +52,7 @@ class DetailPageMixin:
     page_template: str
 
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return the template context of the page. Every subclass defines it."""
         raise NotImplementedError
 
     def change_view(
@@ -81,6 +82,7 @@ class ActionButtonsMixin:
     change_form_template = "admin/console/change_form_with_actions.html"
 
     def get_action_buttons(self, request: HttpRequest, row: Any) -> list[ActionButton]:
+        """Return the buttons of the actions that fit the row. Every subclass defines it."""
         raise NotImplementedError
 
     def change_view(

@@ -96,5 +96,5 @@ class Action:
         return ""
 
     def execute(self, request: ActionRequest) -> Outcome:
-        """Execute the action in the database transaction of the caller."""
+        """Execute the action in the database transaction of the caller. Every subclass defines it."""
         raise NotImplementedError

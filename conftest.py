@@ -1,7 +1,8 @@
-"""The test database, the marker ``slow`` and the command-line options of the tests.
+"""The test database, the markers ``slow`` and ``browser`` and the command-line options of the tests.
 
-Tests marked ``slow`` run only with ``--slow``; with ``--slow`` nothing else runs. Every test starts with the rows that
-the migrations wrote (see ``tests/support/database.py``).
+There are three sets of tests: those marked ``slow`` run only with ``--slow``, those marked ``browser`` only with
+``--browser``, and all others run without an option. Every test starts with the rows that the migrations wrote (see
+``tests/support/database.py``).
 """
 
 from collections.abc import Iterator
@@ -13,24 +14,33 @@ from pytest_django import DjangoDbBlocker
 
 from tests.support.database import restore_migrated_rows, save_migrated_rows
 
+# The markers that are also options, with what they mean. No test has two of them.
+SETS = {
+    "slow": "slow by nature: servers, processes, environments, every page in every role",
+    "browser": "needs Chromium",
+}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     project = parser.getgroup("fluxori")
-    project.addoption("--slow", action="store_true", help="Run the tests marked slow, and only those.")
+    for name in SETS:
+        project.addoption(f"--{name}", action="store_true", help=f"Run the tests marked {name}, and only those.")
     project.addoption("--model-steps", type=int, default=500, help="Number of random steps in tests/model.")
     project.addoption("--model-seed", type=int, default=1, help="Seed of tests/model: one seed, one sequence of steps.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: slow by nature (servers, processes, environments); runs with --slow")
+    for name, meaning in SETS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}; runs with --{name}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    chosen = {name for name in SETS if config.getoption(f"--{name}")}
     wanted: list[pytest.Item] = []
     deselected: list[pytest.Item] = []
     for item in items:
-        is_slow = item.get_closest_marker("slow") is not None
-        (wanted if is_slow is config.getoption("--slow") else deselected).append(item)
+        marks = {name for name in SETS if item.get_closest_marker(name)}
+        (wanted if (marks & chosen if chosen else not marks) else deselected).append(item)
     if deselected:
         config.hook.pytest_deselected(items=deselected)
         items[:] = wanted

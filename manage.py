@@ -60,11 +60,12 @@ def has_devtools() -> bool:
 def run_tests(arguments: "list[str]") -> None:
     """Replace this process with pytest; ``fluxori.devtools.pytest_plugin`` starts the database server of the tests.
 
-    Without arguments, and with ``--slow`` alone, the tests run in parallel. All other arguments are passed to pytest.
+    Without arguments, and with ``--slow`` or ``--browser`` alone, the tests run in parallel. All other arguments are
+    passed to pytest.
     """
     if os.path.commonpath([PROJECT, os.getcwd()]) != PROJECT:
         os.chdir(PROJECT)
-    if arguments in ([], ["--slow"]):
+    if arguments in ([], ["--slow"], ["--browser"]):
         arguments = ["-n", str(min(os.cpu_count() or 1, MAX_WORKERS)), *arguments]
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])  # noqa: S606 (needs no shell)
 

@@ -15,6 +15,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     # The production hasher takes half a second per password, which would dominate the run time of the tests.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # Otherwise WhiteNoise reads all folders of static files for every new test client.
+    settings.WHITENOISE_AUTOREFRESH = True
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from tests.browser.conftest import PASSWORD
 from tests.support.factories.credits import make_balance
 from tests.support.staff import action_url, make_staff
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
 def make_staff_with_password(role: str):

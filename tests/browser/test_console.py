@@ -23,7 +23,7 @@ from tests.support.times import DAY, HOUR
 from tiers import operations as tiers
 from tiers.models import AllocationRun, Tier
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 SUPERUSER = "superuser@example.test"
 

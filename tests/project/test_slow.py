@@ -26,6 +26,7 @@ def collect(*arguments):
     return completed.stdout
 
 
+@pytest.mark.slow
 class TestSlowOption:
     def test_is_needed_to_run_the_slow_tests(self):
         names = collect()
@@ -43,7 +44,7 @@ class TestSlowOption:
 class TestTestCommand:
     @pytest.mark.parametrize(
         ("arguments", "is_parallel"),
-        [([], True), (["--slow"], True), (["-k", "deduct"], False), (["--slow", "-n0"], False)],
+        [([], True), (["--slow"], True), (["--browser"], True), (["-k", "deduct"], False), (["--slow", "-n0"], False)],
     )
     def test_runs_in_parallel_unless_further_arguments_are_given(self, monkeypatch, arguments, is_parallel):
         commands = []

@@ -252,6 +252,7 @@ def model_requests(role: str, name: str, app: str, model: str, page: str):
 
 @pytest.mark.parametrize("role", ROLES)
 class TestEveryRole:
+    @pytest.mark.slow
     def test_a_role_can_open_exactly_its_pages(self, balance, role):
         client, differences = client_in_role(role), []
 

@@ -21,6 +21,7 @@ def superuser():
 
 
 class TestTimeConsole:
+    @pytest.mark.slow
     def test_every_page_is_opened_and_measured(self, superuser, capsys):
         before = table_digests()
 
@@ -31,6 +32,7 @@ class TestTimeConsole:
         assert all(0 < page["best"] <= page["first"] for page in seconds.values())
         assert table_digests() == before
 
+    @pytest.mark.slow
     def test_a_slow_page_makes_the_command_fail(self, superuser):
         with pytest.raises(CommandError) as error:
             call_command("time_console", "--as", superuser.email, "--limit", "0.000001")
@@ -43,6 +45,7 @@ class TestTimeConsole:
         with pytest.raises(CommandError, match="no superuser"):
             call_command("time_console", "--as", "staff@example.test")
 
+    @pytest.mark.slow
     def test_an_empty_ledger_can_be_measured(self, capsys):
         superuser = User.objects.create_superuser("superuser@example.test")
         assert not CreditTransaction.objects.exists()

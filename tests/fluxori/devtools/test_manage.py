@@ -69,6 +69,7 @@ def project_with_tests():
         yield folder
 
 
+@pytest.mark.slow
 class TestManage:
     @pytest.mark.parametrize(
         "command",

@@ -39,7 +39,8 @@ class LocalIssuer:
 
         self._server = HTTPServer(("127.0.0.1", 0), Keys)
         self.url = f"http://127.0.0.1:{self._server.server_port}/jwks.json"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        # ``shutdown`` waits for the end of a polling interval, which is half a second by default.
+        threading.Thread(target=self._server.serve_forever, args=[0.01], daemon=True).start()
 
     def published(self):
         extra = {"use": "sig", "alg": "RS256"}

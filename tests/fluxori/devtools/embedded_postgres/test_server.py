@@ -13,6 +13,7 @@ def socket_folder(url: str) -> Path:
     return Path(parse_qs(urlsplit(url).query)["host"][0])
 
 
+@pytest.mark.slow
 class TestServer:
     def test_listens_on_a_private_unix_socket_only(self, shared_project):
         with Client(shared_project) as client:

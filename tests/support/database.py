@@ -41,8 +41,9 @@ BEGIN
     SET LOCAL session_replication_role = replica;
     FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'as_migrated' LOOP
         EXECUTE format(
-            'SELECT EXISTS (SELECT md5(t::text) FROM public.%1$I t EXCEPT ALL SELECT md5(s::text) FROM as_migrated.%1$I s)'
-            ' OR EXISTS (SELECT md5(s::text) FROM as_migrated.%1$I s EXCEPT ALL SELECT md5(t::text) FROM public.%1$I t)',
+            'WITH new AS (SELECT md5(t::text) FROM public.%1$I AS t),'
+            ' old AS (SELECT md5(t::text) FROM as_migrated.%1$I AS t)'
+            ' SELECT EXISTS (TABLE new EXCEPT ALL TABLE old) OR EXISTS (TABLE old EXCEPT ALL TABLE new)',
             name
         ) INTO is_changed;
         is_large := is_large OR pg_relation_size(format('public.%I', name)::regclass) > {LARGE};

@@ -62,6 +62,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
     "simple_history",
+    "fluxori.db",
     "fluxori.identity",
     "credits",
     "tiers",

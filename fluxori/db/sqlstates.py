@@ -9,16 +9,22 @@ QUERY_CANCELED = "57014"  # statement_timeout passed
 SERIALIZATION_FAILURE = "40001"
 DEADLOCK_DETECTED = "40P01"
 READ_ONLY_TRANSACTION = "25006"  # the server became a stand-by after a failover
+IDLE_IN_TRANSACTION_TIMEOUT = "25P03"  # the server ended the session, and with it the transaction
+TRANSACTION_TIMEOUT = "25P04"
 
 # Repeating the whole transaction can succeed.
 RETRYABLE = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED})
 
+# A connection pooler has exchanged the server session under prepared statements: unknown or duplicate statement name,
+# protocol violation. A new connection can succeed.
+POOLER = frozenset({"26000", "42P05", "08P01"})
+
 # PostgreSQL rolled back because it could not serve the statement in time.
-BUSY = frozenset({LOCK_NOT_AVAILABLE, QUERY_CANCELED}) | RETRYABLE
+BUSY = frozenset({LOCK_NOT_AVAILABLE, QUERY_CANCELED}) | RETRYABLE | POOLER
 
 # Classes of errors that end the connection or come from the server itself: connection exceptions, insufficient
 # resources, shutdown and start, system errors, internal errors. During COMMIT they leave the outcome unknown.
-UNAVAILABLE_PREFIXES = ("08", "53", "57P", "58", "XX")
+UNAVAILABLE_PREFIXES = ("08", "53", "57P", "58", "XX", IDLE_IN_TRANSACTION_TIMEOUT, TRANSACTION_TIMEOUT)
 
 
 def sqlstate_of(error: BaseException) -> str | None:

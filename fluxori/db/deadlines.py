@@ -1,0 +1,125 @@
+"""Deadlines on the client's side: no wait for the database lasts without end.
+
+PostgreSQL ends a statement after ``statement_timeout``, but a server that hangs, or a network that drops packets
+silently, ends nothing. One watchdog thread per process therefore looks at every connection of Django several times a
+second. If one has waited for its server longer than its deadline, the watchdog shuts down the socket. The thread that
+waits then receives the same ``OperationalError`` as after a lost connection, whatever it was doing: a statement of the
+ORM, a prepared statement or COMMIT.
+
+The deadline is ``STATEMENT_TIMEOUT_MS`` plus ``MARGIN_SECONDS``; ``limit_waits`` sets another one. See
+``docs/explanation/group-commit.md`` for what happens to the requests of a shared transaction.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from time import monotonic
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import psycopg
+import structlog
+from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.pq import TransactionStatus
+
+# How much longer than PostgreSQL the client waits: the error of the server, if it comes, says more.
+MARGIN_SECONDS = 5.0
+# How often the watchdog looks. It reads one integer for each connection.
+INTERVAL_SECONDS = 0.1
+
+_limit: ContextVar[float | None] = ContextVar("limit", default=None)
+_log = structlog.get_logger(__name__)
+
+
+@contextmanager
+def limit_waits(seconds: float) -> Iterator[None]:
+    """Give every statement that begins in the block, and the COMMIT after it, this deadline."""
+    token = _limit.set(seconds)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+class _Progress:
+    """What the watchdog knows of one connection. A new statement is progress; so is any moment without a wait."""
+
+    __slots__ = ("deadline", "seen", "since", "statements")
+
+    def __init__(self) -> None:
+        self.statements = 0  # begun so far; counted by the thread that uses the connection
+        self.deadline = _default_deadline()
+        self.seen = -1  # ``statements`` when the current wait was first seen, or -1
+        self.since = 0.0
+
+
+class Watchdog:
+    """Watches connections in one thread, which starts with the first connection and ends with the process."""
+
+    def __init__(self) -> None:
+        self._connections: WeakKeyDictionary[psycopg.Connection[Any], _Progress] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+        self._process_id = 0
+
+    def watch(self, wrapper: BaseDatabaseWrapper) -> None:
+        """Watch the connection that ``wrapper`` has just opened."""
+        with self._lock:
+            self._connections[wrapper.connection] = _Progress()
+            # A forked process inherits the object but not the thread.
+            if self._process_id != os.getpid():
+                self._process_id = os.getpid()
+                threading.Thread(target=self._run, name="database-watchdog", daemon=True).start()
+        # Django documents ``connection.execute_wrapper()`` for one thread and block; this list is what it appends to.
+        if self._count_statement not in wrapper.execute_wrappers:
+            wrapper.execute_wrappers.append(self._count_statement)
+
+    def _count_statement(
+        self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
+    ) -> Any:
+        progress = self._connections.get(context["connection"].connection)
+        if progress is not None:
+            progress.statements += 1
+            progress.deadline = _limit.get() or _default_deadline()
+        return execute(sql, params, many, context)
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(INTERVAL_SECONDS):
+            self.check(monotonic())
+
+    def check(self, now: float) -> None:
+        """Shut down the sockets of the connections that have waited beyond their deadlines."""
+        with self._lock:
+            connections = list(self._connections.items())
+        for connection, progress in connections:
+            if connection.closed or connection.info.transaction_status != TransactionStatus.ACTIVE:
+                progress.seen = -1
+            elif progress.seen != progress.statements:
+                progress.seen, progress.since = progress.statements, now
+            elif now - progress.since > progress.deadline:
+                _shut_down(connection)
+                _log.error("database_wait_ended", seconds=round(now - progress.since, 1))
+
+
+def _shut_down(connection: psycopg.Connection[Any]) -> None:
+    """End the connection under the thread that waits on it, which libpq then finds closed by the peer."""
+    try:
+        descriptor = connection.fileno()
+        with socket.socket(fileno=os.dup(descriptor)) as copy:
+            # If the connection was closed meanwhile, the descriptor may already belong to another socket.
+            if not connection.closed and connection.fileno() == descriptor:
+                copy.shutdown(socket.SHUT_RDWR)
+    except (OSError, psycopg.Error):
+        # The connection was lost or closed in the meantime, and with it the wait.
+        return
+
+
+def _default_deadline() -> float:
+    return settings.STATEMENT_TIMEOUT_MS / 1000 + MARGIN_SECONDS
+
+
+watchdog = Watchdog()

@@ -32,7 +32,7 @@ ProcessBatch = Callable[[K | None, TakeBatch[K, P]], Sequence[R | None]]
 MAX_BATCH_SIZE = 64
 
 
-class _PendingRequest(Generic[K, P, R]):
+class _Submission(Generic[K, P, R]):
     """One request from submission to its result."""
 
     __slots__ = ("error", "is_unserved", "key", "payload", "ready", "result")
@@ -52,9 +52,9 @@ class _Queue(Generic[K, P, R]):
 
     __slots__ = ("leader", "waiting")
 
-    def __init__(self, leader: _PendingRequest[K, P, R]) -> None:
+    def __init__(self, leader: _Submission[K, P, R]) -> None:
         self.leader = leader
-        self.waiting: deque[_PendingRequest[K, P, R]] = deque()
+        self.waiting: deque[_Submission[K, P, R]] = deque()
 
 
 class _Batch(Generic[K, P, R]):
@@ -62,7 +62,7 @@ class _Batch(Generic[K, P, R]):
 
     __slots__ = ("is_committing", "requests")
 
-    def __init__(self, leader: _PendingRequest[K, P, R]) -> None:
+    def __init__(self, leader: _Submission[K, P, R]) -> None:
         self.requests = [leader]
         self.is_committing = False
 
@@ -107,13 +107,13 @@ class GroupCommitQueue(Generic[K, P, R]):
             return self._run_single(key, payload)
         result = None
         if key not in self._queues:
-            result = self._submit(None, _PendingRequest(key, payload))
+            result = self._submit(None, _Submission(key, payload))
         if result is None:
-            result = self._submit(key, _PendingRequest(key, payload))
+            result = self._submit(key, _Submission(key, payload))
         assert result is not None
         return result
 
-    def _submit(self, queue_key: K | None, request: _PendingRequest[K, P, R]) -> R | None:
+    def _submit(self, queue_key: K | None, request: _Submission[K, P, R]) -> R | None:
         """Return the result of the request, or None if its key is locked elsewhere."""
         try:
             if self._enqueue(queue_key, request) or self._wait_for_turn(queue_key, request):
@@ -130,7 +130,7 @@ class GroupCommitQueue(Generic[K, P, R]):
         assert result is not None
         return result
 
-    def _enqueue(self, queue_key: K | None, request: _PendingRequest[K, P, R]) -> bool:
+    def _enqueue(self, queue_key: K | None, request: _Submission[K, P, R]) -> bool:
         """Join the queue, and return whether the request is the leader at once."""
         with self._mutex:
             queue = self._queues.get(queue_key)
@@ -144,7 +144,7 @@ class GroupCommitQueue(Generic[K, P, R]):
             self._waiting_count += 1
             return False
 
-    def _wait_for_turn(self, queue_key: K | None, request: _PendingRequest[K, P, R]) -> bool:
+    def _wait_for_turn(self, queue_key: K | None, request: _Submission[K, P, R]) -> bool:
         """Wait, and return whether it is the request's turn to lead; otherwise it has its result."""
         if not request.ready.wait(settings.LOCK_TIMEOUT_MS / 1000):
             with self._mutex:
@@ -161,7 +161,7 @@ class GroupCommitQueue(Generic[K, P, R]):
             queue = self._queues.get(queue_key)
             return queue is not None and queue.leader is request
 
-    def _lead(self, queue_key: K | None, leader: _PendingRequest[K, P, R]) -> None:
+    def _lead(self, queue_key: K | None, leader: _Submission[K, P, R]) -> None:
         """Commit one batch and hand out the results.
 
         An error of one request does not become the error of the others, except a time-out, a conflict, and an unknown
@@ -205,7 +205,7 @@ class GroupCommitQueue(Generic[K, P, R]):
                 self._waiting_count -= 1
         return [(request.key, request.payload) for request in batch.requests]
 
-    def _dequeue(self, queue_key: K | None, request: _PendingRequest[K, P, R]) -> None:
+    def _dequeue(self, queue_key: K | None, request: _Submission[K, P, R]) -> None:
         """Leave the queue, whatever happened; after a leader the oldest waiting request leads."""
         with self._mutex:
             queue = self._queues.get(queue_key)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from credits import operations
 from credits.engine import deductions
-from credits.engine.deductions import Deduction, DeductionPlan
+from credits.engine.deductions import Deduction, DeductionRequest
 from credits.models import CreditBalance, FeaturePrice, RejectedAttempt
 from fluxori.core import request_context
 from fluxori.core.errors import DomainError
@@ -259,7 +259,7 @@ class TestSeveralBalances:
                     partial(
                         queues[thread % 4].run,
                         Owner.of(balances[turn % 2].owner),
-                        DeductionPlan.of(Deduction(amount=1, description="Spent in a test"), NOON),
+                        DeductionRequest.of(Deduction(amount=1, description="Spent in a test"), NOON),
                     )
                 )
                 for turn in range(10)
@@ -406,9 +406,9 @@ class TestGrouping:
             )
             terms = [(amount, minutes and minutes * MINUTE) for amount, minutes in grants]
             alone, shared = make_balance(grants=terms), make_balance(grants=terms)
-            plans = [(Owner.of(shared.owner), DeductionPlan.of(each, at)) for at, each in wanted]
+            requests = [(Owner.of(shared.owner), DeductionRequest.of(each, at)) for at, each in wanted]
 
-            planned = deductions.process_batch(None, lambda: plans)
+            planned = deductions.process_batch(None, lambda: requests)
 
             in_order = sorted(range(len(wanted)), key=lambda n: (wanted[n][0], n))
             one_by_one = [_commit_one(alone, *wanted[n]) for n in in_order]
@@ -419,8 +419,8 @@ class TestGrouping:
 
 
 def _commit_one(balance, at, wanted):
-    plan = Owner.of(balance.owner), DeductionPlan.of(wanted, at)
-    [result] = deductions.process_batch(None, lambda: [plan])
+    request = Owner.of(balance.owner), DeductionRequest.of(wanted, at)
+    [result] = deductions.process_batch(None, lambda: [request])
     return result
 
 
@@ -429,7 +429,7 @@ def _comparable(result):
     if isinstance(result, DomainError):
         return result.code, result.facts
     sequence = result.transaction.sequence if result.transaction else None
-    return replace(result.balance, id=None, user_id=None), result.tier_facts, result.replayed, sequence
+    return replace(result.snapshot, id=None, user_id=None), result.tier_facts, result.replayed, sequence
 
 
 def _history(balance):

@@ -411,7 +411,7 @@ class TestLimits:
 
     def test_a_request_that_is_busy_never_joins_a_batch(self, queue, settings):
         settings.LOCK_TIMEOUT_MS = 1
-        leader, late = (group_commit._PendingRequest[int, str, str](1, payload) for payload in ("leader", "late"))
+        leader, late = (group_commit._Submission[int, str, str](1, payload) for payload in ("leader", "late"))
         assert queue._enqueue(1, leader)
         assert not queue._enqueue(1, late)
 

@@ -30,7 +30,7 @@ from credits.engine.spending import check_spendable, resolve_price
 from credits.engine.validation import Validator, id_of
 from fluxori.core.errors import DomainError
 from fluxori.core.input_rules import canonical_json
-from fluxori.db.group_commit import GroupCommitQueue, TakeBatch
+from fluxori.db.group_commit import GroupCommitQueue, TakeGroup
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner
 
@@ -177,37 +177,37 @@ def plan_in_order(balance: LockedBalance, requests: Sequence[DeductionRequest]) 
     return [results[index] for index in range(len(requests))]
 
 
-def process_batch(
-    contended: Owner | None, take_batch: TakeBatch[Owner, DeductionRequest]
+def process_group(
+    wait_for: Owner | None, take_group: TakeGroup[Owner, DeductionRequest]
 ) -> list[OperationResult | DomainError | None]:
-    """Lock, load, plan and write one batch of deductions, in the transaction of the caller.
+    """Lock, load, plan and write one group of deductions, in the transaction of the caller.
 
-    For the first queue ``contended`` is None: balances that another transaction has locked are skipped, and their
-    requests get None. For the queue of one contended balance its lock is waited for before the batch is taken, so that
+    For the first queue ``wait_for`` is None: balances that another transaction has locked are skipped, and their
+    requests get None. For the queue of one contended balance its lock is waited for before the group is taken, so that
     everything that arrives during the wait joins.
     """
-    if contended is None:
-        batch = take_batch()
-        balances = loader_for({owner.id for owner, _ in batch}, [request for _, request in batch]).lock_available()
+    if wait_for is None:
+        group = take_group()
+        balances = loader_for({owner.id for owner, _ in group}, [request for _, request in group]).lock_available()
     else:
-        locked = lock([contended.id])
-        batch = take_batch()
-        loader = loader_for({contended.id}, [request for _, request in batch])
+        locked = lock([wait_for.id])
+        group = take_group()
+        loader = loader_for({wait_for.id}, [request for _, request in group])
         balances = loader.load() if locked else LockedBalances()
 
     with flush_on_exit(balances):
         results: dict[int, OperationResult | DomainError | None] = {}
-        for owner in dict.fromkeys(owner for owner, _ in batch):
-            indexes = [index for index, (other, _) in enumerate(batch) if other == owner]
-            planned = _plan_for_owner(balances, owner, [batch[index][1] for index in indexes], contended)
+        for owner in dict.fromkeys(owner for owner, _ in group):
+            indexes = [index for index, (other, _) in enumerate(group) if other == owner]
+            planned = _plan_for_owner(balances, owner, [group[index][1] for index in indexes], wait_for)
             results |= zip(indexes, planned, strict=True)
-        return [results[index] for index in range(len(batch))]
+        return [results[index] for index in range(len(group))]
 
 
 def _plan_for_owner(
-    balances: LockedBalances, owner: Owner, requests: list[DeductionRequest], contended: Owner | None
+    balances: LockedBalances, owner: Owner, requests: list[DeductionRequest], wait_for: Owner | None
 ) -> Sequence[OperationResult | DomainError | None]:
-    if contended is None and owner.id not in balances:
+    if wait_for is None and owner.id not in balances:
         # Locked elsewhere, or missing: the queue of the balance waits for the lock and finds out.
         return [None] * len(requests)
     try:
@@ -219,5 +219,5 @@ def _plan_for_owner(
 
 
 deduction_queue: GroupCommitQueue[Owner, DeductionRequest, OperationResult | DomainError] = GroupCommitQueue(
-    process_batch, busy_error=errors.BusyError, queue_limit=lambda: settings.DEDUCTION_QUEUE_LIMIT
+    process_group, busy_error=errors.BusyError, queue_limit=lambda: settings.DEDUCTION_QUEUE_LIMIT
 )

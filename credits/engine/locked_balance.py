@@ -2,7 +2,7 @@
 ends.
 
 There are two ways to change the ledger: ``lock_balance`` and ``lock_balances`` for one operation, and ``BalanceLoader``
-with ``flush_on_exit`` for a batch of deductions. The order is always the same: lock, load, plan, write, in one
+with ``flush_on_exit`` for a group of deductions. The order is always the same: lock, load, plan, write, in one
 transaction of the caller's operation; planning reads the tier facts for its first result. The lock is ``SELECT ... FOR
 NO KEY UPDATE`` on the balance row, taken in order of id; everything that depends on it is read in a later statement. A
 planned operation that raises an error writes nothing. Next: ``write.py`` for the write, ``idempotency.py`` for requests

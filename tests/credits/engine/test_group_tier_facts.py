@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from credits.engine.deductions import Deduction, DeductionRequest, process_batch
+from credits.engine.deductions import Deduction, DeductionRequest, process_group
 from credits.engine.locked_balance import OperationResult
 from credits.operations import Owner
 from credits.tier_registry import PendingTier
@@ -34,7 +34,7 @@ class TestTierFactsOfAGroup:
         ]
 
         with captured_statements() as run:
-            results = process_batch(owner, lambda: [(owner, request) for request in requests])
+            results = process_group(owner, lambda: [(owner, request) for request in requests])
 
         facts = [result.tier_facts for result in results if isinstance(result, OperationResult)]
         assert [(each.tier, each.pending_tier) for each in facts] == [

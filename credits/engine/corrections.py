@@ -13,7 +13,7 @@ from credits import queries
 from credits.domain import burn_order, constants, errors
 from credits.domain.due_events import normalize
 from credits.domain.records import Grant, GrantDelta, Transaction, TransactionDetails
-from credits.engine.idempotency import IdempotentRequest
+from credits.engine.idempotency import RequestIdentity
 from credits.engine.locked_balance import LockedBalance, OperationResult, lock_balance
 from credits.engine.validation import Validator
 from credits.models import CreditTransaction
@@ -74,7 +74,7 @@ def check_in_future(balance: LockedBalance, expires_at: datetime | None) -> None
 @transaction_with_retry
 def run_on_transaction(
     transaction_id: UUID,
-    request: IdempotentRequest,
+    request: RequestIdentity,
     at: datetime | None,
     plan: Callable[[LockedBalance], OperationResult],
 ) -> OperationResult:
@@ -91,7 +91,7 @@ def run_on_transaction(
 @transaction_with_retry
 def run_on_grant(
     grant_id: UUID,
-    request: IdempotentRequest,
+    request: RequestIdentity,
     at: datetime | None,
     plan: Callable[[LockedBalance, Grant], OperationResult],
 ) -> OperationResult:

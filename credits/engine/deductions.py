@@ -16,7 +16,7 @@ from django.conf import settings
 
 from credits.domain import burn_order, constants, errors
 from credits.domain.records import GrantDelta
-from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import (
     BalanceLoader,
     LockedBalance,
@@ -30,7 +30,7 @@ from credits.engine.spending import check_spendable, resolve_price
 from credits.engine.validation import Validator, id_of
 from fluxori.core.errors import DomainError
 from fluxori.core.input_rules import canonical_json
-from fluxori.db.group_commit import GroupCommitQueue, TakeBatch
+from fluxori.db.group_commit import GroupCommitQueue, TakeGroup
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner
 
@@ -83,8 +83,8 @@ class Deduction:
             validator.metadata("metadata", self.metadata)
         return validator
 
-    def build_request(self, operation: str = "deduct_credits", **more: Any) -> IdempotentRequest:
-        """Return the idempotent request of this input; ``more`` are further arguments of the operation.
+    def build_identity(self, operation: str = "deduct_credits", **more: Any) -> RequestIdentity:
+        """Return the identity of a request with this input; ``more`` are further arguments of the operation.
 
         :raises InvalidArgumentError: the idempotency key is not valid
         """
@@ -104,24 +104,24 @@ class Deduction:
 
 
 @dataclass(frozen=True, slots=True)
-class DeductionPlan:
-    """One deduction, ready to be planned on a locked balance at ``at``."""
+class DeductionRequest:
+    """One valid deduction at ``at``, with the identity of its request."""
 
     deduction: Deduction
-    request: IdempotentRequest
+    identity: RequestIdentity
     at: datetime
 
     @classmethod
-    def of(cls, deduction: Deduction, at: datetime) -> "DeductionPlan":
-        """Return the plan of a valid deduction.
+    def of(cls, deduction: Deduction, at: datetime) -> "DeductionRequest":
+        """Return the request of a deduction.
 
         :raises InvalidArgumentError: with an error for every wrong field, or for the idempotency key
         """
         deduction.validate()
-        return cls(deduction, deduction.build_request(), at)
+        return cls(deduction, deduction.build_identity(), at)
 
-    def __call__(self, balance: LockedBalance) -> OperationResult:
-        """Plan the usage on the balance.
+    def apply_to(self, balance: LockedBalance) -> OperationResult:
+        """Plan the usage on a locked balance whose due events are applied.
 
         :raises FeatureNotFoundError: the feature does not exist, or has no price at the effective instant
         :raises InvalidArgumentError: ``out_of_range``: quantity times price exceeds 10**12
@@ -143,7 +143,7 @@ class DeductionPlan:
             balance.at,
             [GrantDelta(grant, -paid) for grant, paid in payments],
             transaction_details(
-                self.request,
+                self.identity,
                 description=deduction.description,
                 reference_id=deduction.reference_id,
                 member_id=member_id,
@@ -152,72 +152,72 @@ class DeductionPlan:
             ),
         )
         assert transaction.amount == -amount
-        return balance.record(self.request, transaction=transaction)
+        return balance.record(self.identity, transaction=transaction)
 
 
-def loader_for(balance_ids: set[UUID], plans: Sequence[DeductionPlan]) -> BalanceLoader:
-    """Return the loader of everything that these plans need."""
+def loader_for(balance_ids: set[UUID], requests: Sequence[DeductionRequest]) -> BalanceLoader:
+    """Return the loader of everything that these requests need."""
     return BalanceLoader(
         balance_ids,
-        max(plan.at for plan in plans),
-        earliest=min(plan.at for plan in plans),
-        requests=[plan.request for plan in plans],
-        features={plan.deduction.feature for plan in plans if plan.deduction.feature is not None},
-        member_ids={id_of(plan.deduction.member) for plan in plans},
+        max(request.at for request in requests),
+        earliest=min(request.at for request in requests),
+        requests=[request.identity for request in requests],
+        features={request.deduction.feature for request in requests if request.deduction.feature is not None},
+        member_ids={id_of(request.deduction.member) for request in requests},
     )
 
 
-def plan_in_order(balance: LockedBalance, plans: Sequence[DeductionPlan]) -> list[OperationResult | DomainError]:
+def plan_in_order(balance: LockedBalance, requests: Sequence[DeductionRequest]) -> list[OperationResult | DomainError]:
     """Plan deductions of one balance in order of their instants, then of arrival, and return the results in
     order of arrival.
     """
     results: dict[int, OperationResult | DomainError] = {}
-    for index, plan in sorted(enumerate(plans), key=lambda each: (each[1].at, each[0])):
-        results[index] = balance.plan(plan.request, plan.at, plan)
-    return [results[index] for index in range(len(plans))]
+    for index, request in sorted(enumerate(requests), key=lambda each: (each[1].at, each[0])):
+        results[index] = balance.plan(request.identity, request.at, request.apply_to)
+    return [results[index] for index in range(len(requests))]
 
 
-def process_batch(
-    contended: Owner | None, take_batch: TakeBatch[Owner, DeductionPlan]
+def process_group(
+    wait_for: Owner | None, take_group: TakeGroup[Owner, DeductionRequest]
 ) -> list[OperationResult | DomainError | None]:
-    """Lock, load, plan and write one batch of deductions, in the transaction of the caller.
+    """Lock, load, plan and write one group of deductions, in the transaction of the caller.
 
-    For the first queue ``contended`` is None: balances that another transaction has locked are skipped, and their
-    requests get None. For the queue of one contended balance its lock is waited for before the batch is taken, so that
+    For the first queue ``wait_for`` is None: balances that another transaction has locked are skipped, and their
+    requests get None. For the queue of one contended balance its lock is waited for before the group is taken, so that
     everything that arrives during the wait joins.
     """
-    if contended is None:
-        batch = take_batch()
-        balances = loader_for({owner.id for owner, _ in batch}, [plan for _, plan in batch]).lock_available()
+    if wait_for is None:
+        group = take_group()
+        balances = loader_for({owner.id for owner, _ in group}, [request for _, request in group]).lock_available()
     else:
-        locked = lock([contended.id])
-        batch = take_batch()
-        loader = loader_for({contended.id}, [plan for _, plan in batch])
+        locked = lock([wait_for.id])
+        group = take_group()
+        loader = loader_for({wait_for.id}, [request for _, request in group])
         balances = loader.load() if locked else LockedBalances()
 
     with flush_on_exit(balances):
         results: dict[int, OperationResult | DomainError | None] = {}
-        for owner in dict.fromkeys(owner for owner, _ in batch):
-            indexes = [index for index, (other, _) in enumerate(batch) if other == owner]
-            planned = _plan_for_owner(balances, owner, [batch[index][1] for index in indexes], contended)
+        for owner in dict.fromkeys(owner for owner, _ in group):
+            indexes = [index for index, (other, _) in enumerate(group) if other == owner]
+            planned = _plan_for_owner(balances, owner, [group[index][1] for index in indexes], wait_for)
             results |= zip(indexes, planned, strict=True)
-        return [results[index] for index in range(len(batch))]
+        return [results[index] for index in range(len(group))]
 
 
 def _plan_for_owner(
-    balances: LockedBalances, owner: Owner, plans: list[DeductionPlan], contended: Owner | None
+    balances: LockedBalances, owner: Owner, requests: list[DeductionRequest], wait_for: Owner | None
 ) -> Sequence[OperationResult | DomainError | None]:
-    if contended is None and owner.id not in balances:
+    if wait_for is None and owner.id not in balances:
         # Locked elsewhere, or missing: the queue of the balance waits for the lock and finds out.
-        return [None] * len(plans)
+        return [None] * len(requests)
     try:
         balance = balances.of(owner)
     except errors.BalanceNotFoundError:
         # One error for each request: several threads raise them, and raising an exception changes it.
-        return [errors.BalanceNotFoundError() for _ in plans]
-    return plan_in_order(balance, plans)
+        return [errors.BalanceNotFoundError() for _ in requests]
+    return plan_in_order(balance, requests)
 
 
-deduction_queue: GroupCommitQueue[Owner, DeductionPlan, OperationResult | DomainError] = GroupCommitQueue(
-    process_batch, busy_error=errors.BusyError, queue_limit=lambda: settings.DEDUCTION_QUEUE_LIMIT
+deduction_queue: GroupCommitQueue[Owner, DeductionRequest, OperationResult | DomainError] = GroupCommitQueue(
+    process_group, busy_error=errors.BusyError, queue_limit=lambda: settings.DEDUCTION_QUEUE_LIMIT
 )

@@ -25,8 +25,8 @@ _HOLD_STATE = ("status", "captured", "closed_at", "expires_at")
 
 
 @dataclass(frozen=True, slots=True)
-class IdempotentRequest:
-    """One request, before any stored data is read. Without a key it is never remembered."""
+class RequestIdentity:
+    """What identifies one request before any stored data is read. Without a key the request is never remembered."""
 
     operation: str
     caller: UUID | None
@@ -39,14 +39,16 @@ class IdempotentRequest:
 class StoredResult:
     """The part of a result that is stored as JSON; ``extras`` are the facts of one kind of operation."""
 
-    balance: BalanceSnapshot
+    snapshot: BalanceSnapshot
     tier_facts: TierFacts
     extras: dict[str, Any]
     hold_state: dict[str, Any] | None
 
 
-def build_request(operation: str, *, actor: Any, key: str | None, **arguments: Any) -> IdempotentRequest:
-    """Return the request. Its fingerprint covers the operation and ``arguments`` with their defaults filled in.
+def build_request(operation: str, *, actor: Any, key: str | None, **arguments: Any) -> RequestIdentity:
+    """Return the identity of a request.
+
+    Its fingerprint covers the operation and ``arguments`` with their defaults filled in.
 
     :raises InvalidArgumentError: the key is empty, longer than 255 characters, or not printable
     """
@@ -56,15 +58,17 @@ def build_request(operation: str, *, actor: Any, key: str | None, **arguments: A
         validator.idempotency_key(key)
         validator.raise_if_invalid()
         fingerprint = hashlib.sha256(canonical_json([operation, arguments]).encode()).digest()
-    return IdempotentRequest(operation, id_of(actor), key, fingerprint, request_context.request_id.get())
+    return RequestIdentity(operation, id_of(actor), key, fingerprint, request_context.request_id.get())
 
 
-def serialize_result(balance: BalanceSnapshot, tier_facts: TierFacts, extras: dict[str, Any], hold: Hold | None) -> str:
+def serialize_result(
+    snapshot: BalanceSnapshot, tier_facts: TierFacts, extras: dict[str, Any], hold: Hold | None
+) -> str:
     """Return the JSON text of a result."""
     # getattr instead of dataclasses.asdict, which copies every value deeply.
     return orjson.dumps(
         {
-            "balance": {name: getattr(balance, name) for name in _SNAPSHOT_FIELDS},
+            "balance": {name: getattr(snapshot, name) for name in _SNAPSHOT_FIELDS},
             "tier_facts": tier_facts.to_json(),
             "extras": extras,
             "hold": hold and {name: getattr(hold, name) for name in _HOLD_STATE},
@@ -75,16 +79,16 @@ def serialize_result(balance: BalanceSnapshot, tier_facts: TierFacts, extras: di
 def deserialize_result(text: str) -> StoredResult:
     """Return the result that :func:`serialize_result` made."""
     stored = orjson.loads(text)
-    balance, hold = stored["balance"], stored["hold"]
+    snapshot, hold = stored["balance"], stored["hold"]
     for name in ("id", "user_id", "organization_id"):
-        balance[name] = balance[name] and UUID(balance[name])
-    _parse_timestamps(balance, "last_updated", "suspended_at")
-    if balance["next_expiry"]:
-        amount, at = balance["next_expiry"]
-        balance["next_expiry"] = (amount, datetime.fromisoformat(at))
+        snapshot[name] = snapshot[name] and UUID(snapshot[name])
+    _parse_timestamps(snapshot, "last_updated", "suspended_at")
+    if snapshot["next_expiry"]:
+        amount, at = snapshot["next_expiry"]
+        snapshot["next_expiry"] = (amount, datetime.fromisoformat(at))
     if hold:
         _parse_timestamps(hold, "closed_at", "expires_at")
-    return StoredResult(BalanceSnapshot(**balance), TierFacts.from_json(stored["tier_facts"]), stored["extras"], hold)
+    return StoredResult(BalanceSnapshot(**snapshot), TierFacts.from_json(stored["tier_facts"]), stored["extras"], hold)
 
 
 def _parse_timestamps(values: dict[str, Any], *names: str) -> None:

@@ -2,7 +2,7 @@
 ends.
 
 There are two ways to change the ledger: ``lock_balance`` and ``lock_balances`` for one operation, and ``BalanceLoader``
-with ``flush_on_exit`` for a batch of deductions. The order is always the same: lock, load, plan, write, in one
+with ``flush_on_exit`` for a group of deductions. The order is always the same: lock, load, plan, write, in one
 transaction of the caller's operation; planning reads the tier facts for its first result. The lock is ``SELECT ... FOR
 NO KEY UPDATE`` on the balance row, taken in order of id; everything that depends on it is read in a later statement. A
 planned operation that raises an error writes nothing. Next: ``write.py`` for the write, ``idempotency.py`` for requests
@@ -22,7 +22,7 @@ from credits.domain import errors
 from credits.domain.balance_state import BalanceState
 from credits.domain.due_events import apply_due_events, next_due
 from credits.domain.records import BalanceSnapshot, Hold, Price, Transaction, TransactionDetails
-from credits.engine.idempotency import IdempotentRequest, deserialize_result, serialize_result
+from credits.engine.idempotency import RequestIdentity, deserialize_result, serialize_result
 from credits.engine.rows import Row, add_rows
 from credits.engine.validation import resolve_timestamp
 from credits.engine.write import empty_rows, write_rows
@@ -39,12 +39,12 @@ from fluxori.identity.owner import Owner
 class OperationResult:
     """The result of one request inside the engine: records planned now, or the ids of records written before.
 
-    ``balance`` is the balance right after the request. ``extras`` are facts of one kind of operation, ready for JSON.
+    ``snapshot`` is the balance right after the request. ``extras`` are facts of one kind of operation, ready for JSON.
     ``results.py`` makes the public result of it.
     """
 
     balance_id: UUID
-    balance: BalanceSnapshot
+    snapshot: BalanceSnapshot
     tier_facts: TierFacts
     extras: dict[str, Any] = field(default_factory=dict)
     transaction: Transaction | None = None
@@ -98,7 +98,7 @@ class LockedBalance:
         in_force = [price for price in self.prices.get(feature, ()) if price.effective_from <= self.at]
         return in_force[-1] if in_force else None
 
-    def find_result(self, request: IdempotentRequest) -> OperationResult | None:
+    def find_result(self, request: RequestIdentity) -> OperationResult | None:
         """Return the stored result of the same request, or None for a new request.
 
         :raises IdempotencyKeyReusedError: the key was used for a different request of this caller
@@ -111,7 +111,7 @@ class LockedBalance:
         stored = deserialize_result(remembered.result)
         return OperationResult(
             self.state.id,
-            stored.balance,
+            stored.snapshot,
             stored.tier_facts,
             stored.extras,
             transaction_id=remembered.transaction_id,
@@ -121,7 +121,7 @@ class LockedBalance:
         )
 
     def plan(
-        self, request: IdempotentRequest, at: datetime, plan: Callable[["LockedBalance"], OperationResult]
+        self, request: RequestIdentity, at: datetime, plan: Callable[["LockedBalance"], OperationResult]
     ) -> OperationResult | DomainError:
         """Return the stored result, the result of ``plan`` at ``at``, or its error. An error writes nothing.
 
@@ -143,7 +143,7 @@ class LockedBalance:
 
     def record(
         self,
-        request: IdempotentRequest,
+        request: RequestIdentity,
         *,
         transaction: Transaction | None = None,
         transaction_id: UUID | None = None,
@@ -175,7 +175,7 @@ class LockedBalance:
 
     def record_no_change(
         self,
-        request: IdempotentRequest,
+        request: RequestIdentity,
         *,
         transaction_id: UUID | None = None,
         tier_facts: TierFacts | None = None,
@@ -190,9 +190,9 @@ class LockedBalance:
         facts = tier_facts or self.tier_facts.of(self.state.id, at=self.at)
         return OperationResult(self.state.id, self.state.snapshot(), facts, extras or {}, transaction_id=transaction_id)
 
-    def _remember(self, request: IdempotentRequest, result: OperationResult) -> None:
+    def _remember(self, request: RequestIdentity, result: OperationResult) -> None:
         assert request.key is not None
-        serialized = serialize_result(result.balance, result.tier_facts, result.extras, result.hold)
+        serialized = serialize_result(result.snapshot, result.tier_facts, result.extras, result.hold)
         self.request_rows.append(
             {
                 "id": uuid7(),
@@ -247,7 +247,7 @@ class BalanceLoader:
         at: datetime,
         *,
         earliest: datetime | None = None,
-        requests: Sequence[IdempotentRequest] = (),
+        requests: Sequence[RequestIdentity] = (),
         **needs: Any,
     ) -> None:
         self._ids = balance_ids
@@ -301,7 +301,7 @@ def lock_balance(
     owner: Owner,
     *,
     at: datetime | None,
-    requests: Sequence[IdempotentRequest] = (),
+    requests: Sequence[RequestIdentity] = (),
     create: bool = False,
     **needs: Any,
 ) -> Iterator[LockedBalance]:
@@ -350,7 +350,7 @@ def flush_on_exit(balances: LockedBalances) -> Iterator[LockedBalances]:
     write_rows(rows)
 
 
-def transaction_details(request: IdempotentRequest, **details: Any) -> TransactionDetails:
+def transaction_details(request: RequestIdentity, **details: Any) -> TransactionDetails:
     """Return the details of a transaction: those given, with the caller, the key and the request id."""
     return TransactionDetails(
         actor_id=request.caller,

@@ -6,14 +6,14 @@ from typing import Any
 from credits.domain import constants, errors
 from credits.domain.due_events import enforce_rollover_cap, roll_over
 from credits.domain.records import Grant, GrantDelta, Transaction
-from credits.engine.idempotency import IdempotentRequest
+from credits.engine.idempotency import RequestIdentity
 from credits.engine.locked_balance import LockedBalance, transaction_details
 from fluxori.core.ids import uuid7
 
 
 def plan_grant(
     balance: LockedBalance,
-    request: IdempotentRequest,
+    request: RequestIdentity,
     *,
     amount: int,
     kind: str,
@@ -48,7 +48,7 @@ def plan_grant(
 
 def plan_expired_period_grant(
     balance: LockedBalance,
-    request: IdempotentRequest,
+    request: RequestIdentity,
     *,
     amount: int,
     cap: int,

@@ -10,7 +10,7 @@ from credits.domain import burn_order, errors
 from credits.domain.due_events import normalize
 from credits.domain.records import GrantDelta, Hold
 from credits.engine.deductions import Deduction
-from credits.engine.idempotency import IdempotentRequest
+from credits.engine.idempotency import RequestIdentity
 from credits.engine.locked_balance import LockedBalance, OperationResult, lock_balance, transaction_details
 from credits.engine.spending import check_spendable, resolve_price
 from credits.engine.validation import id_of
@@ -20,7 +20,7 @@ from fluxori.db.transactions import transaction_with_retry
 
 
 def plan_hold(
-    balance: LockedBalance, deduction: Deduction, request: IdempotentRequest, lifetime: timedelta
+    balance: LockedBalance, deduction: Deduction, request: RequestIdentity, lifetime: timedelta
 ) -> OperationResult:
     """Plan a hold. The errors are those of a deduction, from the price on."""
     amount, price_facts = resolve_price(
@@ -49,14 +49,14 @@ def plan_hold(
     return balance.record(request, hold=hold)
 
 
-def plan_release(balance: LockedBalance, hold: Hold, request: IdempotentRequest) -> OperationResult:
+def plan_release(balance: LockedBalance, hold: Hold, request: RequestIdentity) -> OperationResult:
     """Plan the release of an open hold; pinned credits that can no longer be spent leave at once."""
     balance.state.close_hold(hold, "released", balance.at)
     normalize(balance.state, balance.at)
     return balance.record(request, hold=hold)
 
 
-def plan_capture(balance: LockedBalance, hold: Hold, amount: int, request: IdempotentRequest) -> OperationResult:
+def plan_capture(balance: LockedBalance, hold: Hold, amount: int, request: RequestIdentity) -> OperationResult:
     """Plan the capture of ``amount`` of an open hold.
 
     The checks of a deduction apply to an amount above the hold only.
@@ -99,7 +99,7 @@ def _details_of(hold: Hold) -> dict[str, Any]:
 @transaction_with_retry
 def run_on_hold(
     hold_id: UUID,
-    request: IdempotentRequest,
+    request: RequestIdentity,
     at: datetime | None,
     plan: Callable[[LockedBalance, Hold], OperationResult],
 ) -> OperationResult:

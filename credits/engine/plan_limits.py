@@ -23,4 +23,4 @@ def limit_result(result: OperationResult) -> LimitResult:
         limit["id"] = UUID(limit["id"])
         limit["member_id"] = limit["member_id"] and UUID(limit["member_id"])
         limit["resets_at"] = datetime.fromisoformat(limit["resets_at"])
-    return LimitResult(LimitStatus(**limit), result.balance, result.replayed)
+    return LimitResult(LimitStatus(**limit), result.snapshot, result.replayed)

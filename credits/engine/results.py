@@ -80,7 +80,7 @@ def transaction_results(results: Sequence[OperationResult]) -> list[TransactionR
     """Return the public results of one balance; the stored transactions of replays are read at once."""
     stored = _stored_transactions(results)
     return [
-        TransactionResult(_transaction(result, stored), result.balance, result.tier_facts, result.replayed)
+        TransactionResult(_transaction(result, stored), result.snapshot, result.tier_facts, result.replayed)
         for result in results
     ]
 
@@ -94,19 +94,19 @@ def optional_transaction(result: OperationResult) -> Transaction | None:
 
 def hold_result(result: OperationResult) -> HoldResult:
     """Return the public result of an operation on a hold."""
-    return HoldResult(_hold(result), result.balance, result.tier_facts, result.replayed)
+    return HoldResult(_hold(result), result.snapshot, result.tier_facts, result.replayed)
 
 
 def capture_result(result: OperationResult) -> CaptureResult:
     """Return the public result of a capture."""
     return CaptureResult(
-        _hold(result), optional_transaction(result), result.balance, result.tier_facts, result.replayed
+        _hold(result), optional_transaction(result), result.snapshot, result.tier_facts, result.replayed
     )
 
 
 def void_result(result: OperationResult) -> VoidResult:
     """Return the public result of a void."""
-    return VoidResult(optional_transaction(result), result.balance, result.tier_facts, result.replayed)
+    return VoidResult(optional_transaction(result), result.snapshot, result.tier_facts, result.replayed)
 
 
 def _transaction(result: OperationResult, stored: dict[UUID, Transaction]) -> Transaction:

@@ -19,24 +19,24 @@ _LIMIT = tuple(column.name for column in fields(Limit))
 
 def add_rows(rows: Rows, state: BalanceState) -> None:
     """Add the rows of everything that changed in ``state`` since it was loaded, by block of the write statement."""
-    rows["balances"].append(balance(state))
+    rows["balances"].append(balance_row(state))
     for recorded in state.transactions:
-        rows["transactions"].append(transaction(recorded))
-        rows["entries"] += [entry(recorded, part) for part in recorded.entries]
-    rows["grants"] += [grant(state, opened) for opened in state.opened_grants]
+        rows["transactions"].append(transaction_row(recorded))
+        rows["entries"] += [entry_row(recorded, part) for part in recorded.entries]
+    rows["grants"] += [grant_row(state, opened) for opened in state.opened_grants]
     new_grants = {opened.id for opened in state.opened_grants}
-    rows["changed_grants"] += [grant_counts(state, state.grants[key]) for key in state.changed_grants - new_grants]
+    rows["changed_grants"] += [grant_counts_row(state, state.grants[key]) for key in state.changed_grants - new_grants]
     for opened in state.opened_holds:
-        rows["holds"].append(hold(state.id, opened))
-        rows["pins"] += pins(state.id, opened)
+        rows["holds"].append(hold_row(state.id, opened))
+        rows["pins"] += pin_rows(state.id, opened)
     new_holds = {opened.id for opened in state.opened_holds}
     rows["changed_holds"] += [
-        hold(state.id, changed) for changed in state.changed_holds.values() if changed.id not in new_holds
+        hold_row(state.id, changed) for changed in state.changed_holds.values() if changed.id not in new_holds
     ]
-    rows["limits"] += [limit(state, changed) for changed in state.changed_limits.values()]
+    rows["limits"] += [limit_row(state, changed) for changed in state.changed_limits.values()]
 
 
-def balance(state: BalanceState) -> Row:
+def balance_row(state: BalanceState) -> Row:
     return {
         "id": state.id,
         "balance": state.balance,
@@ -52,7 +52,7 @@ def balance(state: BalanceState) -> Row:
     }
 
 
-def transaction(recorded: Transaction) -> Row:
+def transaction_row(recorded: Transaction) -> Row:
     """Return the columns of a transaction."""
     details = recorded.details
     return {
@@ -83,7 +83,7 @@ def transaction(recorded: Transaction) -> Row:
     }
 
 
-def entry(recorded: Transaction, part: Entry) -> Row:
+def entry_row(recorded: Transaction, part: Entry) -> Row:
     """Return the columns of an entry."""
     return {
         "id": part.id,
@@ -96,11 +96,11 @@ def entry(recorded: Transaction, part: Entry) -> Row:
     }
 
 
-def grant(state: BalanceState, opened: Grant) -> Row:
+def grant_row(state: BalanceState, opened: Grant) -> Row:
     return {**_columns(opened, _GRANT), "balance_id": state.id, "live": opened.remaining + opened.held > 0}
 
 
-def grant_counts(state: BalanceState, changed: Grant) -> Row:
+def grant_counts_row(state: BalanceState, changed: Grant) -> Row:
     return {
         "id": changed.id,
         "balance_id": state.id,
@@ -110,12 +110,12 @@ def grant_counts(state: BalanceState, changed: Grant) -> Row:
     }
 
 
-def hold(balance_id: UUID, opened: Hold) -> Row:
+def hold_row(balance_id: UUID, opened: Hold) -> Row:
     """Return the columns of a hold."""
     return {**_columns(opened, _HOLD), "balance_id": balance_id}
 
 
-def pins(balance_id: UUID, opened: Hold) -> list[Row]:
+def pin_rows(balance_id: UUID, opened: Hold) -> list[Row]:
     return [
         {
             "id": uuid7(),
@@ -129,7 +129,7 @@ def pins(balance_id: UUID, opened: Hold) -> list[Row]:
     ]
 
 
-def limit(state: BalanceState, changed: Limit) -> Row:
+def limit_row(state: BalanceState, changed: Limit) -> Row:
     return {**_columns(changed, _LIMIT), "balance_id": state.id}
 
 

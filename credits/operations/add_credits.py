@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from credits.domain import constants
-from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import OperationResult, lock_balance
 from credits.engine.plan_grants import plan_grant
 from credits.engine.results import TransactionResult, transaction_result
@@ -91,7 +91,7 @@ def add_credits(
 
 
 @transaction_with_retry
-def _add(owner: Owner, request: IdempotentRequest, at: datetime | None, **grant: Any) -> OperationResult:
+def _add(owner: Owner, request: RequestIdentity, at: datetime | None, **grant: Any) -> OperationResult:
     with lock_balance(owner, at=at, requests=[request], create=True) as balance:
         if (previous := balance.find_result(request)) is not None:
             return previous

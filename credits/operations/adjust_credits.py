@@ -5,7 +5,7 @@ from uuid import UUID
 
 from credits.domain import constants, errors
 from credits.engine.corrections import correction_validator, take_from
-from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import OperationResult, lock_balance, transaction_details
 from credits.engine.plan_grants import plan_grant
 from credits.engine.results import TransactionResult, transaction_result
@@ -40,7 +40,7 @@ def adjust_credits(
 
 
 @transaction_with_retry
-def _adjust(owner: Owner, amount: int, reason: str, request: IdempotentRequest, at: datetime | None) -> OperationResult:
+def _adjust(owner: Owner, amount: int, reason: str, request: RequestIdentity, at: datetime | None) -> OperationResult:
     with lock_balance(owner, at=at, requests=[request]) as balance:
         if (previous := balance.find_result(request)) is not None:
             return previous

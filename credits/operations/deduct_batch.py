@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db import Error as DatabaseError
 
 from credits.domain import errors
-from credits.engine.deductions import Deduction, DeductionPlan, loader_for, plan_in_order
+from credits.engine.deductions import Deduction, DeductionRequest, loader_for, plan_in_order
 from credits.engine.locked_balance import LockedBalance, OperationResult, flush_on_exit
 from credits.engine.rejected_attempts import Rejection, record_rejected_attempts
 from credits.engine.results import TransactionResult, transaction_results
@@ -36,15 +36,15 @@ def deduct_many(
         when = resolve_timestamp(at)
     except DomainError as error:
         return [each if isinstance(each, DomainError) else error for each in deductions]
-    plans = [_plan_or_error(deduction, when) for deduction in deductions]
-    if all(isinstance(plan, DomainError) for plan in plans):
-        return [plan for plan in plans if isinstance(plan, DomainError)]
+    requests = [_request_or_error(deduction, when) for deduction in deductions]
+    if all(isinstance(request, DomainError) for request in requests):
+        return [request for request in requests if isinstance(request, DomainError)]
     target = Owner.of(owner)
     try:
-        results = _deduct(target, plans, atomic=atomic)
+        results = _deduct(target, requests, atomic=atomic)
     except DomainError as error:
         # An error of the balance itself is the result of every deduction that was not rejected before.
-        return [plan if isinstance(plan, DomainError) else error for plan in plans]
+        return [request if isinstance(request, DomainError) else error for request in requests]
     rejections = [
         Rejection.of(deduction, result)
         for deduction, result in zip(deductions, results, strict=True)
@@ -88,29 +88,29 @@ def _deduct_or_database_error(
         return deduct_many(owner=owner, deductions=deductions, atomic=atomic, at=at)
     except DatabaseError as error:
         when = resolve_timestamp(at)
-        plans = [_plan_or_error(deduction, when) for deduction in deductions]
-        return [plan if isinstance(plan, DomainError) else error for plan in plans]
+        requests = [_request_or_error(deduction, when) for deduction in deductions]
+        return [request if isinstance(request, DomainError) else error for request in requests]
 
 
-def _plan_or_error(deduction: Deduction | DomainError, at: datetime) -> DeductionPlan | DomainError:
+def _request_or_error(deduction: Deduction | DomainError, at: datetime) -> DeductionRequest | DomainError:
     if isinstance(deduction, DomainError):
         return deduction
     try:
-        return DeductionPlan.of(deduction, at)
+        return DeductionRequest.of(deduction, at)
     except DomainError as error:
         return error
 
 
 @transaction_with_retry
 def _deduct(
-    owner: Owner, plans: Sequence[DeductionPlan | DomainError], *, atomic: bool
+    owner: Owner, requests: Sequence[DeductionRequest | DomainError], *, atomic: bool
 ) -> list[OperationResult | DomainError]:
     # Only valid deductions reach the database: one invalid deduction must not fail the others.
-    valid = [plan for plan in plans if isinstance(plan, DeductionPlan)]
+    valid = [request for request in requests if isinstance(request, DeductionRequest)]
     with flush_on_exit(loader_for({owner.id}, valid).lock_and_load()) as balances:
         balance = balances.of(owner)
         planned = iter(plan_in_order(balance, valid))
-        results = [plan if isinstance(plan, DomainError) else next(planned) for plan in plans]
+        results = [request if isinstance(request, DomainError) else next(planned) for request in requests]
         return _all_or_nothing(balance, results) if atomic else results
 
 

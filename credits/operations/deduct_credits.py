@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from credits.engine.deductions import Deduction, DeductionPlan, deduction_queue
+from credits.engine.deductions import Deduction, DeductionRequest, deduction_queue
 from credits.engine.rejected_attempts import Rejection, record_rejected_attempts
 from credits.engine.results import TransactionResult, transaction_result
 from credits.engine.validation import resolve_timestamp
@@ -58,9 +58,9 @@ def deduct_credits(
         idempotency_key=idempotency_key,
     )
     target = Owner.of(owner)
-    plan = DeductionPlan.of(deduction, resolve_timestamp(at))
-    result = deduction_queue.run(target, plan)
+    request = DeductionRequest.of(deduction, resolve_timestamp(at))
+    result = deduction_queue.run(target, request)
     if isinstance(result, DomainError):
-        record_rejected_attempts(target.id, [Rejection.of(deduction, result)], plan.at)
+        record_rejected_attempts(target.id, [Rejection.of(deduction, result)], request.at)
         raise result
     return transaction_result(result)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from credits.domain import constants
 from credits.engine.deductions import Deduction
-from credits.engine.idempotency import IdempotentRequest
+from credits.engine.idempotency import RequestIdentity
 from credits.engine.locked_balance import OperationResult, lock_balance
 from credits.engine.plan_holds import plan_hold
 from credits.engine.rejected_attempts import REJECTIONS, Rejection, record_rejected_attempts
@@ -59,7 +59,7 @@ def place_hold(
     validator = deduction.validator()
     validator.integer("expires_in_seconds", expires_in_seconds, maximum=constants.MAX_HOLD_SECONDS)
     validator.raise_if_invalid()
-    request = deduction.build_request("place_hold", expires_in_seconds=expires_in_seconds)
+    request = deduction.build_identity("place_hold", expires_in_seconds=expires_in_seconds)
     target = Owner.of(owner)
     try:
         return hold_result(_place(target, deduction, request, timedelta(seconds=expires_in_seconds), at))
@@ -70,7 +70,7 @@ def place_hold(
 
 @transaction_with_retry
 def _place(
-    owner: Owner, deduction: Deduction, request: IdempotentRequest, lifetime: timedelta, at: datetime | None
+    owner: Owner, deduction: Deduction, request: RequestIdentity, lifetime: timedelta, at: datetime | None
 ) -> OperationResult:
     with lock_balance(
         owner,

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from credits import queries
 from credits.domain import errors
-from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import OperationResult, lock_balance
 from credits.engine.plan_limits import limit_extras, limit_result
 from credits.engine.results import LimitResult
@@ -31,7 +31,7 @@ def remove_limit(
 
 
 @transaction_with_retry
-def _remove(limit_id: UUID, request: IdempotentRequest, at: datetime | None) -> OperationResult:
+def _remove(limit_id: UUID, request: RequestIdentity, at: datetime | None) -> OperationResult:
     row = queries.get_limit(limit_id=limit_id)
     with lock_balance(row.balance.owner, at=at, requests=[request], member_ids=[row.member_id]) as balance:
         if (previous := balance.find_result(request)) is not None:

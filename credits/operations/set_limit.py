@@ -6,7 +6,7 @@ from uuid import UUID
 from credits import queries
 from credits.domain import limits
 from credits.domain.limits import Limit
-from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import LockedBalance, OperationResult, lock_balance
 from credits.engine.plan_limits import limit_extras, limit_result
 from credits.engine.results import LimitResult
@@ -57,7 +57,7 @@ def set_limit(
 @transaction_with_retry
 def _set(
     owner: Owner,
-    request: IdempotentRequest,
+    request: RequestIdentity,
     at: datetime | None,
     *,
     amount: int,
@@ -93,7 +93,7 @@ def _limit_in_force(balance: LockedBalance, period: str, member_id: UUID | None)
 
 
 def _new_limit(
-    balance: LockedBalance, request: IdempotentRequest, *, amount: int, period: str, member_id: UUID | None
+    balance: LockedBalance, request: RequestIdentity, *, amount: int, period: str, member_id: UUID | None
 ) -> Limit:
     since = limits.window_start(period, balance.at)
     return Limit(

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from credits.domain import constants
 from credits.domain.records import BalanceSnapshot
-from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import OperationResult, lock_balance
 from credits.engine.validation import Validator
 from fluxori.db.transactions import transaction_with_retry
@@ -30,7 +30,7 @@ def suspend_spending(
     :raises IdempotencyKeyReusedError: the key was used for a different request
     """
     request = _build_request("suspend_spending", reason, actor=actor, key=idempotency_key)
-    return _set_suspended(Owner.of(owner), request, at, reason, suspended=True).balance
+    return _set_suspended(Owner.of(owner), request, at, reason, suspended=True).snapshot
 
 
 def resume_spending(
@@ -50,10 +50,10 @@ def resume_spending(
     :raises IdempotencyKeyReusedError: the key was used for a different request
     """
     request = _build_request("resume_spending", reason, actor=actor, key=idempotency_key)
-    return _set_suspended(Owner.of(owner), request, at, reason, suspended=False).balance
+    return _set_suspended(Owner.of(owner), request, at, reason, suspended=False).snapshot
 
 
-def _build_request(operation: str, reason: str, *, actor: User | UUID | None, key: str | None) -> IdempotentRequest:
+def _build_request(operation: str, reason: str, *, actor: User | UUID | None, key: str | None) -> RequestIdentity:
     validator = Validator()
     validator.string("reason", reason, maximum=constants.MAX_REASON)
     validator.raise_if_invalid()
@@ -62,7 +62,7 @@ def _build_request(operation: str, reason: str, *, actor: User | UUID | None, ke
 
 @transaction_with_retry
 def _set_suspended(
-    owner: Owner, request: IdempotentRequest, at: datetime | None, reason: str, *, suspended: bool
+    owner: Owner, request: RequestIdentity, at: datetime | None, reason: str, *, suspended: bool
 ) -> OperationResult:
     with lock_balance(owner, at=at, requests=[request]) as balance:
         if (previous := balance.find_result(request)) is not None:

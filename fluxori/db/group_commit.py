@@ -2,7 +2,7 @@
 
 Group commit is the database term for flushing the log once for several transactions; here the requests share the whole
 transaction: one lock statement, one load, one write and one COMMIT. The first caller becomes the leader and works on
-its own thread and connection; requests that arrive during its work wait, and the oldest of them leads the next batch.
+its own thread and connection; requests that arrive during its work wait, and the oldest of them leads the next group.
 It starts no thread, and a single caller does not wait.
 
 Two kinds of queues: the first queue takes requests for any key and never waits for a lock (``SKIP LOCKED``); a request
@@ -26,13 +26,13 @@ from fluxori.db.transactions import transaction_with_retry
 K = TypeVar("K", bound=Hashable)
 P = TypeVar("P")
 R = TypeVar("R")
-TakeBatch = Callable[[], Sequence[tuple[K, P]]]
-ProcessBatch = Callable[[K | None, TakeBatch[K, P]], Sequence[R | None]]
+TakeGroup = Callable[[], Sequence[tuple[K, P]]]
+ProcessGroup = Callable[[K | None, TakeGroup[K, P]], Sequence[R | None]]
 
-MAX_BATCH_SIZE = 64
+MAX_GROUP_SIZE = 64
 
 
-class _PendingRequest(Generic[K, P, R]):
+class _Submission(Generic[K, P, R]):
     """One request from submission to its result."""
 
     __slots__ = ("error", "is_unserved", "key", "payload", "ready", "result")
@@ -52,42 +52,42 @@ class _Queue(Generic[K, P, R]):
 
     __slots__ = ("leader", "waiting")
 
-    def __init__(self, leader: _PendingRequest[K, P, R]) -> None:
+    def __init__(self, leader: _Submission[K, P, R]) -> None:
         self.leader = leader
-        self.waiting: deque[_PendingRequest[K, P, R]] = deque()
+        self.waiting: deque[_Submission[K, P, R]] = deque()
 
 
-class _Batch(Generic[K, P, R]):
+class _Group(Generic[K, P, R]):
     """The requests of one transaction, the leader first, and whether the transaction has reached its COMMIT."""
 
     __slots__ = ("is_committing", "requests")
 
-    def __init__(self, leader: _PendingRequest[K, P, R]) -> None:
+    def __init__(self, leader: _Submission[K, P, R]) -> None:
         self.requests = [leader]
         self.is_committing = False
 
 
 class GroupCommitQueue(Generic[K, P, R]):
-    """Runs requests through ``process_batch``, several in one transaction.
+    """Runs requests through ``process_group``, several in one transaction.
 
-    ``process_batch(contended, take_batch)`` runs in a transaction and returns one result for each request of the batch.
-    It calls ``take_batch`` for the (key, payload) pairs. With ``contended`` None it must not wait for locks, and
+    ``process_group(wait_for, take_group)`` runs in a transaction and returns one result for each request of the group.
+    It calls ``take_group`` for the (key, payload) pairs. With ``wait_for`` None it must not wait for locks, and
     returns None for each request whose key is locked elsewhere. With a key it waits for the lock of that key before it
-    takes the batch; a request that runs alone passes its key too. It may run again after a deadlock, and may then take
+    takes the group; a request that runs alone passes its key too. It may run again after a deadlock, and may then take
     more requests.
 
     ``busy_error`` makes the exception for a request that cannot be served in time; ``queue_limit`` returns how many
-    requests of this process may wait. Threads of one process share batches; between processes the row locks decide.
+    requests of this process may wait. Threads of one process share groups; between processes the row locks decide.
     """
 
     def __init__(
         self,
-        process_batch: ProcessBatch[K, P, R],
+        process_group: ProcessGroup[K, P, R],
         *,
         busy_error: Callable[[], Exception],
         queue_limit: Callable[[], int],
     ) -> None:
-        self._process = process_batch
+        self._process = process_group
         self._busy_error = busy_error
         self._queue_limit = queue_limit
         # The first queue has the key None; the others belong to contended keys.
@@ -101,19 +101,19 @@ class GroupCommitQueue(Generic[K, P, R]):
         Inside a transaction of the caller the request runs alone: other requests must not depend on that transaction.
 
         :raises Exception: ``busy_error``: too many requests wait, or this one waited for the lock time-out
-        :raises django.db.Error: the error of the batch, or of this request alone
+        :raises django.db.Error: the error of the group, or of this request alone
         """
         if connection.in_atomic_block:
             return self._run_single(key, payload)
         result = None
         if key not in self._queues:
-            result = self._submit(None, _PendingRequest(key, payload))
+            result = self._submit(None, _Submission(key, payload))
         if result is None:
-            result = self._submit(key, _PendingRequest(key, payload))
+            result = self._submit(key, _Submission(key, payload))
         assert result is not None
         return result
 
-    def _submit(self, queue_key: K | None, request: _PendingRequest[K, P, R]) -> R | None:
+    def _submit(self, queue_key: K | None, request: _Submission[K, P, R]) -> R | None:
         """Return the result of the request, or None if its key is locked elsewhere."""
         try:
             if self._enqueue(queue_key, request) or self._wait_for_turn(queue_key, request):
@@ -130,7 +130,7 @@ class GroupCommitQueue(Generic[K, P, R]):
         assert result is not None
         return result
 
-    def _enqueue(self, queue_key: K | None, request: _PendingRequest[K, P, R]) -> bool:
+    def _enqueue(self, queue_key: K | None, request: _Submission[K, P, R]) -> bool:
         """Join the queue, and return whether the request is the leader at once."""
         with self._mutex:
             queue = self._queues.get(queue_key)
@@ -144,37 +144,37 @@ class GroupCommitQueue(Generic[K, P, R]):
             self._waiting_count += 1
             return False
 
-    def _wait_for_turn(self, queue_key: K | None, request: _PendingRequest[K, P, R]) -> bool:
+    def _wait_for_turn(self, queue_key: K | None, request: _Submission[K, P, R]) -> bool:
         """Wait, and return whether it is the request's turn to lead; otherwise it has its result."""
         if not request.ready.wait(settings.LOCK_TIMEOUT_MS / 1000):
             with self._mutex:
                 queue = self._queues.get(queue_key)
                 if queue is not None and request in queue.waiting:
-                    # Removed under the mutex: a request that is refused as busy must not join a batch.
+                    # Removed under the mutex: a request that is refused as busy must not join a group.
                     queue.waiting.remove(request)
                     self._waiting_count -= 1
                     raise self._busy_error()
-            # It is in a batch, or has just become the leader. The statements of a batch have time-outs.
+            # It is in a group, or has just become the leader. The statements of a group have time-outs.
             if not request.ready.wait(settings.STATEMENT_TIMEOUT_MS / 1000):
                 raise _outcome_unknown()
         with self._mutex:
             queue = self._queues.get(queue_key)
             return queue is not None and queue.leader is request
 
-    def _lead(self, queue_key: K | None, leader: _PendingRequest[K, P, R]) -> None:
-        """Commit one batch and hand out the results.
+    def _lead(self, queue_key: K | None, leader: _Submission[K, P, R]) -> None:
+        """Commit one group and hand out the results.
 
         An error of one request does not become the error of the others, except a time-out, a conflict, and an unknown
         outcome of the COMMIT.
         """
-        batch: _Batch[K, P, R] = _Batch(leader)
+        group: _Group[K, P, R] = _Group(leader)
         try:
-            results = self._commit_batch(queue_key, batch)
+            results = self._commit_group(queue_key, group)
         except BaseException as error:
-            others = batch.requests[1:]
+            others = group.requests[1:]
             # A time-out or a conflict that outlived its retries is shared: running each request alone would make it
             # worse.
-            is_shared = (batch.is_committing and _is_outcome_unknown(error)) or sqlstate_of(error) in BUSY
+            is_shared = (group.is_committing and _is_outcome_unknown(error)) or sqlstate_of(error) in BUSY
             for request in others:
                 # Without an error of its own each of the others runs alone.
                 request.error = _copy_for_waiter(error) if is_shared else None
@@ -182,30 +182,30 @@ class GroupCommitQueue(Generic[K, P, R]):
             if is_shared or not others or not isinstance(error, Exception):
                 raise
             return
-        for request, result in zip(batch.requests, results, strict=True):
+        for request, result in zip(group.requests, results, strict=True):
             request.result = result
             request.is_unserved = False
             if request is not leader:
                 request.ready.set()
 
     @transaction_with_retry
-    def _commit_batch(self, queue_key: K | None, batch: _Batch[K, P, R]) -> Sequence[R | None]:
-        batch.is_committing = False
-        results = self._process(queue_key, lambda: self._drain_queue(queue_key, batch))
+    def _commit_group(self, queue_key: K | None, group: _Group[K, P, R]) -> Sequence[R | None]:
+        group.is_committing = False
+        results = self._process(queue_key, lambda: self._drain_queue(queue_key, group))
         # What follows is the COMMIT: from here on only an error from PostgreSQL proves that nothing was written.
-        batch.is_committing = True
+        group.is_committing = True
         return results
 
-    def _drain_queue(self, queue_key: K | None, batch: _Batch[K, P, R]) -> Sequence[tuple[K, P]]:
-        """Move waiting requests into the batch, up to ``MAX_BATCH_SIZE``, and return its (key, payload) pairs."""
+    def _drain_queue(self, queue_key: K | None, group: _Group[K, P, R]) -> Sequence[tuple[K, P]]:
+        """Move waiting requests into the group, up to ``MAX_GROUP_SIZE``, and return its (key, payload) pairs."""
         with self._mutex:
             waiting = self._queues[queue_key].waiting
-            while waiting and len(batch.requests) < MAX_BATCH_SIZE:
-                batch.requests.append(waiting.popleft())
+            while waiting and len(group.requests) < MAX_GROUP_SIZE:
+                group.requests.append(waiting.popleft())
                 self._waiting_count -= 1
-        return [(request.key, request.payload) for request in batch.requests]
+        return [(request.key, request.payload) for request in group.requests]
 
-    def _dequeue(self, queue_key: K | None, request: _PendingRequest[K, P, R]) -> None:
+    def _dequeue(self, queue_key: K | None, request: _Submission[K, P, R]) -> None:
         """Leave the queue, whatever happened; after a leader the oldest waiting request leads."""
         with self._mutex:
             queue = self._queues.get(queue_key)

@@ -47,28 +47,28 @@ def intercepted(
     written: Callable[[], Any] = lambda: None,
     queue: str = "contended",
 ) -> Iterator[None]:
-    """Call functions inside each batch of one kind of queue, ``contended`` or ``first``.
+    """Call functions inside each group of one kind of queue, ``contended`` or ``first``.
 
-    ``before`` runs before the lock, ``taken`` with the deductions of the batch as soon as it is taken, ``written`` when
+    ``before`` runs before the lock, ``taken`` with the deductions of the group as soon as it is taken, ``written`` when
     all rows are written but not committed.
     """
 
-    def process_batch(contended, take_batch):
-        if (queue == "first") != (contended is None):
-            return deductions.process_batch(contended, take_batch)
+    def process_group(wait_for, take_group):
+        if (queue == "first") != (wait_for is None):
+            return deductions.process_group(wait_for, take_group)
 
         def take_and_report():
-            batch = take_batch()
-            taken([plan.deduction for _, plan in batch])
-            return batch
+            group = take_group()
+            taken([request.deduction for _, request in group])
+            return group
 
         before()
-        results = deductions.process_batch(contended, take_and_report)
+        results = deductions.process_group(wait_for, take_and_report)
         written()
         return results
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deduction_queue, "_process", process_batch)
+        patch.setattr(deduction_queue, "_process", process_group)
         yield
 
 
@@ -92,7 +92,7 @@ def waiting_behind_lock(calls: Sequence[Call], balance: CreditBalance) -> Iterat
 
 
 def run_behind_lock(calls: Sequence[Call], balance: CreditBalance) -> list[Any]:
-    """Run the calls in one batch of the queue of the balance, in this order, and return the outcomes."""
+    """Run the calls in one group of the queue of the balance, in this order, and return the outcomes."""
     with waiting_behind_lock(calls, balance) as outcomes:
         pass
     return outcomes
@@ -101,26 +101,26 @@ def run_behind_lock(calls: Sequence[Call], balance: CreditBalance) -> list[Any]:
 def run_in_first_queue(
     calls: Sequence[Call], taken: Callable[[list[Deduction]], Any] = lambda deductions: None
 ) -> list[Any]:
-    """Run the calls in one batch of the first queue, in this order, and return the outcomes.
+    """Run the calls in one group of the first queue, in this order, and return the outcomes.
 
-    ``taken`` runs with the deductions of each later batch of any queue, as soon as the batch is taken.
+    ``taken`` runs with the deductions of each later group of any queue, as soon as the group is taken.
     """
     other_balance, is_leading, may_continue = make_balance(), Event(), Event()
 
-    def process_batch(contended, take_batch):
+    def process_group(wait_for, take_group):
         def take_and_report():
-            batch = take_batch()
-            if any(owner == other_balance.owner for owner, _ in batch):
+            group = take_group()
+            if any(owner == other_balance.owner for owner, _ in group):
                 is_leading.set()
                 may_continue.wait(20)
             else:
-                taken([plan.deduction for _, plan in batch])
-            return batch
+                taken([request.deduction for _, request in group])
+            return group
 
-        return deductions.process_batch(contended, take_and_report)
+        return deductions.process_group(wait_for, take_and_report)
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(len(calls) + 1) as pool:
-        patch.setattr(deduction_queue, "_process", process_batch)
+        patch.setattr(deduction_queue, "_process", process_group)
         leader = pool.submit(outcome_of, deduction(other_balance))
         assert is_leading.wait(20)
         futures = []

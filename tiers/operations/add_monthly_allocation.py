@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from credits.domain import constants
-from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import OperationResult, lock_balance
 from credits.engine.validation import Validator
 from fluxori.db import statements
@@ -44,7 +44,7 @@ def add_monthly_allocation(
 
 
 @transaction_with_retry
-def _add(owner: Owner, reason: str, request: IdempotentRequest, at: datetime | None) -> OperationResult:
+def _add(owner: Owner, reason: str, request: RequestIdentity, at: datetime | None) -> OperationResult:
     with lock_balance(owner, at=at, requests=[request]) as balance:
         replayed = balance.find_result(request)
         if replayed is not None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import LockedBalance, lock_balances
 from fluxori.db import statements
 from fluxori.db.transactions import transaction_with_retry
@@ -87,7 +87,7 @@ def count_due(*, subscriptions: Iterable[Subscription], at: datetime) -> Totals:
 
 def _allocate(
     balance: LockedBalance,
-    request: IdempotentRequest,
+    request: RequestIdentity,
     timeline: SubscriptionTimeline,
     *,
     recorded: set[tuple[UUID, int]],

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from credits.domain.records import BalanceSnapshot, Transaction
-from credits.engine.idempotency import IdempotentRequest
+from credits.engine.idempotency import RequestIdentity
 from credits.engine.locked_balance import LockedBalance, OperationResult
 from credits.engine.plan_grants import plan_expired_period_grant, plan_grant
 from credits.engine.results import optional_transaction
@@ -35,7 +35,7 @@ class Result:
 def result_of(result: OperationResult) -> Result:
     """Return the result of an operation, for its first call and for every replay."""
     return Result(
-        balance=result.balance,
+        balance=result.snapshot,
         tier_facts=result.tier_facts,
         transaction=optional_transaction(result),
         allocated=result.extras.get("allocated", False),
@@ -52,7 +52,7 @@ def find_tier(code: str) -> Tier:
 
 
 def plan_entitlement_grant(
-    balance: LockedBalance, request: IdempotentRequest, entitlement: PeriodEntitlement, *, amount: int, **details: Any
+    balance: LockedBalance, request: RequestIdentity, entitlement: PeriodEntitlement, *, amount: int, **details: Any
 ) -> Transaction:
     """Plan a grant of ``amount`` credits for the period on a locked balance, with the tier's expiry and rollover."""
     if entitlement.is_over(balance.at):

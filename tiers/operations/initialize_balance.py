@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from credits import operations as ledger
-from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import OperationResult, lock_balance
 from credits.engine.validation import Validator
 from fluxori.db.transactions import transaction_with_retry
@@ -50,7 +50,7 @@ def initialize_balance(
 
 @transaction_with_retry
 def _initialize(
-    owner: Owner, code: str, initial_balance: int | None, request: IdempotentRequest, at: datetime | None
+    owner: Owner, code: str, initial_balance: int | None, request: RequestIdentity, at: datetime | None
 ) -> OperationResult:
     with lock_balance(owner, at=at, requests=[request], create=True) as balance:
         replayed = balance.find_result(request)

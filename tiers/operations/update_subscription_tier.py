@@ -6,7 +6,7 @@ from uuid import UUID
 
 from credits import queries as ledger_queries
 from credits.domain.records import Transaction
-from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import LockedBalance, OperationResult, lock_balance
 from credits.engine.validation import Validator
 from fluxori.core import clock
@@ -215,7 +215,7 @@ def _next_allocation(timeline: SubscriptionTimeline, at: datetime) -> tuple[date
 
 @transaction_with_retry
 def _update(
-    owner: Owner, request: IdempotentRequest, at: datetime | None, *, tier: str, effective: str, proration: str
+    owner: Owner, request: RequestIdentity, at: datetime | None, *, tier: str, effective: str, proration: str
 ) -> OperationResult:
     with lock_balance(owner, at=at, requests=[request]) as balance:
         replayed = balance.find_result(request)
@@ -239,7 +239,7 @@ def _description(plan: _Plan) -> str:
 
 
 @transaction_with_retry
-def _cancel(owner: Owner, request: IdempotentRequest, at: datetime | None) -> OperationResult:
+def _cancel(owner: Owner, request: RequestIdentity, at: datetime | None) -> OperationResult:
     with lock_balance(owner, at=at, requests=[request]) as balance:
         replayed = balance.find_result(request)
         if replayed is not None:
@@ -252,7 +252,7 @@ def _cancel(owner: Owner, request: IdempotentRequest, at: datetime | None) -> Op
 
 
 def _save(
-    balance: LockedBalance, request: IdempotentRequest, timeline: SubscriptionTimeline, transaction: Transaction | None
+    balance: LockedBalance, request: RequestIdentity, timeline: SubscriptionTimeline, transaction: Transaction | None
 ) -> OperationResult:
     # The next operation on the balance is dated later than this one, even if the clock of its process is behind.
     balance.state.last_at = balance.at

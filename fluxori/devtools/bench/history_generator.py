@@ -15,7 +15,7 @@ from uuid import UUID
 from credits import operations as ledger
 from credits.domain.records import Transaction, TransactionDetails
 from credits.engine.corrections import plan_refund
-from credits.engine.deductions import DeductionPlan
+from credits.engine.deductions import DeductionRequest
 from credits.engine.idempotency import build_request
 from credits.engine.locked_balance import LockedBalance
 from credits.engine.plan_grants import plan_grant
@@ -153,12 +153,12 @@ class BalanceHistory:
 
     def _spend(self, balance: LockedBalance) -> None:
         deduction = self._random_deduction(balance)
-        DeductionPlan(deduction, deduction.build_request(), balance.at)(balance)
+        DeductionRequest(deduction, deduction.build_identity(), balance.at).apply_to(balance)
 
     def _hold(self, balance: LockedBalance) -> None:
         """Place a hold and, some minutes later, capture it wholly or partly, or release it."""
         deduction = self._random_deduction(balance)
-        request = deduction.build_request()
+        request = deduction.build_identity()
         placed = plan_hold(balance, deduction, request, _HOLD_LIFETIME).hold
         assert placed is not None
         self._advance(balance, balance.at + self.rng.random() * _HOLD_LIFETIME)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from credits import operations
 from credits.engine import deductions
-from credits.engine.deductions import Deduction, DeductionPlan
+from credits.engine.deductions import Deduction, DeductionRequest
 from credits.models import CreditBalance, FeaturePrice, RejectedAttempt
 from fluxori.core import request_context
 from fluxori.core.errors import DomainError
@@ -119,7 +119,7 @@ class TestOneBalance:
         assert usage_commits(balance) == 1
         check_balance(balance)
 
-    def test_a_batch_of_rejected_deductions_changes_no_balance_and_counts_each_attempt(self):
+    def test_a_group_of_rejected_deductions_changes_no_balance_and_counts_each_attempt(self):
         balance = make_balance(grants=[(10, None)])
         version = balance.version
 
@@ -145,8 +145,8 @@ class TestOneBalance:
         assert usage_commits(balance) == 1
         check_balance(balance)
 
-    def test_a_batch_has_at_most_max_batch_size_deductions(self, monkeypatch):
-        monkeypatch.setattr(group_commit, "MAX_BATCH_SIZE", 3)
+    def test_a_group_has_at_most_max_group_size_deductions(self, monkeypatch):
+        monkeypatch.setattr(group_commit, "MAX_GROUP_SIZE", 3)
         balance = make_balance()
 
         results = run_behind_lock([deduction(balance, idempotency_key=f"k{n}") for n in range(7)], balance)
@@ -171,15 +171,15 @@ class TestOneBalance:
 @pytest.mark.django_db(transaction=True)
 class TestSeveralBalances:
     def test_deductions_of_free_balances_share_one_transaction(self):
-        balances, batches = [make_balance() for _ in range(3)], []
+        balances, groups = [make_balance() for _ in range(3)], []
         calls = [
             deduction(balances[n % 3], n + 1, idempotency_key="k" if n < 3 else f"k{n}")  # a key belongs to a balance
             for n in range(6)
         ]
 
-        results = run_in_first_queue(calls, lambda batch: batches.append(len(batch)))
+        results = run_in_first_queue(calls, lambda group: groups.append(len(group)))
 
-        assert batches == [6]
+        assert groups == [6]
         assert [result.transaction.balance_after for result in results] == [99, 98, 97, 95, 93, 91]
         assert len({result.transaction.id for result in results}) == 6
         for balance in balances:
@@ -188,22 +188,22 @@ class TestSeveralBalances:
     def test_a_rejected_deduction_does_not_affect_the_others(self):
         one, other, missing = make_balance(grants=[(10, None)]), make_balance(), CreditBalance(user=make_user())
         calls = [deduction(one, 7), deduction(missing), deduction(one, 4), deduction(other, 5), deduction(one, 3)]
-        batches = []
+        groups = []
 
-        outcomes = run_in_first_queue(calls, lambda batch: batches.append(len(batch)))
+        outcomes = run_in_first_queue(calls, lambda group: groups.append(len(group)))
 
         assert summarize(outcomes) == [7, "balance_not_found", "insufficient_credits", 5, 3]
         assert outcomes[2].facts == {"required": 4, "available": 3, "held": 0, "shortfall": 1}
-        assert batches == [5, 1]
+        assert groups == [5, 1]
         check_balance(one)
         check_balance(other)
 
     def test_a_locked_balance_does_not_delay_the_deductions_of_other_balances(self):
         locked, free = make_balance(), make_balance()
-        batches, balances_of_free = [], []
+        groups, balances_of_free = [], []
 
-        def look(batch):
-            batches.append(len(batch))
+        def look(group):
+            groups.append(len(group))
             balances_of_free.append(CreditBalance.objects.get(pk=free.pk).balance)
 
         calls = [deduction(locked, 1), deduction(free, 2), deduction(locked, 3), deduction(free, 4)]
@@ -216,7 +216,7 @@ class TestSeveralBalances:
             outcomes = running.result(timeout=30)
 
         assert summarize(outcomes) == [1, 2, 3, 4]
-        assert (batches, balances_of_free) == ([4, 2], [100, 94])
+        assert (groups, balances_of_free) == ([4, 2], [100, 94])
         assert (usage_commits(locked), usage_commits(free)) == (1, 1)
         check_balance(locked)
         check_balance(free)
@@ -249,7 +249,7 @@ class TestSeveralBalances:
         balances = [make_balance(grants=[(30, None)]) for _ in range(2)]
         # A process has one queue. Between several queues only the lock of the balance decides.
         queues = [
-            GroupCommitQueue(deductions.process_batch, busy_error=operations.BusyError, queue_limit=lambda: 100)
+            GroupCommitQueue(deductions.process_group, busy_error=operations.BusyError, queue_limit=lambda: 100)
             for _ in range(4)
         ]
 
@@ -259,7 +259,7 @@ class TestSeveralBalances:
                     partial(
                         queues[thread % 4].run,
                         Owner.of(balances[turn % 2].owner),
-                        DeductionPlan.of(Deduction(amount=1, description="Spent in a test"), NOON),
+                        DeductionRequest.of(Deduction(amount=1, description="Spent in a test"), NOON),
                     )
                 )
                 for turn in range(10)
@@ -276,7 +276,7 @@ class TestSeveralBalances:
 
 @pytest.mark.django_db(transaction=True)
 class TestIdempotencyKeys:
-    def test_a_key_that_occurs_twice_in_a_batch_deducts_once(self):
+    def test_a_key_that_occurs_twice_in_a_group_deducts_once(self):
         balance = make_balance()
         earlier = deduct(balance, 3, idempotency_key="old")
         calls = [
@@ -296,7 +296,7 @@ class TestIdempotencyKeys:
         assert usage_commits(balance) == 2
         check_balance(balance)
 
-    def test_a_key_that_occurs_twice_in_a_batch_of_several_balances_deducts_once_from_each(self):
+    def test_a_key_that_occurs_twice_in_a_group_of_several_balances_deducts_once_from_each(self):
         balances = [make_balance(), make_balance()]
 
         results = run_in_first_queue([deduction(balances[n % 2], 10, idempotency_key="k") for n in range(4)])
@@ -309,7 +309,7 @@ class TestIdempotencyKeys:
 
 
 @pytest.mark.django_db(transaction=True)
-class TestInstantsOfOneBatch:
+class TestInstantsOfOneGroup:
     def test_each_deduction_happens_at_its_own_instant(self):
         balance = make_balance()
         instants = [NOON, NOON + SECOND / 2, NOON + HOUR]
@@ -406,9 +406,9 @@ class TestGrouping:
             )
             terms = [(amount, minutes and minutes * MINUTE) for amount, minutes in grants]
             alone, shared = make_balance(grants=terms), make_balance(grants=terms)
-            plans = [(Owner.of(shared.owner), DeductionPlan.of(each, at)) for at, each in wanted]
+            requests = [(Owner.of(shared.owner), DeductionRequest.of(each, at)) for at, each in wanted]
 
-            planned = deductions.process_batch(None, lambda: plans)
+            planned = deductions.process_group(None, lambda: requests)
 
             in_order = sorted(range(len(wanted)), key=lambda n: (wanted[n][0], n))
             one_by_one = [_commit_one(alone, *wanted[n]) for n in in_order]
@@ -419,8 +419,8 @@ class TestGrouping:
 
 
 def _commit_one(balance, at, wanted):
-    plan = Owner.of(balance.owner), DeductionPlan.of(wanted, at)
-    [result] = deductions.process_batch(None, lambda: [plan])
+    request = Owner.of(balance.owner), DeductionRequest.of(wanted, at)
+    [result] = deductions.process_group(None, lambda: [request])
     return result
 
 
@@ -429,7 +429,7 @@ def _comparable(result):
     if isinstance(result, DomainError):
         return result.code, result.facts
     sequence = result.transaction.sequence if result.transaction else None
-    return replace(result.balance, id=None, user_id=None), result.tier_facts, result.replayed, sequence
+    return replace(result.snapshot, id=None, user_id=None), result.tier_facts, result.replayed, sequence
 
 
 def _history(balance):

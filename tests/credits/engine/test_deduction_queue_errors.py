@@ -26,16 +26,16 @@ from tests.support.threads import lock_waits, wait_until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def has_13(batch):
-    return any(each.amount == 13 for each in batch)
+def has_13(group):
+    return any(each.amount == 13 for each in group)
 
 
 class TestAnErrorOfOneDeduction:
     def test_an_exception_does_not_fail_the_others(self):
         balance = make_balance()
 
-        def fail_for_13(batch):
-            if has_13(batch):
+        def fail_for_13(group):
+            if has_13(group):
                 raise RuntimeError
 
         with intercepted(taken=fail_for_13):
@@ -45,25 +45,25 @@ class TestAnErrorOfOneDeduction:
         check_balance(balance)
 
     def test_an_exception_does_not_fail_those_of_other_balances(self):
-        one, other, batches = make_balance(), make_balance(), []
+        one, other, groups = make_balance(), make_balance(), []
 
-        def fail_for_13(batch):
-            batches.append(len(batch))
-            if has_13(batch):
+        def fail_for_13(group):
+            groups.append(len(group))
+            if has_13(group):
                 raise RuntimeError
 
         outcomes = run_in_first_queue([deduction(one, 1), deduction(other, 13), deduction(other, 2)], fail_for_13)
 
         assert summarize(outcomes) == [1, RuntimeError, 2]
-        assert batches == [3, 1, 1, 1]
+        assert groups == [3, 1, 1, 1]
         check_balance(one)
         check_balance(other)
 
     def test_a_database_error_does_not_fail_the_others(self):
         balance = make_balance()
 
-        def divide_by_zero_for_13(batch):
-            if has_13(batch):
+        def divide_by_zero_for_13(group):
+            if has_13(group):
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT 1 / 0")
 
@@ -75,30 +75,30 @@ class TestAnErrorOfOneDeduction:
         check_balance(balance)
 
     def test_a_constraint_violation_in_the_write_does_not_fail_the_others(self):
-        balance, batches = make_balance(), []
+        balance, groups = make_balance(), []
 
-        with reject_deductions_of_13(), intercepted(taken=lambda batch: batches.append(len(batch))):
+        with reject_deductions_of_13(), intercepted(taken=lambda group: groups.append(len(group))):
             outcomes = run_behind_lock([deduction(balance, amount) for amount in (1, 13, 2)], balance)
 
         assert summarize(outcomes) == [1, IntegrityError, 2]
-        assert batches == [3, 1, 1, 1]
+        assert groups == [3, 1, 1, 1]
         check_balance(balance)
 
 
 class TestConflictsAndTimeouts:
     @pytest.mark.parametrize("kind", [psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected])
-    def test_the_whole_batch_is_retried_after_a_serialization_failure_or_deadlock(self, kind):
-        balance, batches, errors = make_balance(), [], [kind, kind]
+    def test_the_whole_group_is_retried_after_a_serialization_failure_or_deadlock(self, kind):
+        balance, groups, errors = make_balance(), [], [kind, kind]
 
-        def fail_twice(batch):
-            batches.append(len(batch))
+        def fail_twice(group):
+            groups.append(len(group))
             if errors:
                 fail_with(errors.pop())
 
         with intercepted(taken=fail_twice):
             results = run_behind_lock([deduction(balance, idempotency_key=f"k{n}") for n in range(4)], balance)
 
-        assert batches == [4, 4, 4]
+        assert groups == [4, 4, 4]
         assert summarize(results) == [1] * 4
         assert usage_commits(balance) == 1
         check_balance(balance)
@@ -107,16 +107,16 @@ class TestConflictsAndTimeouts:
         ("kind", "attempts"), [(psycopg.errors.DeadlockDetected, 4), (psycopg.errors.QueryCanceled, 1)]
     )
     def test_each_deduction_is_busy_after_a_conflict_that_lasts_or_a_timeout(self, kind, attempts):
-        balance, batches = make_balance(), []
+        balance, groups = make_balance(), []
 
-        def fail_always(batch):
-            batches.append(len(batch))
+        def fail_always(group):
+            groups.append(len(group))
             fail_with(kind)
 
         with intercepted(taken=fail_always), unchanged():
             outcomes = run_behind_lock([deduction(balance, idempotency_key=f"k{n}") for n in range(4)], balance)
 
-        assert batches == [4] * attempts
+        assert groups == [4] * attempts
         assert summarize(outcomes) == [OperationalError] * 4
         assert len({id(error) for error in outcomes}) == 4
         assert [problem_code(error) for error in outcomes] == ["busy"] * 4

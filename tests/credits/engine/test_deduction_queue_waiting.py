@@ -82,7 +82,7 @@ class TestLimits:
         assert balance.balance == 99
         check_balance(balance)
 
-    def test_a_deduction_in_a_batch_waits_longer_than_the_lock_timeout(self, settings):
+    def test_a_deduction_in_a_group_waits_longer_than_the_lock_timeout(self, settings):
         settings.LOCK_TIMEOUT_MS = 300
         balance = make_balance()
 
@@ -91,7 +91,7 @@ class TestLimits:
 
         assert usage_commits(balance) == 1
 
-    def test_the_outcome_is_unknown_to_a_deduction_whose_batch_exceeds_the_statement_timeout(self, settings):
+    def test_the_outcome_is_unknown_to_a_deduction_whose_group_exceeds_the_statement_timeout(self, settings):
         settings.LOCK_TIMEOUT_MS = settings.STATEMENT_TIMEOUT_MS = 150
         balance, may_continue = make_balance(), Event()
 
@@ -144,7 +144,7 @@ class TestOtherTransactions:
         balance = make_balance(grants=[(5, DAY), (95, None)])
         is_taken, may_lock = Event(), Event()
 
-        def hold_up(batch):
+        def hold_up(group):
             is_taken.set()
             may_lock.wait(20)
 

@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from credits.engine.deductions import Deduction, DeductionPlan, process_batch
+from credits.engine.deductions import Deduction, DeductionRequest, process_group
 from credits.engine.locked_balance import OperationResult
 from credits.operations import Owner
 from credits.tier_registry import PendingTier
@@ -28,13 +28,13 @@ class TestTierFactsOfAGroup:
         balance = make_balance()
         schedule_pro(balance)
         owner = Owner.of(balance.owner)
-        plans = [
-            DeductionPlan.of(Deduction(amount=1, description="Spent in a test"), at)
+        requests = [
+            DeductionRequest.of(Deduction(amount=1, description="Spent in a test"), at)
             for at in (month(1) + HOUR, month(1), month(1) - MICROSECOND)
         ]
 
         with captured_statements() as run:
-            results = process_batch(owner, lambda: [(owner, plan) for plan in plans])
+            results = process_group(owner, lambda: [(owner, request) for request in requests])
 
         facts = [result.tier_facts for result in results if isinstance(result, OperationResult)]
         assert [(each.tier, each.pending_tier) for each in facts] == [

@@ -61,7 +61,7 @@ class TestRecord:
             result = record_usage(balance, new_request())
 
         assert (result.transaction.amount, result.transaction.timestamp) == (-10, NOON + HOUR)
-        assert (result.balance.balance, result.balance.sequence, result.replayed) == (90, 2, False)
+        assert (result.snapshot.balance, result.snapshot.sequence, result.replayed) == (90, 2, False)
         check_sums(stored)
         assert (stored.balance, stored.last_at) == (90, NOON + HOUR)
 
@@ -89,7 +89,7 @@ class TestRecord:
         with unchanged(), lock_balance(stored.owner, at=NOON) as balance:
             result = balance.record_no_change(new_request(key=None))
 
-        assert (result.transaction, result.balance.balance) == (None, 100)
+        assert (result.transaction, result.snapshot.balance) == (None, 100)
 
     def test_of_no_change_stores_the_key(self):
         stored = make_balance()
@@ -131,8 +131,8 @@ class TestFindResult:
 
         found = self.find(stored, new_request(), at=NOON + 2 * DAY)
 
-        assert found.balance == first.balance
-        assert found.balance.next_expiry == (20, NOON + DAY)
+        assert found.snapshot == first.snapshot
+        assert found.snapshot.next_expiry == (20, NOON + DAY)
 
     def test_returns_none_for_a_new_key(self, recorded):
         assert self.find(recorded[0], new_request(key="other")) is None
@@ -158,7 +158,7 @@ class TestFindResult:
             found = balance.find_result(request)
 
         assert found is not None
-        assert (found.transaction_id, found.balance, found.replayed) == (first.transaction.id, first.balance, True)
+        assert (found.transaction_id, found.snapshot, found.replayed) == (first.transaction.id, first.snapshot, True)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,4 +1,4 @@
-"""The queue of the group commit, with a ``process_batch`` function of the test.
+"""The queue of the group commit, with a ``process_group`` function of the test.
 
 ``RowWriter`` writes one row for each request. The keys are integers; the lock of a key is an advisory lock of the
 transaction. Threads, connections, locks and commits are real.
@@ -31,34 +31,34 @@ class QueueBusyError(Exception):
 
 
 class RowWriter:
-    """A ``process_batch`` function that inserts one row for each request, and returns (payload, transaction id).
+    """A ``process_group`` function that inserts one row for each request, and returns (payload, transaction id).
 
-    ``taken`` runs with the payloads when a batch of a contended key is taken, ``written`` when its rows are written.
-    ``batches`` lists (contended, payloads) of every batch.
+    ``taken`` runs with the payloads when a group of a contended key is taken, ``written`` when its rows are written.
+    ``groups`` lists (wait_for, payloads) of every group.
     """
 
     def __init__(self) -> None:
-        self.batches: list[tuple[int | None, list[Any]]] = []
+        self.groups: list[tuple[int | None, list[Any]]] = []
         self.taken: Callable[[list[Any]], Any] = lambda payloads: None
         self.written: Callable[[], Any] = lambda: None
 
     def __call__(
-        self, contended: int | None, take_batch: Callable[[], Sequence[tuple[int, Any]]]
+        self, wait_for: int | None, take_group: Callable[[], Sequence[tuple[int, Any]]]
     ) -> list[tuple[Any, int] | None]:
         with connection.cursor() as cursor:
-            if contended is not None:
-                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [contended])
-            batch = take_batch()
-            self.batches.append((contended, [payload for _, payload in batch]))
-            if contended is not None:
-                self.taken([payload for _, payload in batch])
-            results = [self._write(cursor, contended, key, payload) for key, payload in batch]
-        if contended is not None:
+            if wait_for is not None:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [wait_for])
+            group = take_group()
+            self.groups.append((wait_for, [payload for _, payload in group]))
+            if wait_for is not None:
+                self.taken([payload for _, payload in group])
+            results = [self._write(cursor, wait_for, key, payload) for key, payload in group]
+        if wait_for is not None:
             self.written()
         return results
 
-    def _write(self, cursor: Any, contended: int | None, key: int, payload: Any) -> tuple[Any, int] | None:
-        if contended is None:
+    def _write(self, cursor: Any, wait_for: int | None, key: int, payload: Any) -> tuple[Any, int] | None:
+        if wait_for is None:
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [key])
             if cursor.fetchone() == (False,):
                 return None
@@ -68,8 +68,8 @@ class RowWriter:
 
     @property
     def sizes(self) -> list[int]:
-        """The number of requests in each batch of a contended key."""
-        return [len(payloads) for contended, payloads in self.batches if contended is not None]
+        """The number of requests in each group of a contended key."""
+        return [len(payloads) for wait_for, payloads in self.groups if wait_for is not None]
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def waiting_for_key(queue: GroupCommitQueue[int, Any, Any], calls: Sequence[Call
 
 
 def run_together(queue: GroupCommitQueue[int, Any, Any], payloads: Sequence[int], key: int = 1) -> list[Any]:
-    """Run requests of one contended key in one batch and return the outcomes in order."""
+    """Run requests of one contended key in one group and return the outcomes in order."""
     with waiting_for_key(queue, [partial(queue.run, key, payload) for payload in payloads], key) as outcomes:
         pass
     return outcomes
@@ -173,7 +173,7 @@ class TestRun:
         payload, _ = queue.run(1, 20)
 
         assert payload == 20
-        assert writer.batches == [(None, [20])]
+        assert writer.groups == [(None, [20])]
         assert stored() == [20]
 
     def test_requests_that_wait_for_one_key_share_a_transaction_in_order_of_arrival(self, queue, writer):
@@ -181,7 +181,7 @@ class TestRun:
 
         assert summarize(outcomes) == [20, 21, 22, 23]
         assert transactions(outcomes) == 1
-        assert writer.batches[-1] == (1, [20, 21, 22, 23])
+        assert writer.groups[-1] == (1, [20, 21, 22, 23])
 
     def test_each_request_returns_after_its_commit(self, queue):
         def run_and_look(payload):
@@ -193,15 +193,15 @@ class TestRun:
 
         assert outcomes == [[20, 21, 22]] * 3
 
-    def test_a_batch_has_at_most_max_batch_size_requests(self, queue, writer, monkeypatch):
-        monkeypatch.setattr(group_commit, "MAX_BATCH_SIZE", 3)
+    def test_a_group_has_at_most_max_group_size_requests(self, queue, writer, monkeypatch):
+        monkeypatch.setattr(group_commit, "MAX_GROUP_SIZE", 3)
 
         outcomes = run_together(queue, range(20, 27))
 
         assert summarize(outcomes) == list(range(20, 27))
         assert writer.sizes == [3, 3, 1]
 
-    def test_requests_that_arrive_during_a_batch_share_the_next_one(self, queue, writer):
+    def test_requests_that_arrive_during_a_group_share_the_next_one(self, queue, writer):
         is_taken, may_commit = Event(), Event()
 
         def hold_up_commit():
@@ -229,17 +229,17 @@ class TestKeys:
         is_taken, may_commit = Event(), Event()
         write = queue._process
 
-        def hold_up_first_batch(contended, take_batch):
+        def hold_up_first_group(wait_for, take_group):
             def take():
-                batch = take_batch()
+                group = take_group()
                 if not is_taken.is_set():
                     is_taken.set()
                     may_commit.wait(20)
-                return batch
+                return group
 
-            return write(contended, take)
+            return write(wait_for, take)
 
-        queue._process = hold_up_first_batch
+        queue._process = hold_up_first_group
         with ThreadPoolExecutor(4) as pool:
             futures = [pool.submit(outcome_of, partial(queue.run, 1, 20))]
             assert is_taken.wait(20)
@@ -250,18 +250,18 @@ class TestKeys:
             outcomes = [future.result(timeout=30) for future in futures]
 
         assert summarize(outcomes) == [20, 21, 22, 23]
-        assert writer.batches == [(None, [20]), (None, [21, 22, 23])]
+        assert writer.groups == [(None, [20]), (None, [21, 22, 23])]
         assert transactions(outcomes[1:]) == 1
 
     def test_a_request_whose_key_is_locked_moves_to_the_queue_of_that_key(self, queue, writer):
         run_together(queue, [20])
 
-        assert writer.batches == [(None, [20]), (1, [20])]
+        assert writer.groups == [(None, [20]), (1, [20])]
 
     def test_later_requests_for_a_contended_key_go_directly_to_its_queue(self, queue, writer):
         run_together(queue, [20, 21])
 
-        assert writer.batches == [(None, [20]), (1, [20, 21])]
+        assert writer.groups == [(None, [20]), (1, [20, 21])]
 
     def test_a_locked_key_does_not_delay_requests_for_other_keys(self, queue):
         with waiting_for_key(queue, [partial(queue.run, 1, 20), partial(queue.run, 1, 21)]) as outcomes:
@@ -273,7 +273,7 @@ class TestKeys:
 
 class TestErrors:
     @pytest.mark.parametrize("kind", [psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected])
-    def test_the_whole_batch_is_retried_after_a_serialization_failure_or_deadlock(self, queue, writer, kind):
+    def test_the_whole_group_is_retried_after_a_serialization_failure_or_deadlock(self, queue, writer, kind):
         errors = [kind, kind]
         writer.taken = lambda _: fail_with(errors.pop()) if errors else None
 
@@ -409,20 +409,20 @@ class TestLimits:
 
         assert stored() == [20]
 
-    def test_a_request_that_is_busy_never_joins_a_batch(self, queue, settings):
+    def test_a_request_that_is_busy_never_joins_a_group(self, queue, settings):
         settings.LOCK_TIMEOUT_MS = 1
-        leader, late = (group_commit._PendingRequest[int, str, str](1, payload) for payload in ("leader", "late"))
+        leader, late = (group_commit._Submission[int, str, str](1, payload) for payload in ("leader", "late"))
         assert queue._enqueue(1, leader)
         assert not queue._enqueue(1, late)
 
         with pytest.raises(QueueBusyError):
             queue._wait_for_turn(1, late)
 
-        assert queue._drain_queue(1, group_commit._Batch(leader)) == [(1, "leader")]
+        assert queue._drain_queue(1, group_commit._Group(leader)) == [(1, "leader")]
         assert queue._waiting_count == 0
         queue._dequeue(1, leader)
 
-    def test_a_request_in_a_batch_waits_longer_than_the_lock_timeout(self, queue, writer, settings):
+    def test_a_request_in_a_group_waits_longer_than_the_lock_timeout(self, queue, writer, settings):
         settings.LOCK_TIMEOUT_MS = 300
         writer.taken = lambda _: sleep(0.6)
 
@@ -431,7 +431,7 @@ class TestLimits:
         assert summarize(outcomes) == [20, 21, 22]
         assert transactions(outcomes) == 1
 
-    def test_the_outcome_is_unknown_to_a_request_whose_batch_exceeds_the_statement_timeout(
+    def test_the_outcome_is_unknown_to_a_request_whose_group_exceeds_the_statement_timeout(
         self, queue, writer, settings
     ):
         settings.LOCK_TIMEOUT_MS = settings.STATEMENT_TIMEOUT_MS = 150

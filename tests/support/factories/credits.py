@@ -69,7 +69,7 @@ def _long_hold(balance: CreditBalance, amount: int, at: datetime, expires_in: ti
     """Place a hold that lasts longer than an operation allows in one step, with the planner of the operation."""
     deduction = operations.Deduction(amount=amount, description="Held in a test")
     with lock_balance(balance.owner, at=at) as locked:
-        result = plan_hold(locked, deduction, deduction.build_request("place_hold"), expires_in)
+        result = plan_hold(locked, deduction, deduction.build_identity("place_hold"), expires_in)
     assert result.hold_id is not None
     return CreditHold.objects.get(pk=result.hold_id)
 

@@ -116,11 +116,16 @@ _database = env.database(
 )
 LOCK_TIMEOUT_MS = env.integer("LOCK_TIMEOUT_MS", 5_000, minimum=1)
 STATEMENT_TIMEOUT_MS = env.integer("STATEMENT_TIMEOUT_MS", 30_000, minimum=1)
+# A session that holds locks while its client is silent is ended by the server.
+IDLE_IN_TRANSACTION_TIMEOUT_MS = env.integer("IDLE_IN_TRANSACTION_TIMEOUT_MS", 60_000, minimum=1)
 # JIT compilation takes longer than these statements run: milliseconds. Server-side parameters occur only in the
 # prepared statements of ``fluxori.db.statements``, and their plans do not depend on the parameter values.
 _session = (
     "-c jit=off -c plan_cache_mode=force_generic_plan"
     f" -c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}"
+    f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS}"
+    # With another time zone Django would set it by a statement of its own on each new connection.
+    " -c TimeZone=UTC"
 )
 # The number of deductions that may wait in the group commit queue of one process. Further ones receive 503.
 DEDUCTION_QUEUE_LIMIT = env.integer("DEDUCTION_QUEUE_LIMIT", 256, minimum=1)
@@ -135,6 +140,12 @@ DATABASES = {
         "OPTIONS": {
             "options": _session,
             "connect_timeout": 10,
+            # A peer that vanished without closing the connection is noticed by the kernel. Both ends of a Unix socket
+            # are on one machine, and libpq ignores these options there.
+            "keepalives_idle": 30,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": STATEMENT_TIMEOUT_MS + 5_000,
             # Django's default is None, and psycopg then prepares no statement at all.
             "prepare_threshold": 5 if PREPARED_STATEMENTS else None,
             **_database.get("OPTIONS", {}),  # type: ignore[dict-item]

@@ -13,6 +13,7 @@ its own result, after the COMMIT. See ``docs/explanation/group-commit.md``.
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from threading import Event, Lock
+from time import monotonic
 from typing import Generic, TypeVar
 
 import psycopg
@@ -20,6 +21,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import OperationalError, connection
 
+from fluxori.db.deadlines import MARGIN_SECONDS, limit_waits
 from fluxori.db.sqlstates import BUSY, UNAVAILABLE_PREFIXES, sqlstate_of
 from fluxori.db.transactions import transaction_with_retry
 
@@ -30,6 +32,9 @@ TakeGroup = Callable[[], Sequence[tuple[K, P]]]
 ProcessGroup = Callable[[K | None, TakeGroup[K, P]], Sequence[R | None]]
 
 MAX_GROUP_SIZE = 64
+# The leader of the first queue never waits for a lock. One that works for so long waits for a database that does not
+# respond, and must not hold up the requests of other connections.
+OVERDUE_SECONDS = 2.0
 
 
 class _Submission(Generic[K, P, R]):
@@ -50,11 +55,19 @@ class _Submission(Generic[K, P, R]):
 class _Queue(Generic[K, P, R]):
     """The leader at work, and the requests that wait, oldest first."""
 
-    __slots__ = ("leader", "waiting")
+    __slots__ = ("leader", "led_since", "waiting")
 
     def __init__(self, leader: _Submission[K, P, R]) -> None:
-        self.leader = leader
+        self.lead(leader)
         self.waiting: deque[_Submission[K, P, R]] = deque()
+
+    def lead(self, leader: _Submission[K, P, R]) -> None:
+        """Make this request the leader, in place of one that has finished or is overdue."""
+        self.leader = leader
+        self.led_since = monotonic()
+
+    def is_overdue(self) -> bool:
+        return monotonic() - self.led_since > OVERDUE_SECONDS
 
 
 class _Group(Generic[K, P, R]):
@@ -103,13 +116,15 @@ class GroupCommitQueue(Generic[K, P, R]):
         :raises Exception: ``busy_error``: too many requests wait, or this one waited for the lock time-out
         :raises django.db.Error: the error of the group, or of this request alone
         """
-        if connection.in_atomic_block:
-            return self._run_single(key, payload)
-        result = None
-        if key not in self._queues:
-            result = self._submit(None, _Submission(key, payload))
-        if result is None:
-            result = self._submit(key, _Submission(key, payload))
+        # The longest regular wait of a statement is that for a lock. Afterwards a silent connection is given up.
+        with limit_waits(settings.LOCK_TIMEOUT_MS / 1000 + MARGIN_SECONDS):
+            if connection.in_atomic_block:
+                return self._run_single(key, payload)
+            result = None
+            if key not in self._queues:
+                result = self._submit(None, _Submission(key, payload))
+            if result is None:
+                result = self._submit(key, _Submission(key, payload))
         assert result is not None
         return result
 
@@ -137,6 +152,9 @@ class GroupCommitQueue(Generic[K, P, R]):
             if queue is None:
                 self._queues[queue_key] = _Queue(request)
                 return True
+            if queue_key is None and queue.is_overdue():
+                queue.lead(request)
+                return True
             if self._waiting_count >= self._queue_limit():
                 raise self._busy_error()
             request.ready = Event()
@@ -146,6 +164,8 @@ class GroupCommitQueue(Generic[K, P, R]):
 
     def _wait_for_turn(self, queue_key: K | None, request: _Submission[K, P, R]) -> bool:
         """Wait, and return whether it is the request's turn to lead; otherwise it has its result."""
+        if queue_key is None and not request.ready.wait(OVERDUE_SECONDS) and self._replace_leader(request):
+            return True
         if not request.ready.wait(settings.LOCK_TIMEOUT_MS / 1000):
             with self._mutex:
                 queue = self._queues.get(queue_key)
@@ -160,6 +180,17 @@ class GroupCommitQueue(Generic[K, P, R]):
         with self._mutex:
             queue = self._queues.get(queue_key)
             return queue is not None and queue.leader is request
+
+    def _replace_leader(self, request: _Submission[K, P, R]) -> bool:
+        """Lead the first queue if its leader is overdue. That one keeps its group, and finishes or fails with it."""
+        with self._mutex:
+            queue = self._queues.get(None)
+            if queue is None or request not in queue.waiting or not queue.is_overdue():
+                return False
+            queue.waiting.remove(request)
+            self._waiting_count -= 1
+            queue.lead(request)
+            return True
 
     def _lead(self, queue_key: K | None, leader: _Submission[K, P, R]) -> None:
         """Commit one group and hand out the results.
@@ -199,7 +230,9 @@ class GroupCommitQueue(Generic[K, P, R]):
     def _drain_queue(self, queue_key: K | None, group: _Group[K, P, R]) -> Sequence[tuple[K, P]]:
         """Move waiting requests into the group, up to ``MAX_GROUP_SIZE``, and return its (key, payload) pairs."""
         with self._mutex:
-            waiting = self._queues[queue_key].waiting
+            queue = self._queues.get(queue_key)
+            # An overdue leader may find that its queue has been served to the end meanwhile.
+            waiting = queue.waiting if queue else deque()
             while waiting and len(group.requests) < MAX_GROUP_SIZE:
                 group.requests.append(waiting.popleft())
                 self._waiting_count -= 1
@@ -216,7 +249,7 @@ class GroupCommitQueue(Generic[K, P, R]):
                     queue.waiting.remove(request)
                     self._waiting_count -= 1
             elif queue.waiting:
-                queue.leader = queue.waiting.popleft()
+                queue.lead(queue.waiting.popleft())
                 self._waiting_count -= 1
                 queue.leader.ready.set()
             else:

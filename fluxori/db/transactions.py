@@ -10,9 +10,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from django.db import OperationalError, connection, transaction
+from django.db import DatabaseError, connection, transaction
 
-from fluxori.db.sqlstates import RETRYABLE, sqlstate_of
+from fluxori.db.sqlstates import POOLER, RETRYABLE, sqlstate_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,7 +22,7 @@ _ATTEMPTS = 4
 
 def transaction_with_retry(operation: Callable[P, R]) -> Callable[P, R]:
     """Run ``operation`` in one database transaction; after a deadlock or serialization failure run it again, at most
-    4 runs in all.
+    4 runs in all. After an error that a connection pooler caused, run it once more on a new connection.
 
     Inside a caller's own ``atomic`` the operation joins that transaction: it commits or rolls back with it, keeps its
     locks until then, and is not retried. An error that the caller catches leaves nothing behind there either (a
@@ -38,8 +38,12 @@ def transaction_with_retry(operation: Callable[P, R]) -> Callable[P, R]:
             try:
                 with transaction.atomic():
                     return operation(*args, **kwargs)
-            except OperationalError as error:
-                if sqlstate_of(error) not in RETRYABLE:
+            except DatabaseError as error:
+                state = sqlstate_of(error)
+                if state in POOLER and attempt == 1:
+                    # psycopg remembers which statements it has prepared; a new connection knows none.
+                    connection.close()
+                elif state not in RETRYABLE:
                     raise
                 # Backoff with jitter, so that the transactions that collided do not collide again.
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - not for security

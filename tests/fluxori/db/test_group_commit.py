@@ -19,6 +19,7 @@ from django.db import DatabaseError, IntegrityError, OperationalError, connectio
 from fluxori.db import group_commit
 from fluxori.db.group_commit import GroupCommitQueue
 from tests.support.faults import ThreadEnded, end_thread, fail_with, lose_connection, once
+from tests.support.silent_proxy import through_silent_proxy
 from tests.support.threads import in_other_thread, lock_waits, outcome_of, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -451,6 +452,61 @@ class TestLimits:
         assert isinstance(error, DatabaseError)
         assert "unknown" in str(error)
         assert stored() == [20, 21]
+
+
+class TestSilentConnection:
+    """The connection of a leader falls silent: the server receives the statements, and no result comes back."""
+
+    @pytest.fixture
+    def short_waits(self, settings, monkeypatch):
+        settings.LOCK_TIMEOUT_MS = 1_000
+        monkeypatch.setattr(group_commit, "MARGIN_SECONDS", 1)
+        monkeypatch.setattr(group_commit, "OVERDUE_SECONDS", 0.3)
+
+    @contextmanager
+    def silent_leader(self, queue, payload):
+        """Run the block while a request leads the first queue on a silent connection; yields its outcome later."""
+
+        def lead():
+            with through_silent_proxy() as proxy:
+                connection.ensure_connection()
+                proxy.fall_silent()
+                return queue.run(1, payload)
+
+        with ThreadPoolExecutor(1) as pool:
+            leader = pool.submit(outcome_of, lead)
+            wait_until(lambda: None in queue._queues)
+            yield leader
+
+    def test_requests_of_other_keys_are_served_by_another_leader(self, queue, short_waits):
+        with self.silent_leader(queue, 20) as leader, ThreadPoolExecutor(3) as pool:
+            others = [pool.submit(outcome_of, partial(queue.run, key, key + 20)) for key in (2, 3, 4)]
+            outcomes = [other.result(timeout=20) for other in others]
+            assert not leader.done()
+            assert summarize([leader.result(timeout=20)]) == [OperationalError]
+
+        assert summarize(outcomes) == [22, 23, 24]
+
+    def test_a_request_that_comes_later_leads_at_once(self, queue, short_waits):
+        with self.silent_leader(queue, 20) as leader:
+            sleep(0.4)
+            started = monotonic()
+            assert summarize([queue.run(2, 22)]) == [22]
+            assert monotonic() - started < 0.3
+            assert not leader.done()
+
+    def test_the_leader_gives_up_after_the_lock_timeout_and_a_margin(self, queue, short_waits):
+        started = monotonic()
+        with self.silent_leader(queue, 20) as leader:
+            assert summarize([leader.result(timeout=20)]) == [OperationalError]
+
+        assert 2 <= monotonic() - started < 5
+
+    def test_nothing_is_written_by_a_leader_that_never_committed(self, queue, short_waits):
+        with self.silent_leader(queue, 20) as leader:
+            leader.result(timeout=20)
+
+        assert stored() == []
 
 
 class TestInsideATransactionOfTheCaller:

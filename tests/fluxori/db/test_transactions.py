@@ -6,6 +6,7 @@ from django.db import OperationalError, connection, transaction
 
 from credits import operations
 from credits.models import CreditBalance
+from fluxori.db.sqlstates import POOLER
 from fluxori.db.transactions import transaction_with_retry
 from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.operations import check_sums, unchanged
@@ -36,6 +37,17 @@ class TestOutermostTransaction:
     def test_the_error_is_raised_after_four_attempts(self):
         with pytest.raises(OperationalError):
             failing(4, psycopg.errors.DeadlockDetected)()
+
+    @pytest.mark.parametrize("sqlstate", sorted(POOLER))
+    def test_an_operation_is_retried_once_on_a_new_connection_after_an_error_of_a_pooler(self, sqlstate):
+        kind = psycopg.errors.lookup(sqlstate)
+        with connection.cursor():
+            first = connection.connection
+
+        assert failing(1, kind)() == 2
+        assert connection.connection is not first
+        with pytest.raises(OperationalError):
+            failing(2, kind)()
 
     @pytest.mark.parametrize("kind", [psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled])
     def test_an_operation_is_not_retried_after_a_timeout(self, kind):

@@ -152,6 +152,7 @@ DATABASES = {
         },
     }
 }
+SILENCED_SYSTEM_CHECKS = env.string_list("SILENCED_CHECKS", ())
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 _cache = env.string("CACHE_URL", "memory:")

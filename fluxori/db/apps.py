@@ -6,6 +6,7 @@ from django.apps import AppConfig
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from fluxori.db import checks  # noqa: F401 - registers the checks
 from fluxori.db.deadlines import watchdog
 
 

@@ -1,9 +1,16 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+import psycopg
 import pytest
 from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import RequestFactory
 
 from fluxori.api import health
+from tests.support.silent_proxy import through_silent_proxy
+from tests.support.threads import in_other_thread
 
 
 class TestLive:
@@ -25,13 +32,40 @@ class TestReady:
     def test_checks_migrations_only_until_they_are_complete(self, api, django_assert_num_queries):
         api().get("/health/ready")
 
-        with django_assert_num_queries(1):
+        with django_assert_num_queries(4):  # two of them are the savepoint inside the transaction of the test
             api().get("/health/ready")
 
     def test_returns_503_if_a_migration_is_missing(self):
         MigrationRecorder(connection).record_unapplied("identity", "0001_initial")
 
         assert self.get_ready().status_code == 503
+
+    def test_returns_503_if_the_database_is_read_only(self):
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL transaction_read_only = on")
+
+        response = self.get_ready()
+
+        assert response.status_code == 503
+        assert "read-only" in json.loads(response.content)["detail"]
+
+    def test_returns_503_if_no_temporary_file_can_be_written(self):
+        """A limit of the server stands for the full disk, because it fails at the same write."""
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL temp_file_limit = '16kB'")
+
+        response = self.get_ready()
+
+        assert response.status_code == 503
+
+    def test_names_a_full_disk(self):
+        def fail(*_):
+            raise OperationalError from psycopg.errors.DiskFull()
+
+        with connection.execute_wrapper(fail):
+            response = self.get_ready()
+
+        assert "disk" in json.loads(response.content)["detail"]
 
     def test_returns_503_if_the_database_cannot_be_reached(self, monkeypatch):
         def fail():
@@ -42,3 +76,21 @@ class TestReady:
         response = self.get_ready()
         assert response.status_code == 503
         assert (response["Content-Type"], response["Retry-After"]) == ("application/problem+json", "5")
+
+
+@pytest.mark.django_db(transaction=True)
+class TestSilentDatabase:
+    def test_makes_ready_return_503_after_two_seconds(self):
+        def get_ready():
+            with through_silent_proxy() as proxy:
+                connection.ensure_connection()
+                proxy.fall_silent()
+                started = monotonic()
+                response = health.Readiness()(RequestFactory().get("/health/ready"))
+                return response.status_code, monotonic() - started
+
+        with ThreadPoolExecutor(1) as pool:
+            status, seconds = pool.submit(in_other_thread, get_ready).result(timeout=20)
+
+        assert status == 503
+        assert 2 <= seconds < 4

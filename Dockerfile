@@ -25,4 +25,5 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["python", "-c", "import os; from urllib.request import Request, urlopen; host = os.environ['ALLOWED_HOSTS'].split(',')[0].strip().lstrip('.'); urlopen(Request('http://127.0.0.1:8000/health/live', headers={'Host': host}), timeout=4)"]
 # Statements time out after 30 s, so a worker that is silent for 60 s hangs. Threads mostly wait for the database; the
 # deductions of all threads of a worker can share one transaction (group commit). /dev/shm keeps heartbeats in memory.
-CMD ["gunicorn", "fluxori.wsgi", "--bind=0.0.0.0:8000", "--worker-class=gthread", "--threads=16", "--timeout=60", "--graceful-timeout=30", "--keep-alive=5", "--worker-tmp-dir=/dev/shm"]
+# Before it serves, the container checks its settings and those of the database server.
+CMD ["sh", "-c", "python manage.py check --deploy --database default --fail-level ERROR && exec gunicorn fluxori.wsgi --bind=0.0.0.0:8000 --worker-class=gthread --threads=16 --timeout=60 --graceful-timeout=30 --keep-alive=5 --worker-tmp-dir=/dev/shm"]

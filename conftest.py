@@ -1,7 +1,6 @@
 """The test database, the markers ``slow`` and ``browser`` and the command-line options of the tests.
 
-There are three sets of tests: those marked ``slow`` run only with ``--slow``, those marked ``browser`` only with
-``--browser``, and all others run without an option. Every test starts with the rows that the migrations wrote (see
+Tests marked ``slow``, ``browser`` or ``drill`` run only with the option of that name. All others run without an option. Every test starts with the rows that the migrations wrote (see
 ``tests/support/database.py``).
 """
 
@@ -18,6 +17,7 @@ from tests.support.database import restore_migrated_rows, save_migrated_rows
 SETS = {
     "slow": "slow by nature: servers, processes, environments, every page in every role",
     "browser": "needs Chromium",
+    "drill": "a drill of an emergency that takes minutes",
 }
 
 

@@ -188,7 +188,8 @@ def process_group(
     """
     if wait_for is None:
         group = take_group()
-        balances = loader_for({owner.id for owner, _ in group}, [request for _, request in group]).lock_available()
+        loader = loader_for({owner.id for owner, _ in group}, [request for _, request in group])
+        balances = loader.lock_and_load(skip_locked=True)
     else:
         locked = lock([wait_for.id])
         group = take_group()

@@ -159,10 +159,9 @@ class LockedBalance:
     ) -> OperationResult:
         """Count the change, store its result under the request's key, and return the result.
 
-        The first result of a group reads the tier facts of all its balances.
-
         The transaction was planned on this balance, or is an earlier one named by its id. ``tier_facts`` replace those
-        of the registry, for an operation that changes the tier.
+        of the registry, for an operation that changes the tier or whose result does not contain them; otherwise the
+        first result of a group reads the facts of all its balances.
         """
         self.mark_changed()
         result = OperationResult(

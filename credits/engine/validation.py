@@ -5,6 +5,7 @@ together, before anything is locked. ``at`` and the idempotency key are checked 
 are in ``fluxori.core.input_rules``.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -27,6 +28,10 @@ class Validator:
     def add_error(self, field: str, code: str, detail: str) -> None:
         """Add an error of one field."""
         self._errors.append(FieldError(field, code, detail))
+
+    def extend(self, errors: Iterable[FieldError]) -> None:
+        """Add errors that a rule of several fields returned."""
+        self._errors += errors
 
     def raise_if_invalid(self) -> None:
         """Raise the collected errors, if there are any.

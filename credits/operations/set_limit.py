@@ -34,7 +34,7 @@ def set_limit(
 
     The limit applies to one ``member`` of an organization or, without one, to the whole balance. There is one limit for
     each (member, period): setting it again changes its amount and keeps its counter; the same amount changes nothing. A
-    new limit counts what was used in its current window already. A limit at or below what is used refuses further
+    new limit counts what was used in its current window already. A limit at or below what is used rejects further
     usage. It stays when its member leaves.
 
     :raises InvalidArgumentError: an argument is not valid; a member of a user's balance included

@@ -22,7 +22,7 @@ def suspend_spending(
     idempotency_key: str | None = None,
     at: datetime | None = None,
 ) -> BalanceSnapshot:
-    """Refuse spending from the balance until it is resumed; credits still arrive. A repeat changes nothing.
+    """Reject spending from the balance until it is resumed; credits still arrive. A repeat changes nothing.
 
     The actor and the ``reason`` stay on the balance until spending is resumed.
 

@@ -152,7 +152,7 @@ class GroupCommitQueue(Generic[K, P, R]):
             with self._mutex:
                 queue = self._queues.get(queue_key)
                 if queue is not None and request in queue.waiting:
-                    # Removed under the mutex: a request that is refused as busy must not join a group.
+                    # Removed under the mutex: a request that is rejected as busy must not join a group.
                     queue.waiting.remove(request)
                     self._waiting_count -= 1
                     raise self._busy_error()

@@ -14,22 +14,22 @@ DOC = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
 ROOMS = ["credits.domain.errors", "tiers.domain.errors", "fluxori.identity.errors", "fluxori.api.errors"]
 
 
-def refusals(kind=DomainError):
+def rejections(kind=DomainError):
     for below in kind.__subclasses__():
-        # What the console refuses is said on its forms, never over HTTP's API.
+        # What the console rejects is said on its forms, never over HTTP's API.
         if below.__module__.split(".")[0] in {"fluxori", "credits", "tiers"} and "console" not in below.__module__:
             yield below
-            yield from refusals(below)
+            yield from rejections(below)
 
 
-def status_of(refusal):
-    return next(status for kind, status in problems.STATUS_BY_KIND.items() if issubclass(refusal, kind))
+def status_of(rejection):
+    return next(status for kind, status in problems.STATUS_BY_KIND.items() if issubclass(rejection, kind))
 
 
 def codes_in_the_code():
     for room in ROOMS:
         importlib.import_module(room)
-    told = {(status_of(refusal), refusal.code) for refusal in refusals() if hasattr(refusal, "code")}
+    told = {(status_of(rejection), rejection.code) for rejection in rejections() if hasattr(rejection, "code")}
     told |= {(kind.status_code, code) for kind, code in problems.CODE_BY_FRAMEWORK_ERROR.items()}
     told |= {(503, code) for code in problems.RETRY_AFTER_SECONDS}
     told |= {(PayloadTooLargeError.status_code, PayloadTooLargeError.default_code)}

@@ -29,7 +29,7 @@ class TestExpireCredits:
 
         said = expire("--at", AT)
 
-        assert (said["balances"], said["transactions"], said["credits"], said["refused"]) == (1, 2, 30, 0)
+        assert (said["balances"], said["transactions"], said["credits"], said["rejected"]) == (1, 2, 30, 0)
         expiries = balance.transactions.filter(type="expiry").order_by("sequence")
         assert [(t.amount, t.timestamp) for t in expiries] == [(-10, NOON + HOUR), (-20, NOON + DAY)]
 

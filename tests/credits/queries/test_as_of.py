@@ -145,7 +145,7 @@ class TestGetBalanceAsOf:
 
 
 def wander(diary, chance, at):
-    """Do something, whatever it is; it may be refused."""
+    """Do something, whatever it is; it may be rejected."""
     owner, balance = diary.owner, diary.balance
     amount = chance.randint(1, 60)
 

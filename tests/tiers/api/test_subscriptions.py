@@ -68,9 +68,9 @@ class TestInitialize:
         client.post(INITIALIZE, arguments)
         before = table_digests()
 
-        refused = client.post(INITIALIZE, arguments)
+        rejected = client.post(INITIALIZE, arguments)
 
-        assert (refused.status_code, refused.json()["code"]) == (409, "balance_exists")
+        assert (rejected.status_code, rejected.json()["code"]) == (409, "balance_exists")
         assert table_digests() == before
 
 
@@ -130,23 +130,23 @@ class TestChangeTier:
         arguments = {"userId": str(ann.pk), "tier": "growth", "effective": "nextPeriod", "proration": "difference"}
         before = table_digests()
 
-        for refused in (client.put(TIER, arguments), client.post(PREVIEW, arguments)):
-            assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
-            assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [("proration", "invalid_choice")]
+        for rejected in (client.put(TIER, arguments), client.post(PREVIEW, arguments)):
+            assert (rejected.status_code, rejected.json()["code"]) == (400, "invalid")
+            assert [(e["field"], e["code"]) for e in rejected.json()["errors"]] == [("proration", "invalid_choice")]
         assert table_digests() == before
 
     def test_rejects_a_balance_without_a_tier(self, api):
         ann = UserFactory.create()
         make_balance(ann)
 
-        refused = api(AdminFactory.create()).put(TIER, {"userId": str(ann.pk), "tier": "growth"})
+        rejected = api(AdminFactory.create()).put(TIER, {"userId": str(ann.pk), "tier": "growth"})
 
-        assert (refused.status_code, refused.json()["code"]) == (409, "no_subscription")
+        assert (rejected.status_code, rejected.json()["code"]) == (409, "no_subscription")
 
     def test_unknown_balance_is_404(self, api):
-        refused = api(AdminFactory.create()).put(TIER, {"userId": str(UserFactory.create().pk), "tier": "growth"})
+        rejected = api(AdminFactory.create()).put(TIER, {"userId": str(UserFactory.create().pk), "tier": "growth"})
 
-        assert (refused.status_code, refused.json()["code"]) == (404, "balance_not_found")
+        assert (rejected.status_code, rejected.json()["code"]) == (404, "balance_not_found")
 
 
 class TestPreviewTier:
@@ -192,9 +192,9 @@ class TestPreviewTier:
         ann = UserFactory.create()
         make_balance(ann)
 
-        refused = api(AdminFactory.create()).post(PREVIEW, {"userId": str(ann.pk), "tier": tier})
+        rejected = api(AdminFactory.create()).post(PREVIEW, {"userId": str(ann.pk), "tier": tier})
 
-        assert (refused.status_code, refused.json()["code"]) == expected
+        assert (rejected.status_code, rejected.json()["code"]) == expected
 
 
 class TestCancelScheduledTier:
@@ -230,9 +230,9 @@ class TestCancelScheduledTier:
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "growth"})
         before = table_digests()
 
-        refused = client.delete(f"{SCHEDULED}?userId={ann.pk}")
+        rejected = client.delete(f"{SCHEDULED}?userId={ann.pk}")
 
-        assert (refused.status_code, refused.json()["code"]) == (409, "no_scheduled_change")
+        assert (rejected.status_code, rejected.json()["code"]) == (409, "no_scheduled_change")
         assert table_digests() == before
 
     @pytest.mark.parametrize(
@@ -244,10 +244,10 @@ class TestCancelScheduledTier:
         ],
     )
     def test_rejects_a_query_without_an_owner(self, api, query, error):
-        refused = api(AdminFactory.create()).delete(SCHEDULED + query)
+        rejected = api(AdminFactory.create()).delete(SCHEDULED + query)
 
-        assert refused.status_code == 400
-        assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [error]
+        assert rejected.status_code == 400
+        assert [(e["field"], e["code"]) for e in rejected.json()["errors"]] == [error]
 
 
 class TestAllocateMonth:
@@ -288,6 +288,6 @@ class TestAllocateMonth:
         ann = UserFactory.create()
         make_balance(ann)
 
-        refused = api(AdminFactory.create()).post(ALLOCATE, {"userId": str(ann.pk)})
+        rejected = api(AdminFactory.create()).post(ALLOCATE, {"userId": str(ann.pk)})
 
-        assert (refused.status_code, refused.json()["code"]) == (409, "no_subscription")
+        assert (rejected.status_code, rejected.json()["code"]) == (409, "no_subscription")

@@ -42,7 +42,7 @@ class TestAllocateMonthlyCredits:
         assert said.splitlines() == [
             "explorer: 1 periods allocated, 400 credits, 0 skipped because they are over",
             "pro: 1 periods allocated, 7,000 credits, 0 skipped because they are over",
-            "2 subscriptions due by 2025-04-03T12:00:00+00:00, 0 refused",
+            "2 subscriptions due by 2025-04-03T12:00:00+00:00, 0 rejected",
         ]
 
     def test_default_instant_is_now(self):
@@ -78,7 +78,7 @@ class TestAllocateMonthlyCredits:
         with assert_nothing_written():
             said = run(at=month(1) - SECOND)
 
-        assert said == "0 subscriptions due by 2025-04-03T11:59:59+00:00, 0 refused\n"
+        assert said == "0 subscriptions due by 2025-04-03T11:59:59+00:00, 0 rejected\n"
 
     def test_second_run_allocates_nothing(self):
         make_subscribed_balances(3)
@@ -101,7 +101,7 @@ class TestAllocateMonthlyCredits:
             "at": month(3).isoformat(),
             "dryRun": False,
             "subscriptions": 2,
-            "refused": 0,
+            "rejected": 0,
             "tiers": {
                 "explorer": {"allocated": 3, "skipped": 0, "credits": 1200},
                 "fleeting": {"allocated": 1, "skipped": 2, "credits": 100},
@@ -149,7 +149,7 @@ class TestAllocateMonthlyCredits:
 
         kept = AllocationRun.objects.get()
         assert (kept.status, kept.at, kept.started_by) == ("done", month(2), "allocate_monthly_credits")
-        assert (kept.allocated, kept.skipped, kept.refused, kept.credits) == (2, 0, 0, 800)
+        assert (kept.allocated, kept.skipped, kept.rejected, kept.credits) == (2, 0, 0, 800)
         assert kept.finished_at is not None
         assert began <= kept.started_at <= kept.finished_at <= clock.now()
         assert {given.run_id for given in balance.allocations.all()} == {kept.pk}
@@ -211,5 +211,5 @@ class TestAllocateMonthlyCreditsWithLockedBalances:
         assert (status, first) == (2, [1, 1, 0, 1, 1])
         assert [len(periods_of(balance)) for balance in balances] == [1] * 5
         kept = AllocationRun.objects.earliest("started_at")
-        assert (kept.status, kept.refused, kept.refusals) == ("done", 1, [[str(balances[2].pk), "busy"]])
+        assert (kept.status, kept.rejected, kept.rejections) == ("done", 1, [[str(balances[2].pk), "busy"]])
         check_ledger()

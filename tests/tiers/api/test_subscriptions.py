@@ -50,18 +50,18 @@ class TestInitialize:
         pool = OrganizationFactory.create()
         arguments = {"organizationId": str(pool.pk), "tier": "pro", "initialBalance": credits}
 
-        told = api(AdminFactory.create()).post(INITIALIZE, arguments).json()
+        body = api(AdminFactory.create()).post(INITIALIZE, arguments).json()
 
-        assert (told["organizationId"], told["userId"], told["tier"]) == (str(pool.pk), None, "pro")
-        assert (told["balance"], told["sequence"]) == (credits, 1 if credits else 0)
+        assert (body["organizationId"], body["userId"], body["tier"]) == (str(pool.pk), None, "pro")
+        assert (body["balance"], body["sequence"]) == (credits, 1 if credits else 0)
 
     def test_subscribes_a_balance_without_a_tier(self, api):
         ann = UserFactory.create()
         make_balance(ann)
 
-        told = api(AdminFactory.create()).post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"}).json()
+        body = api(AdminFactory.create()).post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"}).json()
 
-        assert (told["balance"], told["tier"]) == (500, "explorer")
+        assert (body["balance"], body["tier"]) == (500, "explorer")
 
     def test_rejects_a_balance_with_a_tier(self, api):
         client, arguments = api(AdminFactory.create()), {"userId": str(UserFactory.create().pk), "tier": "explorer"}
@@ -90,14 +90,14 @@ class TestChangeTier:
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
         clock_at(NOON + 15.5 * DAY)
 
-        told = client.put(TIER, arguments).json()
+        body = client.put(TIER, arguments).json()
 
         given = CreditTransaction.objects.get(sequence=2)
-        moved = told.pop("transaction")
+        moved = body.pop("transaction")
         assert (moved["id"], moved["type"], moved["amount"]) == (str(given.pk), "allocation", 800)
         assert moved["description"] == "Change to Growth: 19 March 2025 to 3 April 2025"
         assert [entry["amount"] for entry in moved["entries"]] == [800]
-        assert told == balance_of(
+        assert body == balance_of(
             ann,
             balance=1200,
             available=1200,
@@ -111,12 +111,12 @@ class TestChangeTier:
         ann, client = UserFactory.create(), api(AdminFactory.create())
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "growth"})
 
-        told = client.put(TIER, {"userId": str(ann.pk), "tier": "explorer", "effective": "nextPeriod"}).json()
+        body = client.put(TIER, {"userId": str(ann.pk), "tier": "explorer", "effective": "nextPeriod"}).json()
         clock_at(month(1))
         later = api(ann).get("/api/credits/balance").json()
 
-        assert (told["tier"], told["pendingTier"]) == ("growth", {"tier": "explorer", "at": "2025-04-03T12:00:00Z"})
-        assert "transaction" not in told
+        assert (body["tier"], body["pendingTier"]) == ("growth", {"tier": "explorer", "at": "2025-04-03T12:00:00Z"})
+        assert "transaction" not in body
         assert (later["tier"], later["pendingTier"]) == ("explorer", None)
         spent = api(ann).post("/api/credits/deduct", {"amount": 1, "description": "An insight"}).json()
         assert (spent["tier"], spent["pendingTier"]) == ("explorer", None)
@@ -174,9 +174,9 @@ class TestPreviewTier:
         ann, client = UserFactory.create(), api(AdminFactory.create())
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "growth"})
 
-        told = client.post(PREVIEW, {"userId": str(ann.pk), "tier": "explorer", "effective": "nextPeriod"}).json()
+        body = client.post(PREVIEW, {"userId": str(ann.pk), "tier": "explorer", "effective": "nextPeriod"}).json()
 
-        assert told == {
+        assert body == {
             "fromTier": "growth",
             "toTier": "explorer",
             "effectiveAt": "2025-04-03T12:00:00Z",

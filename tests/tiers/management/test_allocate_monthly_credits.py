@@ -23,11 +23,11 @@ from tiers.operations import update_subscription_tier
 
 
 def run(*flags, at=None, **options):
-    """Run the command as an operator types it, and return what it said on stdout."""
-    said = StringIO()
+    """Run the command as an operator types it, and return its output on stdout."""
+    output = StringIO()
     when = [] if at is None else ["--at", at.isoformat()]
-    call_command("allocate_monthly_credits", *when, *flags, stdout=said, **options)
-    return said.getvalue()
+    call_command("allocate_monthly_credits", *when, *flags, stdout=output, **options)
+    return output.getvalue()
 
 
 @pytest.mark.django_db
@@ -37,9 +37,9 @@ class TestAllocateMonthlyCredits:
         make_subscribed_balance(tier="pro")
         make_subscribed_balance(at=NOON + DAY)
 
-        said = run(at=month(1))
+        output = run(at=month(1))
 
-        assert said.splitlines() == [
+        assert output.splitlines() == [
             "explorer: 1 periods allocated, 400 credits, 0 skipped because they are over",
             "pro: 1 periods allocated, 7,000 credits, 0 skipped because they are over",
             "2 subscriptions due by 2025-04-03T12:00:00+00:00, 0 rejected",
@@ -76,9 +76,9 @@ class TestAllocateMonthlyCredits:
         make_subscribed_balance()
 
         with assert_nothing_written():
-            said = run(at=month(1) - SECOND)
+            output = run(at=month(1) - SECOND)
 
-        assert said == "0 subscriptions due by 2025-04-03T11:59:59+00:00, 0 rejected\n"
+        assert output == "0 subscriptions due by 2025-04-03T11:59:59+00:00, 0 rejected\n"
 
     def test_second_run_allocates_nothing(self):
         make_subscribed_balances(3)
@@ -91,13 +91,13 @@ class TestAllocateMonthlyCredits:
         make_expiring_tier()
         lasting, gone = make_subscribed_balance(), make_subscribed_balance(tier="fleeting")
 
-        said = run("--json", at=month(3))
+        output = run("--json", at=month(3))
 
         assert (periods_of(lasting), periods_of(gone)) == (
             [(1, 400), (2, 400), (3, 400)],
             [(1, 0), (2, 0), (3, 100)],
         )
-        assert json.loads(said) == {
+        assert json.loads(output) == {
             "at": month(3).isoformat(),
             "dryRun": False,
             "subscriptions": 2,

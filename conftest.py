@@ -1,7 +1,7 @@
-"""The test database, the markers ``slow`` and ``browser`` and the command-line options of the tests.
+"""The test database, the markers of sets of tests and the command-line options of the tests.
 
-Tests marked ``slow``, ``browser`` or ``drill`` run only with the option of that name. All others run without an option. Every test starts with the rows that the migrations wrote (see
-``tests/support/database.py``).
+Tests marked ``slow``, ``browser`` or ``drill`` run only with the option of that name. All others run without an option.
+Every test starts with the rows that the migrations wrote (see ``tests/support/database.py``).
 """
 
 from collections.abc import Iterator

@@ -64,6 +64,10 @@ class TierFacts:
         )
 
 
+# For a balance without a subscription, and for a result that does not contain tier facts.
+NO_TIER_FACTS = TierFacts()
+
+
 class TierProvider(Protocol):
     """What the ledger asks about tiers."""
 
@@ -109,7 +113,7 @@ def tier_facts(balance_ids: Iterable[UUID], *, at: datetime) -> dict[UUID, TierF
     """Return the tier facts of every one of the balances at ``at``."""
     ids = list(balance_ids)
     known = _provider.tier_facts(ids, at=at)
-    return {balance_id: known.get(balance_id, TierFacts()) for balance_id in ids}
+    return {balance_id: known.get(balance_id, NO_TIER_FACTS) for balance_id in ids}
 
 
 def filter_by_tier(balances: QuerySet[Any], tier: str, *, at: datetime) -> QuerySet[Any]:

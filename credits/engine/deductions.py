@@ -15,6 +15,7 @@ from uuid import UUID
 from django.conf import settings
 
 from credits.domain import burn_order, constants, errors
+from credits.domain.cost_input import cost_input_errors
 from credits.domain.records import GrantDelta
 from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import (
@@ -62,12 +63,10 @@ class Deduction:
     def validator(self) -> Validator:
         """Return a validator with the errors of the fields, for a caller that validates more fields."""
         validator = Validator()
-        if (self.amount is None) == (self.feature is None):
-            code = "required" if self.amount is None else "invalid_choice"
-            validator.add_error("amount", code, "Exactly one of amount and feature is needed.")
-        elif self.feature is None:
+        validator.extend(cost_input_errors(amount=self.amount, feature=self.feature, quantity=self.quantity))
+        if self.feature is None and self.amount is not None:
             validator.integer("amount", self.amount)
-        else:
+        elif self.amount is None and self.feature is not None:
             validator.string("feature", self.feature, maximum=64, required=True)
         validator.integer("quantity", self.quantity)
         validator.string(
@@ -77,8 +76,6 @@ class Deduction:
             required=self.amount is not None and self.feature is None,
         )
         validator.string("reference_id", self.reference_id, maximum=constants.MAX_REFERENCE_ID)
-        if self.amount is not None and self.quantity != 1:
-            validator.add_error("quantity", "invalid_choice", "A quantity needs a feature.")
         if self.metadata is not None:
             validator.metadata("metadata", self.metadata)
         return validator
@@ -188,7 +185,8 @@ def process_group(
     """
     if wait_for is None:
         group = take_group()
-        balances = loader_for({owner.id for owner, _ in group}, [request for _, request in group]).lock_available()
+        loader = loader_for({owner.id for owner, _ in group}, [request for _, request in group])
+        balances = loader.lock_and_load(skip_locked=True)
     else:
         locked = lock([wait_for.id])
         group = take_group()

@@ -27,7 +27,7 @@ from credits.engine.rows import Row, add_rows
 from credits.engine.validation import resolve_timestamp
 from credits.engine.write import empty_rows, write_rows
 from credits.models import CreditBalance
-from credits.queries.loading import LoadedBalance, RememberedRequest, load_balances, require_state
+from credits.queries.loading import RememberedRequest, load_balances, require_state
 from credits.tier_registry import TierFacts
 from fluxori.core.errors import DomainError
 from fluxori.core.ids import uuid7
@@ -35,7 +35,7 @@ from fluxori.identity import queries as identity
 from fluxori.identity.owner import Owner
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class OperationResult:
     """The result of one request inside the engine: records planned now, or the ids of records written before.
 
@@ -75,18 +75,21 @@ class GroupTierFacts:
 
 @dataclass(slots=True)
 class LockedBalance:
-    """One locked balance for planning. ``at`` is the effective instant.
+    """One locked balance for planning.
 
-    After ``advance_to`` due events have been applied up to it.
+    ``at`` is the effective instant: due events have been applied up to it. That of a loaded balance is its last change.
     """
 
     state: BalanceState
-    at: datetime
     tier_facts: GroupTierFacts
     remembered: dict[tuple[UUID | None, str], RememberedRequest] = field(default_factory=dict)
     prices: dict[str, list[Price]] = field(default_factory=dict)
     request_rows: list[Row] = field(default_factory=list)
     is_changed: bool = False
+    at: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.at = self.state.last_at
 
     def advance_to(self, at: datetime) -> None:
         """Apply due events up to ``at``, or up to the last change if that is later: timestamps never decrease."""
@@ -98,22 +101,25 @@ class LockedBalance:
         in_force = [price for price in self.prices.get(feature, ()) if price.effective_from <= self.at]
         return in_force[-1] if in_force else None
 
+    def is_remembered(self, request: RequestIdentity) -> bool:
+        """Return whether the key of the request was used before."""
+        return request.key is not None and (request.caller, request.key) in self.remembered
+
     def find_result(self, request: RequestIdentity) -> OperationResult | None:
         """Return the stored result of the same request, or None for a new request.
 
         :raises IdempotencyKeyReusedError: the key was used for a different request of this caller
         """
-        remembered = self.remembered.get((request.caller, request.key)) if request.key is not None else None
-        if remembered is None:
+        if request.key is None or (remembered := self.remembered.get((request.caller, request.key))) is None:
             return None
         if remembered.fingerprint != request.fingerprint:
             raise errors.IdempotencyKeyReusedError()
         stored = deserialize_result(remembered.result)
         return OperationResult(
-            self.state.id,
-            stored.snapshot,
-            stored.tier_facts,
-            stored.extras,
+            balance_id=self.state.id,
+            snapshot=stored.snapshot,
+            tier_facts=stored.tier_facts,
+            extras=stored.extras,
             transaction_id=remembered.transaction_id,
             hold_id=remembered.hold_id,
             hold_state=stored.hold_state,
@@ -153,21 +159,20 @@ class LockedBalance:
     ) -> OperationResult:
         """Count the change, store its result under the request's key, and return the result.
 
-        The first result of a group reads the tier facts of all its balances.
-
         The transaction was planned on this balance, or is an earlier one named by its id. ``tier_facts`` replace those
-        of the registry, for an operation that changes the tier.
+        of the registry, for an operation that changes the tier or whose result does not contain them; otherwise the
+        first result of a group reads the facts of all its balances.
         """
         self.mark_changed()
         result = OperationResult(
-            self.state.id,
-            self.state.snapshot(),
-            tier_facts or self.tier_facts.of(self.state.id, at=self.at),
-            extras or {},
-            transaction,
-            hold,
-            transaction.id if transaction else transaction_id,
-            hold.id if hold else None,
+            balance_id=self.state.id,
+            snapshot=self.state.snapshot(),
+            tier_facts=tier_facts or self.tier_facts.of(self.state.id, at=self.at),
+            extras=extras or {},
+            transaction=transaction,
+            hold=hold,
+            transaction_id=transaction.id if transaction else transaction_id,
+            hold_id=hold.id if hold else None,
         )
         if request.key is not None:
             self._remember(request, result)
@@ -187,8 +192,13 @@ class LockedBalance:
         """
         if request.key is not None:
             return self.record(request, transaction_id=transaction_id, tier_facts=tier_facts, extras=extras)
-        facts = tier_facts or self.tier_facts.of(self.state.id, at=self.at)
-        return OperationResult(self.state.id, self.state.snapshot(), facts, extras or {}, transaction_id=transaction_id)
+        return OperationResult(
+            balance_id=self.state.id,
+            snapshot=self.state.snapshot(),
+            tier_facts=tier_facts or self.tier_facts.of(self.state.id, at=self.at),
+            extras=extras or {},
+            transaction_id=transaction_id,
+        )
 
     def _remember(self, request: RequestIdentity, result: OperationResult) -> None:
         assert request.key is not None
@@ -260,13 +270,9 @@ class BalanceLoader:
             "caller_ids": {request.caller for request in keyed},
         }
 
-    def lock_and_load(self) -> LockedBalances:
-        """Lock the balances that exist, waiting for other transactions, and load them."""
-        return self._load(lock(self._ids))
-
-    def lock_available(self) -> LockedBalances:
-        """Lock the balances that no other transaction has locked, without waiting, and load them."""
-        return self._load(lock(self._ids, skip_locked=True))
+    def lock_and_load(self, *, skip_locked: bool = False) -> LockedBalances:
+        """Lock the balances that exist and load them; ``skip_locked`` as for :func:`lock`."""
+        return self._load(lock(self._ids, skip_locked=skip_locked))
 
     def load(self) -> LockedBalances:
         """Load balances that this transaction has locked before."""
@@ -276,12 +282,12 @@ class BalanceLoader:
         if not locked_ids:
             return LockedBalances()
         tier_facts = GroupTierFacts(locked_ids, self._earliest)
-        loaded = load_balances(locked_ids, at=self._at, **self._needs)
-        return LockedBalances({each.state.id: self._locked_balance(each, tier_facts) for each in loaded})
-
-    def _locked_balance(self, loaded: LoadedBalance, tier_facts: GroupTierFacts) -> LockedBalance:
-        state = loaded.state
-        return LockedBalance(state, max(self._at, state.last_at), tier_facts, loaded.remembered, loaded.prices)
+        return LockedBalances(
+            {
+                loaded.state.id: LockedBalance(loaded.state, tier_facts, loaded.remembered, loaded.prices)
+                for loaded in load_balances(locked_ids, at=self._at, **self._needs)
+            }
+        )
 
 
 def lock(balance_ids: Collection[UUID], *, skip_locked: bool = False) -> set[UUID]:
@@ -307,6 +313,7 @@ def lock_balance(
 ) -> Iterator[LockedBalance]:
     """Lock one owner's balance, apply due events up to ``at``, and write what was recorded when the block ends.
 
+    Due events are not applied if the key of a request was used before: ``find_result`` then returns the stored result.
     ``create`` opens a balance for an owner that has none. Without ``at`` the clock is read. ``needs`` are the keyword
     arguments of ``load_balances``: features, hold_ids, grant_ids, member_ids.
 
@@ -323,7 +330,9 @@ def lock_balance(
         balances = loader.lock_and_load()
     with flush_on_exit(balances):
         balance = balances.of(owner)
-        balance.advance_to(at)
+        # The key comes before due events: a retry gets its stored result.
+        if not any(balance.is_remembered(request) for request in requests):
+            balance.advance_to(at)
         yield balance
 
 

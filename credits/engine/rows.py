@@ -22,7 +22,7 @@ def add_rows(rows: Rows, state: BalanceState) -> None:
     rows["balances"].append(balance_row(state))
     for recorded in state.transactions:
         rows["transactions"].append(transaction_row(recorded))
-        rows["entries"] += [entry_row(recorded, part) for part in recorded.entries]
+        rows["entries"] += [entry_row(recorded, each) for each in recorded.entries]
     rows["grants"] += [grant_row(state, opened) for opened in state.opened_grants]
     new_grants = {opened.id for opened in state.opened_grants}
     rows["changed_grants"] += [grant_counts_row(state, state.grants[key]) for key in state.changed_grants - new_grants]
@@ -83,16 +83,16 @@ def transaction_row(recorded: Transaction) -> Row:
     }
 
 
-def entry_row(recorded: Transaction, part: Entry) -> Row:
+def entry_row(transaction: Transaction, recorded: Entry) -> Row:
     """Return the columns of an entry."""
     return {
-        "id": part.id,
-        "balance_id": recorded.balance_id,
-        "transaction_id": recorded.id,
-        "grant_id": part.grant_id,
-        "position": part.position,
-        "amount": part.amount,
-        "remaining_after": part.remaining_after,
+        "id": recorded.id,
+        "balance_id": transaction.balance_id,
+        "transaction_id": transaction.id,
+        "grant_id": recorded.grant_id,
+        "position": recorded.position,
+        "amount": recorded.amount,
+        "remaining_after": recorded.remaining_after,
     }
 
 

@@ -5,6 +5,7 @@ together, before anything is locked. ``at`` and the idempotency key are checked 
 are in ``fluxori.core.input_rules``.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -28,6 +29,10 @@ class Validator:
         """Add an error of one field."""
         self._errors.append(FieldError(field, code, detail))
 
+    def extend(self, errors: Iterable[FieldError]) -> None:
+        """Add errors that a rule of several fields returned."""
+        self._errors += errors
+
     def raise_if_invalid(self) -> None:
         """Raise the collected errors, if there are any.
 
@@ -37,14 +42,14 @@ class Validator:
             raise errors.InvalidArgumentError(self._errors)
 
     def integer(self, field: str, value: Any, *, minimum: int = 1, maximum: int = constants.MAX_CREDITS) -> None:
-        """Require a whole number from ``minimum`` to ``maximum``; booleans and floats are refused."""
+        """Require a whole number from ``minimum`` to ``maximum``; booleans and floats are rejected."""
         if not isinstance(value, int) or isinstance(value, bool):
             self.add_error(field, "wrong_type", "A whole number is needed.")
         elif not minimum <= value <= maximum:
             self.add_error(field, "out_of_range", f"It must be from {minimum} to {maximum}.")
 
     def string(self, field: str, value: Any, *, maximum: int, required: bool = False) -> None:
-        """Require storable text of at most ``maximum`` characters; ``required`` refuses blank text."""
+        """Require storable text of at most ``maximum`` characters; ``required`` rejects blank text."""
         if not isinstance(value, str):
             self.add_error(field, "wrong_type", "Text is needed.")
         elif len(value) > maximum:

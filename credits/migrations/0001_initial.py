@@ -179,7 +179,7 @@ class Migration(migrations.Migration):
                 ('key', models.CharField(max_length=255)),
                 ('operation', models.CharField(max_length=64)),
                 ('fingerprint', models.BinaryField()),
-                ('result', models.TextField(help_text='Canonical JSON.')),
+                ('result', models.TextField(help_text='JSON.')),
                 ('created_at', models.DateTimeField()),
                 ('balance', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='requests', to='credits.creditbalance')),
                 ('caller', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL)),

@@ -21,7 +21,7 @@ class CreditRequest(models.Model):
     key = models.CharField(max_length=constants.MAX_IDEMPOTENCY_KEY)
     operation = models.CharField(max_length=64)
     fingerprint = models.BinaryField()
-    result = models.TextField(help_text="Canonical JSON.")
+    result = models.TextField(help_text="JSON.")
     transaction = same_balance_fk("credits.CreditTransaction", "requests", null=True)
     hold = same_balance_fk("credits.CreditHold", "requests", null=True)
     created_at = models.DateTimeField()

@@ -9,6 +9,7 @@ from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import OperationResult, lock_balance
 from credits.engine.plan_limits import limit_extras, limit_result
 from credits.engine.results import LimitResult
+from credits.tier_registry import NO_TIER_FACTS
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 
@@ -40,4 +41,4 @@ def _remove(limit_id: UUID, request: RequestIdentity, at: datetime | None) -> Op
         if limit is None:
             raise errors.LimitNotFoundError(limit_id=limit_id)
         balance.state.remove_limit(limit, balance.at)
-        return balance.record(request, extras=limit_extras(limit, balance))
+        return balance.record(request, tier_facts=NO_TIER_FACTS, extras=limit_extras(limit, balance))

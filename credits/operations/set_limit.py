@@ -11,6 +11,7 @@ from credits.engine.locked_balance import LockedBalance, OperationResult, lock_b
 from credits.engine.plan_limits import limit_extras, limit_result
 from credits.engine.results import LimitResult
 from credits.engine.validation import Validator, id_of
+from credits.tier_registry import NO_TIER_FACTS
 from fluxori.core.ids import uuid7
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity import queries as identity
@@ -33,7 +34,7 @@ def set_limit(
 
     The limit applies to one ``member`` of an organization or, without one, to the whole balance. There is one limit for
     each (member, period): setting it again changes its amount and keeps its counter; the same amount changes nothing. A
-    new limit counts what was used in its current window already. A limit at or below what is used refuses further
+    new limit counts what was used in its current window already. A limit at or below what is used rejects further
     usage. It stays when its member leaves.
 
     :raises InvalidArgumentError: an argument is not valid; a member of a user's balance included
@@ -73,10 +74,10 @@ def _set(
         if limit is None:
             limit = _new_limit(balance, request, amount=amount, period=period, member_id=member_id)
         elif limit.amount == amount:
-            return balance.record_no_change(request, extras=limit_extras(limit, balance))
+            return balance.record_no_change(request, tier_facts=NO_TIER_FACTS, extras=limit_extras(limit, balance))
         limit.amount, limit.set_by_id, limit.set_at = amount, request.caller, balance.at
         balance.state.set_limit(limit, balance.at)
-        return balance.record(request, extras=limit_extras(limit, balance))
+        return balance.record(request, tier_facts=NO_TIER_FACTS, extras=limit_extras(limit, balance))
 
 
 def _require_member(organization_id: UUID, user_id: UUID) -> None:

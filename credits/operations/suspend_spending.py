@@ -8,6 +8,7 @@ from credits.domain.records import BalanceSnapshot
 from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import OperationResult, lock_balance
 from credits.engine.validation import Validator
+from credits.tier_registry import NO_TIER_FACTS
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
@@ -21,7 +22,7 @@ def suspend_spending(
     idempotency_key: str | None = None,
     at: datetime | None = None,
 ) -> BalanceSnapshot:
-    """Refuse spending from the balance until it is resumed; credits still arrive. A repeat changes nothing.
+    """Reject spending from the balance until it is resumed; credits still arrive. A repeat changes nothing.
 
     The actor and the ``reason`` stay on the balance until spending is resumed.
 
@@ -69,8 +70,8 @@ def _set_suspended(
             return previous
         state = balance.state
         if (state.suspended_at is not None) == suspended:
-            return balance.record_no_change(request)
+            return balance.record_no_change(request, tier_facts=NO_TIER_FACTS)
         state.suspended_at = balance.at if suspended else None
         state.suspension_actor_id, state.suspension_reason = request.caller, reason
         state.last_at = balance.at
-        return balance.record(request)
+        return balance.record(request, tier_facts=NO_TIER_FACTS)

@@ -38,18 +38,18 @@ OVERDUE_SECONDS = 2.0
 
 
 class _Submission(Generic[K, P, R]):
-    """One request from submission to its result."""
+    """One request from submission to its outcome: an error, a result, or the need to run alone."""
 
-    __slots__ = ("error", "is_unserved", "key", "payload", "ready", "result")
+    __slots__ = ("error", "key", "must_run_alone", "payload", "ready", "result")
 
-    ready: Event  # set when the request becomes the leader, or has its result; only requests that wait have one
+    ready: Event  # set when the request becomes the leader, or has its outcome; only requests that wait have one
 
     def __init__(self, key: K, payload: P) -> None:
         self.key = key
         self.payload = payload
-        self.result: R | None = None
+        self.result: R | None = None  # None: its key is locked elsewhere
         self.error: DatabaseError | None = None
-        self.is_unserved = True
+        self.must_run_alone = False  # its group failed, perhaps because of another request
 
 
 class _Queue(Generic[K, P, R]):
@@ -137,7 +137,9 @@ class GroupCommitQueue(Generic[K, P, R]):
             self._dequeue(queue_key, request)
         if request.error is not None:
             raise request.error
-        return self._run_single(request.key, request.payload) if request.is_unserved else request.result
+        if request.must_run_alone:
+            return self._run_single(request.key, request.payload)
+        return request.result
 
     @transaction_with_retry
     def _run_single(self, key: K, payload: P) -> R:
@@ -163,14 +165,14 @@ class GroupCommitQueue(Generic[K, P, R]):
             return False
 
     def _wait_for_turn(self, queue_key: K | None, request: _Submission[K, P, R]) -> bool:
-        """Wait, and return whether it is the request's turn to lead; otherwise it has its result."""
+        """Wait, and return whether it is the request's turn to lead; otherwise it has its outcome."""
         if queue_key is None and not request.ready.wait(OVERDUE_SECONDS) and self._replace_leader(request):
             return True
         if not request.ready.wait(settings.LOCK_TIMEOUT_MS / 1000):
             with self._mutex:
                 queue = self._queues.get(queue_key)
                 if queue is not None and request in queue.waiting:
-                    # Removed under the mutex: a request that is refused as busy must not join a group.
+                    # Removed under the mutex: a request that is rejected as busy must not join a group.
                     queue.waiting.remove(request)
                     self._waiting_count -= 1
                     raise self._busy_error()
@@ -193,10 +195,10 @@ class GroupCommitQueue(Generic[K, P, R]):
             return True
 
     def _lead(self, queue_key: K | None, leader: _Submission[K, P, R]) -> None:
-        """Commit one group and hand out the results.
+        """Commit one group and give each of its requests an outcome.
 
-        An error of one request does not become the error of the others, except a time-out, a conflict, and an unknown
-        outcome of the COMMIT.
+        An error of one request does not become the error of the others: each of them must run alone. A time-out, a
+        conflict, and an unknown outcome of the COMMIT are the error of all.
         """
         group: _Group[K, P, R] = _Group(leader)
         try:
@@ -207,15 +209,17 @@ class GroupCommitQueue(Generic[K, P, R]):
             # worse.
             is_shared = (group.is_committing and _is_outcome_unknown(error)) or sqlstate_of(error) in BUSY
             for request in others:
-                # Without an error of its own each of the others runs alone.
-                request.error = _copy_for_waiter(error) if is_shared else None
+                if is_shared:
+                    request.error = _copy_for_waiter(error)
+                else:
+                    request.must_run_alone = True
                 request.ready.set()
             if is_shared or not others or not isinstance(error, Exception):
                 raise
+            leader.must_run_alone = True
             return
         for request, result in zip(group.requests, results, strict=True):
             request.result = result
-            request.is_unserved = False
             if request is not leader:
                 request.ready.set()
 

@@ -11,30 +11,33 @@ from fluxori.api.errors import PayloadTooLargeError
 from fluxori.core.errors import DomainError
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
-ROOMS = ["credits.domain.errors", "tiers.domain.errors", "fluxori.identity.errors", "fluxori.api.errors"]
+PACKAGES = ["credits.domain.errors", "tiers.domain.errors", "fluxori.identity.errors", "fluxori.api.errors"]
 
 
-def refusals(kind=DomainError):
-    for below in kind.__subclasses__():
-        # What the console refuses is said on its forms, never over HTTP's API.
-        if below.__module__.split(".")[0] in {"fluxori", "credits", "tiers"} and "console" not in below.__module__:
-            yield below
-            yield from refusals(below)
+def rejections(kind=DomainError):
+    for subclass in kind.__subclasses__():
+        # What the console rejects is shown on its forms, never by the API.
+        if (
+            subclass.__module__.split(".")[0] in {"fluxori", "credits", "tiers"}
+            and "console" not in subclass.__module__
+        ):
+            yield subclass
+            yield from rejections(subclass)
 
 
-def status_of(refusal):
-    return next(status for kind, status in problems.STATUS_BY_KIND.items() if issubclass(refusal, kind))
+def status_of(rejection):
+    return next(status for kind, status in problems.STATUS_BY_KIND.items() if issubclass(rejection, kind))
 
 
 def codes_in_the_code():
-    for room in ROOMS:
-        importlib.import_module(room)
-    told = {(status_of(refusal), refusal.code) for refusal in refusals() if hasattr(refusal, "code")}
-    told |= {(kind.status_code, code) for kind, code in problems.CODE_BY_FRAMEWORK_ERROR.items()}
-    told |= {(503, code) for code in problems.RETRY_AFTER_SECONDS}
-    told |= {(PayloadTooLargeError.status_code, PayloadTooLargeError.default_code)}
-    told |= {(problems.internal_error().status, problems.internal_error().code)}
-    return told
+    for package in PACKAGES:
+        importlib.import_module(package)
+    codes = {(status_of(rejection), rejection.code) for rejection in rejections() if hasattr(rejection, "code")}
+    codes |= {(kind.status_code, code) for kind, code in problems.CODE_BY_FRAMEWORK_ERROR.items()}
+    codes |= {(503, code) for code in problems.RETRY_AFTER_SECONDS}
+    codes |= {(PayloadTooLargeError.status_code, PayloadTooLargeError.default_code)}
+    codes |= {(problems.internal_error().status, problems.internal_error().code)}
+    return codes
 
 
 def section(title):

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -16,8 +15,6 @@ from django.test.utils import CaptureQueriesContext
 from credits.domain.errors import InvalidArgumentError
 from credits.models import CreditBalance
 from credits.verification import verify_balance
-from tests.support.factories.credits import reverse
-from tests.support.times import NOON
 
 _FRAME = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
 
@@ -32,11 +29,6 @@ def digest() -> dict[str, str]:
 def _fingerprint(cursor, name):
     cursor.execute(f"SELECT md5(coalesce(string_agg(t::text, chr(10) ORDER BY t::text), '')) FROM {name} AS t")
     return cursor.fetchone()[0]
-
-
-def owe(balance: CreditBalance, amount: int, at: datetime = NOON) -> None:
-    """Reverse ``amount`` credits of the first transaction; what the grants do not cover becomes debt."""
-    reverse(balance.transactions.earliest("sequence"), amount, at)
 
 
 @contextmanager

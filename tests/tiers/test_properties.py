@@ -33,7 +33,7 @@ CODES = sorted(PROMISED)
 
 @dataclass
 class Plan:
-    """Who holds which tier, told without the system: a tier, what is scheduled, and what each period has known."""
+    """The expected tier of a balance, its scheduled change, and the tiers that it held in each period."""
 
     tier: str
     touched: dict[int, set[str]] = field(default_factory=dict)
@@ -110,9 +110,9 @@ class TestTierChanges:
             at = period_start(NOON, period_at(NOON, at) + 1) if wait is None else at + wait
             plan.reach(period_at(NOON, at))
             prorated[plan.now] += act(balance, plan, step, at)
-            told = queries.tier_facts(owner=balance.owner, at=at)
-            assert told.tier == plan.tier
-            assert (told.pending_tier and told.pending_tier.tier) == (plan.scheduled and plan.scheduled[0])
+            facts = queries.tier_facts(owner=balance.owner, at=at)
+            assert facts.tier == plan.tier
+            assert (facts.pending_tier and facts.pending_tier.tier) == (plan.scheduled and plan.scheduled[0])
         run_allocation([balance], at=at)
 
         allocated = dict(periods_of(balance))

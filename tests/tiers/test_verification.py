@@ -109,7 +109,7 @@ class TestRules:
 
 class TestPeriod:
     def test_more_credits_than_the_highest_tier_are_reported(self, promised):
-        # Four hundred and eight hundred under a tier of 2,000 are too many once the tier is said to have been smaller.
+        # 400 and 800 under a tier of 2,000 are too many when the recorded tier is smaller.
         falsify(promised, FIRST.format("high_credits = 1100"))
         assert rules_broken(promised) == set()
 

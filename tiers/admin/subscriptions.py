@@ -68,13 +68,13 @@ class AllocationRunAdmin(ReadOnlyAdmin):
         "due_count",
         "processed",
         "allocated_count",
-        "refused_count",
+        "rejected_count",
         "granted",
     ]
     due_count = credits_column("due")
     processed = credits_column("subscriptions")
     allocated_count = credits_column("allocated")
-    refused_count = credits_column("refused")
+    rejected_count = credits_column("rejected")
     granted = credits_column("credits")
     empty_message = "The scheduler starts a run every five minutes. A dry run shows what it would grant now."
     list_filter = ["status"]

@@ -35,9 +35,9 @@ class Migration(migrations.Migration):
                 ('subscriptions', models.BigIntegerField(default=0, help_text='Subscriptions processed so far.')),
                 ('allocated', models.BigIntegerField(default=0)),
                 ('skipped', models.BigIntegerField(default=0)),
-                ('refused', models.BigIntegerField(default=0)),
+                ('rejected', models.BigIntegerField(default=0)),
                 ('credits', models.BigIntegerField(default=0)),
-                ('refusals', models.JSONField(default=list, help_text='The first refused subscriptions, each with the reason.')),
+                ('rejections', models.JSONField(default=list, help_text='The first rejected subscriptions, each with the reason.')),
             ],
             options={
                 'ordering': ['-id'],

@@ -8,7 +8,7 @@ from tiers.domain.constants import EFFECTIVE, PRORATION
 from tiers.domain.errors import NoScheduledChangeError, NoSubscriptionError, TierNotFoundError
 from tiers.operations.add_monthly_allocation import add_monthly_allocation
 from tiers.operations.allocate_due import Totals, allocate_due, count_due
-from tiers.operations.allocation_runs import finish_run, record_progress, rerun_refused, start_run
+from tiers.operations.allocation_runs import finish_run, record_progress, rerun_rejected, start_run
 from tiers.operations.entitlement import Result, allocation_row, period_description, plan_entitlement_grant
 from tiers.operations.initialize_balance import initialize_balance
 from tiers.operations.update_subscription_tier import (
@@ -38,7 +38,7 @@ __all__ = [
     "plan_entitlement_grant",
     "preview_subscription_tier",
     "record_progress",
-    "rerun_refused",
+    "rerun_rejected",
     "start_run",
     "update_subscription_tier",
 ]

@@ -23,21 +23,21 @@ from tiers.operations.writing import save_timelines
 class Totals:
     """The results of a chunk or of a run: for each tier code the periods allocated and skipped, and the credits.
 
-    ``refused`` are the balances that were not processed, each with the reason as an error code.
+    ``rejected`` are the balances that were not processed, each with the reason as an error code.
     """
 
     subscriptions: int = 0
     allocated: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     credits: Counter[str] = field(default_factory=Counter)
-    refused: list[tuple[UUID, str]] = field(default_factory=list)
+    rejected: list[tuple[UUID, str]] = field(default_factory=list)
 
     def add(self, other: "Totals") -> None:
         self.subscriptions += other.subscriptions
         self.allocated += other.allocated
         self.skipped += other.skipped
         self.credits += other.credits
-        self.refused += other.refused
+        self.rejected += other.rejected
 
     def count_period(self, entitlement: PeriodEntitlement, granted: int) -> None:
         code = entitlement.tier.code

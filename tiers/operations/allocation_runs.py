@@ -14,8 +14,8 @@ from fluxori.db.chunked_work import is_busy
 from tiers.models import AllocationRun
 from tiers.operations.allocate_due import Totals, allocate_due
 
-# The most refused subscriptions that a run names.
-_MAX_REFUSALS = 100
+# The most rejected subscriptions that a run names.
+_MAX_REJECTIONS = 100
 
 
 def start_run(
@@ -34,8 +34,8 @@ def record_progress(*, run: AllocationRun, totals: Totals, seen_at: datetime) ->
     run.allocated = totals.allocated.total()
     run.skipped = totals.skipped.total()
     run.credits = totals.credits.total()
-    run.refused = len(totals.refused)
-    run.refusals = [[str(balance_id), code] for balance_id, code in totals.refused[:_MAX_REFUSALS]]
+    run.rejected = len(totals.rejected)
+    run.rejections = [[str(balance_id), code] for balance_id, code in totals.rejected[:_MAX_REJECTIONS]]
     run.save()
 
 
@@ -46,13 +46,13 @@ def finish_run(*, run: AllocationRun, totals: Totals, status: str, finished_at: 
     record_progress(run=run, totals=totals, seen_at=finished_at)
 
 
-def rerun_refused(*, run: AllocationRun, started_by: str, at: datetime) -> AllocationRun:
-    """Process the refused subscriptions that ``run`` names (at most 100) again, as a new run.
+def rerun_rejected(*, run: AllocationRun, started_by: str, at: datetime) -> AllocationRun:
+    """Process the rejected subscriptions that ``run`` names (at most 100) again, as a new run.
 
     Each subscription commits separately and waits at most 200 ms for its lock; a balance that is still locked is
-    refused again. Periods that were allocated since are not allocated twice.
+    rejected again. Periods that were allocated since are not allocated twice.
     """
-    balance_ids = [UUID(balance_id) for balance_id, _ in run.refusals]
+    balance_ids = [UUID(balance_id) for balance_id, _ in run.rejections]
     rerun = start_run(at=at, started_at=clock.now(), started_by=started_by, due=len(balance_ids), tier=run.tier_id)
     totals = Totals()
     for balance_id in balance_ids:
@@ -70,4 +70,4 @@ def _allocate_without_waiting(balance_id: UUID, at: datetime, run: UUID) -> Tota
     except OperationalError as error:
         if not is_busy(error):
             raise
-        return Totals(subscriptions=1, refused=[(balance_id, "busy")])
+        return Totals(subscriptions=1, rejected=[(balance_id, "busy")])

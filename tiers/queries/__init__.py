@@ -13,7 +13,6 @@ from tiers.queries.allocations import (
     upcoming_allocations,
 )
 from tiers.queries.subscriptions import (
-    NO_TIER,
     on_tier,
     subscription_facts,
     subscription_of,
@@ -26,7 +25,6 @@ from tiers.queries.subscriptions import (
 from tiers.queries.tiers import TierImpact, is_tier, public_tiers, tier_impact, value_per_credit
 
 __all__ = [
-    "NO_TIER",
     "TierImpact",
     "UpcomingAllocation",
     "allocated_periods",

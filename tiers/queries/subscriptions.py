@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db.models import Case, F, QuerySet, When
 
-from credits.tier_registry import PendingTier, TierFacts
+from credits.tier_registry import NO_TIER_FACTS, PendingTier, TierFacts
 from fluxori.core import clock
 from fluxori.db import statements
 from fluxori.identity.owner import Owner, OwnerLike
@@ -16,8 +16,6 @@ from tiers.models import Subscription, Tier, TierChange
 
 _CHANGES = "balance_id = ANY(%s::uuid[]) AND period >= %s ORDER BY balance_id, number"
 
-NO_TIER = TierFacts()
-
 
 def tier_facts(*, owner: OwnerLike, at: datetime | None = None) -> TierFacts:
     """Return the tier facts of the owner's balance at ``at``; all None where it has no tier.
@@ -26,15 +24,17 @@ def tier_facts(*, owner: OwnerLike, at: datetime | None = None) -> TierFacts:
     while that run is due. Without ``at`` the clock is read.
     """
     subscription = subscription_of(owner=owner, at=at)
-    return subscription_facts(subscription) if subscription else NO_TIER
+    return subscription_facts(subscription) if subscription else NO_TIER_FACTS
 
 
 def tier_facts_of(balance_ids: Iterable[UUID], *, at: datetime | None = None) -> dict[UUID, TierFacts]:
-    """Return :func:`tier_facts` of many balances, in one query. Without ``at`` the clock is read."""
-    ids, at = list(balance_ids), at or clock.now()
-    subscriptions = Subscription.objects.filter(pk__in=ids)
-    facts = {row.pk: subscription_facts(apply_scheduled_change(row, at)) for row in subscriptions}
-    return {balance_id: facts.get(balance_id, NO_TIER) for balance_id in ids}
+    """Return :func:`tier_facts` of those balances that have a subscription, in one query.
+
+    Without ``at`` the clock is read.
+    """
+    at = at or clock.now()
+    subscriptions = Subscription.objects.filter(pk__in=balance_ids)
+    return {row.pk: subscription_facts(apply_scheduled_change(row, at)) for row in subscriptions}
 
 
 def subscription_facts(subscription: SubscriptionState) -> TierFacts:

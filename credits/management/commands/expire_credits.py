@@ -41,7 +41,7 @@ class Command(BaseCommand):
     def handle(self, *, at: datetime | None, dry_run: bool, chunk: int, jobs: int, json: bool, **_: Any) -> None:
         at = at or clock.now()
         reject_future(at, dry_run=dry_run)
-        totals: Counter[str] = Counter(balances=0, transactions=0, credits=0, refused=0)
+        totals: Counter[str] = Counter(balances=0, transactions=0, credits=0, rejected=0)
 
         def work(ids: list[UUID]) -> dict[str, int]:
             return operations.expire_credits(balance_ids=ids, at=at, dry_run=dry_run)
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         def on_chunk_done(done: ChunkResult[dict[str, int]]) -> None:
             for result in done.results:
                 totals.update(result)
-            totals["refused"] += len(done.busy)
+            totals["rejected"] += len(done.busy)
             for balance_id in done.busy:
                 self.stderr.write(f"balance {balance_id}: busy")
             progress.advance(done.count)
@@ -57,9 +57,9 @@ class Command(BaseCommand):
         with Progress("balances", stream=self.stderr) as progress:
             process_in_chunks(_chunks(at, chunk), work, on_chunk_done, jobs=jobs)
         self._print(totals, at, dry_run, json)
-        if totals["refused"]:
+        if totals["rejected"]:
             raise CommandError(
-                f"{totals['refused']} balances were busy; the next run processes them", returncode=EXIT_REJECTED
+                f"{totals['rejected']} balances were busy; the next run processes them", returncode=EXIT_REJECTED
             )
 
     def _print(self, totals: Counter[str], at: datetime, dry_run: bool, as_json: bool) -> None:

@@ -85,10 +85,10 @@ class AllocationRunDetailAdmin(DetailPageMixin, AllocationRunAdmin):
         ]
 
     def page_context(self, request: HttpRequest, row: AllocationRun) -> dict[str, Any]:
-        ids = [UUID(balance) for balance, _ in row.refusals]
+        ids = [UUID(balance) for balance, _ in row.rejections]
         balances = CreditBalance.objects.select_related("user", "organization").in_bulk(ids)
         interrupted = row.interrupted(clock.now())
-        may_retry = bool(row.refusals) and request.user.has_perm(RETRY_PERMISSION)
+        may_retry = bool(row.rejections) and request.user.has_perm(RETRY_PERMISSION)
         return {
             "title": "Run of the monthly allocation",
             "run": row,
@@ -100,9 +100,9 @@ class AllocationRunDetailAdmin(DetailPageMixin, AllocationRunAdmin):
                     change_url("credits_creditbalance", key),
                     _REASONS.get(code, code),
                 )
-                for key, (_, code) in zip(ids, row.refusals, strict=True)
+                for key, (_, code) in zip(ids, row.rejections, strict=True)
             ],
-            "more_rejected": row.refused - len(row.refusals),
+            "more_rejected": row.rejected - len(row.rejections),
             "allocations_url": changelist_url("tiers_monthlyallocation", run=row.pk),
             "retry_url": reverse("admin:tiers_allocationrun_retry", args=[row.pk]) if may_retry else None,
         }
@@ -121,8 +121,8 @@ class AllocationRunDetailAdmin(DetailPageMixin, AllocationRunAdmin):
         if request.method != "POST" or not may_retry:
             raise PermissionDenied
         run = get_object_or_404(AllocationRun, pk=key)
-        retry = operations.rerun_refused(run=run, started_by=str(request.user), at=clock.now())
+        retry = operations.rerun_rejected(run=run, started_by=str(request.user), at=clock.now())
         self.log_change(request, retry, f"Retried the rejected subscriptions of {run.started_at:%Y-%m-%d %H:%M}.")
-        text = f"Retried {retry.due:,}: {retry.allocated:,} months allocated, {retry.refused:,} rejected."
-        (messages.warning if retry.refused else messages.success)(request, text)
+        text = f"Retried {retry.due:,}: {retry.allocated:,} months allocated, {retry.rejected:,} rejected."
+        (messages.warning if retry.rejected else messages.success)(request, text)
         return HttpResponseRedirect(change_url("tiers_allocationrun", retry.pk))

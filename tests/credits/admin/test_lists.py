@@ -123,9 +123,9 @@ class TestDateFilter:
 
         assert [row.hour for row in answer.context["cl"].result_list] == [NOON + HOUR, NOON]
 
-    @pytest.mark.parametrize("said", ["yesterday", "2025-02-31", "03/04/2025"])
-    def test_invalid_dates_are_ignored(self, said):
-        answer = superuser_client().get(reverse(TRANSACTIONS), {"timestamp_from": said})
+    @pytest.mark.parametrize("value", ["yesterday", "2025-02-31", "03/04/2025"])
+    def test_invalid_dates_are_ignored(self, value):
+        answer = superuser_client().get(reverse(TRANSACTIONS), {"timestamp_from": value})
 
         assert answer.status_code == 302
 

@@ -1,33 +1,22 @@
 """Invalid fields of requests that write: each is rejected with its field code, and nothing is written."""
 
-from typing import Any
-
 import pytest
 
-from tests.support.factories.identity import AdminFactory, UserFactory
+from tests.credits.api.requests import (
+    ADD,
+    BODIES,
+    DEDUCT,
+    DEDUCTION,
+    INITIALIZE,
+    TIER,
+    send,
+    send_text,
+)
+from tests.support.factories.identity import UserFactory
 from tests.support.ledger import table_digests
 from tests.support.problems import problem_of
-from tiers.operations import initialize_balance
 
 pytestmark = pytest.mark.django_db
-
-DEDUCT = "/api/credits/deduct"
-ADD = "/api/credits/add"
-INITIALIZE = "/api/credits/initialize"
-TIER = "/api/credits/tier"
-PREVIEW = "/api/credits/tier/preview"
-ALLOCATE = "/api/credits/monthly-allocation"
-
-DEDUCTION = {"amount": 9, "description": "An insight"}
-ADDITION = {"amount": 9, "type": "promotion", "description": "Welcome"}
-BODIES: dict[str, dict[str, Any]] = {
-    DEDUCT: DEDUCTION,
-    ADD: ADDITION,
-    INITIALIZE: {"tier": "explorer"},
-    TIER: {"tier": "growth"},
-    PREVIEW: {"tier": "growth"},
-    ALLOCATE: {},
-}
 
 INVALID_NUMBERS = [
     ("0", "out_of_range"),
@@ -45,49 +34,29 @@ INVALID_NUMBERS = [
 ]
 
 
-@pytest.fixture
-def user():
-    user = UserFactory.create()
-    initialize_balance(owner=user, tier="explorer")
-    return user
-
-
-@pytest.fixture
-def admin(api):
-    return api(AdminFactory.create())
-
-
-def send(client, path, body, **options):
-    return (client.put if path == TIER else client.post)(path, body, **options)
-
-
-def send_text(client, path, text):
-    return client.generic("POST", path, text, content_type="application/json")
-
-
 class TestNumbers:
     @pytest.mark.parametrize(("text", "code"), INVALID_NUMBERS)
-    def test_rejects_an_invalid_amount_of_a_deduction(self, api, user, text, code):
+    def test_rejects_an_invalid_amount_of_a_deduction(self, api, subscriber, text, code):
         before = table_digests()
 
-        rejected = send_text(api(user), DEDUCT, f'{{"amount": {text}, "description": "An insight"}}')
+        rejected = send_text(api(subscriber), DEDUCT, f'{{"amount": {text}, "description": "An insight"}}')
 
         assert problem_of(rejected) == (400, "invalid", [("amount", code)])
         assert table_digests() == before
 
     @pytest.mark.parametrize(("text", "code"), INVALID_NUMBERS)
-    def test_rejects_an_invalid_quantity(self, api, user, text, code):
+    def test_rejects_an_invalid_quantity(self, api, subscriber, text, code):
         before = table_digests()
 
-        rejected = send_text(api(user), DEDUCT, f'{{"feature": "simple-ai-insight", "quantity": {text}}}')
+        rejected = send_text(api(subscriber), DEDUCT, f'{{"feature": "simple-ai-insight", "quantity": {text}}}')
 
         assert problem_of(rejected) == (400, "invalid", [("quantity", code)])
         assert table_digests() == before
 
     @pytest.mark.parametrize(("text", "code"), INVALID_NUMBERS)
-    def test_rejects_an_invalid_amount_to_add(self, admin, user, text, code):
+    def test_rejects_an_invalid_amount_to_add(self, admin, subscriber, text, code):
         before = table_digests()
-        body = f'{{"userId": "{user.pk}", "amount": {text}, "type": "promotion", "description": "Welcome"}}'
+        body = f'{{"userId": "{subscriber.pk}", "amount": {text}, "type": "promotion", "description": "Welcome"}}'
 
         rejected = send_text(admin, ADD, body)
 
@@ -104,10 +73,10 @@ class TestNumbers:
         assert problem_of(rejected) == (400, "invalid", [("initialBalance", code)])
         assert table_digests() == before
 
-    def test_rejects_a_quantity_whose_cost_is_out_of_range(self, api, user):
+    def test_rejects_a_quantity_whose_cost_is_out_of_range(self, api, subscriber):
         before = table_digests()
 
-        rejected = api(user).post(DEDUCT, {"feature": "ai-generated-report", "quantity": 10**12 // 40 + 1})
+        rejected = api(subscriber).post(DEDUCT, {"feature": "ai-generated-report", "quantity": 10**12 // 40 + 1})
 
         assert problem_of(rejected) == (400, "invalid", [("quantity", "out_of_range")])
         assert table_digests() == before
@@ -115,19 +84,19 @@ class TestNumbers:
 
 class TestFields:
     @pytest.mark.parametrize("path", BODIES)
-    def test_rejects_an_unknown_field_on_every_endpoint(self, admin, user, path):
+    def test_rejects_an_unknown_field_on_every_endpoint(self, admin, subscriber, path):
         before = table_digests()
-        owner = {} if path == DEDUCT else {"userId": str(user.pk)}
+        owner = {} if path == DEDUCT else {"userId": str(subscriber.pk)}
 
         rejected = send(admin, path, {**BODIES[path], **owner, "colour": "red"})
 
         assert problem_of(rejected) == (400, "invalid", [("colour", "unknown_field")])
         assert table_digests() == before
 
-    def test_rejects_a_field_given_in_camel_case_and_snake_case(self, api, user):
+    def test_rejects_a_field_given_in_camel_case_and_snake_case(self, api, subscriber):
         before = table_digests()
 
-        rejected = api(user).post(DEDUCT, {**DEDUCTION, "referenceId": "a", "reference_id": "b"})
+        rejected = api(subscriber).post(DEDUCT, {**DEDUCTION, "referenceId": "a", "reference_id": "b"})
 
         assert problem_of(rejected) == (400, "invalid", [("reference_id", "unknown_field")])
         assert table_digests() == before
@@ -163,21 +132,21 @@ class TestFields:
             ({**DEDUCTION, "userId": "me"}, [("userId", "wrong_type")]),
         ],
     )
-    def test_rejects_invalid_fields_of_a_deduction(self, api, user, body, errors):
+    def test_rejects_invalid_fields_of_a_deduction(self, api, subscriber, body, errors):
         before = table_digests()
 
-        rejected = api(user).post(DEDUCT, body)
+        rejected = api(subscriber).post(DEDUCT, body)
 
         assert problem_of(rejected) == (400, "invalid", errors)
         assert table_digests() == before
 
     @pytest.mark.parametrize("field", ["description", "referenceId"])
-    def test_rejects_a_text_with_a_lone_surrogate(self, api, user, field):
+    def test_rejects_a_text_with_a_lone_surrogate(self, api, subscriber, field):
         before = table_digests()
         text = {"description": '"An insight"', field: r'"\ud800"'}
         members = ", ".join(f'"{name}": {value}' for name, value in text.items())
 
-        rejected = send_text(api(user), DEDUCT, f'{{"amount": 9, {members}}}')
+        rejected = send_text(api(subscriber), DEDUCT, f'{{"amount": 9, {members}}}')
 
         assert problem_of(rejected) == (400, "invalid", [(field, "wrong_type")])
         assert table_digests() == before
@@ -185,8 +154,8 @@ class TestFields:
 
 class TestCodes:
     @pytest.mark.parametrize("path", [INITIALIZE, TIER])
-    def test_rejects_an_unknown_tier(self, admin, user, path):
-        owner = user if path == TIER else UserFactory.create()
+    def test_rejects_an_unknown_tier(self, admin, subscriber, path):
+        owner = subscriber if path == TIER else UserFactory.create()
         before = table_digests()
 
         rejected = send(admin, path, {"userId": str(owner.pk), "tier": "platinum"})
@@ -194,10 +163,10 @@ class TestCodes:
         assert problem_of(rejected) == (404, "tier_not_found", [])
         assert table_digests() == before
 
-    def test_rejects_an_unknown_feature(self, api, user):
+    def test_rejects_an_unknown_feature(self, api, subscriber):
         before = table_digests()
 
-        rejected = api(user).post(DEDUCT, {"feature": "time-travel"})
+        rejected = api(subscriber).post(DEDUCT, {"feature": "time-travel"})
 
         assert problem_of(rejected) == (404, "feature_not_found", [])
         assert rejected.json()["feature"] == "time-travel"

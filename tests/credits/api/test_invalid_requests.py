@@ -1,7 +1,6 @@
 """Invalid owners, idempotency keys, tokens and bodies of requests that write: nothing is written."""
 
 from datetime import timedelta
-from typing import Any
 from uuid import uuid4
 
 import jwt
@@ -10,59 +9,32 @@ from django.conf import settings
 
 from fluxori.core import clock
 from fluxori.identity import tokens
+from tests.credits.api.requests import (
+    ADD,
+    ADDITION,
+    ALLOCATE,
+    BODIES,
+    DEDUCT,
+    DEDUCTION,
+    INITIALIZE,
+    TIER,
+    send,
+    send_text,
+)
 from tests.support.factories.credits import make_balance
-from tests.support.factories.identity import AdminFactory, MembershipFactory, OrganizationFactory, UserFactory
+from tests.support.factories.identity import MembershipFactory, OrganizationFactory, UserFactory
 from tests.support.ledger import table_digests
 from tests.support.problems import problem_of
 from tests.support.times import HOUR
-from tiers.operations import initialize_balance
 
 pytestmark = pytest.mark.django_db
-
-DEDUCT = "/api/credits/deduct"
-ADD = "/api/credits/add"
-INITIALIZE = "/api/credits/initialize"
-TIER = "/api/credits/tier"
-PREVIEW = "/api/credits/tier/preview"
-ALLOCATE = "/api/credits/monthly-allocation"
-
-DEDUCTION = {"amount": 9, "description": "An insight"}
-ADDITION = {"amount": 9, "type": "promotion", "description": "Welcome"}
-BODIES: dict[str, dict[str, Any]] = {
-    DEDUCT: DEDUCTION,
-    ADD: ADDITION,
-    INITIALIZE: {"tier": "explorer"},
-    TIER: {"tier": "growth"},
-    PREVIEW: {"tier": "growth"},
-    ALLOCATE: {},
-}
-
-
-@pytest.fixture
-def user():
-    user = UserFactory.create()
-    initialize_balance(owner=user, tier="explorer")
-    return user
-
-
-@pytest.fixture
-def admin(api):
-    return api(AdminFactory.create())
-
-
-def send(client, path, body, **options):
-    return (client.put if path == TIER else client.post)(path, body, **options)
-
-
-def send_text(client, path, text):
-    return client.generic("POST", path, text, content_type="application/json")
 
 
 class TestOwners:
     @pytest.mark.parametrize("path", [ADD, INITIALIZE, TIER, ALLOCATE])
     @pytest.mark.parametrize("both", [True, False])
-    def test_must_be_exactly_one(self, admin, user, path, both):
-        owners = {"userId": str(user.pk), "organizationId": str(OrganizationFactory.create().pk)} if both else {}
+    def test_must_be_exactly_one(self, admin, subscriber, path, both):
+        owners = {"userId": str(subscriber.pk), "organizationId": str(OrganizationFactory.create().pk)} if both else {}
         before = table_digests()
 
         rejected = send(admin, path, {**BODIES[path], **owners})
@@ -80,13 +52,13 @@ class TestOwners:
         assert problem_of(rejected) == (404, f"{kind}_not_found", [])
         assert table_digests() == before
 
-    def test_another_organization_is_not_found_whether_or_not_it_exists(self, api, user):
+    def test_another_organization_is_not_found_whether_or_not_it_exists(self, api, subscriber):
         pool = MembershipFactory.create().organization
         make_balance(pool)
         before = table_digests()
 
-        existing = api(user).post(DEDUCT, {**DEDUCTION, "organizationId": str(pool.pk)})
-        missing = api(user).post(DEDUCT, {**DEDUCTION, "organizationId": str(uuid4())})
+        existing = api(subscriber).post(DEDUCT, {**DEDUCTION, "organizationId": str(pool.pk)})
+        missing = api(subscriber).post(DEDUCT, {**DEDUCTION, "organizationId": str(uuid4())})
 
         assert problem_of(existing) == problem_of(missing) == (404, "organization_not_found", [])
         assert table_digests() == before
@@ -101,10 +73,10 @@ class TestOwners:
         assert problem_of(rejected) == (403, "permission_denied", [])
         assert table_digests() == before
 
-    def test_plain_users_cannot_name_another_user(self, api, user):
+    def test_plain_users_cannot_name_another_user(self, api, subscriber):
         before = table_digests()
 
-        rejected = api(UserFactory.create()).post(DEDUCT, {**DEDUCTION, "userId": str(user.pk)})
+        rejected = api(UserFactory.create()).post(DEDUCT, {**DEDUCTION, "userId": str(subscriber.pk)})
 
         assert problem_of(rejected) == (403, "permission_denied", [])
         assert table_digests() == before
@@ -113,17 +85,17 @@ class TestOwners:
 class TestIdempotencyKeys:
     @pytest.mark.parametrize("path", BODIES)
     @pytest.mark.parametrize(("key", "code"), [("x" * 300, "key_too_long"), ("a\tb", "wrong_type")])
-    def test_must_be_short_and_printable(self, admin, user, path, key, code):
+    def test_must_be_short_and_printable(self, admin, subscriber, path, key, code):
         before = table_digests()
 
-        rejected = send(admin, path, {**BODIES[path], "userId": str(user.pk)}, headers={"Idempotency-Key": key})
+        rejected = send(admin, path, {**BODIES[path], "userId": str(subscriber.pk)}, headers={"Idempotency-Key": key})
 
         assert problem_of(rejected) == (400, "invalid", [("Idempotency-Key", code)])
         assert table_digests() == before
 
     @pytest.mark.parametrize("path", [ADD, TIER])
-    def test_are_rejected_for_another_body(self, admin, user, path):
-        body = {**BODIES[path], "userId": str(user.pk)}
+    def test_are_rejected_for_another_body(self, admin, subscriber, path):
+        body = {**BODIES[path], "userId": str(subscriber.pk)}
         other = {**body, **({"tier": "pro"} if path == TIER else {"amount": 10})}
         key = {"Idempotency-Key": "k"}
         send(admin, path, body, headers=key)
@@ -134,12 +106,12 @@ class TestIdempotencyKeys:
         assert problem_of(rejected) == (422, "idempotency_key_reused", [])
         assert table_digests() == before
 
-    def test_are_rejected_for_another_endpoint(self, admin, user):
+    def test_are_rejected_for_another_endpoint(self, admin, subscriber):
         key = {"Idempotency-Key": "k"}
-        send(admin, ADD, {**ADDITION, "userId": str(user.pk)}, headers=key)
+        send(admin, ADD, {**ADDITION, "userId": str(subscriber.pk)}, headers=key)
         before = table_digests()
 
-        rejected = send(admin, ALLOCATE, {"userId": str(user.pk)}, headers=key)
+        rejected = send(admin, ALLOCATE, {"userId": str(subscriber.pk)}, headers=key)
 
         assert problem_of(rejected) == (422, "idempotency_key_reused", [])
         assert table_digests() == before
@@ -147,8 +119,8 @@ class TestIdempotencyKeys:
 
 class TestTokens:
     @pytest.mark.parametrize("kind", ["expired", "of the wrong type", "not signed", "signed by another", "no token"])
-    def test_are_rejected_if_expired_forged_or_of_the_wrong_type(self, api, user, kind):
-        pair = tokens.issue(user)
+    def test_are_rejected_if_expired_forged_or_of_the_wrong_type(self, api, subscriber, kind):
+        pair = tokens.issue(subscriber)
         claims = jwt.decode(pair.access, options={"verify_signature": False})
         an_hour_ago = int((clock.now() - HOUR).timestamp())
         invalid_tokens = {
@@ -166,8 +138,8 @@ class TestTokens:
         assert rejected["WWW-Authenticate"] == "Bearer"
         assert table_digests() == before
 
-    def test_are_accepted_if_valid(self, api, user):
-        claims = jwt.decode(tokens.issue(user).access, options={"verify_signature": False})
+    def test_are_accepted_if_valid(self, api, subscriber):
+        claims = jwt.decode(tokens.issue(subscriber).access, options={"verify_signature": False})
         in_a_minute = int((clock.now() + timedelta(minutes=1)).timestamp())
         valid_token = jwt.encode({**claims, "exp": in_a_minute}, settings.SECRET_KEY, "HS256")
 
@@ -195,24 +167,26 @@ class TestBodies:
             '{"metadata": ' + "[" * 30_000 + "]" * 30_000 + "}",
         ],
     )
-    def test_that_are_not_json_are_malformed(self, api, user, text):
+    def test_that_are_not_json_are_malformed(self, api, subscriber, text):
         before = table_digests()
 
-        rejected = send_text(api(user), DEDUCT, text)
+        rejected = send_text(api(subscriber), DEDUCT, text)
 
         assert problem_of(rejected) == (400, "malformed", [])
         assert table_digests() == before
 
-    def test_that_are_not_objects_are_rejected(self, api, user):
+    def test_that_are_not_objects_are_rejected(self, api, subscriber):
         before = table_digests()
 
-        assert send_text(api(user), DEDUCT, "[]").status_code == 400
+        assert send_text(api(subscriber), DEDUCT, "[]").status_code == 400
         assert table_digests() == before
 
-    def test_of_another_media_type_are_rejected(self, api, user):
+    def test_of_another_media_type_are_rejected(self, api, subscriber):
         before = table_digests()
 
-        rejected = api(user).generic("POST", DEDUCT, "amount=9&description=x", "application/x-www-form-urlencoded")
+        rejected = api(subscriber).generic(
+            "POST", DEDUCT, "amount=9&description=x", "application/x-www-form-urlencoded"
+        )
 
         assert problem_of(rejected) == (415, "unsupported_media_type", [])
         assert table_digests() == before

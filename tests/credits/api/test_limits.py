@@ -5,11 +5,19 @@ from uuid import uuid4
 import pytest
 
 from credits import operations
-from tests.support.factories.credits import deduct, make_balance
+from tests.credits.api.limits import (
+    APRIL,
+    DAILY,
+    LIMITS,
+    MIDNIGHT,
+    make_member,
+    pool_limit,
+    results,
+    status_and_code,
+)
+from tests.support.factories.credits import deduct
 from tests.support.factories.identity import (
     AdminFactory,
-    MembershipFactory,
-    OrganizationFactory,
     ServiceFactory,
     UserFactory,
 )
@@ -18,43 +26,7 @@ from tests.support.times import DAY, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 
-LIMITS = "/api/credits/limits"
-DAILY = {"period": "day", "amount": 100}
-MIDNIGHT = "2025-03-04T00:00:00Z"
-APRIL = "2025-04-01T00:00:00Z"
 KEY = {"Idempotency-Key": "the request"}
-
-
-@pytest.fixture
-def user(db):
-    """A user with 1000 credits."""
-    user = UserFactory.create()
-    make_balance(user, [(1000, None)])
-    return user
-
-
-@pytest.fixture
-def pool(db):
-    """An organization with 1000 credits."""
-    pool = OrganizationFactory.create()
-    make_balance(pool, [(1000, None)])
-    return pool
-
-
-def make_member(pool, role="member"):
-    return MembershipFactory.create(organization=pool, role=role).user
-
-
-def pool_limit(pool, **payload):
-    return {**DAILY, "organizationId": str(pool.pk), **payload}
-
-
-def results(response):
-    return response.json()["results"]
-
-
-def status_and_code(response):
-    return response.status_code, response.json()["code"]
 
 
 def field_errors(response):

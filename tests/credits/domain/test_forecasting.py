@@ -41,7 +41,7 @@ class UpcomingAllocation:
 
 
 def ahead(grants, spent=10, window=TEN_DAYS, until=NOON + YEAR, **more):
-    """Look ahead from noon: one credit a day unless told otherwise."""
+    """Look ahead from noon: one credit a day by default."""
     return simulate_burn(grants, at=NOON, until=until, spent=spent, window=window, **more)
 
 

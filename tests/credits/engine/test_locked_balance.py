@@ -131,7 +131,7 @@ class TestFindResult:
 
         found = self.find(stored, new_request(), at=NOON + 2 * DAY)
 
-        assert found.snapshot == first.snapshot
+        assert found.snapshot == first.balance
         assert found.snapshot.next_expiry == (20, NOON + DAY)
 
     def test_returns_none_for_a_new_key(self, recorded):
@@ -312,6 +312,27 @@ class TestLockBalance:
         with lock_balance(stored.owner, at=NOON) as balance:
             assert balance.at == NOON + HOUR
 
+    def test_due_events_are_not_applied_for_a_key_that_was_used_before(self):
+        stored, request = make_balance(grants=[(30, DAY), (70, None)]), new_request()
+        with lock_balance(stored.owner, at=NOON, requests=[request]) as balance:
+            record_usage(balance, request)
+
+        with lock_balance(stored.owner, at=NOON + DAY, requests=[new_request(amount=11)]) as balance:
+            assert (balance.at, balance.state.available) == (NOON, 90)
+
+
+@pytest.mark.django_db
+class TestBalanceLoader:
+    def test_the_effective_instant_of_a_loaded_balance_is_its_last_change(self):
+        stored = make_balance(grants=[(30, DAY)], at=NOON)
+
+        with transaction.atomic():
+            balance = BalanceLoader([stored.pk], NOON + DAY).lock_and_load()[stored.pk]
+            assert (balance.at, balance.state.available) == (NOON, 30)
+            balance.advance_to(NOON + DAY)
+
+        assert (balance.at, balance.state.available) == (NOON + DAY, 0)
+
 
 @pytest.mark.django_db(transaction=True)
 class TestLock:
@@ -330,11 +351,11 @@ class TestLock:
         with locked_in_other_thread(locked), transaction.atomic():
             assert lock([locked.pk, free.pk], skip_locked=True) == {free.pk}
 
-    def test_lock_available_does_not_load_balances_that_another_transaction_has_locked(self):
+    def test_skip_locked_does_not_load_balances_that_another_transaction_has_locked(self):
         locked, free = make_balance(), make_balance()
 
         with locked_in_other_thread(locked), transaction.atomic():
-            assert list(BalanceLoader([locked.pk, free.pk], NOON).lock_available()) == [free.pk]
+            assert list(BalanceLoader([locked.pk, free.pk], NOON).lock_and_load(skip_locked=True)) == [free.pk]
 
     def test_what_another_transaction_committed_during_the_wait_is_loaded(self):
         stored = make_balance()

@@ -83,9 +83,9 @@ class TestAggregateUsageConcurrently:
                 connection.close()
 
         with ThreadPoolExecutor(max_workers=4) as pool:
-            said = list(pool.map(run, range(4)))
+            totals = list(pool.map(run, range(4)))
 
-        assert sum(part["transactions"] for part in said) == 40
+        assert sum(part["transactions"] for part in totals) == 40
         assert usage.unaggregated_balances(after=None, limit=1) == []
         sound()
 

@@ -27,18 +27,18 @@ class TestExpireCredits:
     def test_stores_due_events_at_their_own_instants(self):
         balance = make_balance(grants=[(10, HOUR), (20, DAY), (30, None)])
 
-        said = expire("--at", AT)
+        totals = expire("--at", AT)
 
-        assert (said["balances"], said["transactions"], said["credits"], said["refused"]) == (1, 2, 30, 0)
+        assert (totals["balances"], totals["transactions"], totals["credits"], totals["rejected"]) == (1, 2, 30, 0)
         expiries = balance.transactions.filter(type="expiry").order_by("sequence")
         assert [(t.amount, t.timestamp) for t in expiries] == [(-10, NOON + HOUR), (-20, NOON + DAY)]
 
     def test_processes_more_balances_than_one_chunk(self):
         balances = [make_balance(grants=[(10, HOUR)]) for _ in range(5)]
 
-        said = expire("--at", AT, "--chunk", "2")
+        totals = expire("--at", AT, "--chunk", "2")
 
-        assert said["balances"] == 5
+        assert totals["balances"] == 5
         assert set(CreditBalance.objects.filter(pk__in=[b.pk for b in balances]).values_list("balance", flat=True)) == {
             0
         }
@@ -109,9 +109,9 @@ class TestExpireCreditsConcurrently:
                 connection.close()
 
         with ThreadPoolExecutor(max_workers=4) as pool:
-            said = list(pool.map(run, range(4)))
+            totals = list(pool.map(run, range(4)))
 
-        assert sum(part["balances"] for part in said) == 20
+        assert sum(part["balances"] for part in totals) == 20
         assert CreditTransaction.objects.filter(type="expiry").count() == 20
         assert [d for part in verification.verify_all(chunk=7) for d in part.differences] == []
 

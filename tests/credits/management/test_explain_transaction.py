@@ -75,16 +75,16 @@ class TestExplainTransaction:
         seat = MembershipFactory.create()
         spent = deduct(make_balance(seat.organization), 5, member=seat.user)
 
-        said = explain(spent.transaction.id)
+        output = explain(spent.transaction.id)
 
-        assert f"number       2 of organization {seat.organization.pk}\n" in said
-        assert f"member       {seat.user.pk}\n" in said
+        assert f"number       2 of organization {seat.organization.pk}\n" in output
+        assert f"member       {seat.user.pk}\n" in output
 
     def test_json_equals_the_response_of_the_api(self, api, ann):
         admin = api(AdminFactory.create())
         recorded = list(CreditTransaction.objects.order_by("sequence"))
 
-        assert [said.type for said in recorded] == ["promotion", "purchase", "usage", "refund", "reversal"]
+        assert [each.type for each in recorded] == ["promotion", "purchase", "usage", "refund", "reversal"]
         for transaction in recorded:
             answer = admin.get(f"/api/credits/transactions/{transaction.pk}").json()
             assert json.loads(explain(transaction.pk, "--json")) == answer

@@ -13,14 +13,13 @@ from fluxori.core.ids import uuid7
 from fluxori.identity.errors import OrganizationNotFoundError, UserNotFoundError
 from fluxori.identity.models import Organization
 from tests.credits.operations.verbs import add_credits, change_tier, entry_amounts, subscribe
-from tests.support.factories.credits import deduct, hold, make_balance, make_user
+from tests.support.factories.credits import deduct, hold, make_balance, make_user, owe
 from tests.support.operations import (
     captured_statements,
     check_balance,
     check_replay,
     check_sums,
     field_errors,
-    owe,
     statement_kinds,
     unchanged,
 )

@@ -2,8 +2,8 @@ import pytest
 
 from credits import queries
 from tests.credits.operations.verbs import expire_credits
-from tests.support.factories.credits import deduct, hold, make_balance
-from tests.support.operations import captured_statements, check_sums, owe, statement_kinds, unchanged
+from tests.support.factories.credits import deduct, hold, make_balance, owe
+from tests.support.operations import captured_statements, check_sums, statement_kinds, unchanged
 from tests.support.times import DAY, HOUR, NOON
 
 pytestmark = pytest.mark.django_db

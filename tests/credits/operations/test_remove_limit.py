@@ -38,14 +38,14 @@ class TestRemoveLimit:
         assert second.used == 90
         check_balance(balance)
 
-    def test_ends_with_lock_load_tier_facts_write(self):
+    def test_ends_with_lock_load_write(self):
         limit = set_limit(make_rich_balance()).limit
 
         with captured_statements() as run:
             remove_limit(limit)
 
         kinds = statement_kinds(run)
-        assert kinds[kinds.index("lock") :] == ["lock", "load", "tier facts", "write"]
+        assert kinds[kinds.index("lock") :] == ["lock", "load", "write"]
 
     def test_raises_the_documented_errors_in_order(self):
         balance = make_rich_balance()

@@ -152,7 +152,7 @@ class TestSetLimit:
             set_limit(balance, idempotency_key="k")
 
         lock, load, used, *last = statement_kinds(run)
-        assert (lock, load, last) == ("lock", "load", ["tier facts", "write"])
+        assert (lock, load, last) == ("lock", "load", ["write"])
         assert "FROM credits_credithold" in used
         assert "INSERT" not in used
 

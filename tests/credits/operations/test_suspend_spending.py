@@ -52,13 +52,13 @@ class TestSuspendSpending:
         assert (snapshot.balance, balance.transactions.latest("sequence").type) == (0, "expiry")
         check_balance(balance)
 
-    def test_runs_four_statements_lock_load_tier_facts_write(self):
+    def test_runs_three_statements_lock_load_write(self):
         balance = make_balance()
 
         with captured_statements() as run:
             suspend_spending(balance, idempotency_key="k")
 
-        assert statement_kinds(run) == ["lock", "load", "tier facts", "write"]
+        assert statement_kinds(run) == ["lock", "load", "write"]
 
     def test_rejects_a_reason_of_more_than_500_characters(self):
         balance = make_balance()
@@ -120,6 +120,17 @@ class TestResumeSpending:
 
         with unchanged():
             assert resume_spending(balance).suspended_at is None
+
+    @pytest.mark.parametrize(("suspended", "kinds"), [(True, ["lock", "load", "write"]), (False, ["lock", "load"])])
+    def test_writes_only_if_spending_is_suspended_and_reads_no_tier_facts(self, suspended, kinds):
+        balance = make_balance()
+        if suspended:
+            suspend_spending(balance)
+
+        with captured_statements() as run:
+            resume_spending(balance)
+
+        assert statement_kinds(run) == kinds
 
     def test_rejects_a_reason_of_more_than_500_characters(self):
         balance = make_balance()

@@ -1,4 +1,4 @@
-"""What a read of the past says is what a read then said: reads are written down on the way, and compared at the end."""
+"""A read of the past equals the read at that time: reads are recorded on the way, and compared at the end."""
 
 import random
 from dataclasses import asdict
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 
 class RecordedReads:
-    """One balance whose reads are written down, by instant."""
+    """One balance and the reads of it, by instant."""
 
     def __init__(self, clock_at):
         self.clock_at = clock_at
@@ -28,7 +28,7 @@ class RecordedReads:
         self.read(NOON)
 
     def read(self, at):
-        """Write down what the balance says at ``at``, when it is now."""
+        """Record a read of the balance at ``at``, while the clock is there."""
         self.clock_at(at)
         self.reads[at] = asdict(queries.get_balance(owner=self.owner))
 
@@ -43,7 +43,7 @@ class RecordedReads:
         )
 
     def check(self, *but):
-        """Compare every read with what is said of its instant now. The version counts writes, not what they mean."""
+        """Compare every read with a read of its instant now. The version differs: it counts writes."""
         self.clock_at(max(self.reads) + 99 * DAY)
         assert verify_balance(self.balance.pk).differences == ()
         for at, then in self.reads.items():
@@ -145,7 +145,7 @@ class TestGetBalanceAsOf:
 
 
 def wander(diary, chance, at):
-    """Do something, whatever it is; it may be refused."""
+    """Do something, whatever it is; it may be rejected."""
     owner, balance = diary.owner, diary.balance
     amount = chance.randint(1, 60)
 

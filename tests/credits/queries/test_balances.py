@@ -5,8 +5,8 @@ from django.db.models import Q
 
 from credits import operations, queries
 from fluxori.core import clock
-from tests.support.factories.credits import capture, deduct, hold, make_balance, make_user
-from tests.support.operations import owe, unchanged
+from tests.support.factories.credits import capture, deduct, hold, make_balance, make_user, owe
+from tests.support.operations import unchanged
 from tests.support.times import DAY, HOUR, NOON
 
 MICROSECOND = timedelta(microseconds=1)
@@ -132,10 +132,10 @@ class TestGetBalanceAt:
 
     def test_equals_the_read_at_any_past_instant(self):
         balance = make_balance(grants=[(100, None), (40, 2 * DAY), (30, DAY + HOUR)])
-        step, told = 7 * HOUR, {}
+        step, reads = 7 * HOUR, {}
 
-        def tell(at):
-            told[at] = figures(queries.load_settled_balance(balance.owner, at=at).snapshot())
+        def read_at(at):
+            reads[at] = figures(queries.load_settled_balance(balance.owner, at=at).snapshot())
 
         def pin(at):
             return hold(balance, 50, at=at, expires_in=30 * HOUR)
@@ -151,12 +151,12 @@ class TestGetBalanceAt:
         for turn in range(14):
             at = NOON + turn * step
             if turn in acts:
-                tell(at - MICROSECOND)
+                read_at(at - MICROSECOND)
                 acts[turn](at)
-            tell(at)
+            read_at(at)
 
-        assert len({tuple(read.values()) for read in told.values()}) >= 8
-        assert {at: balance_at(balance, at) for at in told} == told
+        assert len({tuple(read.values()) for read in reads.values()}) >= 8
+        assert {at: balance_at(balance, at) for at in reads} == reads
 
 
 class TestGetTransactionHistory:
@@ -165,7 +165,7 @@ class TestGetTransactionHistory:
         deduct(balance, 1)
         deduct(balance, 2)
 
-        assert [said.amount for said in queries.get_transaction_history(owner=balance.owner)] == [-2, -1, 100]
+        assert [each.amount for each in queries.get_transaction_history(owner=balance.owner)] == [-2, -1, 100]
 
     def test_history_is_empty_without_a_balance(self):
         assert list(queries.get_transaction_history(owner=make_user())) == []
@@ -174,7 +174,7 @@ class TestGetTransactionHistory:
         balance, other = make_balance(), make_balance()
         deduct(other, 1)
 
-        assert [said.balance_id for said in queries.get_transaction_history(owner=balance.owner)] == [balance.pk]
+        assert [each.balance_id for each in queries.get_transaction_history(owner=balance.owner)] == [balance.pk]
 
 
 class TestGetTransaction:

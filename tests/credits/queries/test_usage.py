@@ -28,8 +28,8 @@ def fold(*balances, most=10**6):
 
 def by(group, balance, **arguments):
     """Return (key, used, refunded, count) of each share."""
-    told = usage.get_usage(owner=balance.owner, group_by=group, **{**WEEK, **arguments})
-    return [(share.key, share.used, share.refunded, share.count) for share in told.results]
+    result = usage.get_usage(owner=balance.owner, group_by=group, **{**WEEK, **arguments})
+    return [(share.key, share.used, share.refunded, share.count) for share in result.results]
 
 
 def refund(recorded, amount, at):
@@ -37,25 +37,25 @@ def refund(recorded, amount, at):
 
 
 @pytest.fixture(params=[False, True], ids=["read_live", "folded"])
-def told(request):
-    """Ask a question as it is answered from the ledger alone, and as it is answered from roll-ups."""
+def shares(request):
+    """Return :func:`by`, which reads from the ledger alone, and then from roll-ups."""
 
-    def ask(group, balance, **arguments):
+    def read(group, balance, **arguments):
         if request.param:
             fold(balance)
         return by(group, balance, **arguments)
 
-    return ask
+    return read
 
 
 class TestGetUsage:
-    def test_day_groups_contain_every_day_of_the_period(self, told):
+    def test_day_groups_contain_every_day_of_the_period(self, shares):
         balance = make_balance()
         deduct(balance, 5)
         deduct(balance, 6, at=NOON + HOUR)
         deduct(balance, 7, at=NOON + 2 * DAY)
 
-        days = told("day", balance, to=MIDNIGHT + 4 * DAY)
+        days = shares("day", balance, to=MIDNIGHT + 4 * DAY)
 
         assert days == [
             ("2025-03-03", 11, 0, 2),
@@ -64,20 +64,20 @@ class TestGetUsage:
             ("2025-03-06", 0, 0, 0),
         ]
 
-    def test_period_is_half_open(self, told):
+    def test_period_is_half_open(self, shares):
         balance = make_balance()
         for hours, amount in enumerate([1, 2, 4, 8]):
             deduct(balance, amount, at=NOON + hours * HOUR)
 
-        assert told("day", balance, from_=NOON + HOUR, to=NOON + 3 * HOUR) == [("2025-03-03", 6, 0, 2)]
+        assert shares("day", balance, from_=NOON + HOUR, to=NOON + 3 * HOUR) == [("2025-03-03", 6, 0, 2)]
 
-    def test_period_may_start_and_end_within_a_day(self, told):
+    def test_period_may_start_and_end_within_a_day(self, shares):
         balance = make_balance()
         for day in range(4):
             deduct(balance, 1, at=NOON + day * DAY - HOUR + HOUR * (day == 0))
             deduct(balance, 10, at=NOON + day * DAY + HOUR)
 
-        days = told("day", balance, from_=NOON + MINUTE, to=NOON + 3 * DAY)
+        days = shares("day", balance, from_=NOON + MINUTE, to=NOON + 3 * DAY)
 
         assert days == [
             ("2025-03-03", 10, 0, 1),
@@ -86,43 +86,43 @@ class TestGetUsage:
             ("2025-03-06", 1, 0, 1),
         ]
 
-    def test_refund_counts_at_its_own_time_for_the_refunded_feature(self, told):
+    def test_refund_counts_at_its_own_time_for_the_refunded_feature(self, shares):
         balance = make_balance()
         insight = operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", at=NOON)
         refund(insight, 4, at=NOON + DAY)
 
-        assert told("day", balance, to=MIDNIGHT + 2 * DAY) == [("2025-03-03", 9, 0, 1), ("2025-03-04", 0, 4, 0)]
-        assert told("feature", balance) == [("simple-ai-insight", 9, 4, 1)]
+        assert shares("day", balance, to=MIDNIGHT + 2 * DAY) == [("2025-03-03", 9, 0, 1), ("2025-03-04", 0, 4, 0)]
+        assert shares("feature", balance) == [("simple-ai-insight", 9, 4, 1)]
 
-    def test_feature_groups_are_sorted_by_usage_with_none_for_amounts(self, told):
+    def test_feature_groups_are_sorted_by_usage_with_none_for_amounts(self, shares):
         balance = make_balance()
         operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", at=NOON)
         operations.deduct_credits(owner=balance.owner, feature="ai-generated-report", at=NOON)
         capture(hold(balance, 20), 9)
 
-        assert told("feature", balance) == [
+        assert shares("feature", balance) == [
             ("ai-generated-report", 40, 0, 1),
             ("simple-ai-insight", 9, 0, 1),
             (None, 9, 0, 1),
         ]
 
-    def test_member_groups_of_a_pool(self, told):
+    def test_member_groups_of_a_pool(self, shares):
         seat = MembershipFactory.create()
         balance = make_balance(seat.organization)
         mine = deduct(balance, 30, member=seat.user)
         deduct(balance, 5)
         refund(mine, 30, at=NOON)
 
-        assert told("member", balance) == [(str(seat.user.pk), 30, 30, 1), (None, 5, 0, 1)]
+        assert shares("member", balance) == [(str(seat.user.pk), 30, 30, 1), (None, 5, 0, 1)]
 
-    def test_usage_of_a_user_counts_for_that_user(self, told):
+    def test_usage_of_a_user_counts_for_that_user(self, shares):
         balance = make_balance()
         deduct(balance, 5)
         deduct(balance, 6, member=balance.user)
 
-        assert told("member", balance) == [(str(balance.pk), 11, 0, 2)]
+        assert shares("member", balance) == [(str(balance.pk), 11, 0, 2)]
 
-    def test_type_groups_contain_credits_in_and_out(self, told):
+    def test_type_groups_contain_credits_in_and_out(self, shares):
         balance = make_balance(grants=[(100, HOUR), (50, None)])
         used = deduct(balance, 30)
         operations.adjust_credits(owner=balance.owner, amount=7, reason="r", at=NOON)
@@ -130,7 +130,7 @@ class TestGetUsage:
         refund(used, 10, at=NOON)
         operations.expire_credits(balance_ids=[balance.pk], at=NOON + HOUR)
 
-        types = told("type", balance)
+        types = shares("type", balance)
         balance.refresh_from_db()
 
         # 100 - 30 - 2 + 10 expired.
@@ -156,11 +156,11 @@ class TestGetUsage:
         deduct(balance, 5)
         deduct(balance, 6, at=NOON + MINUTE)
 
-        told = usage.get_usage(owner=balance.owner, at=NOON + MINUTE + 30 * DAY)
+        result = usage.get_usage(owner=balance.owner, at=NOON + MINUTE + 30 * DAY)
 
-        assert (told.from_, told.to, told.group_by) == (NOON + MINUTE, NOON + MINUTE + 30 * DAY, "day")
-        assert told.total.used == 6
-        assert len(told.results) == 31
+        assert (result.from_, result.to, result.group_by) == (NOON + MINUTE, NOON + MINUTE + 30 * DAY, "day")
+        assert result.total.used == 6
+        assert len(result.results) == 31
 
     def test_owner_without_a_balance_has_no_usage(self):
         nobody = make_user()
@@ -189,10 +189,10 @@ class TestGetUsage:
     def test_period_of_a_leap_year_is_allowed(self):
         balance = make_balance()
 
-        told = usage.get_usage(owner=balance.owner, from_=NOON - 366 * DAY, at=NOON)
+        result = usage.get_usage(owner=balance.owner, from_=NOON - 366 * DAY, at=NOON)
         month = usage.get_usage(owner=balance.owner, from_=NOON, to=NOON + 28 * DAY, at=NOON)
 
-        assert len(told.results) == 367
+        assert len(result.results) == 367
         assert len(month.results) == 29
 
     def test_runs_one_query(self):
@@ -220,9 +220,9 @@ class TestGetUsage:
         fold(balance)
         CreditRollup.objects.filter(balance=balance, type="usage").update(credits_out=1000)
 
-        told = usage.get_usage(owner=balance.owner, **{**WEEK, **arguments})
+        result = usage.get_usage(owner=balance.owner, **{**WEEK, **arguments})
 
-        assert told.total.used == (1000 if from_rollups else 1)
+        assert result.total.used == (1000 if from_rollups else 1)
 
 
 instants = st.integers(0, 6 * 24 * 60).map(lambda minutes: MIDNIGHT + minutes * MINUTE)
@@ -347,13 +347,13 @@ class TestTotals:
         fold(pool)
         fold(own)
 
-        told = usage.totals(from_=NOON.date(), to=NOON.date() + DAY).rows
+        rows = usage.totals(from_=NOON.date(), to=NOON.date() + DAY).rows
 
-        assert [(row.type, row.feature_id, row.credits_in, row.credits_out, row.count) for row in told] == [
+        assert [(row.type, row.feature_id, row.credits_in, row.credits_out, row.count) for row in rows] == [
             ("promotion", None, 200, 0, 2),
             ("usage", None, 0, 18, 3),
         ]
-        assert (told[1].value, told[1].unpriced) == (Decimal("-3.5"), -11)
+        assert (rows[1].value, rows[1].unpriced) == (Decimal("-3.5"), -11)
 
     def test_as_of_is_the_start_of_the_last_complete_run(self):
         assert usage.totals(from_=date.min, to=date.max) == usage.Totals(None, [])

@@ -50,27 +50,27 @@ class TestInitialize:
         pool = OrganizationFactory.create()
         arguments = {"organizationId": str(pool.pk), "tier": "pro", "initialBalance": credits}
 
-        told = api(AdminFactory.create()).post(INITIALIZE, arguments).json()
+        body = api(AdminFactory.create()).post(INITIALIZE, arguments).json()
 
-        assert (told["organizationId"], told["userId"], told["tier"]) == (str(pool.pk), None, "pro")
-        assert (told["balance"], told["sequence"]) == (credits, 1 if credits else 0)
+        assert (body["organizationId"], body["userId"], body["tier"]) == (str(pool.pk), None, "pro")
+        assert (body["balance"], body["sequence"]) == (credits, 1 if credits else 0)
 
     def test_subscribes_a_balance_without_a_tier(self, api):
         ann = UserFactory.create()
         make_balance(ann)
 
-        told = api(AdminFactory.create()).post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"}).json()
+        body = api(AdminFactory.create()).post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"}).json()
 
-        assert (told["balance"], told["tier"]) == (500, "explorer")
+        assert (body["balance"], body["tier"]) == (500, "explorer")
 
     def test_rejects_a_balance_with_a_tier(self, api):
         client, arguments = api(AdminFactory.create()), {"userId": str(UserFactory.create().pk), "tier": "explorer"}
         client.post(INITIALIZE, arguments)
         before = table_digests()
 
-        refused = client.post(INITIALIZE, arguments)
+        rejected = client.post(INITIALIZE, arguments)
 
-        assert (refused.status_code, refused.json()["code"]) == (409, "balance_exists")
+        assert (rejected.status_code, rejected.json()["code"]) == (409, "balance_exists")
         assert table_digests() == before
 
 
@@ -90,14 +90,14 @@ class TestChangeTier:
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
         clock_at(NOON + 15.5 * DAY)
 
-        told = client.put(TIER, arguments).json()
+        body = client.put(TIER, arguments).json()
 
         given = CreditTransaction.objects.get(sequence=2)
-        moved = told.pop("transaction")
+        moved = body.pop("transaction")
         assert (moved["id"], moved["type"], moved["amount"]) == (str(given.pk), "allocation", 800)
         assert moved["description"] == "Change to Growth: 19 March 2025 to 3 April 2025"
         assert [entry["amount"] for entry in moved["entries"]] == [800]
-        assert told == balance_of(
+        assert body == balance_of(
             ann,
             balance=1200,
             available=1200,
@@ -111,12 +111,12 @@ class TestChangeTier:
         ann, client = UserFactory.create(), api(AdminFactory.create())
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "growth"})
 
-        told = client.put(TIER, {"userId": str(ann.pk), "tier": "explorer", "effective": "nextPeriod"}).json()
+        body = client.put(TIER, {"userId": str(ann.pk), "tier": "explorer", "effective": "nextPeriod"}).json()
         clock_at(month(1))
         later = api(ann).get("/api/credits/balance").json()
 
-        assert (told["tier"], told["pendingTier"]) == ("growth", {"tier": "explorer", "at": "2025-04-03T12:00:00Z"})
-        assert "transaction" not in told
+        assert (body["tier"], body["pendingTier"]) == ("growth", {"tier": "explorer", "at": "2025-04-03T12:00:00Z"})
+        assert "transaction" not in body
         assert (later["tier"], later["pendingTier"]) == ("explorer", None)
         spent = api(ann).post("/api/credits/deduct", {"amount": 1, "description": "An insight"}).json()
         assert (spent["tier"], spent["pendingTier"]) == ("explorer", None)
@@ -130,23 +130,23 @@ class TestChangeTier:
         arguments = {"userId": str(ann.pk), "tier": "growth", "effective": "nextPeriod", "proration": "difference"}
         before = table_digests()
 
-        for refused in (client.put(TIER, arguments), client.post(PREVIEW, arguments)):
-            assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
-            assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [("proration", "invalid_choice")]
+        for rejected in (client.put(TIER, arguments), client.post(PREVIEW, arguments)):
+            assert (rejected.status_code, rejected.json()["code"]) == (400, "invalid")
+            assert [(e["field"], e["code"]) for e in rejected.json()["errors"]] == [("proration", "invalid_choice")]
         assert table_digests() == before
 
     def test_rejects_a_balance_without_a_tier(self, api):
         ann = UserFactory.create()
         make_balance(ann)
 
-        refused = api(AdminFactory.create()).put(TIER, {"userId": str(ann.pk), "tier": "growth"})
+        rejected = api(AdminFactory.create()).put(TIER, {"userId": str(ann.pk), "tier": "growth"})
 
-        assert (refused.status_code, refused.json()["code"]) == (409, "no_subscription")
+        assert (rejected.status_code, rejected.json()["code"]) == (409, "no_subscription")
 
     def test_unknown_balance_is_404(self, api):
-        refused = api(AdminFactory.create()).put(TIER, {"userId": str(UserFactory.create().pk), "tier": "growth"})
+        rejected = api(AdminFactory.create()).put(TIER, {"userId": str(UserFactory.create().pk), "tier": "growth"})
 
-        assert (refused.status_code, refused.json()["code"]) == (404, "balance_not_found")
+        assert (rejected.status_code, rejected.json()["code"]) == (404, "balance_not_found")
 
 
 class TestPreviewTier:
@@ -174,9 +174,9 @@ class TestPreviewTier:
         ann, client = UserFactory.create(), api(AdminFactory.create())
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "growth"})
 
-        told = client.post(PREVIEW, {"userId": str(ann.pk), "tier": "explorer", "effective": "nextPeriod"}).json()
+        body = client.post(PREVIEW, {"userId": str(ann.pk), "tier": "explorer", "effective": "nextPeriod"}).json()
 
-        assert told == {
+        assert body == {
             "fromTier": "growth",
             "toTier": "explorer",
             "effectiveAt": "2025-04-03T12:00:00Z",
@@ -192,9 +192,9 @@ class TestPreviewTier:
         ann = UserFactory.create()
         make_balance(ann)
 
-        refused = api(AdminFactory.create()).post(PREVIEW, {"userId": str(ann.pk), "tier": tier})
+        rejected = api(AdminFactory.create()).post(PREVIEW, {"userId": str(ann.pk), "tier": tier})
 
-        assert (refused.status_code, refused.json()["code"]) == expected
+        assert (rejected.status_code, rejected.json()["code"]) == expected
 
 
 class TestCancelScheduledTier:
@@ -230,9 +230,9 @@ class TestCancelScheduledTier:
         client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "growth"})
         before = table_digests()
 
-        refused = client.delete(f"{SCHEDULED}?userId={ann.pk}")
+        rejected = client.delete(f"{SCHEDULED}?userId={ann.pk}")
 
-        assert (refused.status_code, refused.json()["code"]) == (409, "no_scheduled_change")
+        assert (rejected.status_code, rejected.json()["code"]) == (409, "no_scheduled_change")
         assert table_digests() == before
 
     @pytest.mark.parametrize(
@@ -244,10 +244,10 @@ class TestCancelScheduledTier:
         ],
     )
     def test_rejects_a_query_without_an_owner(self, api, query, error):
-        refused = api(AdminFactory.create()).delete(SCHEDULED + query)
+        rejected = api(AdminFactory.create()).delete(SCHEDULED + query)
 
-        assert refused.status_code == 400
-        assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [error]
+        assert rejected.status_code == 400
+        assert [(e["field"], e["code"]) for e in rejected.json()["errors"]] == [error]
 
 
 class TestAllocateMonth:
@@ -288,6 +288,6 @@ class TestAllocateMonth:
         ann = UserFactory.create()
         make_balance(ann)
 
-        refused = api(AdminFactory.create()).post(ALLOCATE, {"userId": str(ann.pk)})
+        rejected = api(AdminFactory.create()).post(ALLOCATE, {"userId": str(ann.pk)})
 
-        assert (refused.status_code, refused.json()["code"]) == (409, "no_subscription")
+        assert (rejected.status_code, rejected.json()["code"]) == (409, "no_subscription")

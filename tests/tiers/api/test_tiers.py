@@ -15,7 +15,7 @@ def price(low, high):
 class TestListTiers:
     def test_lists_public_tiers_smallest_first(self, api):
         worth = {"min": "0.08", "max": "0.13"}
-        told = [
+        rows = [
             ("explorer", "Explorer", 400, price("32.00", "52.00")),
             ("growth", "Growth", 2_000, price("160.00", "260.00")),
             ("pro", "Pro", 7_000, price("560.00", "910.00")),
@@ -32,7 +32,7 @@ class TestListTiers:
                     "valuePerCredit": worth,
                     "rollover": "unlimited",
                 }
-                for code, name, credits, monthly in told
+                for code, name, credits, monthly in rows
             ],
             "next": None,
             "previous": None,
@@ -49,9 +49,9 @@ class TestListTiers:
         Tier.objects.filter(code="growth").update(rollover="capped", rollover_cap_credits=500)
         Tier.objects.filter(code="pro").update(rollover="none")
 
-        told = api(UserFactory.create()).get(TIERS).json()["results"]
+        rows = api(UserFactory.create()).get(TIERS).json()["results"]
 
-        assert [row["rollover"] for row in told] == ["unlimited", "capped", "none", "unlimited"]
+        assert [row["rollover"] for row in rows] == ["unlimited", "capped", "none", "unlimited"]
 
     def test_is_paginated(self, api):
         client = api(UserFactory.create())

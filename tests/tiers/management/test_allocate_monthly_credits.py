@@ -23,11 +23,11 @@ from tiers.operations import update_subscription_tier
 
 
 def run(*flags, at=None, **options):
-    """Run the command as an operator types it, and return what it said on stdout."""
-    said = StringIO()
+    """Run the command as an operator types it, and return its output on stdout."""
+    output = StringIO()
     when = [] if at is None else ["--at", at.isoformat()]
-    call_command("allocate_monthly_credits", *when, *flags, stdout=said, **options)
-    return said.getvalue()
+    call_command("allocate_monthly_credits", *when, *flags, stdout=output, **options)
+    return output.getvalue()
 
 
 @pytest.mark.django_db
@@ -37,12 +37,12 @@ class TestAllocateMonthlyCredits:
         make_subscribed_balance(tier="pro")
         make_subscribed_balance(at=NOON + DAY)
 
-        said = run(at=month(1))
+        output = run(at=month(1))
 
-        assert said.splitlines() == [
+        assert output.splitlines() == [
             "explorer: 1 periods allocated, 400 credits, 0 skipped because they are over",
             "pro: 1 periods allocated, 7,000 credits, 0 skipped because they are over",
-            "2 subscriptions due by 2025-04-03T12:00:00+00:00, 0 refused",
+            "2 subscriptions due by 2025-04-03T12:00:00+00:00, 0 rejected",
         ]
 
     def test_default_instant_is_now(self):
@@ -76,9 +76,9 @@ class TestAllocateMonthlyCredits:
         make_subscribed_balance()
 
         with assert_nothing_written():
-            said = run(at=month(1) - SECOND)
+            output = run(at=month(1) - SECOND)
 
-        assert said == "0 subscriptions due by 2025-04-03T11:59:59+00:00, 0 refused\n"
+        assert output == "0 subscriptions due by 2025-04-03T11:59:59+00:00, 0 rejected\n"
 
     def test_second_run_allocates_nothing(self):
         make_subscribed_balances(3)
@@ -91,17 +91,17 @@ class TestAllocateMonthlyCredits:
         make_expiring_tier()
         lasting, gone = make_subscribed_balance(), make_subscribed_balance(tier="fleeting")
 
-        said = run("--json", at=month(3))
+        output = run("--json", at=month(3))
 
         assert (periods_of(lasting), periods_of(gone)) == (
             [(1, 400), (2, 400), (3, 400)],
             [(1, 0), (2, 0), (3, 100)],
         )
-        assert json.loads(said) == {
+        assert json.loads(output) == {
             "at": month(3).isoformat(),
             "dryRun": False,
             "subscriptions": 2,
-            "refused": 0,
+            "rejected": 0,
             "tiers": {
                 "explorer": {"allocated": 3, "skipped": 0, "credits": 1200},
                 "fleeting": {"allocated": 1, "skipped": 2, "credits": 100},
@@ -149,7 +149,7 @@ class TestAllocateMonthlyCredits:
 
         kept = AllocationRun.objects.get()
         assert (kept.status, kept.at, kept.started_by) == ("done", month(2), "allocate_monthly_credits")
-        assert (kept.allocated, kept.skipped, kept.refused, kept.credits) == (2, 0, 0, 800)
+        assert (kept.allocated, kept.skipped, kept.rejected, kept.credits) == (2, 0, 0, 800)
         assert kept.finished_at is not None
         assert began <= kept.started_at <= kept.finished_at <= clock.now()
         assert {given.run_id for given in balance.allocations.all()} == {kept.pk}
@@ -211,5 +211,5 @@ class TestAllocateMonthlyCreditsWithLockedBalances:
         assert (status, first) == (2, [1, 1, 0, 1, 1])
         assert [len(periods_of(balance)) for balance in balances] == [1] * 5
         kept = AllocationRun.objects.earliest("started_at")
-        assert (kept.status, kept.refused, kept.refusals) == ("done", 1, [[str(balances[2].pk), "busy"]])
+        assert (kept.status, kept.rejected, kept.rejections) == ("done", 1, [[str(balances[2].pk), "busy"]])
         check_ledger()

@@ -37,9 +37,9 @@ class TestAllocateMonthlyCreditsKilled:
             killed.communicate(timeout=PATIENCE)
         given = [len(periods_of(balance)) for balance in balances]
         resumed = start()
-        said, _ = resumed.communicate(timeout=PATIENCE)
+        output, _ = resumed.communicate(timeout=PATIENCE)
 
-        assert (killed.returncode, resumed.returncode) == (-signal.SIGKILL, 0), said
+        assert (killed.returncode, resumed.returncode) == (-signal.SIGKILL, 0), output
         assert given == [2] * 100 + [0] * 100
         assert [periods_of(balance) for balance in balances] == [[(1, 400), (2, 400)]] * 200
         assert list(AllocationRun.objects.order_by("started_at").values_list("status", "allocated")) == [

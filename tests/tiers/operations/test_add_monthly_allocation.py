@@ -145,10 +145,10 @@ class TestAddMonthlyAllocationRepeated:
         balance = make_subscribed_balance()
         first = allocate(balance)
 
-        refused = allocate(balance, idempotency_key="late")
+        rejected = allocate(balance, idempotency_key="late")
         later = allocate(balance, at=month(1), idempotency_key="late")
 
-        assert (refused.allocated, refused.replayed, refused.transaction) == (False, False, first.transaction)
+        assert (rejected.allocated, rejected.replayed, rejected.transaction) == (False, False, first.transaction)
         assert (later.allocated, later.replayed, later.transaction) == (False, True, first.transaction)
         assert periods_of(balance) == [(0, 400)]
 

@@ -65,7 +65,7 @@ class TestAllocateDue:
         result = run_allocation([small, large, early], at=month(1))
 
         assert (result.subscriptions, result.allocated, result.skipped) == (2, {"explorer": 1, "pro": 1}, {})
-        assert (result.credits, result.refused) == ({"explorer": 400, "pro": 7000}, [])
+        assert (result.credits, result.rejected) == ({"explorer": 400, "pro": 7000}, [])
         assert [periods_of(balance) for balance in (small, large, early)] == [[(1, 400)], [(1, 7000)], []]
         check_ledger()
 
@@ -92,7 +92,7 @@ class TestAllocateDue:
         with assert_nothing_written():
             repeated = run_allocation([balance], at=month(2) - SECOND)
 
-        assert (repeated.subscriptions, repeated.allocated, repeated.refused) == (0, {}, [])
+        assert (repeated.subscriptions, repeated.allocated, repeated.rejected) == (0, {}, [])
 
     def test_allocates_missed_periods_oldest_first(self):
         balance = make_subscribed_balance()

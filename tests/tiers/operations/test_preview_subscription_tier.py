@@ -83,7 +83,7 @@ class TestPreview:
 
     def test_rejects_what_the_change_rejects(self):
         balance, untiered = make_subscribed_balance(at=APRIL), make_balance()
-        refused: list[tuple[dict[str, Any], type[DomainError]]] = [
+        rejected: list[tuple[dict[str, Any], type[DomainError]]] = [
             ({"owner": balance.owner, "tier": "pro", "effective": "later"}, ledger.InvalidArgumentError),
             ({"owner": balance.owner, "tier": "pro", "at": datetime(2025, 4, 1)}, ledger.InvalidArgumentError),  # noqa: DTZ001
             ({"owner": make_user(), "tier": "no-such"}, ledger.BalanceNotFoundError),
@@ -91,6 +91,6 @@ class TestPreview:
             ({"owner": untiered.owner, "tier": "pro"}, operations.NoSubscriptionError),
         ]
 
-        for arguments, expected in refused:
+        for arguments, expected in rejected:
             with assert_nothing_written(), pytest.raises(expected):
                 preview_subscription_tier(**{"at": MID_APRIL, **arguments})

@@ -93,3 +93,12 @@ class TestUpcomingAllocations:
         Subscription.objects.filter(balance=gone).update(status="cancelled")
 
         assert coming(gone, month(4)) == coming(make_balance(at=NOON), month(4)) == []
+
+
+class TestTierFactsOf:
+    def test_has_the_balances_with_a_subscription(self):
+        subscribed, other = make_subscribed_balance(tier="growth"), make_balance()
+
+        facts = queries.tier_facts_of([subscribed.pk, other.pk], at=NOON)
+
+        assert {pk: each.tier for pk, each in facts.items()} == {subscribed.pk: "growth"}

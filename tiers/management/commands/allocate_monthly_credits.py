@@ -56,9 +56,9 @@ class Command(BaseCommand):
             run = operations.start_run(at=at, started_at=started_at, started_by=started_by, due=expected, tier=tier)
             totals = self._process(at, tier, chunk, jobs, run, expected=expected)
         self._print(totals, at, dry_run=dry_run, as_json=json)
-        if totals.refused:
+        if totals.rejected:
             raise CommandError(
-                f"{len(totals.refused)} subscriptions were refused; see above.", returncode=EXIT_REJECTED
+                f"{len(totals.rejected)} subscriptions were rejected; see above.", returncode=EXIT_REJECTED
             )
 
     def _process(
@@ -75,7 +75,9 @@ class Command(BaseCommand):
         def on_chunk_done(done: ChunkResult[Totals]) -> None:
             for result in done.results:
                 totals.add(result)
-            totals.add(Totals(subscriptions=len(done.busy), refused=[(balance_id, "busy") for balance_id in done.busy]))
+            totals.add(
+                Totals(subscriptions=len(done.busy), rejected=[(balance_id, "busy") for balance_id in done.busy])
+            )
             if run is not None:
                 operations.record_progress(run=run, totals=totals, seen_at=clock.now())
             progress.advance(done.count)
@@ -90,7 +92,7 @@ class Command(BaseCommand):
         return totals
 
     def _print(self, totals: Totals, at: datetime, *, dry_run: bool, as_json: bool) -> None:
-        for balance_id, code in totals.refused:
+        for balance_id, code in totals.rejected:
             self.stderr.write(f"{balance_id}: {code}")
         codes = sorted(totals.allocated.keys() | totals.skipped.keys())
         per_tier = {
@@ -106,7 +108,7 @@ class Command(BaseCommand):
                 "at": at.isoformat(),
                 "dryRun": dry_run,
                 "subscriptions": totals.subscriptions,
-                "refused": len(totals.refused),
+                "rejected": len(totals.rejected),
                 "tiers": per_tier,
             }
             self.stdout.write(jsonlib.dumps(report))
@@ -118,7 +120,7 @@ class Command(BaseCommand):
                 f" {counts['skipped']:,} skipped because they are over"
             )
         self.stdout.write(
-            f"{totals.subscriptions:,} subscriptions due by {at.isoformat()}, {len(totals.refused):,} refused"
+            f"{totals.subscriptions:,} subscriptions due by {at.isoformat()}, {len(totals.rejected):,} rejected"
         )
 
 

@@ -166,6 +166,8 @@ CACHES = {
 
 AUTH_USER_MODEL = "identity.User"
 LOGIN_REDIRECT_URL = "admin:index"
+PASSWORD_HASHERS = ["fluxori.identity.hashers.BoundedPBKDF2PasswordHasher"]
+PASSWORD_HASHES = env.integer("PASSWORD_HASHES", 1, minimum=1)
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},

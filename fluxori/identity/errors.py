@@ -52,3 +52,8 @@ class LastOwnerError(ConflictError):
 class IssuerUnavailableError(UnavailableError):
     code = "busy"
     title = "The issuer of this token cannot be reached"
+
+
+class LoginBusyError(UnavailableError):
+    code = "busy"
+    title = "Too many passwords are being checked; try again in a moment"

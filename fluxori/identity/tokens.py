@@ -37,6 +37,7 @@ def log_in(*, email: str, password: str) -> TokenPair:
 
     A password is hashed also if the account does not exist, so that the response time does not reveal accounts.
 
+    :raises LoginBusyError: the process hashes as many passwords as it may
     :raises InvalidCredentialsError: the account does not exist, the password is wrong, or the user is deactivated
     """
     user = authenticate(username=email, password=password)

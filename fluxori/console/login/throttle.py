@@ -17,6 +17,7 @@ from unfold.forms import AuthenticationForm
 from fluxori.api.throttling import address_of
 from fluxori.console.models import LoginFailures
 from fluxori.core import clock
+from fluxori.identity.errors import LoginBusyError
 
 # Many people may share an address, so the limit per address is this many times the limit per account.
 ADDRESS_FACTOR = 10
@@ -51,7 +52,10 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc]
         if not all(allowed):
             minutes = settings.LOGIN_LOCKED_MINUTES
             raise ValidationError(f"Too many attempts failed. Try again in {minutes} minutes.", code="locked")
-        cleaned = super().clean()
+        try:
+            cleaned = super().clean()
+        except LoginBusyError as error:
+            raise ValidationError(f"{error.title}.", code="busy") from error
         reset_failures(account_key, address_key)
         return cleaned
 

@@ -23,6 +23,16 @@ def falsify(ids: SimpleNamespace, sql: str, without: Iterable[str] = ()) -> None
         cursor.execute("SET LOCAL session_replication_role = origin")
 
 
+def falsify_without_triggers(sql: str, **parameters: object) -> None:
+    """Run statements that change any rows of the ledger, with triggers and foreign keys disabled."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        for statement in sql.split(";"):
+            cursor.execute(statement, parameters)
+        cursor.execute("SET LOCAL session_replication_role = origin")
+
+
 def differences_of(*balance_ids: UUID) -> list[Difference]:
     """Return what verification reports for these balances."""
     return [difference for balance_id in balance_ids for difference in verify_balance(balance_id).differences]

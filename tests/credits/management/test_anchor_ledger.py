@@ -5,12 +5,13 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import ProgrammingError, connection, transaction
 
 from credits import operations
 from credits.models import CreditBalance, LedgerIdentity
 from credits.verification import anchors
 from fluxori.core import clock
+from tests.support.database import as_owner
 from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.falsification import falsify_without_triggers
 from tests.support.times import MINUTE, NOON
@@ -340,7 +341,5 @@ class TestLedgerIdentity:
         ],
     )
     def test_never_changes(self, change):
-        from django.db import ProgrammingError, transaction
-
-        with pytest.raises(ProgrammingError, match="Cannot"), transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(change)
+        with as_owner(), pytest.raises(ProgrammingError, match="Cannot"), transaction.atomic():
+            connection.cursor().execute(change)

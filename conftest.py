@@ -5,13 +5,14 @@ Every test starts with the rows that the migrations wrote (see ``tests/support/d
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from unittest.mock import patch
 
 import pytest
 from django.test import TransactionTestCase
 from pytest_django import DjangoDbBlocker
 
-from tests.support.database import restore_migrated_rows, save_migrated_rows
+from tests.support.database import restore_migrated_rows, restricted_role, save_migrated_rows
 
 # The markers that are also options, with what they mean. No test has two of them.
 SETS = {
@@ -25,6 +26,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     project = parser.getgroup("fluxori")
     for name in SETS:
         project.addoption(f"--{name}", action="store_true", help=f"Run the tests marked {name}, and only those.")
+    project.addoption(
+        "--restricted-role",
+        action="store_true",
+        help="Run the tests with the database privileges of the application, instead of those of the owner.",
+    )
     project.addoption("--model-steps", type=int, default=500, help="Number of random steps in tests/model.")
     project.addoption("--model-seed", type=int, default=1, help="Seed of tests/model: one seed, one sequence of steps.")
 
@@ -48,10 +54,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def django_db_setup(
+    request: pytest.FixtureRequest,
     django_db_setup: None,  # noqa: ARG001 - pytest-django creates the database
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[None]:
     with django_db_blocker.unblock():
         save_migrated_rows()
-    with patch.object(TransactionTestCase, "_fixture_teardown", restore_migrated_rows):
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(TransactionTestCase, "_fixture_teardown", restore_migrated_rows))
+        if request.config.getoption("--restricted-role"):
+            stack.enter_context(restricted_role(django_db_blocker.unblock))
         yield

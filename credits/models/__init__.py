@@ -8,6 +8,7 @@ from credits.models.balance import CreditBalance
 from credits.models.feature import Feature, FeaturePrice
 from credits.models.grant import CreditGrant
 from credits.models.hold import CreditHold, CreditPin
+from credits.models.identity import LedgerIdentity
 from credits.models.limit import SpendingLimit
 from credits.models.rejected_attempt import RejectedAttempt
 from credits.models.request import CreditRequest
@@ -27,6 +28,7 @@ __all__ = [
     "CreditTransaction",
     "Feature",
     "FeaturePrice",
+    "LedgerIdentity",
     "RejectedAttempt",
     "SpendingLimit",
     "UsageWatermark",

@@ -67,7 +67,7 @@ def verify_all(*, chunk: int) -> Iterator[Findings]:
 def verify_global() -> Findings:
     """Verify the global rules in one snapshot: the totals equal the sums of the roll-ups."""
     with _snapshot():
-        differences = [Difference(*row) for rule in GLOBAL_RULES for row in _rows(rule, {})]
+        differences = [Difference(*row) for rule in GLOBAL_RULES for row in fetch_rows(rule, {})]
     return Findings(0, 0, tuple(differences))
 
 
@@ -80,8 +80,8 @@ def verify_range(first: UUID, last: UUID) -> Findings:
     bounds = {"first": first, "last": last}
     with _snapshot():
         for rule in (*RULES, *tier_registry.verification_rules()):
-            differences += [Difference(*row) for row in _rows(rule, bounds)]
-        [(balances, transactions)] = _rows(_COUNTS, bounds)
+            differences += [Difference(*row) for row in fetch_rows(rule, bounds)]
+        [(balances, transactions)] = fetch_rows(_COUNTS, bounds)
     differences.sort(key=lambda each: (str(each.balance_id), each.rule, each.row_id))
     return Findings(balances, transactions, tuple(differences))
 
@@ -113,7 +113,8 @@ def _end_of_range(first: UUID, chunk: int) -> UUID | None:
     return next(iter(ids[chunk - 1 : chunk]), None)
 
 
-def _rows(sql: str, parameters: dict[str, Any]) -> list[Any]:
+def fetch_rows(sql: str, parameters: dict[str, Any]) -> list[Any]:
+    """Return the rows of a query, in the current transaction."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         rows: list[Any] = cursor.fetchall()

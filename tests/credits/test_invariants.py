@@ -18,6 +18,7 @@ from credits.models import (
     SpendingLimit,
 )
 from fluxori.identity.models import User
+from tests.support.database import as_owner
 from tests.support.factories.credits import capture, deduct, hold, make_balance
 from tests.support.times import DAY, NOON
 
@@ -36,6 +37,13 @@ FOREVER = [CreditEntry, CreditPin, CreditRequest, CreditTransaction]
 
 def name(model):
     return model.__name__
+
+
+@pytest.fixture(autouse=True)
+def _as_owner(db):
+    """These rules bind the owner of the tables too. Other roles lack the privilege already."""
+    with as_owner():
+        yield
 
 
 @pytest.fixture

@@ -6,8 +6,13 @@ wrote (features, prices, tiers), so that every test starts with the same data. `
 the flush.
 """
 
-from django.db import connection
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+
+from django.db import DatabaseError, connection
 from django.test import TransactionTestCase
+
+from fluxori.db.privileges import grant_privileges
 
 # The size of a table, in bytes, from which it is truncated.
 LARGE = 256 * 1024
@@ -71,9 +76,48 @@ def save_migrated_rows() -> None:
 
 def restore_migrated_rows(test: TransactionTestCase | None = None) -> None:
     """Restore the rows of every table as the migrations wrote them; replaces Django's flush after a test."""
-    _run(RESTORE)
+    with as_owner():
+        _run(RESTORE)
+
+
+@contextmanager
+def restricted_role(unblock: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    """Let every new connection use a role with the privileges of the application, as ``grant_privileges`` grants them.
+
+    ``unblock`` permits the use of the database.
+    """
+    role = f"{connection.settings_dict['NAME']}_application"
+    options = connection.settings_dict["OPTIONS"]
+    as_configured = options["options"]
+    with unblock():
+        # A run that was killed leaves the role behind.
+        _run(f"DO $$ BEGIN CREATE ROLE {role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+        grant_privileges(role)
+        connection.close()
+    options["options"] = f"{as_configured} -c role={role}"
+    try:
+        yield
+    finally:
+        options["options"] = as_configured
+        with unblock():
+            connection.close()
+            _run(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def _run(sql: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql)
+
+
+@contextmanager
+def as_owner() -> Iterator[None]:
+    """Use the role that owns the tables while the block runs. With ``--restricted-role`` the tests have another one."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('role'), set_config('role', 'none', false)")
+        [role, _] = cursor.fetchone()
+        try:
+            yield
+        finally:
+            # In a transaction that failed this fails too, and its rollback restores the role.
+            with suppress(DatabaseError):
+                cursor.execute("SELECT set_config('role', %s, false)", [role])

@@ -7,11 +7,12 @@ from uuid import UUID
 from django.db import connection
 
 from credits.verification import Difference, verify_balance
+from tests.support.database import as_owner
 
 
 def falsify(ids: SimpleNamespace, sql: str, without: Iterable[str] = ()) -> None:
     """Change one row of the ledger with triggers disabled and the constraints ``without`` dropped."""
-    with connection.cursor() as cursor:
+    with as_owner(), connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         for constraint in without:
             cursor.execute("SELECT conrelid::regclass FROM pg_constraint WHERE conname = %s", [constraint])
@@ -20,6 +21,16 @@ def falsify(ids: SimpleNamespace, sql: str, without: Iterable[str] = ()) -> None
         cursor.execute("SET LOCAL session_replication_role = replica")
         cursor.execute(sql, vars(ids))
         assert cursor.rowcount == 1
+        cursor.execute("SET LOCAL session_replication_role = origin")
+
+
+def falsify_without_triggers(sql: str, **parameters: object) -> None:
+    """Run statements that change any rows of the ledger, with triggers and foreign keys disabled."""
+    with as_owner(), connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        for statement in sql.split(";"):
+            cursor.execute(statement, parameters)
         cursor.execute("SET LOCAL session_replication_role = origin")
 
 

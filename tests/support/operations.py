@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from credits.domain.errors import InvalidArgumentError
 from credits.models import CreditBalance
 from credits.verification import verify_balance
+from tests.support.database import as_owner
 
 _FRAME = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")
 
@@ -43,12 +44,12 @@ def unchanged() -> Iterator[None]:
 @contextmanager
 def reject_deductions_of_13() -> Iterator[None]:
     """Make PostgreSQL reject every deduction of 13 credits, with a CHECK constraint."""
-    with connection.cursor() as cursor:
+    with as_owner(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE credits_credittransaction ADD CONSTRAINT unlucky CHECK (amount <> -13)")
     try:
         yield
     finally:
-        with connection.cursor() as cursor:
+        with as_owner(), connection.cursor() as cursor:
             cursor.execute("ALTER TABLE credits_credittransaction DROP CONSTRAINT unlucky")
 
 

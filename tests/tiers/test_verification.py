@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from credits import verification
+from tests.support.database import as_owner
 from tests.support.factories.tiers import make_subscribed_balance, month, run_allocation
 from tests.support.tier_tables import check_ledger
 from tiers import operations
@@ -38,7 +39,7 @@ def promised():
 
 
 def falsify(promised, sql):
-    with connection.cursor() as cursor:
+    with as_owner(), connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("SET LOCAL session_replication_role = replica")
         cursor.execute(sql, vars(promised))

@@ -4,13 +4,17 @@ import json
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
+from credits import verification
 from credits.models import CreditBalance
-from credits.verification import Difference, Findings, run
+from credits.verification import Anchor, Difference, Findings, run
+from fluxori.core import clock
 from fluxori.core.command_line import EXIT_FAILED, Progress, positive_argument
 
 
@@ -18,64 +22,108 @@ class Command(BaseCommand):
     help = (
         "Verify every invariant of the ledger and the tiers, and the hash chain. Balances are read in ranges, each in"
         " one snapshot. Nothing is written. Exit status 0: no difference; 1: differences were found, each is printed"
-        " with its row."
+        " with its row, or the anchor cannot be used."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--balance", type=UUID, metavar="ID", help="Verify only this balance (the owner's id).")
         parser.add_argument("--chunk", type=positive_argument, default=2000, metavar="N", help="Balances per range.")
+        parser.add_argument(
+            "--anchor",
+            type=Path,
+            metavar="FILE",
+            help="Also prove that nothing before this anchor has changed. anchor_ledger writes the file.",
+        )
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
-    def handle(self, *, balance: UUID | None, chunk: int, json: bool, **_: Any) -> None:
+    def handle(self, *, balance: UUID | None, chunk: int, anchor: Path | None, json: bool, **_: Any) -> None:
         started = time.monotonic()
-        if balance is not None:
-            findings: Iterable[Findings] = [run.verify_balance(balance)]
-            balances, transactions, differences = self._collect(findings, 1, json)
-            if not balances and not differences:
-                raise CommandError(f"There is no balance {balance}.", returncode=EXIT_FAILED)
-        else:
-            findings = run.verify_all(chunk=chunk)
-            balances, transactions, differences = self._collect(findings, CreditBalance.objects.count(), json)
+        report = Report()
+        try:
+            if anchor is not None:
+                # The file is checked completely before any result is printed.
+                report.anchor = verification.read_anchor(anchor, at=clock.now())
+                report.compared = self._verify_anchor(anchor, report, balance, json)
+            self._verify(report, balance, chunk, json)
+        except verification.AnchorError as error:
+            raise CommandError(str(error), returncode=EXIT_FAILED) from None
+        if balance is not None and not report.balances and not report.differences:
+            raise CommandError(f"There is no balance {balance}.", returncode=EXIT_FAILED)
         seconds = time.monotonic() - started
-        if json:
-            self._print_json(balances, transactions, differences, seconds)
-        else:
-            result = f"{len(differences):,} differences found" if differences else "no difference"
-            self.stdout.write(f"{balances:,} balances, {transactions:,} transactions in {seconds:.1f} s: {result}")
-        if differences:
-            raise CommandError(f"{len(differences)} differences found", returncode=EXIT_FAILED)
+        self.stdout.write(report.as_json(seconds) if json else report.as_text(seconds))
+        if report.differences:
+            raise CommandError(f"{len(report.differences)} differences found", returncode=EXIT_FAILED)
 
-    def _collect(self, ranges: Iterable[Findings], total: int, quiet: bool) -> tuple[int, int, list[Difference]]:
-        balances = transactions = 0
-        differences: list[Difference] = []
+    def _verify_anchor(self, path: Path, report: "Report", balance: UUID | None, quiet: bool) -> int:
+        assert report.anchor is not None
+        compared = 0
+        with Progress("anchored balances", stream=self.stderr, total=report.anchor.balances) as progress:
+            for findings in verification.verify_anchor(path, report.anchor, balance_id=balance):
+                compared += findings.balances
+                self._add(report, findings, quiet)
+                progress.advance(findings.balances)
+        return compared
+
+    def _verify(self, report: "Report", balance: UUID | None, chunk: int, quiet: bool) -> None:
+        ranges: Iterable[Findings]
+        if balance is not None:
+            ranges, total = [run.verify_balance(balance)], 1
+        else:
+            ranges, total = run.verify_all(chunk=chunk), CreditBalance.objects.count()
         with Progress("balances", stream=self.stderr, total=total) as progress:
             for findings in ranges:
-                balances += findings.balances
-                transactions += findings.transactions
-                differences += findings.differences
-                for difference in () if quiet else findings.differences:
-                    balance = f" of balance {difference.balance_id}" if difference.balance_id else ""
-                    self.stdout.write(
-                        f"{difference.rule}: {difference.kind} {difference.row_id}{balance}: {difference.details}"
-                    )
+                report.balances += findings.balances
+                report.transactions += findings.transactions
+                self._add(report, findings, quiet)
                 progress.advance(findings.balances)
-        return balances, transactions, differences
 
-    def _print_json(self, balances: int, transactions: int, found: list[Difference], seconds: float) -> None:
-        differences = [
-            {
-                "rule": difference.rule,
-                "balanceId": str(difference.balance_id) if difference.balance_id else None,
-                "row": difference.kind,
-                "id": str(difference.row_id),
-                "details": difference.details,
-            }
-            for difference in found
-        ]
-        report = {
-            "balances": balances,
-            "transactions": transactions,
+    def _add(self, report: "Report", findings: Findings, quiet: bool) -> None:
+        report.differences += findings.differences
+        for difference in () if quiet else findings.differences:
+            balance = f" of balance {difference.balance_id}" if difference.balance_id else ""
+            self.stdout.write(
+                f"{difference.rule}: {difference.kind} {difference.row_id}{balance}: {difference.details}"
+            )
+
+
+@dataclass(slots=True)
+class Report:
+    """What the command has read and found. ``compared`` is the number of balances compared with ``anchor``."""
+
+    balances: int = 0
+    transactions: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    anchor: Anchor | None = None
+    compared: int = 0
+
+    def as_text(self, seconds: float) -> str:
+        read = f"{self.balances:,} balances, {self.transactions:,} transactions"
+        if self.anchor is not None:
+            read += f", {self.compared:,} balances of the anchor of {self.anchor.anchored_at.isoformat()}"
+        result = f"{len(self.differences):,} differences found" if self.differences else "no difference"
+        return f"{read} in {seconds:.1f} s: {result}"
+
+    def as_json(self, seconds: float) -> str:
+        report: dict[str, Any] = {
+            "balances": self.balances,
+            "transactions": self.transactions,
             "seconds": round(seconds, 3),
-            "differences": differences,
+            "differences": [
+                {
+                    "rule": difference.rule,
+                    "balanceId": str(difference.balance_id) if difference.balance_id else None,
+                    "row": difference.kind,
+                    "id": str(difference.row_id),
+                    "details": difference.details,
+                }
+                for difference in self.differences
+            ],
         }
-        self.stdout.write(json.dumps(report))
+        if self.anchor is not None:
+            report["anchor"] = {
+                "ledgerId": str(self.anchor.ledger_id),
+                "anchoredAt": self.anchor.anchored_at.isoformat(),
+                "balances": self.compared,
+                "digest": self.anchor.digest,
+            }
+        return json.dumps(report)

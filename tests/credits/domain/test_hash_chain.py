@@ -18,6 +18,7 @@ from credits.engine.locked_balance import lock_balance
 from credits.models import CreditTransaction
 from fluxori.core.ids import uuid7
 from fluxori.db.transactions import transaction_with_retry
+from tests.support.database import as_owner
 from tests.support.factories.credits import deduct, make_balance
 from tests.support.times import NOON
 
@@ -79,7 +80,7 @@ class TestDocumentedVector:
         recorded = vector()
         parents = {"balance_id": recorded.balance_id, "transaction_id": recorded.id}
         row = {name: getattr(recorded, name) for name in (*TRANSACTION, "previous_hash", "hash_version")}
-        with connection.cursor() as cursor:
+        with as_owner(), connection.cursor() as cursor:
             # The rows of the vector have no parents, so foreign keys must not be checked.
             cursor.execute("SET LOCAL session_replication_role = replica")
             insert(
@@ -151,7 +152,7 @@ class TestPythonAndPostgreSQL:
     def test_compute_different_hashes_after_a_column_was_changed(self):
         balance = make_balance()
         deduct(balance, 5)
-        with connection.cursor() as cursor:
+        with as_owner(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL session_replication_role = replica")
             cursor.execute("UPDATE credits_credittransaction SET description = 'Another word' WHERE sequence = 2")
 

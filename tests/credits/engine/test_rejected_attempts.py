@@ -8,6 +8,7 @@ from django.db import connection, connections, transaction
 
 from credits import operations
 from credits.models import RejectedAttempt
+from tests.support.database import as_owner
 from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.ledger import table_digests
 from tests.support.times import DAY, HOUR, MINUTE, NOON
@@ -106,12 +107,12 @@ class TestARejectedDeduction:
 
     def test_has_its_own_error_although_it_cannot_be_counted(self, caplog):
         balance = make_balance(grants=[(8, None)])
-        with connection.cursor() as cursor:
+        with as_owner(), connection.cursor() as cursor:
             cursor.execute("ALTER TABLE credits_rejectedattempt RENAME TO away")
         try:
             reject(balance)
         finally:
-            with connection.cursor() as cursor:
+            with as_owner(), connection.cursor() as cursor:
                 cursor.execute("ALTER TABLE away RENAME TO credits_rejectedattempt")
 
         assert counts(balance) == []

@@ -4,9 +4,9 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
 
 from tests.support.factories.credits import deduct, make_balance
+from tests.support.falsification import falsify_without_triggers
 
 
 def verify(*arguments):
@@ -17,11 +17,9 @@ def verify(*arguments):
 
 
 def falsify(result):
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute(
-            "UPDATE credits_credittransaction SET description = 'Other' WHERE id = %s", [result.transaction.id]
-        )
+    falsify_without_triggers(
+        "UPDATE credits_credittransaction SET description = 'Other' WHERE id = %(id)s", id=result.transaction.id
+    )
 
 
 @pytest.mark.django_db

@@ -18,6 +18,7 @@ from django.db import DatabaseError, IntegrityError, OperationalError, connectio
 
 from fluxori.db import group_commit
 from fluxori.db.group_commit import GroupCommitQueue
+from tests.support.database import as_owner
 from tests.support.faults import ThreadEnded, end_thread, fail_with, lose_connection, once
 from tests.support.silent_proxy import through_silent_proxy
 from tests.support.threads import in_other_thread, lock_waits, outcome_of, wait_until
@@ -75,14 +76,15 @@ class RowWriter:
 
 @pytest.fixture
 def writer():
-    with connection.cursor() as cursor:
+    with as_owner(), connection.cursor() as cursor:
         # A repeated payload fails in COMMIT, a payload of 13 or less in its INSERT.
         cursor.execute(
             "CREATE TABLE group_commit_rows (key int, payload int CHECK (payload > 13),"
             " UNIQUE (payload) DEFERRABLE INITIALLY DEFERRED)"
         )
+        cursor.execute("GRANT ALL ON group_commit_rows TO PUBLIC")
     yield RowWriter()
-    with connection.cursor() as cursor:
+    with as_owner(), connection.cursor() as cursor:
         cursor.execute("DROP TABLE group_commit_rows")
 
 

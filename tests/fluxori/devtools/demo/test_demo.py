@@ -1,13 +1,18 @@
 import signal
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
 from fluxori.devtools.demo.models import DemoMark
+from fluxori.devtools.demo.role import application_url
+from fluxori.devtools.embedded_postgres import provision
 from fluxori.devtools.former_schema import FORMER_MIGRATION
 from fluxori.identity.models import User
-from tests.support.factories.credits import make_user
+from tests.support.database import as_owner
+from tests.support.factories.credits import make_balance, make_user
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +45,28 @@ class TestDemo:
 
         with pytest.raises(CommandError, match="ENVIRONMENT=production"):
             call_command("demo", "--exit")
+
+
+@pytest.mark.skipif(not provision.is_wanted(), reason="DATABASE_URL names a server without the role of the demo")
+@pytest.mark.django_db(transaction=True)
+class TestRoleOfTheDemo:
+    def test_can_use_the_application_and_cannot_change_history(self):
+        make_balance()
+        with as_owner():
+            url = application_url()
+            assert application_url() == url
+        name = connection.settings_dict["NAME"]
+        try:
+            with psycopg.connect(f"{urlsplit(url)._replace(path=f'/{name}').geturl()}") as client:
+                assert client.execute("SELECT current_user, count(*) FROM credits_creditbalance").fetchall() == [
+                    ("fluxori_app", 1)
+                ]
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    client.execute("UPDATE credits_credittransaction SET amount = 0")
+        finally:
+            # The role stays, because other databases of the server may use it.
+            with as_owner(), connection.cursor() as cursor:
+                cursor.execute("DROP OWNED BY fluxori_app")
 
 
 @pytest.mark.usefixtures("former_schema")

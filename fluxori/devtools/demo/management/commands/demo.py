@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from fluxori.core import clock
 from fluxori.core.command_line import Progress
-from fluxori.devtools.demo import accounts, history, server
+from fluxori.devtools.demo import accounts, history, role, server
 from fluxori.devtools.demo.accounts import DemoAccounts, FormerSchemaError
 from fluxori.devtools.demo.models import DemoMark
 from fluxori.devtools.demo.tour import TourFailedError, run_tour
@@ -60,7 +60,9 @@ class Command(BaseCommand):
         self._seed(mark, demo_accounts)
         if requested_port is None and port != server.FIRST_PORT:
             self._print(f"Port {server.FIRST_PORT} is in use; using {port}.")
-        with server.serving(port) as running:
+        # Another server has the roles that its operator gave it.
+        environ = {"DATABASE_URL": role.application_url()} if provision.is_wanted() else {}
+        with server.serving(port, environ=environ) as running:
             self._print("\nA tour of the API over HTTP:")
             run_tour(demo_accounts, port, self._print)
             url = f"http://127.0.0.1:{port}"

@@ -170,7 +170,7 @@ def plan_in_order(balance: LockedBalance, requests: Sequence[DeductionRequest]) 
     """
     results: dict[int, OperationResult | DomainError] = {}
     for index, request in sorted(enumerate(requests), key=lambda each: (each[1].at, each[0])):
-        results[index] = balance.plan(request.identity, request.at, request.apply_to)
+        results[index] = balance.attempt(request.identity, request.at, request.apply_to)
     return [results[index] for index in range(len(requests))]
 
 

@@ -126,10 +126,10 @@ class LockedBalance:
             replayed=True,
         )
 
-    def plan(
-        self, request: RequestIdentity, at: datetime, plan: Callable[["LockedBalance"], OperationResult]
+    def attempt(
+        self, request: RequestIdentity, at: datetime, apply: Callable[["LockedBalance"], OperationResult]
     ) -> OperationResult | DomainError:
-        """Return the stored result, the result of ``plan`` at ``at``, or its error. An error writes nothing.
+        """Return the stored result, the result of ``apply`` at ``at``, or its error. An error writes nothing.
 
         Due events that were applied before the error may stay in memory: they are true at every later instant, and they
         are written only together with a change.
@@ -142,7 +142,7 @@ class LockedBalance:
                 # Earlier requests will be written: an error must not add the events that are due only at its instant.
                 self.state = deepcopy(self.state)
             self.advance_to(at)
-            return plan(self)
+            return apply(self)
         except DomainError as error:
             self.state = state_before
             return error
@@ -157,7 +157,7 @@ class LockedBalance:
         tier_facts: TierFacts | None = None,
         extras: dict[str, Any] | None = None,
     ) -> OperationResult:
-        """Count the change, store its result under the request's key, and return the result.
+        """Return the result of a change, and have it written when the block ends, with the request's key.
 
         The transaction was planned on this balance, or is an earlier one named by its id. ``tier_facts`` replace those
         of the registry, for an operation that changes the tier or whose result does not contain them; otherwise the

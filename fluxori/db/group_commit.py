@@ -1,4 +1,6 @@
-"""Group commit: requests that arrive together share one transaction, for one key (a balance) or for several.
+"""Group commit: requests that arrive together share one transaction, for one key or for several.
+
+A key is what a request locks: for deductions the owner of a balance. It is not an idempotency key.
 
 Group commit is the database term for flushing the log once for several transactions; here the requests share the whole
 transaction: one lock statement, one load, one write and one COMMIT. The first caller becomes the leader and works on
@@ -58,10 +60,10 @@ class _Queue(Generic[K, P, R]):
     __slots__ = ("leader", "led_since", "waiting")
 
     def __init__(self, leader: _Submission[K, P, R]) -> None:
-        self.lead(leader)
+        self.set_leader(leader)
         self.waiting: deque[_Submission[K, P, R]] = deque()
 
-    def lead(self, leader: _Submission[K, P, R]) -> None:
+    def set_leader(self, leader: _Submission[K, P, R]) -> None:
         """Make this request the leader, in place of one that has finished or is overdue."""
         self.leader = leader
         self.led_since = monotonic()
@@ -134,7 +136,7 @@ class GroupCommitQueue(Generic[K, P, R]):
             if self._enqueue(queue_key, request) or self._wait_for_turn(queue_key, request):
                 self._lead(queue_key, request)
         finally:
-            self._dequeue(queue_key, request)
+            self._leave(queue_key, request)
         if request.error is not None:
             raise request.error
         if request.must_run_alone:
@@ -155,7 +157,7 @@ class GroupCommitQueue(Generic[K, P, R]):
                 self._queues[queue_key] = _Queue(request)
                 return True
             if queue_key is None and queue.is_overdue():
-                queue.lead(request)
+                queue.set_leader(request)
                 return True
             if self._waiting_count >= self._queue_limit():
                 raise self._busy_error()
@@ -166,9 +168,12 @@ class GroupCommitQueue(Generic[K, P, R]):
 
     def _wait_for_turn(self, queue_key: K | None, request: _Submission[K, P, R]) -> bool:
         """Wait, and return whether it is the request's turn to lead; otherwise it has its outcome."""
-        if queue_key is None and not request.ready.wait(OVERDUE_SECONDS) and self._replace_leader(request):
-            return True
-        if not request.ready.wait(settings.LOCK_TIMEOUT_MS / 1000):
+        patience = settings.LOCK_TIMEOUT_MS / 1000
+        if queue_key is None and patience > OVERDUE_SECONDS:
+            patience -= OVERDUE_SECONDS
+            if not request.ready.wait(OVERDUE_SECONDS) and self._replace_leader(request):
+                return True
+        if not request.ready.wait(patience):
             with self._mutex:
                 queue = self._queues.get(queue_key)
                 if queue is not None and request in queue.waiting:
@@ -191,7 +196,7 @@ class GroupCommitQueue(Generic[K, P, R]):
                 return False
             queue.waiting.remove(request)
             self._waiting_count -= 1
-            queue.lead(request)
+            queue.set_leader(request)
             return True
 
     def _lead(self, queue_key: K | None, leader: _Submission[K, P, R]) -> None:
@@ -226,12 +231,12 @@ class GroupCommitQueue(Generic[K, P, R]):
     @transaction_with_retry
     def _commit_group(self, queue_key: K | None, group: _Group[K, P, R]) -> Sequence[R | None]:
         group.is_committing = False
-        results = self._process(queue_key, lambda: self._drain_queue(queue_key, group))
+        results = self._process(queue_key, lambda: self._take_group(queue_key, group))
         # What follows is the COMMIT: from here on only an error from PostgreSQL proves that nothing was written.
         group.is_committing = True
         return results
 
-    def _drain_queue(self, queue_key: K | None, group: _Group[K, P, R]) -> Sequence[tuple[K, P]]:
+    def _take_group(self, queue_key: K | None, group: _Group[K, P, R]) -> Sequence[tuple[K, P]]:
         """Move waiting requests into the group, up to ``MAX_GROUP_SIZE``, and return its (key, payload) pairs."""
         with self._mutex:
             queue = self._queues.get(queue_key)
@@ -242,7 +247,7 @@ class GroupCommitQueue(Generic[K, P, R]):
                 self._waiting_count -= 1
         return [(request.key, request.payload) for request in group.requests]
 
-    def _dequeue(self, queue_key: K | None, request: _Submission[K, P, R]) -> None:
+    def _leave(self, queue_key: K | None, request: _Submission[K, P, R]) -> None:
         """Leave the queue, whatever happened; after a leader the oldest waiting request leads."""
         with self._mutex:
             queue = self._queues.get(queue_key)
@@ -253,7 +258,7 @@ class GroupCommitQueue(Generic[K, P, R]):
                     queue.waiting.remove(request)
                     self._waiting_count -= 1
             elif queue.waiting:
-                queue.lead(queue.waiting.popleft())
+                queue.set_leader(queue.waiting.popleft())
                 self._waiting_count -= 1
                 queue.leader.ready.set()
             else:

@@ -226,7 +226,7 @@ class TestPlan:
 
         with lock_balance(stored.owner, at=NOON) as balance:
             record_usage(balance, new_request("a"), 1)
-            error = balance.plan(new_request("b"), NOON + DAY, reject)
+            error = balance.attempt(new_request("b"), NOON + DAY, reject)
 
         assert isinstance(error, operations.InsufficientCreditsError)
         check_sums(stored)
@@ -237,9 +237,9 @@ class TestPlan:
 
         with lock_balance(stored.owner, at=NOON) as balance:
             record_usage(balance, new_request("a"), 1)
-            balance.plan(new_request("b"), NOON + DAY, reject)
+            balance.attempt(new_request("b"), NOON + DAY, reject)
             request = new_request("c")
-            balance.plan(request, NOON + DAY, lambda locked: record_usage(locked, request))
+            balance.attempt(request, NOON + DAY, lambda locked: record_usage(locked, request))
 
         check_sums(stored)
         assert list(stored.transactions.order_by("sequence").values_list("type", "amount"))[2:] == [

@@ -421,9 +421,9 @@ class TestLimits:
         with pytest.raises(QueueBusyError):
             queue._wait_for_turn(1, late)
 
-        assert queue._drain_queue(1, group_commit._Group(leader)) == [(1, "leader")]
+        assert queue._take_group(1, group_commit._Group(leader)) == [(1, "leader")]
         assert queue._waiting_count == 0
-        queue._dequeue(1, leader)
+        queue._leave(1, leader)
 
     def test_a_request_in_a_group_waits_longer_than_the_lock_timeout(self, queue, writer, settings):
         settings.LOCK_TIMEOUT_MS = 300

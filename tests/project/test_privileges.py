@@ -39,7 +39,7 @@ NEVER_DELETED = {
     "credits_spendinglimit",
     "tiers_subscription",
 }
-READ_ONLY = {"credits_ledgeridentity"}
+READ_ONLY = {"credits_balancerepair", "credits_ledgeridentity"}
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def is_denied(statement: str) -> bool:
 
 class TestPrivilegesOfModels:
     def test_are_those_that_the_triggers_do_not_reject(self):
-        by_privileges = {}
+        by_privileges: dict[tuple[str, ...], set[str]] = {}
         for table, model in MODELS.items():
             by_privileges.setdefault(privileges_of(model), set()).add(table)
 

@@ -11,12 +11,14 @@ from credits.models.hold import CreditHold, CreditPin
 from credits.models.identity import LedgerIdentity
 from credits.models.limit import SpendingLimit
 from credits.models.rejected_attempt import RejectedAttempt
+from credits.models.repair import BalanceRepair
 from credits.models.request import CreditRequest
 from credits.models.transaction import CreditEntry, CreditTransaction
 from credits.models.usage import AggregationRun, CreditRollup, CreditTotal, UsageWatermark
 
 __all__ = [
     "AggregationRun",
+    "BalanceRepair",
     "CreditBalance",
     "CreditEntry",
     "CreditGrant",

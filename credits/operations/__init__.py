@@ -44,6 +44,7 @@ from credits.operations.expire_credits import expire_credits
 from credits.operations.extend_grant import extend_grant
 from credits.operations.extend_hold import extend_hold
 from credits.operations.place_hold import place_hold
+from credits.operations.rebuild_balance import Change, NotOwnerError, RebuildResult, rebuild_balance
 from credits.operations.refund_usage import refund_usage
 from credits.operations.release_hold import release_hold
 from credits.operations.remove_limit import remove_limit
@@ -59,6 +60,7 @@ __all__ = [
     "BatchAbortedError",
     "BusyError",
     "CaptureResult",
+    "Change",
     "Charge",
     "Deduction",
     "FeatureNotFoundError",
@@ -73,9 +75,11 @@ __all__ = [
     "InvalidArgumentError",
     "LimitNotFoundError",
     "LimitResult",
+    "NotOwnerError",
     "NotRefundableError",
     "NotReversibleError",
     "Owner",
+    "RebuildResult",
     "RefundExceedsUsageError",
     "ReversalExceedsPurchaseError",
     "SpendingLimitReachedError",
@@ -96,6 +100,7 @@ __all__ = [
     "extend_hold",
     "finish_aggregation",
     "place_hold",
+    "rebuild_balance",
     "refund_usage",
     "release_hold",
     "remove_limit",

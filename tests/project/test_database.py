@@ -37,7 +37,7 @@ class TestRoleOfTheTests:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT has_table_privilege('credits_credittransaction', 'UPDATE')")
                 [held] = cursor.fetchone()
-            return held
+            return bool(held)
 
         is_restricted = pytestconfig.getoption("--restricted-role")
         with ThreadPoolExecutor(1) as pool:

@@ -39,7 +39,7 @@ NEVER_DELETED = {
     "credits_spendinglimit",
     "tiers_subscription",
 }
-READ_ONLY = {"credits_ledgeridentity"}
+READ_ONLY = {"credits_balancerepair", "credits_ledgeridentity"}
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def is_denied(statement: str) -> bool:
 
 class TestPrivilegesOfModels:
     def test_are_those_that_the_triggers_do_not_reject(self):
-        by_privileges = {}
+        by_privileges: dict[tuple[str, ...], set[str]] = {}
         for table, model in MODELS.items():
             by_privileges.setdefault(privileges_of(model), set()).add(table)
 

@@ -24,7 +24,7 @@ def falsify(ids: SimpleNamespace, sql: str, without: Iterable[str] = ()) -> None
         cursor.execute("SET LOCAL session_replication_role = origin")
 
 
-def falsify_without_triggers(sql: str, **parameters: object) -> None:
+def falsify_without_triggers(sql: str, **parameters: UUID | bytes) -> None:
     """Run statements that change any rows of the ledger, with triggers and foreign keys disabled."""
     with as_owner(), connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")

@@ -21,6 +21,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DECIMAL = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
 _INTEGER = re.compile(r"-?[0-9]{1,30}")
 
+_UNESCAPED_PLUS = "A time contains no space. In a query, write the + of an offset as %2B: an unescaped + is a space."
 _NOT_A_TIMESTAMP = "This must be a time with an offset, like 2026-03-01T12:00:00Z."
 
 
@@ -80,7 +81,7 @@ class Timestamp(serializers.DateTimeField):
         try:
             return from_rfc3339(value) if type(value) is str else fail_with("wrong_type", _NOT_A_TIMESTAMP)
         except ValueError:
-            fail_with("wrong_type", _NOT_A_TIMESTAMP)
+            fail_with("wrong_type", _UNESCAPED_PLUS if " " in value else _NOT_A_TIMESTAMP)
         except OverflowError:
             fail_with("out_of_range", "This must be in the years 1 to 9999, in UTC.")
 

@@ -19,6 +19,16 @@ def database_error(sqlstate):
     return error
 
 
+class TestUnreadableRequest:
+    @pytest.mark.parametrize("path", ["/api/echo", "/api/docs"])
+    def test_with_more_than_1000_parameters_is_malformed(self, api, path, settings):
+        settings.ROOT_URLCONF = "fluxori.urls" if path == "/api/docs" else settings.ROOT_URLCONF
+        response = api().get(path + "?" + "&".join(f"p{n}=1" for n in range(1001)), headers={"accept": "*/*"})
+
+        assert (response["Content-Type"], *status_and_code(response)) == ("application/problem+json", 400, "malformed")
+        assert response.json()["detail"] == "More than 1000 parameters."
+
+
 class TestProblemDocument:
     @pytest.mark.parametrize(
         ("method", "path", "status", "code"),

@@ -6,7 +6,6 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiExample, extend_schema
-from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -19,6 +18,7 @@ from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_fr
 from fluxori.api.names import camel
 from fluxori.api.parsing import MAX_BATCH_BODY
 from fluxori.api.problems import Problem, to_problem
+from fluxori.api.views import ViewSet
 from fluxori.core import clock
 from fluxori.core.errors import DomainError
 from fluxori.identity.owner import Owner
@@ -29,7 +29,7 @@ T = TypeVar("T")
 _OWNER_NAMES = frozenset(camel(name) for name in OWNER_FIELDS)
 
 
-class BatchViewSet(viewsets.ViewSet):
+class BatchViewSet(ViewSet):
     """Batches of deductions."""
 
     max_body = MAX_BATCH_BODY

@@ -4,7 +4,6 @@ from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
-from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -22,10 +21,11 @@ from credits.api.serializers.transactions import MovementResponse
 from fluxori.api.access import caller_of, named_owner, require_admin_for_field
 from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_from
 from fluxori.api.permissions import IsAdmin, IsAdminOrService
+from fluxori.api.views import ViewSet
 from fluxori.core import clock
 
 
-class RefundViewSet(viewsets.ViewSet):
+class RefundViewSet(ViewSet):
     """Refunds of usage."""
 
     permission_classes = (IsAdminOrService,)
@@ -41,7 +41,7 @@ class RefundViewSet(viewsets.ViewSet):
         return idempotent_response(MovementResponse.render(result), replayed=result.replayed)
 
 
-class CorrectionViewSet(viewsets.ViewSet):
+class CorrectionViewSet(ViewSet):
     """Corrections by admins."""
 
     permission_classes = (IsAdmin,)

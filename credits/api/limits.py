@@ -3,7 +3,6 @@
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiExample, extend_schema
-from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -14,10 +13,11 @@ from credits.api.serializers.limits import LimitResponse, SetLimitRequest
 from credits.models import SpendingLimit
 from fluxori.api.access import caller_of, resolve_for_manage, resolve_for_read, visible_balances
 from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_from
+from fluxori.api.views import GenericViewSet
 from fluxori.core import clock
 
 
-class LimitViewSet(viewsets.GenericViewSet[SpendingLimit]):
+class LimitViewSet(GenericViewSet[SpendingLimit]):
     """Limits on the credits used in a calendar day or month (UTC), by one member of a pool or by all together."""
 
     queryset = SpendingLimit.objects.none()

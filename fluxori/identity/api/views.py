@@ -3,21 +3,22 @@
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
-from rest_framework import viewsets
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fluxori.api.access import caller_of, require_organization_member, require_organization_owner
 from fluxori.api.permissions import IsAdmin
+from fluxori.api.serializers import EmptyQuery
 from fluxori.api.throttling import CallerThrottle, LoginThrottle
+from fluxori.api.views import GenericViewSet, ViewSet
 from fluxori.identity import operations, queries, tokens
 from fluxori.identity.api import serializers
 from fluxori.identity.api.filters import UserFilters
 from fluxori.identity.models import Membership, User
 
 
-class LoginViewSet(viewsets.ViewSet):
+class LoginViewSet(ViewSet):
     """Login with a password. Attempts are limited for each account."""
 
     authentication_classes = ()
@@ -32,7 +33,7 @@ class LoginViewSet(viewsets.ViewSet):
         return Response(serializers.TokenPairResponse.render(pair))
 
 
-class TokenViewSet(viewsets.ViewSet):
+class TokenViewSet(ViewSet):
     """Refresh, verification and revocation of tokens."""
 
     authentication_classes = ()
@@ -60,19 +61,20 @@ class TokenViewSet(viewsets.ViewSet):
         return Response(status=204)
 
 
-class MeViewSet(viewsets.ViewSet):
+class MeViewSet(ViewSet):
     """The caller."""
 
     @extend_schema(responses=serializers.MeResponse)
     def retrieve(self, request: Request) -> Response:
         """The caller and their organizations."""
+        EmptyQuery.parse(request.query_params)
         caller = caller_of(request)
         memberships = queries.organizations_of(caller.pk)
         me = {"id": caller.pk, "email": caller.email, "role": caller.role, "organizations": memberships}
         return Response(serializers.MeResponse.render(me))
 
 
-class UserViewSet(viewsets.GenericViewSet[User]):
+class UserViewSet(GenericViewSet[User]):
     """Users of the API."""
 
     permission_classes = (IsAdmin,)
@@ -100,7 +102,7 @@ class UserViewSet(viewsets.GenericViewSet[User]):
         return Response(serializers.UserResponse.render(user))
 
 
-class OrganizationViewSet(viewsets.ViewSet):
+class OrganizationViewSet(ViewSet):
     """Organizations, which share one pool of credits."""
 
     permission_classes = (IsAdmin,)
@@ -113,7 +115,7 @@ class OrganizationViewSet(viewsets.ViewSet):
         return Response(serializers.OrganizationResponse.render(organization), status=201)
 
 
-class MemberViewSet(viewsets.GenericViewSet[Membership]):
+class MemberViewSet(GenericViewSet[Membership]):
     """The members of an organization and their roles."""
 
     serializer_class = serializers.MemberResponse
@@ -136,6 +138,7 @@ class MemberViewSet(viewsets.GenericViewSet[Membership]):
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, organization_id: UUID, user_id: UUID) -> Response:
         """Remove a member. For owners and admins. The last owner cannot be removed."""
+        EmptyQuery.parse(request.query_params)
         require_organization_owner(request, organization_id)
         operations.remove_member(organization_id=organization_id, user_id=user_id)
         return Response(status=204)

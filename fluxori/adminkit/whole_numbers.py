@@ -11,7 +11,7 @@ _WHOLE_NUMBER = re.compile(r"\s*-?[0-9]+\s*")
 
 
 class WholeNumberField(forms.IntegerField):
-    """A whole number in ASCII digits. Django's field also accepts ``1.0``, ``1_000`` and the digits of other scripts."""
+    """A whole number in ASCII digits. Django's field also accepts ``1.0``, ``1_000`` and other scripts."""
 
     default_error_messages: ClassVar[Any] = {"invalid": "Enter a whole number, in digits only."}
 

@@ -16,6 +16,7 @@ from rest_framework.exceptions import ValidationError
 
 from fluxori.core.input_rules import metadata_error
 from fluxori.core.timestamps import from_rfc3339
+from fluxori.identity.emails import INVALID, MAX_EMAIL, normalize_email
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DECIMAL = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
@@ -55,11 +56,20 @@ class Text(serializers.CharField):
 
 
 class Email(Text):
-    """An e-mail address of at most 254 characters."""
+    """An e-mail address of at most 254 characters, in its one spelling."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=254, **kwargs)
+        super().__init__(max_length=MAX_EMAIL, **kwargs)
         self.validators.append(validate_email)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if len(text) > MAX_EMAIL:
+            fail_with("too_long", f"At most {MAX_EMAIL} characters.")
+        try:
+            return normalize_email(text)
+        except ValueError:
+            fail_with("wrong_type", INVALID)
 
 
 class Id(serializers.UUIDField):

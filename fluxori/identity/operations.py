@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from fluxori.core.errors import DomainError, InvalidRequestError
+from fluxori.identity.emails import INVALID, MAX_EMAIL, normalize_email
 from fluxori.identity.errors import (
     EmailTakenError,
     ExternalIdTakenError,
@@ -29,11 +30,12 @@ def create_user(
 ) -> User:
     """Create a user. Without a password the user can only use tokens of the external issuer.
 
-    :raises InvalidRequestError: the password is easily guessed (field ``password``, ``out_of_range``)
+    :raises InvalidRequestError: the e-mail address is not one (``wrong_type``) or too long (``too_long``), or the
+        password is easily guessed (``out_of_range``)
     :raises EmailTakenError: another user has this e-mail address
     :raises ExternalIdTakenError: another user has this external id
     """
-    user = User(email=email, role=role, external_id=external_id)
+    user = User(email=_checked_email(email), role=role, external_id=external_id)
     if password is not None:
         _check_password(password, user)
     user.set_password(password)
@@ -133,6 +135,16 @@ def _insert(row: User | Organization) -> None:
         if domain_error is None:
             raise
         raise domain_error from None
+
+
+def _checked_email(email: str) -> str:
+    try:
+        normalized = normalize_email(email)
+    except ValueError:
+        raise InvalidRequestError.field("email", "wrong_type", INVALID) from None
+    if len(normalized) > MAX_EMAIL:
+        raise InvalidRequestError.field("email", "too_long", f"At most {MAX_EMAIL} characters.")
+    return normalized
 
 
 def _check_password(password: str, user: User) -> None:

@@ -13,6 +13,7 @@ from django.contrib.postgres.search import SearchQuery
 from django.db.models import Q, QuerySet
 
 from fluxori.db import statements
+from fluxori.identity.emails import email_for_lookup
 from fluxori.identity.errors import OrganizationNotFoundError, UserNotFoundError
 from fluxori.identity.models import NAME_SEARCH_VECTOR, Membership, Organization, User
 from fluxori.identity.owner import Owner
@@ -87,7 +88,7 @@ def users() -> QuerySet[User]:
 
 def users_like(term: str, *, limit: int) -> list[User]:
     """Return users by the beginning of their e-mail, and the user with this external id. Both use an index."""
-    by_email = list(User.objects.filter(email__startswith=term.lower()).order_by("email")[:limit])
+    by_email = list(User.objects.filter(email__startswith=email_for_lookup(term)).order_by("email")[:limit])
     by_external_id = [user for user in User.objects.filter(external_id=term) if user not in by_email]
     return [*by_external_id, *by_email][:limit]
 

@@ -5,13 +5,13 @@ them with the ORM takes several times as long as PostgreSQL needs to run them.
 """
 
 import re
-from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
 
 from django.contrib.postgres.search import SearchQuery
 from django.db.models import Q, QuerySet
 
+from fluxori.core.ids import id_from_text
 from fluxori.db import statements
 from fluxori.identity.emails import email_for_lookup
 from fluxori.identity.errors import OrganizationNotFoundError, UserNotFoundError
@@ -41,8 +41,9 @@ def user_by_id(user_id: UUID) -> User | None:
 def user_by_subject(subject: str) -> User | None:
     """Return the user with the external issuer's ``subject``: the external id, or else the id."""
     condition = Q(external_id=subject)
-    with suppress(ValueError):
-        condition |= Q(pk=UUID(subject))
+    user_id = id_from_text(subject)
+    if user_id is not None:
+        condition |= Q(pk=user_id)
     users = list(User.objects.filter(condition))
     return next((user for user in users if user.external_id == subject), users[0] if users else None)
 

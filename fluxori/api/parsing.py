@@ -15,6 +15,7 @@ KIB = 1024
 MAX_BODY = 64 * KIB
 MAX_BATCH_BODY = 1024 * KIB
 MAX_DEPTH = 32
+_MAX_DIGITS = 4000
 _MAX_DISCARDED = 32 * 1024 * KIB
 
 
@@ -106,7 +107,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int:
-    _number(text)
+    if len(text) > _MAX_DIGITS:  # Python rejects the conversion of more than 4,300 digits
+        raise ValueError("a number is too large")
     return int(text)
 
 

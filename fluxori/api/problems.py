@@ -5,8 +5,8 @@ docs/reference/errors.md. An unexpected exception reveals nothing: it is logged 
 response contains only that id.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import wraps
 from http import HTTPStatus
 from math import ceil
@@ -27,7 +27,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from fluxori.api.errors import MalformedRequestError
-from fluxori.api.field_errors import field_errors, serialize_errors
+from fluxori.api.field_errors import field_errors, named_as_written
 from fluxori.api.names import camel
 from fluxori.api.rendering import JSONRenderer, to_json
 from fluxori.core import errors
@@ -114,8 +114,13 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
     return Response(body, status=problem.status, headers=problem.all_headers(), content_type=CONTENT_TYPE)
 
 
-def to_problem(exc: Exception, request: Request) -> Problem:
-    """Return the problem for any exception, and log those with a 5xx status."""
+def to_problem(exc: Exception, request: Request, written_names: Collection[str] | None = None) -> Problem:
+    """Return the problem for any exception, and log those with a 5xx status.
+
+    ``written_names`` are the names in the part of the request that failed; by default those of the body or the query.
+    """
+    if isinstance(exc, errors.InvalidRequestError):
+        exc = named_as_written(exc, _names_in(request) if written_names is None else written_names)
     problem = expected_problem(exc)
     if problem is None:
         # django-structlog listens to this signal: it logs the traceback, and expects Django's request.
@@ -124,6 +129,13 @@ def to_problem(exc: Exception, request: Request) -> Problem:
     elif problem.status >= 500:
         logger.error("unavailable", code=problem.code, cause=repr(exc.__cause__ or exc))
     return problem
+
+
+def _names_in(request: Request) -> Collection[str]:
+    """Return the names in the body or the query, whichever this method has. The body was parsed before."""
+    if request.method in {"POST", "PUT", "PATCH"}:
+        return request.data if isinstance(request.data, Mapping) else ()
+    return request.query_params
 
 
 def expected_problem(exc: Exception) -> Problem | None:
@@ -172,7 +184,7 @@ def internal_error() -> Problem:
 def _from_domain_error(error: errors.DomainError) -> Problem:
     facts: dict[str, Any] = {camel(name): value for name, value in error.facts.items() if name != "errors"}
     if isinstance(error, errors.InvalidRequestError):
-        facts["errors"] = serialize_errors(error)
+        facts["errors"] = [asdict(each) for each in error.errors]
     return Problem(status_of(error), error.code, error.title, error.detail, facts)
 
 

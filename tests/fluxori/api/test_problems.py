@@ -67,6 +67,22 @@ class TestProblemDocument:
 
         assert [(e["field"], e["code"]) for e in body["errors"]] == [("expiresAt", "in_past"), ("amount", "required")]
 
+    @pytest.mark.parametrize(
+        ("names", "expected"),
+        [
+            ({}, ["memberId", "from"]),
+            ({"memberId": "x", "from": "x"}, ["memberId", "from"]),
+            ({"member_id": "x", "from": "x"}, ["member_id", "from"]),
+        ],
+        ids=["none", "camelCase", "snake_case"],
+    )
+    @pytest.mark.parametrize("method", ["get", "post"])
+    def test_names_the_arguments_of_an_operation_as_the_caller_wrote_them(self, api, method, names, expected):
+        body = getattr(api(), method)("/api/invalid-argument", names).json()
+
+        assert [error["field"] for error in body["errors"]] == expected
+        assert body["detail"] == "; ".join(f"{name}: Why." for name in expected)
+
     def test_reveals_nothing_of_an_unexpected_error_which_is_logged_with_its_request_id(self, api, caplog):
         response = api().get("/api/failing/unexpected", headers={"x-request-id": "caller-7"})
 

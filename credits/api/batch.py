@@ -82,7 +82,7 @@ class BatchViewSet(ViewSet):
         payload = BatchRequest.parse(request.data)
 
         outcomes = operations.deduct_batch(
-            items=_deductions(request, payload["items"]), atomic=payload["atomic"], at=clock.now()
+            items=_deductions(request, payload["items"]), atomic=payload.get("atomic", False), at=clock.now()
         )
 
         replayed = all(getattr(outcome, "replayed", False) for outcome in outcomes)

@@ -13,7 +13,7 @@ from credits.queries.balances import (
     get_snapshots,
 )
 from credits.queries.grants import get_grants, owner_of_grant
-from credits.queries.holds import get_hold, get_holds, owner_of_hold, with_pins
+from credits.queries.holds import get_hold, get_holds, hold_status, owner_of_hold, with_pins
 from credits.queries.limits import get_limit, get_limits, limit_statuses, used_since
 from credits.queries.loading import load_settled_balance
 from credits.queries.prices import Check, check_spending, cost_of, get_features, prices
@@ -45,6 +45,7 @@ __all__ = [
     "get_transaction",
     "get_transaction_history",
     "grants_from",
+    "hold_status",
     "limit_statuses",
     "load_settled_balance",
     "locate_transaction",

@@ -34,6 +34,12 @@ def get_hold(*, hold_id: UUID, at: datetime, visible: Q | None = None) -> Credit
     return hold
 
 
+def hold_status(*, hold_id: UUID, at: datetime) -> str:
+    """Return the status of an existing hold at ``at``."""
+    status: str = get_holds(at=at).values_list("current_status", flat=True).get(pk=hold_id)
+    return status
+
+
 def with_pins(holds: QuerySet[CreditHold], *, owner: OwnerLike) -> QuerySet[CreditHold]:
     """Return the owner's holds with their pins; none without a balance."""
     balance_id = Owner.of(owner).id

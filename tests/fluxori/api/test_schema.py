@@ -42,6 +42,11 @@ class TestSchema:
         listed = schema["paths"]["/api/users"]["get"]
         assert {p["name"] for p in listed["parameters"]} == {"email", "externalId", "limit", "cursor"}
 
+    def test_has_no_default_of_a_property_because_types_generated_from_it_would_require_it(self, schema):
+        components = schema["components"]["schemas"]
+
+        assert not [(n, p) for n, c in components.items() for p, v in c.get("properties", {}).items() if "default" in v]
+
     def test_has_no_descriptions_for_programmers(self, schema):
         descriptions = [component.get("description", "") for component in schema["components"]["schemas"].values()]
 

@@ -18,6 +18,7 @@ from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from fluxori.adminkit.names import VisibleNames
 from fluxori.adminkit.whole_numbers import WHOLE_NUMBERS
 from fluxori.core import clock
 
@@ -35,7 +36,7 @@ class ReasonedForm(forms.ModelForm):  # type: ignore[type-arg]
     )
 
 
-class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
+class HistoryAdmin(SimpleHistoryAdmin, VisibleNames, ModelAdmin):  # type: ignore[misc]
     """A model with versions that staff can read. Rows are never deleted or reverted: other rows refer to them."""
 
     actions = None

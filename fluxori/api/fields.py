@@ -14,7 +14,7 @@ from django.core.validators import validate_email
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from fluxori.core.input_rules import metadata_error
+from fluxori.core.input_rules import metadata_error, name_error
 from fluxori.core.timestamps import from_rfc3339
 from fluxori.identity.emails import INVALID, MAX_EMAIL, normalize_email
 
@@ -52,6 +52,17 @@ class Text(serializers.CharField):
         return data
 
     def from_text(self, text: str) -> Any:
+        return text
+
+
+class Name(Text):
+    """A text that people choose from, in which every character can be seen."""
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        error = name_error(text)
+        if error is not None:
+            fail_with(*error)
         return text
 
 

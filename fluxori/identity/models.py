@@ -82,6 +82,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_staff = models.BooleanField("may use the admin", default=False)
     is_active = models.BooleanField("active", default=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
+    # Increases in the order of the commits (migrations/sql/user_number.sql), which the id does not.
+    number = models.BigIntegerField(
+        unique=True,
+        editable=False,
+        db_default=models.Func(models.Value("identity_user_number"), function="nextval"),
+    )
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -154,6 +160,11 @@ class Membership(models.Model):
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.MEMBER)
+    email_is_shared = models.BooleanField(
+        default=True,
+        editable=False,
+        help_text="Whether the other members see the e-mail: the owner who added the member gave it.",
+    )
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:

@@ -95,6 +95,7 @@ class TransactionViewSet(GenericViewSet[CreditTransaction]):
     serializer_class = TransactionResponse
     filterset_class = HistoryFilters
     keyset = ("sequence",)
+    followable = True
 
     def list(self, request: Request) -> Response:
         """The transactions of one balance, newest first; empty if the balance does not exist."""

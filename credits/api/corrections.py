@@ -13,6 +13,7 @@ from credits.api.serializers.corrections import (
     AdjustRequest,
     ExtendGrantRequest,
     RefundRequest,
+    RefundResponse,
     ReverseRequest,
     VoidRequest,
     VoidResponse,
@@ -30,15 +31,19 @@ class RefundViewSet(ViewSet):
 
     permission_classes = (IsAdminOrService,)
 
-    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=RefundRequest, responses=MovementResponse)
+    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=RefundRequest, responses=RefundResponse)
     def refund(self, request: Request, transaction_id: UUID) -> Response:
-        """Refund a usage, fully or in part, to the grants that paid for it."""
+        """Refund a usage, fully or in part, to the grants that paid for it.
+
+        Credits of an expired grant leave at once; `madeAvailable` is what remains. An admin can bring them back later:
+        the refund of the refund, with `expiresAt`.
+        """
         payload = RefundRequest.parse(request.data)
         require_admin_for_field(request, payload, "expires_at")
 
         result = operations.refund_usage(transaction_id=transaction_id, **_call_context(request), **payload)
 
-        return idempotent_response(MovementResponse.render(result), replayed=result.replayed)
+        return idempotent_response(RefundResponse.render(result), replayed=result.replayed)
 
 
 class CorrectionViewSet(ViewSet):

@@ -18,6 +18,7 @@ from credits.queries.limits import get_limit, get_limits, limit_statuses, used_s
 from credits.queries.loading import load_settled_balance
 from credits.queries.prices import Check, check_spending, cost_of, get_features, prices
 from credits.queries.transactions import (
+    expired_at_once,
     get_correction_state,
     get_transaction,
     get_transaction_history,
@@ -30,6 +31,7 @@ __all__ = [
     "check_spending",
     "cost_of",
     "due_balances",
+    "expired_at_once",
     "filter_by_available",
     "find_balance",
     "get_balance",

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.contrib.admin import ModelAdmin
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest
@@ -17,11 +16,11 @@ def validate_name(name: str) -> None:
         raise ValidationError(error[1])
 
 
-class VisibleNames(ModelAdmin):  # type: ignore[type-arg]
-    """An admin page that rejects a ``name`` with characters that cannot be seen."""
+class VisibleNames:
+    """Part of an admin page: it rejects a ``name`` with characters that cannot be seen."""
 
     def formfield_for_dbfield(self, db_field: models.Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        field: Any = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
         if field is not None and db_field.name == "name":
             field.validators.append(validate_name)
         return field

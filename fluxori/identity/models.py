@@ -31,7 +31,7 @@ def validate_one_spelling(value: str) -> None:
 class LowerCaseEmailField(EmailField):
     """An e-mail address stored and compared in one spelling, so that one address cannot be registered twice."""
 
-    default_validators: ClassVar[Any] = [validate_one_spelling, *EmailField.default_validators]
+    default_validators: Any = (validate_one_spelling, *EmailField.default_validators)
 
     def to_python(self, value: Any) -> Any:
         value = super().to_python(value)

@@ -225,11 +225,14 @@ PROXIES = env.integer("PROXIES", 0)
 LOGIN_FAILURES = env.integer("LOGIN_FAILURES", 5, minimum=1)
 LOGIN_LOCKED_MINUTES = env.integer("LOGIN_LOCKED_MINUTES", 15, minimum=1)
 
+# How far the clocks of two machines may differ when the times in a token are checked: ``iat``, ``nbf`` and ``exp``.
+TOKEN_LEEWAY_SECONDS = env.integer("TOKEN_LEEWAY_SECONDS", 5, minimum=0)
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=14),
     "ALGORITHM": "HS256",
     "SIGNING_KEY": SECRET_KEY,
+    "LEEWAY": TOKEN_LEEWAY_SECONDS,
     "USER_ID_FIELD": "id",
     "USER_ID_CLAIM": "sub",
 }

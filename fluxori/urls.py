@@ -14,6 +14,9 @@ from fluxori.api.schema import schema_view
 from fluxori.console.saved_filters.pages import delete_filter_view, save_filter_view
 from fluxori.console.search.pages import search_view
 
+# The pages are public: a token is not read, also if it is not valid.
+docs_view = SpectacularSwaggerSplitView.as_view(url_name="schema", authentication_classes=())
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs")),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
@@ -21,7 +24,7 @@ urlpatterns = [
     path("api/", include("credits.api.urls")),
     path("api/", include("tiers.api.urls")),
     path("api/schema", schema_view, name="schema"),
-    path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("api/docs", problems.public_page(docs_view), name="docs"),
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("admin/find/", admin.site.admin_view(search_view), name="console_search"),

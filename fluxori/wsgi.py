@@ -14,8 +14,29 @@ _MAX_CHUNKED_BODY = 64 * 1024 * 1024
 _django_application = get_wsgi_application()
 
 
+class ChunkedBody:
+    """The input of a chunked request. Every error of the server's reader is an OSError, which Django expects."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        return self._call(self._stream.read, size)
+
+    def readline(self, size: int = -1) -> bytes:
+        return self._call(self._stream.readline, size)
+
+    @staticmethod
+    def _call(function: Callable[[int], bytes], size: int) -> bytes:
+        try:
+            return function(size)
+        except Exception as error:
+            raise OSError(f"invalid chunked body: {error!r}") from error
+
+
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Run Django. A chunked body has no Content-Length, and Django would treat it as empty, so this sets a length."""
     if "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated"):
         environ["CONTENT_LENGTH"] = str(_MAX_CHUNKED_BODY)
+        environ["wsgi.input"] = ChunkedBody(environ["wsgi.input"])
     return _django_application(environ, start_response)

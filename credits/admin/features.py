@@ -1,7 +1,7 @@
 """Admin pages of features and their dated prices, which staff edit."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
@@ -13,6 +13,7 @@ from credits.queries import usage
 from fluxori.adminkit.columns import timestamp_column
 from fluxori.adminkit.dated_rows import DatedAdmin, DatedForm, HistoryAdmin, ReasonedForm
 from fluxori.adminkit.formatting import format_credits
+from fluxori.adminkit.whole_numbers import WHOLE_NUMBERS
 from fluxori.core import clock
 
 
@@ -31,6 +32,7 @@ class PricesInline(TabularInline):  # type: ignore[misc]
 
     model = FeaturePrice
     form = NextPriceForm
+    formfield_overrides: ClassVar[Any] = WHOLE_NUMBERS
     fields = ["credits", "effective_from"]
     extra = 0
     hide_title = True

@@ -6,7 +6,6 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiExample, extend_schema
-from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -19,8 +18,9 @@ from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_fr
 from fluxori.api.names import camel
 from fluxori.api.parsing import MAX_BATCH_BODY
 from fluxori.api.problems import Problem, to_problem
+from fluxori.api.views import ViewSet
 from fluxori.core import clock
-from fluxori.core.errors import DomainError
+from fluxori.core.errors import DomainError, InvalidRequestError
 from fluxori.identity.owner import Owner
 
 P = ParamSpec("P")
@@ -29,7 +29,7 @@ T = TypeVar("T")
 _OWNER_NAMES = frozenset(camel(name) for name in OWNER_FIELDS)
 
 
-class BatchViewSet(viewsets.ViewSet):
+class BatchViewSet(ViewSet):
     """Batches of deductions."""
 
     max_body = MAX_BATCH_BODY
@@ -82,11 +82,11 @@ class BatchViewSet(viewsets.ViewSet):
         payload = BatchRequest.parse(request.data)
 
         outcomes = operations.deduct_batch(
-            items=_deductions(request, payload["items"]), atomic=payload["atomic"], at=clock.now()
+            items=_deductions(request, payload["items"]), atomic=payload.get("atomic", False), at=clock.now()
         )
 
         replayed = all(getattr(outcome, "replayed", False) for outcome in outcomes)
-        return idempotent_response({"results": _results(request, outcomes)}, replayed=replayed)
+        return idempotent_response({"results": _results(request, payload["items"], outcomes)}, replayed=replayed)
 
 
 def _deductions(request: Request, items: list[Any]) -> list[tuple[Owner | None, operations.Deduction | DomainError]]:
@@ -132,14 +132,16 @@ def _catch(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | D
         return error
 
 
-def _results(request: Request, outcomes: Iterable[Any]) -> list[dict[str, Any]]:
+def _results(request: Request, items: list[Any], outcomes: Iterable[Any]) -> list[dict[str, Any]]:
     @cache
     def problem(error: Exception) -> Problem:  # one error may be the outcome of many items, and is logged once
         return to_problem(error, request)
 
-    return [
-        {"status": 200, "body": MovementResponse.render(outcome)}
-        if isinstance(outcome, operations.TransactionResult)
-        else {"status": problem(outcome).status, "body": problem(outcome).body(request)}
-        for outcome in outcomes
-    ]
+    def result(item: Any, outcome: Any) -> dict[str, Any]:
+        if isinstance(outcome, operations.TransactionResult):
+            return {"status": 200, "body": MovementResponse.render(outcome)}
+        is_invalid = isinstance(outcome, InvalidRequestError) and isinstance(item, Mapping)
+        item_problem = to_problem(outcome, request, written_names=item) if is_invalid else problem(outcome)
+        return {"status": item_problem.status, "body": item_problem.body(request)}
+
+    return [result(item, outcome) for item, outcome in zip(items, outcomes, strict=True)]

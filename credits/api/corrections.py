@@ -4,7 +4,6 @@ from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
-from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -14,6 +13,7 @@ from credits.api.serializers.corrections import (
     AdjustRequest,
     ExtendGrantRequest,
     RefundRequest,
+    RefundResponse,
     ReverseRequest,
     VoidRequest,
     VoidResponse,
@@ -22,26 +22,31 @@ from credits.api.serializers.transactions import MovementResponse
 from fluxori.api.access import caller_of, named_owner, require_admin_for_field
 from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_from
 from fluxori.api.permissions import IsAdmin, IsAdminOrService
+from fluxori.api.views import ViewSet
 from fluxori.core import clock
 
 
-class RefundViewSet(viewsets.ViewSet):
+class RefundViewSet(ViewSet):
     """Refunds of usage."""
 
     permission_classes = (IsAdminOrService,)
 
-    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=RefundRequest, responses=MovementResponse)
+    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=RefundRequest, responses=RefundResponse)
     def refund(self, request: Request, transaction_id: UUID) -> Response:
-        """Refund a usage, fully or in part, to the grants that paid for it."""
+        """Refund a usage, fully or in part, to the grants that paid for it.
+
+        Credits of an expired grant leave at once; `madeAvailable` is what remains. An admin can bring them back later:
+        the refund of the refund, with `expiresAt`.
+        """
         payload = RefundRequest.parse(request.data)
         require_admin_for_field(request, payload, "expires_at")
 
         result = operations.refund_usage(transaction_id=transaction_id, **_call_context(request), **payload)
 
-        return idempotent_response(MovementResponse.render(result), replayed=result.replayed)
+        return idempotent_response(RefundResponse.render(result), replayed=result.replayed)
 
 
-class CorrectionViewSet(viewsets.ViewSet):
+class CorrectionViewSet(ViewSet):
     """Corrections by admins."""
 
     permission_classes = (IsAdmin,)

@@ -4,13 +4,12 @@ from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
-from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from credits import operations, queries
 from credits.api.filters import HoldFilters, in_balances, owner_in
-from credits.api.serializers.common import EmptyQuery, EmptyRequest, without_owner
+from credits.api.serializers.common import without_owner
 from credits.api.serializers.holds import (
     CaptureRequest,
     CaptureResponse,
@@ -22,10 +21,12 @@ from credits.api.serializers.holds import (
 from credits.models import CreditHold
 from fluxori.api.access import caller_of, require_actor, resolve_for_read, resolve_for_spend, visible_balances
 from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_from
+from fluxori.api.serializers import EmptyQuery, EmptyRequest
+from fluxori.api.views import GenericViewSet
 from fluxori.core import clock
 
 
-class HoldViewSet(viewsets.GenericViewSet[CreditHold]):
+class HoldViewSet(GenericViewSet[CreditHold]):
     """Holds: placed before the work, captured after it, released if it fails. A hold that is not closed lapses."""
 
     queryset = CreditHold.objects.none()

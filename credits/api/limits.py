@@ -3,7 +3,6 @@
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiExample, extend_schema
-from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -14,10 +13,12 @@ from credits.api.serializers.limits import LimitResponse, SetLimitRequest
 from credits.models import SpendingLimit
 from fluxori.api.access import caller_of, resolve_for_manage, resolve_for_read, visible_balances
 from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_from
+from fluxori.api.views import GenericViewSet
 from fluxori.core import clock
+from fluxori.identity.models import User
 
 
-class LimitViewSet(viewsets.GenericViewSet[SpendingLimit]):
+class LimitViewSet(GenericViewSet[SpendingLimit]):
     """Limits on the credits used in a calendar day or month (UTC), by one member of a pool or by all together."""
 
     queryset = SpendingLimit.objects.none()
@@ -25,8 +26,13 @@ class LimitViewSet(viewsets.GenericViewSet[SpendingLimit]):
     filterset_class = OwnerFilters
 
     def list(self, request: Request) -> Response:
-        """The limits of one balance with their current use, newest first; empty if the balance does not exist."""
-        owner = resolve_for_manage(request, owner_in(request.query_params))
+        """The limits of one balance with their current use, newest first; empty if the balance does not exist.
+
+        A service reads those of any owner. Of a pool, its owners and managers read them.
+        """
+        payload = owner_in(request.query_params)
+        is_service = caller_of(request).role == User.Role.SERVICE
+        owner = resolve_for_read(request, payload).owner if is_service else resolve_for_manage(request, payload)
         page = self.paginate_queryset(self.filter_queryset(queries.get_limits(owner=owner)))
         statuses = queries.limit_statuses(page or [], at=clock.now())
         return self.get_paginated_response([LimitResponse.render(status) for status in statuses])

@@ -1,7 +1,6 @@
 """Views of usage statistics and forecasts."""
 
 from drf_spectacular.utils import extend_schema
-from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -10,10 +9,11 @@ from credits.api.serializers.common import OwnerQuery, without_owner
 from credits.api.serializers.usage import ForecastResponse, UsageQuery, UsageResponse
 from credits.queries import usage
 from fluxori.api.access import resolve_for_read
+from fluxori.api.views import ViewSet
 from fluxori.core import clock
 
 
-class UsageViewSet(viewsets.ViewSet):
+class UsageViewSet(ViewSet):
     """Past usage, and a forecast."""
 
     @extend_schema(parameters=[UsageQuery], responses=UsageResponse)

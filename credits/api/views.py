@@ -4,14 +4,13 @@ from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiExample, extend_schema
-from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from credits import operations, queries, tier_registry
 from credits.api.filters import BalanceFilters, GrantFilters, HistoryFilters, in_balances, owner_in
 from credits.api.serializers.balances import BalanceAtResponse, BalanceQuery, BalanceResponse, BalanceWithTier
-from credits.api.serializers.common import EmptyQuery, without_owner
+from credits.api.serializers.common import without_owner
 from credits.api.serializers.deductions import CheckQuery, CheckResponse, DeductRequest
 from credits.api.serializers.features import FeatureResponse
 from credits.api.serializers.grants import AddRequest, GrantResponse
@@ -20,11 +19,13 @@ from credits.models import CreditBalance, CreditGrant, CreditTransaction, Featur
 from fluxori.api.access import caller_of, named_owner, resolve_for_read, resolve_for_spend, visible_balances
 from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_from
 from fluxori.api.permissions import IsAdmin
+from fluxori.api.serializers import EmptyQuery
+from fluxori.api.views import GenericViewSet, ViewSet
 from fluxori.core import clock
 from fluxori.identity.owner import Owner
 
 
-class BalanceViewSet(viewsets.ViewSet):
+class BalanceViewSet(ViewSet):
     """One balance, by default the caller's: reading it and spending from it."""
 
     @extend_schema(parameters=[BalanceQuery], responses=BalanceAtResponse)
@@ -87,13 +88,14 @@ def _render_balance(owner: Owner, payload: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-class TransactionViewSet(viewsets.GenericViewSet[CreditTransaction]):
+class TransactionViewSet(GenericViewSet[CreditTransaction]):
     """Transactions of the balances that the caller may see."""
 
     queryset = CreditTransaction.objects.none()
     serializer_class = TransactionResponse
     filterset_class = HistoryFilters
     keyset = ("sequence",)
+    followable = True
 
     def list(self, request: Request) -> Response:
         """The transactions of one balance, newest first; empty if the balance does not exist."""
@@ -111,7 +113,7 @@ class TransactionViewSet(viewsets.GenericViewSet[CreditTransaction]):
         return Response(ExplainedTransactionResponse.render(transaction))
 
 
-class GrantViewSet(viewsets.GenericViewSet[CreditGrant]):
+class GrantViewSet(GenericViewSet[CreditGrant]):
     """Grants and what is left of each."""
 
     queryset = CreditGrant.objects.none()
@@ -125,7 +127,7 @@ class GrantViewSet(viewsets.GenericViewSet[CreditGrant]):
         return self.get_paginated_response([GrantResponse.render(grant) for grant in page or []])
 
 
-class FeatureViewSet(viewsets.GenericViewSet[Feature]):
+class FeatureViewSet(GenericViewSet[Feature]):
     """Features that cost credits."""
 
     queryset = Feature.objects.none()
@@ -139,7 +141,7 @@ class FeatureViewSet(viewsets.GenericViewSet[Feature]):
         return self.get_paginated_response([FeatureResponse.render(feature) for feature in page or []])
 
 
-class BalanceListViewSet(viewsets.GenericViewSet[CreditBalance]):
+class BalanceListViewSet(GenericViewSet[CreditBalance]):
     """All balances."""
 
     permission_classes = (IsAdmin,)
@@ -156,7 +158,7 @@ class BalanceListViewSet(viewsets.GenericViewSet[CreditBalance]):
         return self.get_paginated_response([BalanceResponse.render(balance) for balance in balances])
 
 
-class AddCreditsViewSet(viewsets.ViewSet):
+class AddCreditsViewSet(ViewSet):
     """Credits added by admins."""
 
     permission_classes = (IsAdmin,)

@@ -119,8 +119,17 @@ class BalanceExistsError(ConflictError):
 
 
 class HoldClosedError(ConflictError):
+    """``hold_status`` is ``captured``, ``released`` or ``lapsed``."""
+
     code = "hold_closed"
     title = "The hold was captured, released or has lapsed"
+
+    def __init__(self, *, hold_status: str) -> None:
+        super().__init__(hold_status=hold_status)
+
+    @property
+    def detail(self) -> str:
+        return f"The hold {'has' if self.facts['hold_status'] == 'lapsed' else 'was'} {self.facts['hold_status']}."
 
 
 class NotRefundableError(ConflictError):

@@ -115,5 +115,5 @@ def run_on_hold(
             return previous
         hold = balance.state.holds.get(hold_id)
         if hold is None:
-            raise errors.HoldClosedError()
+            raise errors.HoldClosedError(hold_status=queries.hold_status(hold_id=hold_id, at=balance.at))
         return plan(balance, hold)

@@ -6,6 +6,7 @@ are equal. ``replayed`` is the only difference.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Prefetch
@@ -26,6 +27,17 @@ class TransactionResult:
     """One transaction with its entries, the balance right after it, and the tier facts of the balance."""
 
     transaction: Transaction
+    balance: BalanceSnapshot
+    tier_facts: TierFacts
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RefundResult:
+    """A refund, and how many of its credits can be spent: those of expired grants left at once, others repaid debt."""
+
+    transaction: Transaction
+    made_available: int
     balance: BalanceSnapshot
     tier_facts: TierFacts
     replayed: bool = False
@@ -83,6 +95,18 @@ def transaction_results(results: Sequence[OperationResult]) -> list[TransactionR
         TransactionResult(_transaction(result, stored), result.snapshot, result.tier_facts, result.replayed)
         for result in results
     ]
+
+
+def refund_extras(made_available: int) -> dict[str, Any]:
+    """Return what the stored result of a refund contains in addition."""
+    return {"made_available": made_available}
+
+
+def refund_result(result: OperationResult) -> RefundResult:
+    """Return the public result of a refund."""
+    transaction = _transaction(result, _stored_transactions([result]))
+    made_available = result.extras["made_available"]
+    return RefundResult(transaction, made_available, result.balance, result.tier_facts, result.replayed)
 
 
 def optional_transaction(result: OperationResult) -> Transaction | None:

@@ -32,7 +32,7 @@ from credits.domain.errors import (
     TransactionNotFoundError,
 )
 from credits.engine.deductions import Deduction
-from credits.engine.results import CaptureResult, HoldResult, LimitResult, TransactionResult, VoidResult
+from credits.engine.results import CaptureResult, HoldResult, LimitResult, RefundResult, TransactionResult, VoidResult
 from credits.operations.add_credits import add_credits
 from credits.operations.adjust_credits import adjust_credits
 from credits.operations.aggregate_usage import aggregate_usage, finish_aggregation
@@ -81,6 +81,7 @@ __all__ = [
     "Owner",
     "RebuildResult",
     "RefundExceedsUsageError",
+    "RefundResult",
     "ReversalExceedsPurchaseError",
     "SpendingLimitReachedError",
     "SpendingSuspendedError",

@@ -13,11 +13,12 @@ from credits.queries.balances import (
     get_snapshots,
 )
 from credits.queries.grants import get_grants, owner_of_grant
-from credits.queries.holds import get_hold, get_holds, owner_of_hold, with_pins
+from credits.queries.holds import get_hold, get_holds, hold_status, owner_of_hold, with_pins
 from credits.queries.limits import get_limit, get_limits, limit_statuses, used_since
 from credits.queries.loading import load_settled_balance
 from credits.queries.prices import Check, check_spending, cost_of, get_features, prices
 from credits.queries.transactions import (
+    expired_at_once,
     get_correction_state,
     get_transaction,
     get_transaction_history,
@@ -30,6 +31,7 @@ __all__ = [
     "check_spending",
     "cost_of",
     "due_balances",
+    "expired_at_once",
     "filter_by_available",
     "find_balance",
     "get_balance",
@@ -45,6 +47,7 @@ __all__ = [
     "get_transaction",
     "get_transaction_history",
     "grants_from",
+    "hold_status",
     "limit_statuses",
     "load_settled_balance",
     "locate_transaction",

@@ -4,6 +4,7 @@ An open hold lapses at its ``expires_at`` without any job.
 """
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Case, F, Prefetch, Q, QuerySet, TextField, Value, When, prefetch_related_objects
@@ -32,6 +33,12 @@ def get_hold(*, hold_id: UUID, at: datetime, visible: Q | None = None) -> Credit
     pins = CreditPin.objects.filter(balance=hold.balance_id).order_by("position")
     prefetch_related_objects([hold], Prefetch("pins", pins))
     return hold
+
+
+def hold_status(*, hold_id: UUID, at: datetime) -> str:
+    """Return the status of an existing hold at ``at``."""
+    hold: Any = get_holds(at=at).get(pk=hold_id)
+    return str(hold.current_status)
 
 
 def with_pins(holds: QuerySet[CreditHold], *, owner: OwnerLike) -> QuerySet[CreditHold]:

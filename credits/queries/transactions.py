@@ -68,6 +68,24 @@ def get_correction_state(*, transaction_id: UUID) -> tuple[CreditTransaction, in
     return transaction, abs(total)
 
 
+def expired_at_once(refund: CreditTransaction) -> int:
+    """Return how many whole credits of a refund left at once, because their grants had expired.
+
+    The expiries follow the refund directly, at the same instant.
+    """
+    grants = {entry.grant_id for entry in refund.entries.all()}
+    following = CreditEntry.objects.filter(
+        balance=refund.balance_id, transaction__sequence__gt=refund.sequence, transaction__timestamp=refund.timestamp
+    ).order_by("transaction__sequence")
+    expired = 0
+    for type_, grant_id, amount in following.values_list("transaction__type", "grant", "amount"):
+        if type_ not in {CreditTransaction.Type.EXPIRY, CreditTransaction.Type.ROLLOVER}:
+            break
+        if type_ == CreditTransaction.Type.EXPIRY and grant_id in grants:
+            expired -= amount
+    return expired
+
+
 def grants_from(transaction: CreditTransaction) -> set[UUID]:
     """Return the grants that a transaction created, and all grants that their credits were moved to afterwards."""
     grants = CreditGrant.objects.filter(balance=transaction.balance_id)

@@ -36,12 +36,16 @@ _USAGE = (Path(__file__).parent / "sql" / "usage.sql").read_text(encoding="utf-8
 
 @dataclass(frozen=True, slots=True)
 class UsageGroup:
-    """The usage of one day, feature, member or type, in whole credits; ``count`` does not include refunds."""
+    """The usage of one day, feature, member or type, in whole credits; ``count`` does not include refunds.
+
+    By type, ``amount`` is the sum of the amounts of all transactions of the type, and ``count`` their number.
+    """
 
     key: str | None
     used: int = 0
     refunded: int = 0
     count: int = 0
+    amount: int | None = None
 
     @property
     def net(self) -> int:
@@ -64,6 +68,7 @@ class Usage:
             sum(group.used for group in self.results),
             sum(group.refunded for group in self.results),
             sum(group.count for group in self.results),
+            sum(group.amount or 0 for group in self.results) if self.group_by == "type" else None,
         )
 
 
@@ -84,8 +89,9 @@ def get_usage(
     - ``day``: every UTC day of the period, in order; days without usage have zeros.
     - ``feature``, ``member``: the most used first. The key is None for usage without a feature or a member. In the
       balance of a user, usage without a member counts for the user.
-    - ``type``: every type of transaction in the period. ``used`` is the credits that left, ``refunded`` the credits
-      that arrived, and ``count`` the transactions, so the ``net`` of the total is the decrease of the balance.
+    - ``type``: every type of transaction in the period, with the sum of its amounts and the number of its transactions.
+      Only usage is used and only refunds are refunded, so the total has the same usage for every dimension. The amount
+      of the total is the change of the balance.
 
     The result is exact however far the aggregation has progressed. Expired credits count from when the expiry is
     stored, as in the history. An owner without a balance has no usage.
@@ -104,7 +110,9 @@ def get_usage(
         last = _midnight(to - _MICROSECOND)
         days = [str((_midnight(from_) + n * DAY).date()) for n in range((last - _midnight(from_)).days + 1)]
         return Usage(from_, to, group_by, [groups.get(day, UsageGroup(day)) for day in days])
-    ordered = sorted(groups.values(), key=lambda group: (-group.used, group.key is None, group.key or ""))
+    ordered = sorted(
+        groups.values(), key=lambda group: (-group.used, group.amount or 0, group.key is None, group.key or "")
+    )
     return Usage(from_, to, group_by, ordered)
 
 

@@ -5,7 +5,7 @@
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import messages
@@ -18,6 +18,8 @@ from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from fluxori.adminkit.names import VisibleNames
+from fluxori.adminkit.whole_numbers import WHOLE_NUMBERS
 from fluxori.core import clock
 
 _RAISE_EXCEPTION = "P0001"  # the SQLSTATE of an exception that a trigger raises
@@ -34,10 +36,11 @@ class ReasonedForm(forms.ModelForm):  # type: ignore[type-arg]
     )
 
 
-class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
+class HistoryAdmin(SimpleHistoryAdmin, VisibleNames, ModelAdmin):  # type: ignore[misc]
     """A model with versions that staff can read. Rows are never deleted or reverted: other rows refer to them."""
 
     actions = None
+    formfield_overrides: ClassVar[Any] = WHOLE_NUMBERS
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         # simple-history reads the reason from this attribute.

@@ -7,7 +7,7 @@
         user_id = Id(required=False)
         metadata = Metadata(required=False)
 
-    class DeductViewSet(viewsets.ViewSet):
+    class DeductViewSet(ViewSet):
         @extend_schema(parameters=[IDEMPOTENCY_KEY], request=DeductRequest, responses=MovementResponse)
         def deduct(self, request: Request) -> Response:
             payload = DeductRequest.parse(request.data)       # a dict, or InvalidInputError with every wrong field
@@ -16,10 +16,12 @@
             return idempotent_response(MovementResponse.render(result), replayed=result.replayed)
 
 - ``fields``: WholeNumber, Text, Email, Id, Timestamp, Rand, Choice, Flag, Metadata.
+- ``views``: ViewSet and GenericViewSet, the base classes of all views. They reject what no view reads.
 - ``serializers``: RequestSerializer for bodies and QuerySerializer for query strings (``parse``), ResponseSerializer
   (``render``).
 - ``access``: who calls and which balances they may use. ``permissions``: IsAdmin, IsAdminOrService. Without
   ``permission_classes`` a view requires a valid token.
+- ``headers``: headers with one value.
 - ``idempotency``: ``key_from(request)``, ``idempotent_response(data, status, replayed=...)``.
 - Lists: a ``GenericViewSet`` with ``keyset = ("sequence",)`` and ``filterset_class`` (``filters``), then
   ``self.paginate_queryset(self.filter_queryset(queryset))`` and ``self.get_paginated_response([...])``.

@@ -12,8 +12,7 @@ from uuid import UUID
 
 from rest_framework.request import Request
 
-from fluxori.api.errors import InvalidInputError
-from fluxori.core.errors import FieldError
+from fluxori.core.errors import InvalidRequestError
 from fluxori.identity import queries
 from fluxori.identity.errors import OrganizationNotFoundError, PermissionDeniedError, UserNotFoundError
 from fluxori.identity.models import Membership, User
@@ -102,14 +101,14 @@ def resolve_for_manage(request: Request, payload: Mapping[str, Any]) -> Owner:
 def named_owner(payload: Mapping[str, Any]) -> Owner:
     """Return the existing owner that an admin names.
 
-    :raises InvalidInputError: ``user_id`` and ``organization_id`` are both given or both missing
+    :raises InvalidRequestError: ``user_id`` and ``organization_id`` are both given or both missing
     :raises UserNotFoundError: the user does not exist
     :raises OrganizationNotFoundError: the organization does not exist
     """
     user_id, organization_id = payload.get("user_id"), payload.get("organization_id")
     if (user_id is None) == (organization_id is None):
-        raise InvalidInputError(
-            [FieldError("userId", "exactly_one_owner", "Give exactly one of userId and organizationId.")]
+        raise InvalidRequestError.field(
+            "user_id", "exactly_one_owner", "Give exactly one of userId and organizationId."
         )
     if organization_id is None:
         return _existing_user(user_id)

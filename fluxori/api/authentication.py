@@ -3,6 +3,7 @@
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
+from fluxori.api.headers import single_value
 from fluxori.identity import tokens
 from fluxori.identity.errors import TokenNotValidError
 from fluxori.identity.models import User
@@ -11,12 +12,13 @@ from fluxori.identity.models import User
 class BearerAuthentication(BaseAuthentication):
     """Reads ``Authorization: Bearer <token>``. Without the header the request is anonymous.
 
+    :raises InvalidInputError: the header has several values
     :raises TokenNotValidError: another scheme, or a token that is not valid
     :raises IssuerUnavailableError: the keys of the external issuer cannot be fetched
     """
 
     def authenticate(self, request: Request) -> tuple[User, str] | None:
-        header: str = request.META.get("HTTP_AUTHORIZATION", "")
+        header = single_value(request.META, "Authorization")
         if not header:
             return None
         scheme, _, token = header.partition(" ")

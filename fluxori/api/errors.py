@@ -40,3 +40,13 @@ class PayloadTooLargeError(APIException):
     def __init__(self, *, limit: int) -> None:
         super().__init__(f"The body is larger than {limit} bytes.")
         self.facts: dict[str, Any] = {"limit": limit}
+
+
+class UnsupportedEncodingError(APIException):
+    """The body has a content encoding. It is rejected by its label, even if the label is wrong."""
+
+    status_code = 415
+    default_code = "unsupported_media_type"
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(f"The content encoding {encoding[:MAX_FIELD_NAME]!r} is not supported. Send plain JSON.")

@@ -1,6 +1,6 @@
 """Field errors of an ``invalid`` response, with the field codes of the HTTP contract."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from fluxori.api.errors import InvalidInputError
@@ -42,13 +42,19 @@ def field_errors(details: Any, path: str = "") -> list[FieldError]:
     return list(_flatten(details, path))
 
 
-def serialize_errors(error: InvalidRequestError) -> list[dict[str, str]]:
-    """Return the member ``errors`` of the response. Arguments of an operation are renamed to camelCase."""
-    as_written = isinstance(error, InvalidInputError)
-    return [
-        {"field": each.field if as_written else camel(each.field), "code": each.code, "detail": each.detail}
-        for each in error.errors
-    ]
+def named_as_written(error: InvalidRequestError, written_names: Collection[str]) -> InvalidInputError:
+    """Return the error with the names that the caller wrote, or in camelCase for what the caller did not write.
+
+    The errors of an operation have the names of its arguments. ``written_names`` are the names in the request.
+    """
+    if isinstance(error, InvalidInputError):
+        return error
+
+    def as_written(argument: str) -> str:
+        name = argument.rstrip("_")
+        return name if name in written_names else camel(name)
+
+    return InvalidInputError(FieldError(as_written(each.field), each.code, each.detail) for each in error.errors)
 
 
 def _flatten(details: Any, path: str) -> Iterator[FieldError]:

@@ -14,13 +14,15 @@ from django.core.validators import validate_email
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from fluxori.core.input_rules import metadata_error
+from fluxori.core.input_rules import metadata_error, name_error
 from fluxori.core.timestamps import from_rfc3339
+from fluxori.identity.emails import INVALID, MAX_EMAIL, normalize_email
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DECIMAL = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
 _INTEGER = re.compile(r"-?[0-9]{1,30}")
 
+_UNESCAPED_PLUS = "A time contains no space. In a query, write the + of an offset as %2B: an unescaped + is a space."
 _NOT_A_TIMESTAMP = "This must be a time with an offset, like 2026-03-01T12:00:00Z."
 
 
@@ -53,12 +55,32 @@ class Text(serializers.CharField):
         return text
 
 
+class Name(Text):
+    """A text that people choose from, in which every character can be seen."""
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        error = name_error(text)
+        if error is not None:
+            fail_with(*error)
+        return text
+
+
 class Email(Text):
-    """An e-mail address of at most 254 characters."""
+    """An e-mail address of at most 254 characters, in its one spelling."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=254, **kwargs)
+        super().__init__(max_length=MAX_EMAIL, **kwargs)
         self.validators.append(validate_email)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if len(text) > MAX_EMAIL:
+            fail_with("too_long", f"At most {MAX_EMAIL} characters.")
+        try:
+            return normalize_email(text)
+        except ValueError:
+            fail_with("wrong_type", INVALID)
 
 
 class Id(serializers.UUIDField):
@@ -80,7 +102,7 @@ class Timestamp(serializers.DateTimeField):
         try:
             return from_rfc3339(value) if type(value) is str else fail_with("wrong_type", _NOT_A_TIMESTAMP)
         except ValueError:
-            fail_with("wrong_type", _NOT_A_TIMESTAMP)
+            fail_with("wrong_type", _UNESCAPED_PLUS if " " in value else _NOT_A_TIMESTAMP)
         except OverflowError:
             fail_with("out_of_range", "This must be in the years 1 to 9999, in UTC.")
 

@@ -70,10 +70,11 @@ class Filters(django_filters.FilterSet):  # type: ignore[misc]
 
         :raises InvalidInputError: a parameter is unknown, given twice, or has an invalid value
         """
-        filterset = cls(data=cls._by_name(params), queryset=queryset)
+        values, written_names = cls._by_name(params)
+        filterset = cls(data=values, queryset=queryset)
         if not filterset.is_valid():
             raise InvalidInputError(
-                FieldError(name, to_field_code(error.code or ""), "".join(error.messages))
+                FieldError(written_names.get(name, name), to_field_code(error.code or ""), "".join(error.messages))
                 for name, errors in filterset.errors.as_data().items()
                 for error in errors
             )
@@ -81,20 +82,21 @@ class Filters(django_filters.FilterSet):  # type: ignore[misc]
         return filtered
 
     @classmethod
-    def _by_name(cls, params: QueryDict) -> dict[str, str]:
-        """Return the parameter values by camelCase name; snake_case names are converted."""
+    def _by_name(cls, params: QueryDict) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the parameter values and the names that the caller wrote, by camelCase name."""
         errors: list[FieldError] = []
         values: dict[str, str] = {}
+        written_names: dict[str, str] = {}
         for written_name, texts in params.lists():
             name = camel(written_name) if written_name.islower() else written_name
             if name not in cls.base_filters.keys() | PAGINATION_PARAMETERS:
                 errors.append(FieldError(written_name, "unknown_field", "There is no such parameter."))
             elif len(texts) > 1 or name in values:
                 errors.append(FieldError(written_name, "wrong_type", "This parameter is given twice."))
-            values[name] = texts[-1]
+            values[name], written_names[name] = texts[-1], written_name
         if errors:
             raise InvalidInputError(errors)
-        return values
+        return values, written_names
 
 
 class NoFilters(Filters):

@@ -3,9 +3,8 @@
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_safe
 
-from fluxori.api.problems import generic_problem, to_response
+from fluxori.api.problems import generic_problem, public_page, to_response
 from fluxori.api.rendering import to_json
 from fluxori.db.deadlines import limit_waits
 from fluxori.db.sqlstates import DISK_FULL, sqlstate_of
@@ -23,7 +22,7 @@ SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean,
 _OK = to_json({"status": "ok"})
 
 
-@require_safe
+@public_page
 def live(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     """Return 200 while the process runs. It uses no database: restarting the process would not bring one back."""
     return HttpResponse(_OK, "application/json")
@@ -75,4 +74,4 @@ def _is_migrated() -> bool:
     return not executor.migration_plan(executor.loader.graph.leaf_nodes())
 
 
-ready = require_safe(Readiness())
+ready = public_page(Readiness())

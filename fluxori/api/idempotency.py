@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from fluxori.api.errors import InvalidInputError
 from fluxori.api.fields import Text, fail_with
+from fluxori.api.headers import single_value
 from fluxori.core.constants import MAX_IDEMPOTENCY_KEY
 from fluxori.core.errors import FieldError
 from fluxori.core.input_rules import idempotency_key_error
@@ -23,7 +24,8 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     HEADER,
     str,
     OpenApiParameter.HEADER,
-    description=f"The caller's name for this request, at most {MAX_IDEMPOTENCY_KEY} printable characters. The same"
+    description=f"The caller's name for this request, at most {MAX_IDEMPOTENCY_KEY} printable characters"
+    " without a comma. The same"
     " request with the same key returns the first response and moves no credits.",
 )
 
@@ -31,9 +33,10 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 def key_from(request: Request) -> str | None:
     """Return the idempotency key of the request, or None if the header is missing or empty.
 
-    :raises InvalidInputError: the key has more than 255 characters, or characters that are not printable ASCII
+    :raises InvalidInputError: the key has more than 255 characters, characters that are not printable ASCII, or a
+        comma
     """
-    key: str = request.META.get("HTTP_IDEMPOTENCY_KEY", "")
+    key = single_value(request.META, HEADER)
     error = _key_error(key) if key else None
     if error is not None:
         raise InvalidInputError([FieldError(HEADER, *error)])

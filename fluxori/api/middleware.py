@@ -7,6 +7,8 @@ from uuid import uuid4
 from django.http import HttpRequest, HttpResponse
 from django_structlog.middlewares import RequestMiddleware
 
+from fluxori.api.errors import InvalidInputError
+from fluxori.api.headers import single_value
 from fluxori.core import request_context
 
 HEADER = "X-Request-Id"
@@ -30,7 +32,11 @@ class RequestIdMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        given_id = request.META.get("HTTP_X_REQUEST_ID", "")
+        try:
+            given_id, error = single_value(request.META, HEADER), None
+        except InvalidInputError as raised:
+            given_id, error = "", raised
+        setattr(request, "request_id_error", error)  # noqa: B010 - raised by StrictView
         request_id = given_id if _VALID_REQUEST_ID.fullmatch(given_id) else str(uuid4())
         request.META["HTTP_X_REQUEST_ID"] = request_id  # read by django-structlog
         setattr(request, "request_id", request_id)  # noqa: B010 - Django's class does not declare it

@@ -3,6 +3,10 @@
 Each page is read with one index range scan, whatever its position in the list, and rows are never counted. A view
 declares the order of its list: ``keyset = ("sequence",)`` names columns of its model that are unique together. All are
 descending (newest first); with ``ascending = True`` all are ascending.
+
+A view with ``followable = True`` has a key that increases in the order of the commits. Its pages have ``follow``, the
+address of the rows that are added later, also at the head of the list and if it is empty. Reading it again and again
+returns each new row once.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,13 +51,14 @@ class KeysetPagination(BasePagination):
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self._request = request
         self._keyset: Sequence[str] = getattr(view, "keyset", self.keyset)
+        self._followable: bool = getattr(view, "followable", False)
         self._limit = _page_size(request)
         self._cursor = self._read_cursor(queryset.model)
         newer = self._cursor is not None and self._cursor.direction == "newer"
         is_ascending = newer != getattr(view, "ascending", False)
         ordering = [name if is_ascending else f"-{name}" for name in self._keyset]
         ordered = queryset.order_by(*ordering)
-        if self._cursor is not None:
+        if self._cursor is not None and self._cursor.values:
             ordered = ordered.filter(after_key(ordering, self._cursor.values))
         rows = list(ordered[: self._limit + 1])
         self._more = len(rows) > self._limit
@@ -66,21 +71,34 @@ class KeysetPagination(BasePagination):
         newer = self._cursor is not None and self._cursor.direction == "newer"
         has_older = self._more or newer
         has_newer = self._more if newer else self._cursor is not None
-        return {
+        page = {
             "results": list(results),
             "next": self._link("older", self._rows[-1]) if self._rows and has_older else None,
             "previous": self._link("newer", self._rows[0]) if self._rows and has_newer else None,
         }
+        if self._followable:
+            page["follow"] = self._link("newer", self._rows[0]) if self._rows else self._link_to(self._end_of_list())
+        return page
+
+    def _end_of_list(self) -> Cursor:
+        """Return the cursor for what is added after an empty page: that of the page, or the start of the list."""
+        newer = self._cursor is not None and self._cursor.direction == "newer"
+        return self._cursor if newer and self._cursor else Cursor("newer", ())
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response(self.page_of(data))
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         link = {"type": ["string", "null"], "format": "uri"}
+        follow = {
+            "type": "string",
+            "format": "uri",
+            "description": "The rows that are added later. Only lists whose order is that of the commits have it.",
+        }
         return {
             "type": "object",
             "required": ["results", "next", "previous"],
-            "properties": {"results": schema, "next": link, "previous": link},
+            "properties": {"results": schema, "next": link, "previous": link, "follow": follow},
         }
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:  # noqa: ARG002
@@ -98,7 +116,7 @@ class KeysetPagination(BasePagination):
             signer = _signer(self._request.path, self._request.query_params)
             direction, *values = signer.unsign_object(text)
             # The signature proves that this code made the cursor. The key columns may have changed type since then.
-            for name, value in zip(self._keyset, values, strict=True):
+            for name, value in zip(self._keyset if values else (), values, strict=True):
                 column: Any = model._meta.get_field(name)  # noqa: SLF001 - Django documents it
                 column.to_python(value)
         except (signing.BadSignature, ValueError, ValidationError):
@@ -108,8 +126,10 @@ class KeysetPagination(BasePagination):
         return Cursor(direction, tuple(values))
 
     def _link(self, direction: Direction, row: Any) -> str:
-        values = [_text(getattr(row, name)) for name in self._keyset]
-        next_cursor = cursor(self._request.path, direction, values, self._request.query_params)
+        return self._link_to(Cursor(direction, tuple(_text(getattr(row, name)) for name in self._keyset)))
+
+    def _link_to(self, position: Cursor) -> str:
+        next_cursor = cursor(self._request.path, position.direction, position.values, self._request.query_params)
         others = [(name, value) for name, value in self._request.query_params.items() if name != "cursor"]
         return self._request.build_absolute_uri(f"{self._request.path}?{urlencode([*others, ('cursor', next_cursor)])}")
 

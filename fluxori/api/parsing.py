@@ -1,19 +1,21 @@
 """Request bodies: bounded in size and depth, and unambiguous JSON. Others are rejected before the view runs."""
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from math import isfinite
 from typing import IO, Any
 
 from rest_framework.parsers import BaseParser
 
-from fluxori.api.errors import InvalidInputError, MalformedRequestError, PayloadTooLargeError
+from fluxori.api.errors import InvalidInputError, MalformedRequestError, PayloadTooLargeError, UnsupportedEncodingError
 from fluxori.core.errors import FieldError
 
 KIB = 1024
 MAX_BODY = 64 * KIB
 MAX_BATCH_BODY = 1024 * KIB
 MAX_DEPTH = 32
+_MAX_DIGITS = 4000
 _MAX_DISCARDED = 32 * 1024 * KIB
 
 
@@ -21,6 +23,7 @@ class JSONParser(BaseParser):
     """Parses a body of one JSON object, of at most 64 KiB unless the view has another ``max_body``.
 
     :raises PayloadTooLargeError: the body is larger, whatever Content-Length says; the rest is never kept in memory
+    :raises UnsupportedEncodingError: the body is compressed, or labelled as compressed
     :raises MalformedRequestError: not UTF-8, not JSON, NaN or Infinity, a number too large for a float, a name twice in
         one object, or nested deeper than 32 levels
     :raises InvalidInputError: JSON, but not an object
@@ -35,6 +38,7 @@ class JSONParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         context = parser_context or {}
+        _require_plain(context)
         limit: int = getattr(context.get("view"), "max_body", MAX_BODY)
         body = _read(stream, limit, declared=_declared_length(context))
         parsed = parse_json(body)
@@ -48,6 +52,8 @@ def parse_json(body: bytes) -> Any:
 
     :raises MalformedRequestError: the body is not unambiguous JSON
     """
+    if body.startswith(BOM_UTF8):
+        raise MalformedRequestError("The body begins with a byte order mark. Send JSON without one.")
     try:
         text = body.decode("utf-8")
         parsed = _decoder.decode(text)
@@ -61,6 +67,13 @@ def parse_json(body: bytes) -> Any:
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth_exceeds(parsed, MAX_DEPTH):
         raise MalformedRequestError(f"The body is nested deeper than {MAX_DEPTH} levels.")
     return parsed
+
+
+def _require_plain(context: Mapping[str, Any]) -> None:
+    headers: Mapping[str, str] = context["request"].META if "request" in context else {}
+    encoding = headers.get("HTTP_CONTENT_ENCODING", "").strip()
+    if encoding.lower() not in {"", "identity"}:
+        raise UnsupportedEncodingError(encoding)
 
 
 def _declared_length(context: Mapping[str, Any]) -> int:
@@ -93,6 +106,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+def _integer(text: str) -> int:
+    if len(text) > _MAX_DIGITS:  # Python rejects the conversion of more than 4,300 digits
+        raise ValueError("a number is too large")
+    return int(text)
+
+
 def _number(text: str) -> float:
     value = float(text)
     if not isfinite(value):
@@ -104,7 +123,9 @@ def _constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number, parse_constant=_constant)
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_number, parse_int=_integer, parse_constant=_constant
+)
 
 
 def _depth_exceeds(parsed: Any, limit: int) -> bool:

@@ -5,18 +5,21 @@ docs/reference/errors.md. An unexpected exception reveals nothing: it is logged 
 response contains only that id.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import wraps
 from http import HTTPStatus
 from math import ceil
 from typing import Any
 
 import structlog
-from django.core.exceptions import PermissionDenied
+from django.conf import settings
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation, TooManyFieldsSent
 from django.core.signals import got_request_exception
 from django.db import DatabaseError, InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
@@ -24,9 +27,9 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from fluxori.api.errors import MalformedRequestError
-from fluxori.api.field_errors import field_errors, serialize_errors
+from fluxori.api.field_errors import field_errors, named_as_written
 from fluxori.api.names import camel
-from fluxori.api.rendering import to_json
+from fluxori.api.rendering import JSONRenderer, to_json
 from fluxori.core import errors
 from fluxori.db import sqlstates
 from fluxori.identity.errors import UnauthenticatedError
@@ -60,6 +63,8 @@ CODE_BY_FRAMEWORK_ERROR: Mapping[type[APIException], str] = {
 }
 
 RETRY_AFTER_SECONDS = {"busy": 1, "database_unavailable": 5}
+
+_renderer = JSONRenderer()
 
 logger = structlog.get_logger("fluxori.api")
 
@@ -97,15 +102,25 @@ class Problem:
 
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
-    """Return the response for an exception that a view raised. An open transaction is marked for rollback first."""
+    """Return the response for an exception that a view raised. An open transaction is marked for rollback first.
+
+    The response is JSON, whatever the view renders and whatever the caller accepts.
+    """
     set_rollback()
-    problem = to_problem(exc, context["request"])
-    body = problem.body(context["request"])
+    request = context["request"]
+    problem = to_problem(exc, request)
+    body = problem.body(request)
+    request.accepted_renderer, request.accepted_media_type = _renderer, CONTENT_TYPE
     return Response(body, status=problem.status, headers=problem.all_headers(), content_type=CONTENT_TYPE)
 
 
-def to_problem(exc: Exception, request: Request) -> Problem:
-    """Return the problem for any exception, and log those with a 5xx status."""
+def to_problem(exc: Exception, request: Request, written_names: Collection[str] | None = None) -> Problem:
+    """Return the problem for any exception, and log those with a 5xx status.
+
+    ``written_names`` are the names in the part of the request that failed; by default those of the body or the query.
+    """
+    if isinstance(exc, errors.InvalidRequestError):
+        exc = named_as_written(exc, _names_in(request) if written_names is None else written_names)
     problem = expected_problem(exc)
     if problem is None:
         # django-structlog listens to this signal: it logs the traceback, and expects Django's request.
@@ -116,23 +131,40 @@ def to_problem(exc: Exception, request: Request) -> Problem:
     return problem
 
 
+def _names_in(request: Request) -> Collection[str]:
+    """Return the names in the body or the query, whichever this method has. The body was parsed before."""
+    if request.method in {"POST", "PUT", "PATCH"}:
+        return request.data if isinstance(request.data, Mapping) else ()
+    return request.query_params
+
+
 def expected_problem(exc: Exception) -> Problem | None:
     """Return the problem for an exception that has a code of its own, or None for an unexpected one."""
-    match exc:
-        case errors.DomainError():
-            return _from_domain_error(exc)
-        case exceptions.ValidationError():
-            return _from_domain_error(errors.InvalidRequestError(field_errors(exc.get_full_details())))
-        case APIException():
-            return _from_framework_error(exc)
-        case Http404() | PermissionDenied():
-            return _from_framework_error(
-                exceptions.NotFound() if isinstance(exc, Http404) else exceptions.PermissionDenied()
-            )
-        case DatabaseError() | InterfaceError():
-            return _from_database_error(exc)
+    match _as_api_error(exc):
+        case errors.DomainError() as error:
+            return _from_domain_error(error)
+        case APIException() as error:
+            return _from_framework_error(error)
+        case DatabaseError() | InterfaceError() as error:
+            return _from_database_error(error)
         case _:
             return None
+
+
+def _as_api_error(exc: Exception) -> Exception:
+    """Return the error of the API or of Django REST framework that an exception of Django stands for."""
+    match exc:
+        case exceptions.ValidationError():
+            return errors.InvalidRequestError(field_errors(exc.get_full_details()))
+        case Http404() | PermissionDenied():
+            return exceptions.NotFound() if isinstance(exc, Http404) else exceptions.PermissionDenied()
+        case UnreadablePostError():
+            return exceptions.ParseError("The body ended too early, or its chunks are invalid.")
+        case TooManyFieldsSent():
+            return exceptions.ParseError(f"More than {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS} parameters.")
+        case SuspiciousOperation() | BadRequest():
+            return exceptions.ParseError("The request cannot be read.")
+    return exc
 
 
 def status_of(error: errors.DomainError) -> int:
@@ -152,7 +184,7 @@ def internal_error() -> Problem:
 def _from_domain_error(error: errors.DomainError) -> Problem:
     facts: dict[str, Any] = {camel(name): value for name, value in error.facts.items() if name != "errors"}
     if isinstance(error, errors.InvalidRequestError):
-        facts["errors"] = serialize_errors(error)
+        facts["errors"] = [asdict(each) for each in error.errors]
     return Problem(status_of(error), error.code, error.title, error.detail, facts)
 
 
@@ -198,7 +230,7 @@ def is_api(request: HttpRequest) -> bool:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if not is_api(request):
         return defaults.bad_request(request, exception)
-    return to_response(request, generic_problem(400, "malformed", "The request cannot be read."))
+    return to_response(request, expected_problem(exception) or internal_error())
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -217,3 +249,16 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if not is_api(request):
         return defaults.server_error(request)
     return to_response(request, internal_error())
+
+
+def public_page(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Return ``view`` for GET and HEAD only, without CSRF protection. Another method gets a problem document."""
+
+    @wraps(view)
+    def safe_view(request: HttpRequest) -> HttpResponse:
+        if request.method in {"GET", "HEAD"}:
+            return view(request)
+        detail = f'Method "{request.method}" not allowed.'
+        return to_response(request, generic_problem(405, "method_not_allowed", detail, headers={"Allow": "GET, HEAD"}))
+
+    return csrf_exempt(safe_view)

@@ -4,7 +4,6 @@ from functools import cache
 from typing import Any, Literal
 
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_safe
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
@@ -12,6 +11,7 @@ from drf_spectacular.plumbing import get_lib_doc_excludes
 from rest_framework import serializers
 
 from fluxori.api.fields import Text
+from fluxori.api.problems import public_page
 from fluxori.api.rendering import to_json
 from fluxori.api.serializers import QuerySerializer, RequestSerializer, ResponseSerializer
 
@@ -69,7 +69,7 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
 
 
-@require_safe
+@public_page
 def schema_view(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - the same for every caller
     return HttpResponse(_document(), "application/json")
 

@@ -122,6 +122,14 @@ class QuerySerializer(RequestSerializer):
         return values
 
 
+class EmptyRequest(RequestSerializer):
+    """A body without fields."""
+
+
+class EmptyQuery(QuerySerializer):
+    """A query without parameters."""
+
+
 def _from_text(field: Any, texts: Sequence[Any], written_name: str) -> Any:
     if len(texts) > 1:
         raise InvalidInputError([FieldError(written_name, "wrong_type", "This parameter is given twice.")])

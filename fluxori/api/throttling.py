@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from fluxori.core import clock
+from fluxori.identity.emails import MAX_EMAIL, email_for_lookup
 from fluxori.identity.models import User
 
 WINDOW = 60
@@ -63,7 +64,7 @@ class LoginThrottle(_WindowThrottle):
         email = body.get("email")
         if not isinstance(email, str):
             return None
-        return "login", hashlib.sha256(email.lower().encode("utf-8", "replace")).hexdigest()
+        return "login", hashlib.sha256(email_for_lookup(email[:MAX_EMAIL]).encode("utf-8", "replace")).hexdigest()
 
 
 def address_of(request: Request | HttpRequest) -> str:

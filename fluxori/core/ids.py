@@ -20,3 +20,20 @@ def uuid7() -> uuid.UUID:
     fraction = (nanoseconds << 12) // 1_000_000
     random_bits = int.from_bytes(os.urandom(8), "big") & _RANDOM_BITS
     return uuid.UUID(int=(milliseconds << 80) | (fraction << 64) | _VERSION_AND_VARIANT | random_bits)
+
+
+def id_from_text(text: object) -> uuid.UUID | None:
+    """Return the id that ``text`` spells as the project itself does, or None for any other text or value.
+
+    >>> id_from_text("01890a5d-ac96-774b-bcce-b302099a8057")
+    UUID('01890a5d-ac96-774b-bcce-b302099a8057')
+    >>> id_from_text("urn:uuid:01890a5d-ac96-774b-bcce-b302099a8057"), id_from_text(7)
+    (None, None)
+    """
+    if not isinstance(text, str):
+        return None
+    try:
+        parsed = uuid.UUID(text)
+    except ValueError:
+        return None
+    return parsed if str(parsed) == text else None

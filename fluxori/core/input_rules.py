@@ -6,12 +6,18 @@ callers turn that into their own kind of error.
 
 import json
 import re
+import unicodedata
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from fluxori.core.constants import MAX_IDEMPOTENCY_KEY, MAX_METADATA_BYTES
+
+# Control, format, surrogate, private use, line and paragraph separator.
+_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+# Letters and signs that are shown as a blank, or not at all.
+_BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
 # NUL and surrogate code points: PostgreSQL stores neither.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -47,6 +53,21 @@ def metadata_error(value: object) -> tuple[str, str] | None:
     if len(text.encode()) > MAX_METADATA_BYTES:
         return "too_long", f"At most {MAX_METADATA_BYTES} bytes as canonical JSON."
     return None
+
+
+def name_error(name: str) -> tuple[str, str] | None:
+    """Return what is wrong with the name of something that people choose from: every character can be seen.
+
+    Control and format characters, such as a change of the writing direction, make two names look alike.
+    """
+    invisible = next((each for each in name if _is_invisible(each)), None)
+    if invisible is not None:
+        return "wrong_type", f"The character U+{ord(invisible):04X} cannot be seen."
+    return None
+
+
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) in _INVISIBLE_CATEGORIES or character in _BLANK_LETTERS
 
 
 def is_storable(text: str) -> bool:

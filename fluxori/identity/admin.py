@@ -20,6 +20,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from fluxori.adminkit.changelist import ListAdmin
 from fluxori.adminkit.formatting import timestamp_html
+from fluxori.adminkit.names import VisibleNames
 from fluxori.identity import queries
 from fluxori.identity.errors import LastOwnerError
 from fluxori.identity.models import Membership, Organization, User
@@ -33,7 +34,7 @@ for _name in ("OutstandingToken", "BlacklistedToken"):
 _MAX_MATCHES = 100
 
 
-class IdentityAdmin(ListAdmin):
+class IdentityAdmin(VisibleNames, ListAdmin):
     """Search by the beginning of an e-mail address or a word of a name, by external id, or by id. All use an index."""
 
     search_fields: ClassVar[Any] = ("pk",)

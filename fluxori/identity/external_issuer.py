@@ -57,9 +57,11 @@ def _subject(token: str, key: jwt.PyJWK, issuer: Issuer) -> str:
             algorithms=[ALGORITHM],
             issuer=issuer.issuer,
             audience=issuer.audience,
+            leeway=settings.TOKEN_LEEWAY_SECONDS,
             options={"require": ["exp", "sub", "iss", "aud"]},
         )
-    except jwt.PyJWTError:
+    # All but the first: a claim of another type, or out of range.
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
         raise TokenNotValidError from None
     subject: str = claims["sub"]
     if not subject.isprintable():  # PostgreSQL cannot store or compare NUL and lone surrogates

@@ -6,11 +6,13 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Lower
 
 from fluxori.core import clock
 from fluxori.core.ids import uuid7
+from fluxori.identity.emails import INVALID, MAX_EMAIL, email_for_lookup, normalize_email
 
 if TYPE_CHECKING:
     EmailField = models.EmailField[str, str]
@@ -18,12 +20,22 @@ else:
     EmailField = models.EmailField
 
 
+def validate_one_spelling(value: str) -> None:
+    """Check that an address has one spelling, which ``fluxori.identity.emails`` defines."""
+    try:
+        normalize_email(value)
+    except ValueError:
+        raise ValidationError(INVALID) from None
+
+
 class LowerCaseEmailField(EmailField):
-    """An e-mail address stored and compared in lower case, so that one address cannot be registered twice."""
+    """An e-mail address stored and compared in one spelling, so that one address cannot be registered twice."""
+
+    default_validators: Any = (validate_one_spelling, *EmailField.default_validators)
 
     def to_python(self, value: Any) -> Any:
         value = super().to_python(value)
-        return value.lower() if isinstance(value, str) else value
+        return email_for_lookup(value) if isinstance(value, str) else value
 
     def get_prep_value(self, value: Any) -> Any:
         return self.to_python(super().get_prep_value(value))
@@ -57,7 +69,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         SERVICE = "service", "Service"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    email = LowerCaseEmailField("e-mail", max_length=254, unique=True)
+    email = LowerCaseEmailField("e-mail", max_length=MAX_EMAIL, unique=True)
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.USER)
     external_id = models.CharField(
         "external id",
@@ -70,6 +82,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_staff = models.BooleanField("may use the admin", default=False)
     is_active = models.BooleanField("active", default=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
+    # Increases in the order of the commits (migrations/sql/user_number.sql), which the id does not.
+    number = models.BigIntegerField(
+        unique=True,
+        editable=False,
+        db_default=models.Func(models.Value("identity_user_number"), function="nextval"),
+    )
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -142,6 +160,11 @@ class Membership(models.Model):
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.MEMBER)
+    email_is_shared = models.BooleanField(
+        default=True,
+        editable=False,
+        help_text="Whether the other members see the e-mail: the owner who added the member gave it.",
+    )
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:

@@ -5,14 +5,15 @@ them with the ORM takes several times as long as PostgreSQL needs to run them.
 """
 
 import re
-from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
 
 from django.contrib.postgres.search import SearchQuery
 from django.db.models import Q, QuerySet
 
+from fluxori.core.ids import id_from_text
 from fluxori.db import statements
+from fluxori.identity.emails import email_for_lookup
 from fluxori.identity.errors import OrganizationNotFoundError, UserNotFoundError
 from fluxori.identity.models import NAME_SEARCH_VECTOR, Membership, Organization, User
 from fluxori.identity.owner import Owner
@@ -40,8 +41,9 @@ def user_by_id(user_id: UUID) -> User | None:
 def user_by_subject(subject: str) -> User | None:
     """Return the user with the external issuer's ``subject``: the external id, or else the id."""
     condition = Q(external_id=subject)
-    with suppress(ValueError):
-        condition |= Q(pk=UUID(subject))
+    user_id = id_from_text(subject)
+    if user_id is not None:
+        condition |= Q(pk=user_id)
     users = list(User.objects.filter(condition))
     return next((user for user in users if user.external_id == subject), users[0] if users else None)
 
@@ -87,7 +89,7 @@ def users() -> QuerySet[User]:
 
 def users_like(term: str, *, limit: int) -> list[User]:
     """Return users by the beginning of their e-mail, and the user with this external id. Both use an index."""
-    by_email = list(User.objects.filter(email__startswith=term.lower()).order_by("email")[:limit])
+    by_email = list(User.objects.filter(email__startswith=email_for_lookup(term)).order_by("email")[:limit])
     by_external_id = [user for user in User.objects.filter(external_id=term) if user not in by_email]
     return [*by_external_id, *by_email][:limit]
 

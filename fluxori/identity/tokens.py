@@ -8,15 +8,15 @@ and a change of role take effect at the next request.
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from uuid import UUID
 
 import jwt
 from django.contrib.auth import authenticate
-from django.db import transaction
+from django.db import DataError, transaction
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 
+from fluxori.core.ids import id_from_text
 from fluxori.identity import external_issuer, queries
 from fluxori.identity.errors import InvalidCredentialsError, TokenNotValidError
 from fluxori.identity.models import User
@@ -109,12 +109,14 @@ def user_from_access_token(access: str) -> User:
 def _parse(token_class: type[T], token: Any) -> T:
     try:
         return token_class(token)
-    except TokenError:
+    # All but the first: a claim of another type, out of range, or with characters that PostgreSQL cannot compare.
+    except (TokenError, ValueError, TypeError, OverflowError, DataError):
         raise TokenNotValidError from None
 
 
 def _user_of(token: Token) -> User:
-    return _require_active(queries.user_by_id(UUID(token["sub"])))
+    user_id = id_from_text(token.get("sub"))
+    return _require_active(None if user_id is None else queries.user_by_id(user_id))
 
 
 def _require_active(user: User | None) -> User:

@@ -104,6 +104,17 @@ class NoFundsError(errors.PaymentRequiredError):
     title = "The balance is empty"
 
 
+class InvalidArgumentView(APIView):
+    """Calls an operation that rejects its arguments."""
+
+    permission_classes = (AllowAny,)
+
+    def post(self, request):
+        raise InvalidRequestError([FieldError("member_id", "in_past", "Why."), FieldError("from_", "in_past", "Why.")])
+
+    get = delete = post
+
+
 class FailingView(APIView):
     """Raises the error that the path names."""
 
@@ -135,5 +146,6 @@ urlpatterns = [
     path("api/resolve-for-<purpose>", ResolveView.as_view()),
     path("api/named-owner", NamedOwnerView.as_view()),
     path("api/visible-balances", VisibleBalancesView.as_view()),
+    path("api/invalid-argument", InvalidArgumentView.as_view()),
     path("api/failing/<failure>", FailingView.as_view()),
 ]

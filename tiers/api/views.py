@@ -1,7 +1,6 @@
 """The HTTP endpoints of tiers: the public list, and for admins the subscription of a balance."""
 
 from drf_spectacular.utils import OpenApiExample, extend_schema
-from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -10,6 +9,7 @@ from credits.api.serializers.common import OwnerQuery, OwnerRequest, without_own
 from fluxori.api.access import caller_of, named_owner
 from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_from
 from fluxori.api.permissions import IsAdmin
+from fluxori.api.views import GenericViewSet, ViewSet
 from fluxori.core import clock
 from tiers import operations, queries
 from tiers.api import serializers
@@ -18,7 +18,7 @@ from tiers.models import Tier
 OWNER_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
-class TierViewSet(viewsets.GenericViewSet[Tier]):
+class TierViewSet(GenericViewSet[Tier]):
     """The tiers on offer."""
 
     queryset = Tier.objects.none()
@@ -32,7 +32,7 @@ class TierViewSet(viewsets.GenericViewSet[Tier]):
         return self.get_paginated_response([serializers.TierResponse.render(tier) for tier in page or []])
 
 
-class SubscriptionViewSet(viewsets.ViewSet):
+class SubscriptionViewSet(ViewSet):
     """The subscription of a balance: its tier and its monthly allocations."""
 
     permission_classes = (IsAdmin,)

@@ -46,14 +46,6 @@ class OwnerQuery(QuerySerializer):
     organization_id = Id(required=False)
 
 
-class EmptyRequest(RequestSerializer):
-    """A body without fields."""
-
-
-class EmptyQuery(QuerySerializer):
-    """A query without parameters."""
-
-
 def without_owner(payload: dict[str, Any]) -> dict[str, Any]:
     """Return the values of a parsed request except those that name the owner."""
     return {name: value for name, value in payload.items() if name not in OWNER_FIELDS}

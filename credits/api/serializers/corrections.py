@@ -2,7 +2,7 @@
 
 from credits.api.serializers.balances import BalanceResponse
 from credits.api.serializers.common import Count, OwnerRequest, ReasonText
-from credits.api.serializers.transactions import TransactionWithEntriesResponse
+from credits.api.serializers.transactions import MovementResponse, TransactionWithEntriesResponse
 from credits.domain import constants
 from fluxori.api.fields import Timestamp, WholeNumber
 from fluxori.api.serializers import RequestSerializer
@@ -27,6 +27,14 @@ class ExtendGrantRequest(VoidRequest):
 class AdjustRequest(OwnerRequest):
     amount = WholeNumber(min_value=-constants.MAX_CREDITS, max_value=constants.MAX_CREDITS, help_text="Not 0.")
     reason = ReasonText()
+
+
+class RefundResponse(MovementResponse):
+    """The balance after a refund, and the refund."""
+
+    made_available = WholeNumber(
+        help_text="How many of the credits can be spent. Credits of expired grants leave at once, others repay debt."
+    )
 
 
 class VoidResponse(BalanceResponse):

@@ -66,7 +66,8 @@ class BatchRequest(RequestSerializer):
     """Up to 500 deductions from one balance or several."""
 
     items = BatchItems()
-    atomic = Flag(default=False, help_text="All or nothing, separately for each balance.")
+    # No default in the schema: generators of types make a property with a default required.
+    atomic = Flag(required=False, help_text="All or nothing, separately for each balance. Default: false.")
 
 
 class BatchItemResponse(ResponseSerializer):

@@ -1,5 +1,7 @@
 """Serializers of usage statistics and forecasts."""
 
+from typing import Any
+
 from rest_framework.serializers import SerializerMethodField
 
 from credits.api.serializers.balances import ExpiryResponse
@@ -18,10 +20,20 @@ class UsageQuery(OwnerQuery):
 
 
 class UsageSumsResponse(ResponseSerializer):
-    used = WholeNumber(help_text="Credits used. By type: credits that left the balance.")
-    refunded = WholeNumber(help_text="Credits refunded, at the time of the refund. By type: credits added.")
+    used = WholeNumber(help_text="Credits used.")
+    refunded = WholeNumber(help_text="Credits refunded, at the time of the refund.")
     net = WholeNumber(help_text="Used less refunded.")
     count = WholeNumber(help_text="The number of usages. By type: of transactions.")
+    amount = WholeNumber(
+        required=False, help_text="Only by type: the sum of the amounts, negative if credits left the balance."
+    )
+
+    @classmethod
+    def render(cls, instance: Any) -> dict[str, Any]:
+        data = super().render(instance)
+        if data["amount"] is None:
+            del data["amount"]
+        return data
 
 
 class UsageGroupResponse(UsageSumsResponse):

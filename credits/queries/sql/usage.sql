@@ -50,7 +50,10 @@ WITH b AS (
       FROM parts
      WHERE %(group_by)s = 'type' OR type IN ('usage', 'refund')
 )
-SELECT key, sum(credits_out)::bigint, sum(credits_in)::bigint,
-       coalesce(sum(count) FILTER (WHERE type <> 'refund' OR %(group_by)s = 'type'), 0)::bigint
+SELECT key,
+       coalesce(sum(credits_out) FILTER (WHERE type = 'usage'), 0)::bigint,
+       coalesce(sum(credits_in) FILTER (WHERE type = 'refund'), 0)::bigint,
+       coalesce(sum(count) FILTER (WHERE type = 'usage' OR %(group_by)s = 'type'), 0)::bigint,
+       CASE WHEN %(group_by)s = 'type' THEN (sum(credits_in) - sum(credits_out))::bigint END
   FROM keyed
  GROUP BY key

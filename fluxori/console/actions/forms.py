@@ -21,6 +21,7 @@ from unfold.widgets import (
 
 from credits.domain import constants as ledger
 from credits.models import CreditTransaction
+from fluxori.adminkit.whole_numbers import WholeNumberField
 from fluxori.console.actions import constants
 from fluxori.console.forms import DomainErrorForm
 from fluxori.console.models import Reason
@@ -90,10 +91,10 @@ class ActionForm(DomainErrorForm):
         }
 
 
-def credits_field(help_text: str = "Whole credits.", **options: Any) -> forms.IntegerField:
+def credits_field(help_text: str = "Whole credits.", **options: Any) -> WholeNumberField:
     """Return a field for a number of credits, from 1 to the maximum unless ``options`` say otherwise."""
     options = {"min_value": 1, "max_value": ledger.MAX_CREDITS, **options}
-    return forms.IntegerField(widget=UnfoldAdminIntegerFieldWidget, help_text=help_text, **options)
+    return WholeNumberField(widget=UnfoldAdminIntegerFieldWidget, help_text=help_text, **options)
 
 
 class TimestampField(forms.DateTimeField):

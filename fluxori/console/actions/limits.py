@@ -55,7 +55,7 @@ def _find_member(email: str) -> User | None:
     """
     if not email:
         return None
-    user = User.objects.filter(email=email.lower()).first()
+    user = User.objects.filter(email=email).first()
     if user is None:
         raise UserNotFoundError
     return user

@@ -17,6 +17,7 @@ from unfold.forms import AuthenticationForm
 from fluxori.api.throttling import address_of
 from fluxori.console.models import LoginFailures
 from fluxori.core import clock
+from fluxori.identity.emails import email_for_lookup
 from fluxori.identity.errors import LoginBusyError
 
 # Many people may share an address, so the limit per address is this many times the limit per account.
@@ -41,7 +42,7 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc]
 
     def clean(self) -> Any:
         address = address_of(self.request)
-        account_key = hash_key("account", self.cleaned_data.get("username", "").lower(), address)
+        account_key = hash_key("account", email_for_lookup(self.cleaned_data.get("username", "")), address)
         address_key = hash_key("address", address)
         at, limit = clock.now(), settings.LOGIN_FAILURES
         # Both attempts are counted, whatever the first result is.

@@ -14,6 +14,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from fluxori.adminkit.changelist import ListAdmin
+from fluxori.adminkit.names import validate_name
 from fluxori.console.models import SavedFilter
 from fluxori.console.saved_filters import constants
 from fluxori.console.saved_filters.operations import save_filter
@@ -23,6 +24,7 @@ from fluxori.core.errors import DomainError
 class FilterForm(forms.Form):
     name = forms.CharField(
         max_length=constants.MAX_NAME_LENGTH,
+        validators=[validate_name],
         error_messages={
             "required": "Enter a name for the filter.",
             "max_length": f"A name has at most {constants.MAX_NAME_LENGTH} characters.",

@@ -2,7 +2,7 @@
 
 from rest_framework import serializers
 
-from fluxori.api.fields import Choice, Email, Flag, Id, Text
+from fluxori.api.fields import Choice, Email, Flag, Id, Name, Text
 from fluxori.api.serializers import RequestSerializer, ResponseSerializer
 from fluxori.identity.models import Membership, User
 
@@ -66,7 +66,7 @@ class MeResponse(ResponseSerializer):
 
 
 class CreateOrganizationRequest(RequestSerializer):
-    name = Text(max_length=200)
+    name = Name(max_length=200)
     owner_id = Id()
     external_id = Text(max_length=255, required=False)
 
@@ -80,9 +80,12 @@ class OrganizationResponse(ResponseSerializer):
 
 class SetMemberRequest(RequestSerializer):
     role = Choice(Membership.Role.choices)
+    email = Email(
+        required=False, help_text="The e-mail address of the user. The other members see it if it is given here."
+    )
 
 
 class MemberResponse(ResponseSerializer):
     user_id = Id()
-    email = Text(source="user.email")
+    email = Text(source="shown_email", allow_null=True, help_text="Null: the organization does not know it.")
     role = Choice(Membership.Role.choices)

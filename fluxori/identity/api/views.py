@@ -1,23 +1,25 @@
 """Views for login, the caller's own data, and the provisioning of users, organizations and members."""
 
+from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
-from rest_framework import viewsets
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fluxori.api.access import caller_of, require_organization_member, require_organization_owner
 from fluxori.api.permissions import IsAdmin
+from fluxori.api.serializers import EmptyQuery
 from fluxori.api.throttling import CallerThrottle, LoginThrottle
+from fluxori.api.views import GenericViewSet, ViewSet
 from fluxori.identity import operations, queries, tokens
 from fluxori.identity.api import serializers
 from fluxori.identity.api.filters import UserFilters
 from fluxori.identity.models import Membership, User
 
 
-class LoginViewSet(viewsets.ViewSet):
+class LoginViewSet(ViewSet):
     """Login with a password. Attempts are limited for each account."""
 
     authentication_classes = ()
@@ -32,7 +34,7 @@ class LoginViewSet(viewsets.ViewSet):
         return Response(serializers.TokenPairResponse.render(pair))
 
 
-class TokenViewSet(viewsets.ViewSet):
+class TokenViewSet(ViewSet):
     """Refresh, verification and revocation of tokens."""
 
     authentication_classes = ()
@@ -60,25 +62,28 @@ class TokenViewSet(viewsets.ViewSet):
         return Response(status=204)
 
 
-class MeViewSet(viewsets.ViewSet):
+class MeViewSet(ViewSet):
     """The caller."""
 
     @extend_schema(responses=serializers.MeResponse)
     def retrieve(self, request: Request) -> Response:
         """The caller and their organizations."""
+        EmptyQuery.parse(request.query_params)
         caller = caller_of(request)
         memberships = queries.organizations_of(caller.pk)
         me = {"id": caller.pk, "email": caller.email, "role": caller.role, "organizations": memberships}
         return Response(serializers.MeResponse.render(me))
 
 
-class UserViewSet(viewsets.GenericViewSet[User]):
+class UserViewSet(GenericViewSet[User]):
     """Users of the API."""
 
     permission_classes = (IsAdmin,)
     serializer_class = serializers.UserResponse
     queryset = queries.users()
     filterset_class = UserFilters
+    keyset = ("number",)
+    followable = True
 
     def list(self, request: Request) -> Response:  # noqa: ARG002 - the filters read it
         """Every user, newest first."""
@@ -89,18 +94,18 @@ class UserViewSet(viewsets.GenericViewSet[User]):
     def create(self, request: Request) -> Response:
         """Create a user."""
         payload = serializers.CreateUserRequest.parse(request.data)
-        user = operations.create_user(**payload)
+        user = operations.create_user(actor=caller_of(request), **payload)
         return Response(serializers.UserResponse.render(user), status=201)
 
     @extend_schema(request=serializers.ChangeUserRequest, responses=serializers.UserResponse)
     def partial_update(self, request: Request, user_id: UUID) -> Response:
         """Change a user's role, or deactivate them. The tokens of a deactivated user stop working at once."""
         payload = serializers.ChangeUserRequest.parse(request.data)
-        user = operations.change_user(user_id=user_id, **payload)
+        user = operations.change_user(user_id=user_id, actor=caller_of(request), **payload)
         return Response(serializers.UserResponse.render(user))
 
 
-class OrganizationViewSet(viewsets.ViewSet):
+class OrganizationViewSet(ViewSet):
     """Organizations, which share one pool of credits."""
 
     permission_classes = (IsAdmin,)
@@ -109,11 +114,11 @@ class OrganizationViewSet(viewsets.ViewSet):
     def create(self, request: Request) -> Response:
         """Create an organization with its first owner."""
         payload = serializers.CreateOrganizationRequest.parse(request.data)
-        organization = operations.create_organization(**payload)
+        organization = operations.create_organization(actor=caller_of(request), **payload)
         return Response(serializers.OrganizationResponse.render(organization), status=201)
 
 
-class MemberViewSet(viewsets.GenericViewSet[Membership]):
+class MemberViewSet(GenericViewSet[Membership]):
     """The members of an organization and their roles."""
 
     serializer_class = serializers.MemberResponse
@@ -123,19 +128,33 @@ class MemberViewSet(viewsets.GenericViewSet[Membership]):
         """Every member, newest first. For members and admins."""
         require_organization_member(request, organization_id)
         page = self.paginate_queryset(self.filter_queryset(queries.members_of(organization_id)))
-        return self.get_paginated_response([serializers.MemberResponse.render(member) for member in page or []])
+        return self.get_paginated_response([_render_member(request, member) for member in page or []])
 
     @extend_schema(request=serializers.SetMemberRequest, responses=serializers.MemberResponse)
     def update(self, request: Request, organization_id: UUID, user_id: UUID) -> Response:
-        """Add a member, or change a member's role. For owners and admins."""
+        """Add a member, or change a member's role. For owners and admins.
+
+        An owner who does not give the e-mail address of the user does not learn it.
+        """
         require_organization_owner(request, organization_id)
         payload = serializers.SetMemberRequest.parse(request.data)
-        member = operations.set_member(organization_id=organization_id, user_id=user_id, **payload)
-        return Response(serializers.MemberResponse.render(member))
+        member = operations.set_member(
+            organization_id=organization_id, user_id=user_id, actor=caller_of(request), **payload
+        )
+        return Response(_render_member(request, member))
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, organization_id: UUID, user_id: UUID) -> Response:
         """Remove a member. For owners and admins. The last owner cannot be removed."""
+        EmptyQuery.parse(request.query_params)
         require_organization_owner(request, organization_id)
-        operations.remove_member(organization_id=organization_id, user_id=user_id)
+        operations.remove_member(organization_id=organization_id, user_id=user_id, actor=caller_of(request))
         return Response(status=204)
+
+
+def _render_member(request: Request, member: Membership) -> dict[str, Any]:
+    """Return the member; with the e-mail address if the organization knows it, for the member itself and for admins."""
+    caller = caller_of(request)
+    is_shown = member.email_is_shared or caller.role == User.Role.ADMIN or caller.pk == member.user_id
+    shown = {"user_id": member.user_id, "role": member.role, "shown_email": member.user.email if is_shown else None}
+    return serializers.MemberResponse.render(shown)

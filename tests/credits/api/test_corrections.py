@@ -4,6 +4,7 @@ import pytest
 
 from credits import operations
 from credits.models import CreditGrant, CreditTransaction
+from credits.verification import verify_balance
 from tests.support.factories.identity import AdminFactory, ServiceFactory, UserFactory
 from tests.support.ledger import table_digests
 from tests.support.times import DAY, NOON
@@ -85,6 +86,48 @@ class TestRefund:
         response = admin.post(f"{transaction('usage')}/refund", {**REASON, "expiresAt": new_expiry})
 
         assert (response.json()["available"], response.json()["nextExpiry"]["amount"]) == (60, 60)
+
+    def test_says_how_many_credits_can_be_spent(self, api, user, admin, clock_at):
+        service, path = api(ServiceFactory.create()), f"{transaction('usage')}/refund"
+
+        active = service.post(path, {**REASON, "amount": 10})
+        clock_at(NOON + 2 * DAY)
+        expired = service.post(path, {**REASON, "amount": 20}, headers={"Idempotency-Key": "k"})
+        retry = service.post(path, {**REASON, "amount": 20}, headers={"Idempotency-Key": "k"})
+        dated = admin.post(path, {**REASON, "expiresAt": (NOON + 9 * DAY).isoformat()})
+
+        assert [r.json()["madeAvailable"] for r in (active, expired, retry, dated)] == [10, 0, 0, 30]
+        assert [r.json()["transaction"]["amount"] for r in (active, expired, retry, dated)] == [10, 20, 20, 30]
+
+    def test_lets_an_admin_bring_back_what_left_at_once(self, api, user, admin, clock_at):
+        clock_at(NOON + 2 * DAY)
+        refund = api(ServiceFactory.create()).post(f"{transaction('usage')}/refund", REASON).json()["transaction"]
+        path, new_expiry = f"/api/credits/transactions/{refund['id']}/refund", (NOON + 9 * DAY).isoformat()
+
+        part = admin.post(path, {**REASON, "amount": 20, "expiresAt": new_expiry})
+        rest = admin.post(path, {**REASON, "expiresAt": new_expiry})
+        more = admin.post(path, {**REASON, "expiresAt": new_expiry})
+
+        assert [(r.json()["madeAvailable"], r.json()["available"]) for r in (part, rest)] == [(20, 20), (40, 60)]
+        assert part.json()["transaction"]["type"] == "adjustment"
+        assert part.json()["nextExpiry"]["at"] == "2025-03-12T12:00:00Z"
+        assert (*status_and_code(more), more.json()["refundable"]) == (409, "refund_exceeds_usage", 0)
+        assert api(user).get(f"/api/credits/transactions/{refund['id']}").json()["reversedBy"] == [
+            r.json()["transaction"]["id"] for r in (part, rest)
+        ]
+        assert verify_balance(user.pk).differences == ()
+
+    def test_of_a_refund_requires_an_expiry_and_credits_that_left_at_once(self, user, admin):
+        refund = admin.post(f"{transaction('usage')}/refund", REASON).json()["transaction"]
+        path = f"/api/credits/transactions/{refund['id']}/refund"
+        before = table_digests()
+
+        undated = admin.post(path, REASON)
+        dated = admin.post(path, {**REASON, "expiresAt": (NOON + 9 * DAY).isoformat()})
+
+        assert status_and_code(undated) == (409, "not_refundable")
+        assert (*status_and_code(dated), dated.json()["refundable"]) == (409, "refund_exceeds_usage", 0)
+        assert table_digests() == before
 
     def test_lets_a_service_refund_but_not_set_the_expiry(self, api, user):
         service, path = api(ServiceFactory.create()), f"{transaction('usage')}/refund"

@@ -173,8 +173,8 @@ class TestCaptureHold:
 
         assert explained["holdId"] == path.rsplit("/", 1)[-1]
 
-    @pytest.mark.parametrize("verb", ["capture", "release"])
-    def test_rejects_a_closed_hold(self, api, user, verb):
+    @pytest.mark.parametrize(("verb", "status"), [("capture", "captured"), ("release", "released")])
+    def test_rejects_a_closed_hold_with_its_status(self, api, user, verb, status):
         path = place_and_get_path(api(user))
         api(user).post(f"{path}/{verb}", {})
         before = table_digests()
@@ -182,6 +182,7 @@ class TestCaptureHold:
         response = api(user).post(f"{path}/capture", {})
 
         assert (response.status_code, response.json()["code"]) == (409, "hold_closed")
+        assert response.json()["holdStatus"] == status
         assert table_digests() == before
 
     def test_rejects_a_lapsed_hold(self, api, user, clock_at):
@@ -192,6 +193,7 @@ class TestCaptureHold:
         response = api(user).post(f"{path}/capture", {})
 
         assert (response.status_code, response.json()["code"]) == (409, "hold_closed")
+        assert response.json()["holdStatus"] == "lapsed"
         assert table_digests() == before
 
 

@@ -233,14 +233,21 @@ class TestPermissions:
 
         assert status_and_code(rejected) == (403, "permission_denied")
 
-    def test_services_cannot_read_or_change_limits(self, api, user, pool):
+    def test_services_read_those_of_any_owner(self, api, user, pool):
+        api(user).put(LIMITS, DAILY)
+        api(make_member(pool, "owner")).put(LIMITS, pool_limit(pool))
+        service = api(ServiceFactory.create())
+
+        for owner in ({"userId": str(user.pk)}, {"organizationId": str(pool.pk)}):
+            assert [row["amount"] for row in results(service.get(LIMITS, owner))] == [100]
+
+    def test_services_cannot_change_limits(self, api, user, pool):
         limit = api(user).put(LIMITS, DAILY).json()
         service, before = api(ServiceFactory.create()), table_digests()
 
         for rejected in (
             service.put(LIMITS, {**DAILY, "userId": str(user.pk)}),
             service.put(LIMITS, pool_limit(pool)),
-            service.get(LIMITS, {"userId": str(user.pk)}),
             service.delete(f"{LIMITS}/{limit['id']}"),
         ):
             assert status_and_code(rejected) == (403, "permission_denied")

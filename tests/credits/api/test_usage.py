@@ -55,8 +55,11 @@ class TestReadUsage:
 
         body = api(user).get(USAGE, {"groupBy": "type", "from": "2025-03-02T14:00:00+02:00"}).json()
 
-        assert [(row["key"], row["net"]) for row in body["results"]] == [("usage", 5), ("promotion", -100)]
-        assert body["total"]["net"] == -95
+        assert body["results"] == [
+            {"key": "usage", "used": 5, "refunded": 0, "net": 5, "count": 1, "amount": -5},
+            {"key": "promotion", "used": 0, "refunded": 0, "net": 0, "count": 1, "amount": 100},
+        ]
+        assert body["total"] == {"used": 5, "refunded": 0, "net": 5, "count": 2, "amount": 95}
         assert (body["from"], body["to"]) == ("2025-03-02T12:00:00Z", "2025-03-03T12:00:00Z")
 
     @pytest.mark.parametrize("role", ["owner", "manager", "member", "viewer"])

@@ -55,7 +55,45 @@ class TestParse:
             {"field": "", "code": "wrong_type", "detail": "The body must be a JSON object."}
         ]
 
-    @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml"])
+    @pytest.mark.parametrize(
+        ("body", "reason"),
+        [
+            (b'\xef\xbb\xbf{"amount": 9}', "The body begins with a byte order mark. Send JSON without one."),
+            (b'{"amount": ' + b"9" * 5000 + b"}", "The body is not JSON: a number is too large"),
+        ],
+        ids=["byte order mark", "5,000 digits"],
+    )
+    def test_says_what_is_wrong_with_the_body(self, api, body, reason):
+        assert send(api, body).json()["detail"] == reason
+
+    @pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, identity", "BR"])
+    def test_rejects_a_content_encoding_by_name_also_if_the_body_is_plain(self, api, encoding):
+        response = api().generic(
+            "POST", "/api/echo", b'{"amount": 9}', "application/json", HTTP_CONTENT_ENCODING=encoding
+        )
+
+        assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
+        assert response.json()["detail"] == f"The content encoding '{encoding}' is not supported. Send plain JSON."
+
+    def test_accepts_the_content_encoding_identity(self, api):
+        response = api().generic(
+            "POST", "/api/echo", b'{"amount": 9}', "application/json", HTTP_CONTENT_ENCODING="identity"
+        )
+
+        assert response.status_code == 200
+
+    @pytest.mark.parametrize(
+        "content_type",
+        [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "application/xml",
+            "*/*",
+            "application/*",
+            "application/problem+json",
+            "application/json; charset=latin-1",
+        ],
+    )
     def test_rejects_another_media_type(self, api, content_type):
         response = send(api, b'{"amount": 9}', content_type=content_type)
 

@@ -19,6 +19,16 @@ def database_error(sqlstate):
     return error
 
 
+class TestUnreadableRequest:
+    @pytest.mark.parametrize("path", ["/api/echo", "/api/docs"])
+    def test_with_more_than_1000_parameters_is_malformed(self, api, path, settings):
+        settings.ROOT_URLCONF = "fluxori.urls" if path == "/api/docs" else settings.ROOT_URLCONF
+        response = api().get(path + "?" + "&".join(f"p{n}=1" for n in range(1001)), headers={"accept": "*/*"})
+
+        assert (response["Content-Type"], *status_and_code(response)) == ("application/problem+json", 400, "malformed")
+        assert response.json()["detail"] == "More than 1000 parameters."
+
+
 class TestProblemDocument:
     @pytest.mark.parametrize(
         ("method", "path", "status", "code"),
@@ -56,6 +66,22 @@ class TestProblemDocument:
         body = api().get("/api/failing/field-errors").json()
 
         assert [(e["field"], e["code"]) for e in body["errors"]] == [("expiresAt", "in_past"), ("amount", "required")]
+
+    @pytest.mark.parametrize(
+        ("names", "expected"),
+        [
+            ({}, ["memberId", "from"]),
+            ({"memberId": "x", "from": "x"}, ["memberId", "from"]),
+            ({"member_id": "x", "from": "x"}, ["member_id", "from"]),
+        ],
+        ids=["none", "camelCase", "snake_case"],
+    )
+    @pytest.mark.parametrize("method", ["get", "post"])
+    def test_names_the_arguments_of_an_operation_as_the_caller_wrote_them(self, api, method, names, expected):
+        body = getattr(api(), method)("/api/invalid-argument", names).json()
+
+        assert [error["field"] for error in body["errors"]] == expected
+        assert body["detail"] == "; ".join(f"{name}: Why." for name in expected)
 
     def test_reveals_nothing_of_an_unexpected_error_which_is_logged_with_its_request_id(self, api, caplog):
         response = api().get("/api/failing/unexpected", headers={"x-request-id": "caller-7"})

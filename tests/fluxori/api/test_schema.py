@@ -1,6 +1,9 @@
 import pytest
 from django.core.management import call_command
+from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+
+from tests.support.factories.identity import UserFactory
 
 METHODS = {"get", "put", "post", "delete", "patch"}
 
@@ -39,6 +42,11 @@ class TestSchema:
         listed = schema["paths"]["/api/users"]["get"]
         assert {p["name"] for p in listed["parameters"]} == {"email", "externalId", "limit", "cursor"}
 
+    def test_has_no_default_of_a_property_because_types_generated_from_it_would_require_it(self, schema):
+        components = schema["components"]["schemas"]
+
+        assert not [(n, p) for n, c in components.items() for p, v in c.get("properties", {}).items() if "default" in v]
+
     def test_has_no_descriptions_for_programmers(self, schema):
         descriptions = [component.get("description", "") for component in schema["components"]["schemas"].values()]
 
@@ -58,6 +66,53 @@ class TestDocs:
         assert response.status_code == 200
         assert "drf_spectacular_sidecar/swagger-ui-dist" in page
         assert "://" not in page.replace("http://www.w3.org", "")
+
+    def test_need_no_token_and_ignore_one_that_is_not_valid(self, api):
+        response = api().get("/api/docs", headers={"authorization": "Bearer x", "accept": "text/html"})
+
+        assert response.status_code == 200
+
+
+class TestPublicPages:
+    @pytest.mark.parametrize("path", ["/api/docs", "/api/schema", "/health/live", "/health/ready"])
+    @pytest.mark.parametrize("method", ["post", "options", "delete"])
+    def test_answer_other_methods_with_a_problem_document(self, path, method):
+        client = Client(enforce_csrf_checks=True, raise_request_exception=False)
+
+        response = getattr(client, method)(path)
+
+        assert (response.status_code, response["Allow"]) == (405, "GET, HEAD")
+        assert response["Content-Type"] == "application/problem+json"
+        assert response.json()["code"] == "method_not_allowed"
+
+    def test_are_limited_with_a_problem_document(self, api, settings):
+        settings.THROTTLES = {**settings.THROTTLES, "anonymous": 1}
+
+        responses = [api().get("/api/docs", headers={"accept": "text/html"}) for _ in range(2)]
+
+        assert (responses[1].status_code, responses[1]["Content-Type"]) == (429, "application/problem+json")
+        assert responses[1].json()["code"] == "throttled"
+
+
+@pytest.mark.django_db
+class TestNegotiation:
+    def test_gives_json_to_a_caller_that_accepts_only_problem_documents(self, api):
+        user = UserFactory.create()
+
+        responses = [
+            api(caller).get("/api/me", headers={"accept": "application/problem+json"}) for caller in (user, None)
+        ]
+
+        assert [(each.status_code, each["Content-Type"]) for each in responses] == [
+            (200, "application/json"),
+            (401, "application/problem+json"),
+        ]
+
+    @pytest.mark.parametrize("accept", ["text/html", "application/xml"])
+    def test_rejects_a_caller_that_does_not_accept_json(self, api, accept):
+        response = api().get("/api/me", headers={"accept": accept})
+
+        assert (response.status_code, response["Content-Type"]) == (406, "application/problem+json")
 
 
 def paths_of(resolver, prefix="/"):

@@ -18,6 +18,9 @@ ISSUER = "https://login.partner.example"
 AUDIENCE = "fluxori-credits"
 
 
+LATER = datetime.now(UTC) + timedelta(minutes=10)  # noqa: TID251 - signed and checked with the real clock
+
+
 class LocalIssuer:
     def __init__(self):
         self.keys = {"first": rsa.generate_private_key(public_exponent=65537, key_size=2048)}
@@ -86,6 +89,19 @@ class TestExternalToken:
 
         assert me(api, issuer.sign(str(user.pk))).json()["id"] == str(user.pk)
 
+    @pytest.mark.parametrize("spelling", ["{%s}", "urn:uuid:%s"])
+    def test_with_another_spelling_of_an_id_authenticates_nobody(self, api, issuer, spelling):
+        user = UserFactory.create()
+
+        assert status_and_code(me(api, issuer.sign(spelling % user.pk))) == (401, "token_not_valid")
+
+    @pytest.mark.parametrize("claim", ["iat", "nbf", "exp"])
+    def test_tolerates_a_clock_that_differs_by_some_seconds(self, api, issuer, claim):
+        UserFactory.create(external_id="partner|7")
+        at = datetime.now(UTC) + timedelta(seconds=-3 if claim == "exp" else 3)  # noqa: TID251
+
+        assert me(api, issuer.sign("partner|7", **{claim: at})).status_code == 200
+
     def test_prefers_the_external_id_to_the_id(self, api, issuer):
         by_id = UserFactory.create()
         by_name = UserFactory.create(external_id=str(by_id.pk))
@@ -115,7 +131,10 @@ class TestExternalToken:
             {"aud": None},
             {"iss": None},
             {"exp": None},
-            {"lifetime": -1},
+            {"lifetime": -10},
+            {"iat": LATER},
+            {"nbf": LATER},
+            {"exp": float("inf")},
             {"key": rsa.generate_private_key(public_exponent=65537, key_size=2048)},
             {"kid": "made-up", "key": rsa.generate_private_key(public_exponent=65537, key_size=2048)},
             {"algorithm": "HS256", "key": "a public key, taken for a shared secret"},

@@ -85,6 +85,12 @@ class TestCreateUser:
             ({"email": "nobody"}, "email", "wrong_type"),
             ({"email": "a" * 250 + "@b.cd"}, "email", "too_long"),
             ({"email": None}, "email", "wrong_type"),
+            ({"email": "a" * 300 + "@b.cd"}, "email", "too_long"),
+            ({"email": "İ" * 240 + "@b.cd"}, "email", "wrong_type"),
+            ({"email": "a@" + "ü." * 35 + "cd"}, "email", "too_long"),
+            ({"email": "a@" + "b" * 64 + ".cd"}, "email", "wrong_type"),
+            ({"email": "\u017fipho@example.com"}, "email", "wrong_type"),
+            ({"email": "a@faß.example"}, "email", "wrong_type"),
             ({"password": "password"}, "password", "out_of_range"),
             ({"password": "a"}, "password", "out_of_range"),
             ({"role": "owner"}, "role", "invalid_choice"),
@@ -233,11 +239,33 @@ class TestSetAndRemoveMembers:
         user, client = UserFactory.create(), api(owner)
 
         for role in ("member", "viewer", "manager", "owner", "owner"):
-            response = client.put(f"{members(organization)}/{user.pk}", {"role": role})
+            response = client.put(f"{members(organization)}/{user.pk}", {"role": role, "email": user.email.upper()})
             assert response.status_code == 200
             assert response.json() == {"userId": str(user.pk), "email": user.email, "role": role}
 
         assert organization.memberships.get(user=user).role == "owner"
+
+    def test_owner_does_not_learn_the_email_of_a_user_by_adding_them(self, api, organization, owner):
+        user, path = UserFactory.create(), members(organization)
+
+        added = api(owner).put(f"{path}/{user.pk}", {"role": "member"})
+
+        assert (added.status_code, added.json()["email"]) == (200, None)
+        shown = {caller: api(caller).get(path).json()["results"][0]["email"] for caller in (owner, user)}
+        assert shown == {owner: None, user: user.email}
+        assert api(AdminFactory.create()).get(path).json()["results"][0]["email"] == user.email
+        assert api(owner).put(f"{path}/{user.pk}", {"role": "viewer"}).json()["email"] is None
+        known = api(owner).put(f"{path}/{user.pk}", {"role": "viewer", "email": user.email})
+        assert known.json()["email"] == user.email
+        assert api(owner).put(f"{path}/{user.pk}", {"role": "member"}).json()["email"] == user.email
+
+    def test_rejects_an_email_that_is_not_that_of_the_user(self, api, organization, owner):
+        path = f"{members(organization)}/{UserFactory.create().pk}"
+
+        response = api(owner).put(path, {"role": "member", "email": "another@example.com"})
+
+        assert status_and_code(response) == (404, "user_not_found")
+        assert organization.memberships.count() == 1
 
     def test_owner_removes_a_member(self, api, organization, owner):
         user = MembershipFactory.create(organization=organization).user

@@ -18,6 +18,9 @@ def status_and_code(response):
     return response.status_code, response.json()["code"]
 
 
+LATER = datetime.now(UTC) + timedelta(minutes=10)  # noqa: TID251 - signed and checked with the real clock
+
+
 def signed(user, key=settings.SECRET_KEY, algorithm="HS256", lifetime=timedelta(minutes=5), **claims):
     """Return a token like those the project issues, with other claims, key or algorithm."""
     issued_at = datetime.now(UTC)  # noqa: TID251
@@ -102,12 +105,19 @@ class TestBearerAuthentication:
     @pytest.mark.parametrize(
         "flaw",
         [
-            {"lifetime": timedelta(seconds=-1)},
+            {"lifetime": timedelta(seconds=-10)},
+            {"iat": LATER},
+            {"nbf": LATER},
+            {"sub": None},
+            {"sub": ""},
+            {"sub": "nobody"},
+            {"sub": "a\0b"},
             {"token_type": "refresh"},
             {"token_type": None},
             {"jti": None},
             {"exp": None},
             {"exp": "soon"},
+            {"exp": 10**20},
             {"key": "another key, that is long enough for HS256"},
             {"algorithm": "HS512"},
             {"algorithm": "none", "key": None},
@@ -122,6 +132,26 @@ class TestBearerAuthentication:
 
         assert status_and_code(response) == (401, "token_not_valid")
         assert response["WWW-Authenticate"] == "Bearer"
+
+    @pytest.mark.parametrize("sub", ["{%s}", "urn:uuid:%s", " %s"])
+    def test_rejects_another_spelling_of_the_id_of_a_user(self, api, sub):
+        user = UserFactory.create()
+
+        assert status_and_code(me(api, signed(user, sub=sub % user.pk))) == (401, "token_not_valid")
+
+    @pytest.mark.parametrize("claim", ["iat", "nbf", "exp"])
+    def test_tolerates_a_clock_that_differs_by_some_seconds(self, api, claim):
+        at = datetime.now(UTC) + timedelta(seconds=-3 if claim == "exp" else 3)  # noqa: TID251
+
+        assert me(api, signed(UserFactory.create(), **{claim: at})).status_code == 200
+
+    @pytest.mark.parametrize("jti", ["a\0b", "", {"id": 1}, "unknown"])
+    def test_rejects_a_refresh_token_with_an_invalid_id(self, api, jti):
+        token = signed(UserFactory.create(), token_type="refresh", jti=jti)
+
+        response = api().post("/api/auth/token/refresh", {"refresh": token})
+
+        assert status_and_code(response) == (401, "token_not_valid")
 
     def test_rejects_a_refresh_token(self, api):
         assert status_and_code(me(api, tokens.issue(UserFactory.create()).refresh)) == (401, "token_not_valid")
@@ -250,7 +280,7 @@ class TestVerify:
         revoked = tokens.issue(user).refresh
         tokens.revoke(revoked)
 
-        for token in ("x", revoked, signed(user, lifetime=timedelta(seconds=-1))):
+        for token in ("x", revoked, signed(user, lifetime=timedelta(seconds=-10))):
             assert status_and_code(api().post("/api/auth/token/verify", {"token": token})) == (401, "token_not_valid")
 
 

@@ -34,7 +34,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON object on stdout.")
 
     def handle(self, *, email: str, limit: float, json: bool, **_: Any) -> None:
-        staff = User.objects.filter(email=email.lower(), is_superuser=True, is_active=True).first()
+        staff = User.objects.filter(email=email, is_superuser=True, is_active=True).first()
         if staff is None:
             raise CommandError(f"There is no superuser {email!r}.")
         # Without this, a log line for each request would appear between the lines of the result.

@@ -1,7 +1,6 @@
 """Staff actions on grants and holds."""
 
 from credits import operations
-from credits.domain import errors
 from fluxori.console.models import StaffAction
 from fluxori.core import clock
 from tests.fluxori.console.actions.helpers import perform, rejection
@@ -82,4 +81,4 @@ class TestReleaseHold:
 
         error = rejection(client, action_url("release", balance, hold=held.pk))
 
-        assert error == f"{errors.HoldClosedError.title}."
+        assert error == "The hold was released."

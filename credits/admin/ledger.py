@@ -18,7 +18,7 @@ from credits.models import (
     CreditTransaction,
 )
 from fluxori.adminkit.changelist import DateRangeFilter
-from fluxori.adminkit.columns import credits_column, id_column, name_column, timestamp_column
+from fluxori.adminkit.columns import credits_column, expiry_column, id_column, name_column, timestamp_column
 from fluxori.adminkit.formatting import changelist_link_html, name_html, object_link_html
 
 
@@ -112,8 +112,9 @@ class CreditGrantAdmin(OwnedAdmin):
         ("Still holding credits", "live__exact=1"),
     ]
     effective = timestamp_column("effective_at", "effective")
-    expires = timestamp_column("expires_at", "expires")
+    expires = expiry_column("expires_at", "expires")
     voided = timestamp_column("voided_at", "voided")
+    rolls_until = timestamp_column("roll_until")
     id_to_copy = id_column()
     fields = [
         "id_to_copy",
@@ -123,7 +124,7 @@ class CreditGrantAdmin(OwnedAdmin):
         "effective",
         ("expires", "voided"),
         ("priority", "unit_price"),
-        ("roll_cap", "roll_until"),
+        ("roll_cap", "rolls_until"),
         "created_by",
         "parent",
         "feature",

@@ -5,7 +5,7 @@ A list is never counted, and it has one fixed order for which an index exists, s
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -85,12 +85,12 @@ class DateRangeFilter(RangeDateFilter):  # type: ignore[misc]
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         first, last = self._day("from"), self._day("to")
         if first is not None:
-            queryset = queryset.filter(**{f"{self.parameter_name}__gte": first})
-        if last is not None:
-            queryset = queryset.filter(**{f"{self.parameter_name}__lt": last + timedelta(days=1)})
+            queryset = queryset.filter(**{f"{self.parameter_name}__gte": _midnight(first)})
+        if last is not None and last < date.max:  # every row is before the end of the calendar
+            queryset = queryset.filter(**{f"{self.parameter_name}__lt": _midnight(last + timedelta(days=1))})
         return queryset
 
-    def _day(self, end: str) -> datetime | None:
+    def _day(self, end: str) -> date | None:
         text = self.used_parameters.get(f"{self.parameter_name}_{end}")
         if not text:
             return None
@@ -100,7 +100,16 @@ class DateRangeFilter(RangeDateFilter):  # type: ignore[misc]
             day = None
         if day is None:
             raise IncorrectLookupParameters(f"{text!r} is not a day like 2026-03-01")
-        return make_aware(datetime(day.year, day.month, day.day))  # noqa: DTZ001 - made aware here
+        return day
+
+
+def _midnight(day: date) -> datetime:
+    """Return the start of a day in the time zone of the reader, or in UTC at the ends of the calendar."""
+    start = datetime(day.year, day.month, day.day)  # noqa: DTZ001 - made aware here
+    try:
+        return make_aware(start).astimezone(UTC)
+    except OverflowError:
+        return start.replace(tzinfo=UTC)
 
 
 class ListAdmin(ModelAdmin):  # type: ignore[misc]

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db.models import Model, QuerySet
 
+from fluxori.adminkit.formatting import NEVER, is_never
 from fluxori.adminkit.keyset import rows_after
 
 _BATCH_SIZE = 2_000
@@ -52,6 +53,8 @@ def csv_value(value: Any) -> Any:
     """
     if value is None:
         return ""
+    if isinstance(value, datetime) and is_never(value):
+        return NEVER
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     if isinstance(value, bytes | memoryview):

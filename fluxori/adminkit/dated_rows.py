@@ -18,6 +18,8 @@ from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from fluxori.adminkit.fields import TimestampField
+from fluxori.adminkit.formatting import NEVER_FROM, is_never
 from fluxori.core import clock
 
 _RAISE_EXCEPTION = "P0001"  # the SQLSTATE of an exception that a trigger raises
@@ -71,17 +73,15 @@ class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
 class DatedForm(ReasonedForm):
     """A form for a row that takes effect now, or at a later time that the form gives."""
 
-    effective_from = forms.DateTimeField(
-        required=False,
-        widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}),
-        help_text="In your time zone. Leave it empty to start now.",
-    )
+    effective_from = TimestampField(required=False, help_text="Leave it empty to start now.")
 
     def clean_effective_from(self) -> datetime:
         now = clock.now()
         effective_from: datetime = self.cleaned_data["effective_from"] or now
         if effective_from < now:
             raise forms.ValidationError("Past charges do not change. Start now or later.")
+        if is_never(effective_from):
+            raise forms.ValidationError(f"Start before the year {NEVER_FROM.year}.")
         return effective_from
 
 

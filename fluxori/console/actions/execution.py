@@ -17,7 +17,7 @@ from credits.domain.records import BalanceSnapshot
 from credits.engine.locked_balance import lock_balance
 from credits.models import CreditGrant
 from credits.tier_registry import TierFacts
-from fluxori.adminkit.formatting import format_credits, format_timestamp
+from fluxori.adminkit.formatting import format_credits, format_expiry, format_timestamp
 from fluxori.console import errors, queries
 from fluxori.console.actions.base import ActionRequest, Outcome
 from fluxori.console.models import ApprovalRequest, StaffAction
@@ -174,7 +174,7 @@ def describe_execution(request: ActionRequest, execution: Execution) -> list[tup
         if before[name] != after[name]:
             facts.append((label, format_change(before[name], after[name])))
     if execution.expiries:
-        facts.append(("Expires", ", ".join(format_timestamp(at) if at else "Never" for at in execution.expiries)))
+        facts.append(("Expires", ", ".join(map(format_expiry, execution.expiries))))
     if before["tier"] != after["tier"]:
         facts.append(("Tier", f"{before['tier'] or 'none'} → {after['tier']}"))
     if before["pending_tier"] != after["pending_tier"]:

@@ -60,6 +60,7 @@ class StateFilter(admin.SimpleListFilter):
 @admin.register(CreditBalance)
 class CreditBalanceAdmin(OwnedAdmin):
     owner_fields = ("pk",)
+    link_filters = ()
     export_columns = {"owner": owner_name}
     list_display = ["owner", "kind", "total", "on_hold", "in_debt", "changed", "suspended"]
     total = credits_column("balance")
@@ -212,6 +213,7 @@ class CreditTransactionAdmin(OwnedAdmin):
 
 @admin.register(CreditEntry)
 class CreditEntryAdmin(OwnedAdmin):
+    link_filters = ("balance", "grant")
     empty_message = "Entries appear here: what each transaction added to a grant or took from it."
     list_display = ["id", "owner", "transaction", "position", "signed_amount", "grant_or_debt", "remains"]
     signed_amount = credits_column("amount")

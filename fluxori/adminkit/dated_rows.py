@@ -10,14 +10,15 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin as DjangoModelAdmin
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import ProgrammingError
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from simple_history.admin import SimpleHistoryAdmin
-from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from fluxori.adminkit.changelist import BaseAdmin
 from fluxori.adminkit.fields import TimestampField
 from fluxori.adminkit.formatting import NEVER_FROM, is_never
 from fluxori.core import clock
@@ -36,7 +37,7 @@ class ReasonedForm(forms.ModelForm):  # type: ignore[type-arg]
     )
 
 
-class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
+class HistoryAdmin(SimpleHistoryAdmin, BaseAdmin):  # type: ignore[misc]
     """A model with versions that staff can read. Rows are never deleted or reverted: other rows refer to them."""
 
     actions = None
@@ -60,12 +61,22 @@ class HistoryAdmin(SimpleHistoryAdmin, ModelAdmin):  # type: ignore[misc]
     def revert_disabled(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return True
 
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.is_valid_key(unquote(object_id)):
+            raise Http404("There is no such row.")
+        response: HttpResponse = super().history_view(request, object_id, extra_context)
+        return response
+
     def history_form_view(
         self, request: HttpRequest, object_id: str, version_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         # An earlier version is shown in a form. Submitting that form would bypass the checks of the change form.
         if request.method != "GET":
             raise PermissionDenied
+        if not (self.is_valid_key(object_id) and version_id.isdecimal()):
+            raise Http404("There is no such version.")
         response: HttpResponse = super().history_form_view(request, object_id, version_id, extra_context)
         return response
 

@@ -15,10 +15,10 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from fluxori.adminkit.changelist import ListAdmin
+from fluxori.adminkit.changelist import BaseAdmin, ListAdmin
 from fluxori.adminkit.formatting import timestamp_html
 from fluxori.identity import queries
 from fluxori.identity.errors import LastOwnerError
@@ -42,6 +42,8 @@ class IdentityAdmin(ListAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
+        if "\x00" in term:
+            return queryset.none(), False
         try:
             return queryset.filter(self.rows_of([UUID(term)])), False
         except ValueError:
@@ -187,7 +189,7 @@ class MembershipAdmin(IdentityAdmin):
 
 
 @admin.register(Group)
-class GroupAdmin(BaseGroupAdmin, ModelAdmin):  # type: ignore[misc]
+class GroupAdmin(BaseGroupAdmin, BaseAdmin):  # type: ignore[misc]
     """Groups of staff members with their permissions."""
 
 

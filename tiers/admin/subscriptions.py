@@ -36,6 +36,7 @@ class SubscriptionAdmin(OwnedAdmin):
 
 @admin.register(MonthlyAllocation)
 class MonthlyAllocationAdmin(OwnedAdmin):
+    link_filters = ("balance", "run")
     list_display = ["period", "owner", "tier", "granted", "starts", "ends", "allocated", "transaction_link"]
     granted = credits_column("credits")
     empty_message = "Monthly allocations appear here when the scheduled run grants them."

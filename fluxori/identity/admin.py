@@ -115,8 +115,9 @@ class UserAdmin(BaseUserAdmin, IdentityAdmin):  # type: ignore[type-arg,misc]
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         has_permission: bool = super().has_change_permission(request, obj)
-        # Changing a superuser's password or e-mail address would be a way to become one.
-        return has_permission and (obj is None or not obj.is_superuser or _is_superuser(request))
+        # Changing the password or e-mail address of another member of staff would be a way to become that person.
+        is_other_staff = obj is not None and (obj.is_staff or obj.is_superuser) and obj.pk != request.user.pk
+        return has_permission and (not is_other_staff or _is_superuser(request))
 
     def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:  # noqa: ARG002
         return self.inlines if obj else []

@@ -100,7 +100,17 @@ class TestLists:
 
     def test_no_key_in_an_address_causes_an_error(self, model_admin):
         client = superuser_client()
-        pages = ["change/", "history/", "delete/", "history/1/", "history/\x00/", "history/x/", "password/", "retry/", ""]
+        pages = [
+            "change/",
+            "history/",
+            "delete/",
+            "history/1/",
+            "history/\x00/",
+            "history/x/",
+            "password/",
+            "retry/",
+            "",
+        ]
 
         for key, page in product(KEYS, pages):
             response = client.get(f"{url_of(model_admin, 'changelist')}{key}/{quote(page)}")

@@ -110,7 +110,9 @@ class TestDatesInForms:
 
 class TestDateFilters:
     @pytest.mark.parametrize(
-        ("model_admin", "field"), DATE_FILTERS, ids=lambda value: getattr(getattr(value, "opts", 0), "model_name", value)
+        ("model_admin", "field"),
+        DATE_FILTERS,
+        ids=lambda value: getattr(getattr(value, "opts", 0), "model_name", value),
     )
     def test_a_date_filter_accepts_the_first_and_the_last_day_of_the_calendar(self, client, model_admin, field):
         url = reverse(f"admin:{model_admin.opts.label_lower.replace('.', '_')}_changelist")

@@ -138,3 +138,17 @@ class TestOrganizationPage:
             assert b"An organization keeps at least one owner" in response.content
 
         assert Membership.objects.get(pk=membership.pk).role == "owner"
+
+
+class TestOtherStaff:
+    def test_staff_cannot_change_the_address_or_the_password_of_other_staff(self, support):
+        colleague = UserFactory.create(email="finance@example.com", is_staff=True)
+        form = {"usable_password": "true", "password1": "mine mine mine", "password2": "mine mine mine"}
+
+        assert support.post(f"{USERS}{colleague.pk}/password/", form).status_code == 403
+        page = f"{USERS}{colleague.pk}/change/"
+        assert support.post(page, {"email": "mine@example.com", **membership_fields()}).status_code == 403
+        support.post(USERS, {"action": "deactivate", "_selected_action": [colleague.pk]})
+
+        colleague.refresh_from_db()
+        assert (colleague.email, colleague.is_active) == ("finance@example.com", True)

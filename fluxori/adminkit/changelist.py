@@ -28,6 +28,7 @@ from unfold.views import ChangeList
 
 from fluxori.adminkit.csv_export import csv_lines
 from fluxori.adminkit.keyset import rows_after
+from fluxori.adminkit.safe_forms import SafeFormsMixin
 
 AFTER = "after"
 EXPORT_PERMISSION = "console.export_csv"
@@ -144,8 +145,8 @@ def _midnight(day: date) -> datetime:
         return start.replace(tzinfo=UTC)
 
 
-class BaseAdmin(ModelAdmin):  # type: ignore[misc]
-    """The base class of all admin classes: checked parameters and keys, predefined links, and a CSV export.
+class BaseAdmin(SafeFormsMixin, ModelAdmin):  # type: ignore[misc]
+    """The base class of all admin classes: checked parameters, keys and forms, predefined links, and a CSV export.
 
     ``link_filters`` are fields by which other pages filter the list in their links; the list itself does not offer
     them. ``saved_links`` are links to frequent filters, as (label, query string). ``export_columns`` are columns that

@@ -84,11 +84,21 @@ class MembershipsInline(TabularInline):  # type: ignore[misc]
         return False
 
 
+class PasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]
+    """A form for the password of a user, which writes nothing else."""
+
+    def set_password_and_save(self, user: User, *args: Any, commit: bool = True, **options: Any) -> User:
+        super().set_password_and_save(user, *args, commit=False, **options)
+        if commit:
+            user.save(update_fields=["password"])
+        return user
+
+
 @admin.register(User)
 class UserAdmin(BaseUserAdmin, IdentityAdmin):  # type: ignore[type-arg,misc]
     add_form = NewUserForm
     form = UserChangeForm
-    change_password_form = AdminPasswordChangeForm
+    change_password_form = PasswordForm
     list_display = ("email", "role", "external_id", "is_active", "is_staff", "since")
     list_filter = ("role", "is_active", "is_staff")
     saved_links: Any = (("Staff", "is_staff__exact=1"), ("Deactivated", "is_active__exact=0"))
@@ -96,6 +106,7 @@ class UserAdmin(BaseUserAdmin, IdentityAdmin):  # type: ignore[type-arg,misc]
     search_help_text = "E-mail, external id or id"
     ordering = ("-id",)
     readonly_fields = ("id", "created_at", "last_login")
+    unversioned_fields = ("password", "last_login")
     filter_horizontal = ("groups", "user_permissions")
     inlines: ClassVar[Any] = [MembershipsInline]
     actions: Any = ["deactivate", "activate"]

@@ -30,7 +30,7 @@ LOOKUPS = [
     ("date__year__lt", "0"),
     ("contains", "a"),
 ]
-# In an address Django's admin writes a special character of a key as an underscore and its code: _00 is a null character.
+# Django's admin writes a special character of a key as an underscore and its code: _00 is a null character.
 KEYS = ["%00", "_00", "a_00b", "nonsense", "(", "9" * 30, quote("\ufffd"), "0", "-1", "__proto__", "x" * 300]
 
 

@@ -20,6 +20,7 @@ from fluxori.console.approvals.operations import request_approval
 from fluxori.console.models import ApprovalRequest, ManualCreditCeiling, StaffAction
 from fluxori.core import clock
 from fluxori.identity.models import User
+from tests.support.admin import version_of
 from tests.support.factories.credits import deduct, hold, make_user
 from tests.support.factories.identity import MembershipFactory
 from tests.support.staff import action_request, action_url, client_of, make_staff
@@ -337,7 +338,8 @@ class TestCeilingPage:
     def send(self, ceiling, reason):
         address = reverse("admin:console_manualcreditceiling_change", args=[ceiling.pk])
         data = {"per_action": "400", "per_day": "2000", "change_reason": reason}
-        return client_of(make_staff("finance")).post(address, data)
+        client = client_of(make_staff("finance"))
+        return client.post(address, {**data, **version_of(client, address)})
 
     def test_a_change_of_a_ceiling_is_in_its_history_with_user_and_reason(self, ceiling):
         self.send(ceiling, "More outages")

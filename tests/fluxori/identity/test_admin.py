@@ -2,6 +2,7 @@ import pytest
 from django.contrib.auth.models import Permission
 
 from fluxori.identity.models import Membership, Organization, User
+from tests.support.admin import version_of
 from tests.support.factories.identity import PASSWORD, MembershipFactory, OrganizationFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -96,7 +97,13 @@ class TestUserPage:
         permission_fields = {"role": "admin", "is_superuser": "on", "is_staff": "on", "is_active": "on"}
 
         response = support.post(
-            f"{USERS}{staff.pk}/change/", {"email": "new@example.com", **permission_fields, **membership_fields()}
+            f"{USERS}{staff.pk}/change/",
+            {
+                "email": "new@example.com",
+                **permission_fields,
+                **membership_fields(),
+                **version_of(support, f"{USERS}{staff.pk}/change/"),
+            },
         )
 
         staff.refresh_from_db()
@@ -133,7 +140,13 @@ class TestOrganizationPage:
 
         for change in ({"role": "member"}, {"role": "owner", "DELETE": "on"}):
             response = root.post(
-                page, {"name": "Kraal", "external_id": "", **membership_fields({**row, **change}, existing=1)}
+                page,
+                {
+                    "name": "Kraal",
+                    "external_id": "",
+                    **membership_fields({**row, **change}, existing=1),
+                    **version_of(root, page),
+                },
             )
             assert b"An organization keeps at least one owner" in response.content
 

@@ -11,7 +11,7 @@ from fluxori.console import errors, queries
 from fluxori.console.approvals import ceilings
 from fluxori.console.approvals.ceilings import Raise
 from fluxori.console.models import ManualCreditCeiling
-from tests.support.admin import messages_of, text_of
+from tests.support.admin import form_of, messages_of, text_of
 from tests.support.staff import client_of, make_staff
 from tests.support.threads import run_concurrently
 from tests.support.times import NOON
@@ -162,9 +162,7 @@ class TestConfirmRaise:
 class TestCeilingPage:
     def change(self, client, ceiling, **fields):
         url = reverse("admin:console_manualcreditceiling_change", args=[ceiling.pk])
-        initial = client.get(url).context["adminform"].form
-        form = {field.html_name: field.value() for field in initial if field.value() is not None}
-        return client.post(url, {**form, "change_reason": "Outage", **fields}, follow=True)
+        return client.post(url, form_of(client, url, **{"change_reason": "Outage", **fields}), follow=True)
 
     def decide(self, client, ceiling, decision, **fields):
         url = reverse("admin:console_manualcreditceiling_raise", args=[ceiling.pk])

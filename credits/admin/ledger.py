@@ -1,5 +1,6 @@
 """Read-only admin pages of the tables of the ledger."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -7,6 +8,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import TabularInline
 
+from credits import queries
 from credits.admin.owners import OwnedAdmin, owner_name
 from credits.models import (
     CreditBalance,
@@ -20,6 +22,7 @@ from credits.models import (
 from fluxori.adminkit.changelist import DateRangeFilter
 from fluxori.adminkit.columns import credits_column, expiry_column, id_column, name_column, timestamp_column
 from fluxori.adminkit.formatting import changelist_link_html, name_html, object_link_html
+from fluxori.core import clock
 
 
 class ReadOnlyInline(TabularInline):  # type: ignore[misc]
@@ -77,6 +80,9 @@ class CreditBalanceAdmin(OwnedAdmin):
     suspended = timestamp_column("suspended_at", "suspended since")
     change_list_template = "admin/credits/creditbalance/change_list.html"
 
+    def prepare_rows(self, rows: Sequence[CreditBalance]) -> None:
+        queries.settle_balances(rows, at=clock.now())
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditBalance]:
         return CreditBalance.objects.select_related("user", "organization").order_by(*self.ordering)
 
@@ -98,15 +104,33 @@ class CreditBalanceAdmin(OwnedAdmin):
         return bytes(row.head_hash).hex()
 
 
+class HoldingFilter(admin.SimpleListFilter):
+    """A filter for grants that still have credits, remaining or held, at the time of the request."""
+
+    title = "still holding credits"
+    parameter_name = "live__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "Yes"), ("0", "No")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[CreditGrant]) -> QuerySet[CreditGrant]:
+        if self.value() not in {"0", "1"}:
+            return queryset
+        emptied = queries.emptied_grants(at=clock.now())
+        if self.value() == "1":
+            return queryset.filter(live=True).exclude(pk__in=emptied)
+        return queryset.filter(Q(live=False) | Q(pk__in=emptied))
+
+
 @admin.register(CreditGrant)
 class CreditGrantAdmin(OwnedAdmin):
     ordering = ("-effective_at", "-pk")
-    list_display = ["source", "owner", "granted", "remains", "on_hold", "effective", "expires", "voided"]
+    list_display = ["source", "owner", "granted", "remains", "on_hold", "state", "effective", "expires", "voided"]
     granted = credits_column("amount")
     remains = credits_column("remaining")
     on_hold = credits_column("held")
     empty_message = "Allocated, purchased and added credits appear here, with what remains of them."
-    list_filter = ["source", "live", ("effective_at", DateRangeFilter)]
+    list_filter = ["source", HoldingFilter, ("effective_at", DateRangeFilter)]
     saved_links = [
         ("Purchases", "source__exact=purchase"),
         ("Adjustments", "source__exact=adjustment"),
@@ -121,7 +145,7 @@ class CreditGrantAdmin(OwnedAdmin):
         "id_to_copy",
         "owner",
         "source",
-        ("amount", "remaining", "held"),
+        ("amount", "remaining", "held", "state"),
         "effective",
         ("expires", "voided"),
         ("priority", "unit_price"),
@@ -131,6 +155,15 @@ class CreditGrantAdmin(OwnedAdmin):
         "feature",
         "history",
     ]
+
+    export_columns = {**OwnedAdmin.export_columns, "status": lambda row: row.status}
+
+    def prepare_rows(self, rows: Sequence[CreditGrant]) -> None:
+        queries.settle_grants(rows, at=clock.now())
+
+    @admin.display(description="status")
+    def state(self, row: Any) -> str:
+        return str(row.status).capitalize()
 
     @admin.display(description="transaction")
     def created_by(self, row: CreditGrant) -> str:
@@ -240,6 +273,24 @@ class PinsInline(ReadOnlyInline):
         return CreditPin.objects.select_related("grant").order_by("position")
 
 
+class HoldStatusFilter(admin.SimpleListFilter):
+    """A filter by the status that a hold has at the time of the request: an open hold lapses without any job."""
+
+    title = "status"
+    parameter_name = "status__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(CreditHold.Status.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[CreditHold]) -> QuerySet[CreditHold]:
+        due = Q(status=CreditHold.Status.OPEN, expires_at__lte=clock.now())
+        if self.value() == CreditHold.Status.OPEN:
+            return queryset.filter(status=CreditHold.Status.OPEN).exclude(due)
+        if self.value() == CreditHold.Status.LAPSED:
+            return queryset.filter(Q(status=CreditHold.Status.LAPSED) | due)
+        return queryset.filter(status=self.value()) if self.value() else queryset
+
+
 @admin.register(CreditHold)
 class CreditHoldAdmin(OwnedAdmin):
     ordering = ("-created_at", "-pk")
@@ -247,7 +298,7 @@ class CreditHoldAdmin(OwnedAdmin):
     on_hold = credits_column("amount")
     spent = credits_column("captured")
     empty_message = "Holds appear here: credits that are reserved before work begins."
-    list_filter = ["status", ("created_at", DateRangeFilter)]
+    list_filter = [HoldStatusFilter, ("created_at", DateRangeFilter)]
     saved_links = [("Open", "status__exact=open"), ("Lapsed", "status__exact=lapsed")]
     created = timestamp_column("created_at", "placed")
     expires = timestamp_column("expires_at", "expires")
@@ -256,6 +307,10 @@ class CreditHoldAdmin(OwnedAdmin):
     exact_search_fields = ["reference_id"]
     search_help_text = "E-mail, organization, id or reference"
     inlines = [PinsInline]
+
+    def prepare_rows(self, rows: Sequence[CreditHold]) -> None:
+        queries.settle_holds(rows, at=clock.now())
+
     fields = [
         "id_to_copy",
         "owner",

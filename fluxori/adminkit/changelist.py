@@ -93,6 +93,7 @@ class KeysetChangeList(CheckedChangeList):
         self.result_list = rows[: self.list_per_page]
         if len(rows) > self.list_per_page:
             self.older = self.get_query_string({AFTER: str(self.result_list[-1].pk)})
+        self.model_admin.prepare_rows(self.result_list)
         self.newest = self.get_query_string(remove=[AFTER]) if self.after else None
         self.result_count = len(self.result_list)
         self.full_result_count = self.result_count  # the real count is unknown, and no page shows it
@@ -169,7 +170,13 @@ class BaseAdmin(SafeFormsMixin, ModelAdmin):  # type: ignore[misc]
         return [path("export/", export, name=self._export_name()), *super().get_urls()]
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        return super().get_object(request, object_id, from_field) if self.is_valid_key(object_id) else None
+        row = super().get_object(request, object_id, from_field) if self.is_valid_key(object_id) else None
+        if row is not None:
+            self.prepare_rows([row])
+        return row
+
+    def prepare_rows(self, rows: Sequence[Any]) -> None:
+        """Change rows in memory before a list, a page or an export shows them, like a status that has ended by now."""
 
     def is_valid_key(self, object_id: str) -> bool:
         """Return whether ``object_id``, from the address of a page, can be the primary key of a row."""
@@ -201,7 +208,7 @@ class BaseAdmin(SafeFormsMixin, ModelAdmin):  # type: ignore[misc]
         name = self.opts.model_name
         logger.info("exported", list=name, actor=str(request.user.pk), filters=sorted(request.GET))
         return StreamingHttpResponse(
-            csv_lines(queryset, self.export_columns),
+            csv_lines(queryset, self.export_columns, self.prepare_rows),
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{name}.csv"', "X-Accel-Buffering": "no"},
         )

@@ -51,7 +51,7 @@ class TransactionDetailAdmin(DetailPageMixin, CreditTransactionAdmin):
 
 class GrantWithActionsAdmin(ActionButtonsMixin, CreditGrantAdmin):
     def get_action_buttons(self, request: HttpRequest, row: CreditGrant) -> list[ActionButton]:
-        live = row.remaining > 0 and (row.expires_at is None or row.expires_at > clock.now())
+        live = row.remaining > 0
         expires = row.expires_at is not None and not is_never(row.expires_at)
         candidates = {"extend": ("Extend", live and expires), "void": ("Void", live)}
         return action_buttons(request.user, row.balance_id, candidates, grant=row.pk)
@@ -59,7 +59,7 @@ class GrantWithActionsAdmin(ActionButtonsMixin, CreditGrantAdmin):
 
 class HoldWithActionsAdmin(ActionButtonsMixin, CreditHoldAdmin):
     def get_action_buttons(self, request: HttpRequest, row: CreditHold) -> list[ActionButton]:
-        is_open = row.status == CreditHold.Status.OPEN and row.expires_at > clock.now()
+        is_open = row.status == CreditHold.Status.OPEN
         return action_buttons(request.user, row.balance_id, {"release": ("Release", is_open)}, hold=row.pk)
 
 

@@ -14,6 +14,7 @@ from tiers.queries.allocations import (
 )
 from tiers.queries.subscriptions import (
     NO_TIER,
+    held_tier,
     on_tier,
     subscription_facts,
     subscription_of,
@@ -33,6 +34,7 @@ __all__ = [
     "due",
     "due_among",
     "due_by_tier",
+    "held_tier",
     "is_tier",
     "on_tier",
     "public_tiers",

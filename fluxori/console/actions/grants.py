@@ -1,6 +1,6 @@
 """Staff actions on grants."""
 
-from credits import operations
+from credits import operations, queries
 from credits.models import CreditGrant
 from fluxori.adminkit.formatting import (
     describe_expiry,
@@ -11,6 +11,7 @@ from fluxori.adminkit.formatting import (
 )
 from fluxori.console.actions import forms
 from fluxori.console.actions.base import Action, ActionRequest, Outcome
+from fluxori.core import clock
 
 
 class VoidGrant(Action):
@@ -61,5 +62,6 @@ class ExtendGrant(Action):
 
 
 def _describe_grant(grant: CreditGrant) -> str:
+    queries.settle_grants([grant], at=clock.now())
     amount = f"{grant.get_source_display()} of {format_credit_count(grant.amount)}"
     return f"{amount}, {format_credits(grant.remaining)} left, {describe_expiry(grant.expires_at)}"

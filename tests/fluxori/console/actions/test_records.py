@@ -44,7 +44,7 @@ def adjust(balance, staff, amount=5, **changes) -> StaffAction:
 
 
 def csv_rows(response: Any) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode())))
+    return list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode("utf-8-sig"))))
 
 
 def listed(client, **query):

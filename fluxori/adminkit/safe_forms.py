@@ -14,7 +14,7 @@ from django.contrib import messages
 from django.contrib.admin.utils import flatten_fieldsets
 from django.core import signing
 from django.db import IntegrityError, transaction
-from django.db.models import Model, UUIDField
+from django.db.models import Model, QuerySet, UUIDField
 from django.forms.models import _get_foreign_key  # type: ignore[attr-defined]
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -105,6 +105,13 @@ class SafeFormsMixin:
             obj.pk = new_id
         obj.save(force_insert=True)
 
+    def construct_change_message(self: Any, request: Any, form: Any, formsets: Any, add: bool = False) -> Any:
+        """Return what the history shows: each changed field with its earlier and its new value."""
+        changes = [] if add or formsets is None else list(_describe_form(form, formsets))
+        if changes:
+            return f"{'; '.join(changes)}."
+        return super().construct_change_message(request, form, formsets, add)  # type: ignore[misc]
+
     def snapshot(self: Any, request: Any, row: Model) -> Snapshot:
         """Return all values of the row, and of the rows that its page edits, as text."""
         names = flatten_fieldsets(self.get_fieldsets(request, row))
@@ -189,6 +196,44 @@ def _describe_changes(model: type[Model], before: Snapshot, after: Snapshot) -> 
             yield f"Changed meanwhile: {_label(model, name)}."
         else:
             yield f"Changed meanwhile: {_label(model, name)} from {_shorten(old)} to {_shorten(new)}."
+
+
+def _describe_form(form: Any, formsets: Any) -> Any:
+    """Yield the changes of a form and of the forms of related rows, each with the earlier and the new value."""
+    for name in form.changed_data:
+        field = form.fields[name]
+        label = (field.label or name.replace("_", " ")).lower()
+        if name in form.initial:
+            yield f"{label}: {_display(field, form.initial[name])} \u2192 {_display(field, form.cleaned_data[name])}"
+        else:
+            yield f"{label}: {_display(field, form.cleaned_data[name])}"
+    for formset in formsets:
+        for row in formset.new_objects:
+            yield f"added {row._meta.verbose_name} {_describe_row(row)}"  # noqa: SLF001
+        for row in formset.deleted_objects:
+            yield f"deleted {row._meta.verbose_name} {_describe_row(row)}"  # noqa: SLF001
+        changed = {row for row, _ in formset.changed_objects}
+        for row_form in formset.forms:
+            if row_form.instance in changed:
+                yield f"{row_form.instance}: {', '.join(_describe_form(row_form, ()))}"
+
+
+def _describe_row(row: Any) -> str:
+    role = getattr(row, "role", "")
+    return f"{row} ({role})" if role else str(row)
+
+
+def _display(field: Any, value: Any) -> str:
+    if hasattr(field, "queryset"):
+        names = field.queryset.filter(pk__in=[getattr(key, "pk", key) for key in value]) if _is_many(value) else None
+        if names is not None:
+            return ", ".join(sorted(map(str, names))) or "nothing"
+        value = field.queryset.filter(pk=getattr(value, "pk", value)).first() if value else None
+    return _shorten(value)
+
+
+def _is_many(value: Any) -> bool:
+    return isinstance(value, list | tuple | set | QuerySet)
 
 
 def _label(model: type[Model], name: str) -> str:

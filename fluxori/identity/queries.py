@@ -14,7 +14,7 @@ from django.db.models import Q, QuerySet
 
 from fluxori.db import statements
 from fluxori.identity.errors import OrganizationNotFoundError, UserNotFoundError
-from fluxori.identity.models import NAME_SEARCH_VECTOR, Membership, Organization, User
+from fluxori.identity.models import NAME_SEARCH_VECTOR, FormerEmail, Membership, Organization, User
 from fluxori.identity.owner import Owner
 
 
@@ -86,10 +86,16 @@ def users() -> QuerySet[User]:
 
 
 def users_like(term: str, *, limit: int) -> list[User]:
-    """Return users by the beginning of their e-mail, and the user with this external id. Both use an index."""
+    """Return users by the beginning of their e-mail or of an earlier one, and the user with this external id.
+
+    The user with this external id comes first, users with an earlier e-mail last. All use an index.
+    """
     by_email = list(User.objects.filter(email__startswith=term.lower()).order_by("email")[:limit])
     by_external_id = [user for user in User.objects.filter(external_id=term) if user not in by_email]
-    return [*by_external_id, *by_email][:limit]
+    former = FormerEmail.objects.filter(email__startswith=term.lower()).order_by("email").values_list("user")[:limit]
+    found = {user.pk for user in (*by_external_id, *by_email)}
+    by_former_email = User.objects.filter(pk__in=[key for (key,) in former if key not in found]).order_by("email")
+    return [*by_external_id, *by_email, *by_former_email][:limit]
 
 
 def organizations_like(term: str, *, limit: int) -> list[Organization]:

@@ -52,6 +52,7 @@ class FeatureAdmin(HistoryAdmin):
     list_display = ["code", "name", "unit", "price_now"]
     search_fields = ["code", "name"]
     fields = ["code", "name", "unit", "change_reason"]
+    export_columns = {"credits_now": lambda feature: feature.now}
     inlines = [PricesInline]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Feature | None = None) -> list[str]:

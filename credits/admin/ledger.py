@@ -1,5 +1,6 @@
 """Read-only admin pages of the tables of the ledger."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -7,6 +8,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import TabularInline
 
+from credits import queries
 from credits.admin.owners import OwnedAdmin, owner_name
 from credits.models import (
     CreditBalance,
@@ -18,8 +20,9 @@ from credits.models import (
     CreditTransaction,
 )
 from fluxori.adminkit.changelist import DateRangeFilter
-from fluxori.adminkit.columns import credits_column, id_column, name_column, timestamp_column
+from fluxori.adminkit.columns import credits_column, expiry_column, id_column, name_column, timestamp_column
 from fluxori.adminkit.formatting import changelist_link_html, name_html, object_link_html
+from fluxori.core import clock
 
 
 class ReadOnlyInline(TabularInline):  # type: ignore[misc]
@@ -60,6 +63,7 @@ class StateFilter(admin.SimpleListFilter):
 @admin.register(CreditBalance)
 class CreditBalanceAdmin(OwnedAdmin):
     owner_fields = ("pk",)
+    link_filters = ()
     export_columns = {"owner": owner_name}
     list_display = ["owner", "kind", "total", "on_hold", "in_debt", "changed", "suspended"]
     total = credits_column("balance")
@@ -75,6 +79,9 @@ class CreditBalanceAdmin(OwnedAdmin):
     created = timestamp_column("created_at")
     suspended = timestamp_column("suspended_at", "suspended since")
     change_list_template = "admin/credits/creditbalance/change_list.html"
+
+    def prepare_rows(self, rows: Sequence[CreditBalance]) -> None:
+        queries.settle_balances(rows, at=clock.now())
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditBalance]:
         return CreditBalance.objects.select_related("user", "organization").order_by(*self.ordering)
@@ -97,38 +104,66 @@ class CreditBalanceAdmin(OwnedAdmin):
         return bytes(row.head_hash).hex()
 
 
+class HoldingFilter(admin.SimpleListFilter):
+    """A filter for grants that still have credits, remaining or held, at the time of the request."""
+
+    title = "still holding credits"
+    parameter_name = "live__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "Yes"), ("0", "No")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[CreditGrant]) -> QuerySet[CreditGrant]:
+        if self.value() not in {"0", "1"}:
+            return queryset
+        emptied = queries.emptied_grants(at=clock.now())
+        if self.value() == "1":
+            return queryset.filter(live=True).exclude(pk__in=emptied)
+        return queryset.filter(Q(live=False) | Q(pk__in=emptied))
+
+
 @admin.register(CreditGrant)
 class CreditGrantAdmin(OwnedAdmin):
     ordering = ("-effective_at", "-pk")
-    list_display = ["source", "owner", "granted", "remains", "on_hold", "effective", "expires", "voided"]
+    list_display = ["source", "owner", "granted", "remains", "on_hold", "state", "effective", "expires", "voided"]
     granted = credits_column("amount")
     remains = credits_column("remaining")
     on_hold = credits_column("held")
     empty_message = "Allocated, purchased and added credits appear here, with what remains of them."
-    list_filter = ["source", "live", ("effective_at", DateRangeFilter)]
+    list_filter = ["source", HoldingFilter, ("effective_at", DateRangeFilter)]
     saved_links = [
         ("Purchases", "source__exact=purchase"),
         ("Adjustments", "source__exact=adjustment"),
         ("Still holding credits", "live__exact=1"),
     ]
     effective = timestamp_column("effective_at", "effective")
-    expires = timestamp_column("expires_at", "expires")
+    expires = expiry_column("expires_at", "expires")
     voided = timestamp_column("voided_at", "voided")
+    rolls_until = timestamp_column("roll_until")
     id_to_copy = id_column()
     fields = [
         "id_to_copy",
         "owner",
         "source",
-        ("amount", "remaining", "held"),
+        ("amount", "remaining", "held", "state"),
         "effective",
         ("expires", "voided"),
         ("priority", "unit_price"),
-        ("roll_cap", "roll_until"),
+        ("roll_cap", "rolls_until"),
         "created_by",
         "parent",
         "feature",
         "history",
     ]
+
+    export_columns = {**OwnedAdmin.export_columns, "status": lambda row: row.status}
+
+    def prepare_rows(self, rows: Sequence[CreditGrant]) -> None:
+        queries.settle_grants(rows, at=clock.now())
+
+    @admin.display(description="status")
+    def state(self, row: Any) -> str:
+        return str(row.status).capitalize()
 
     @admin.display(description="transaction")
     def created_by(self, row: CreditGrant) -> str:
@@ -211,6 +246,7 @@ class CreditTransactionAdmin(OwnedAdmin):
 
 @admin.register(CreditEntry)
 class CreditEntryAdmin(OwnedAdmin):
+    link_filters = ("balance", "grant")
     empty_message = "Entries appear here: what each transaction added to a grant or took from it."
     list_display = ["id", "owner", "transaction", "position", "signed_amount", "grant_or_debt", "remains"]
     signed_amount = credits_column("amount")
@@ -237,6 +273,24 @@ class PinsInline(ReadOnlyInline):
         return CreditPin.objects.select_related("grant").order_by("position")
 
 
+class HoldStatusFilter(admin.SimpleListFilter):
+    """A filter by the status that a hold has at the time of the request: an open hold lapses without any job."""
+
+    title = "status"
+    parameter_name = "status__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(CreditHold.Status.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[CreditHold]) -> QuerySet[CreditHold]:
+        due = Q(status=CreditHold.Status.OPEN, expires_at__lte=clock.now())
+        if self.value() == CreditHold.Status.OPEN:
+            return queryset.filter(status=CreditHold.Status.OPEN).exclude(due)
+        if self.value() == CreditHold.Status.LAPSED:
+            return queryset.filter(Q(status=CreditHold.Status.LAPSED) | due)
+        return queryset.filter(status=self.value()) if self.value() else queryset
+
+
 @admin.register(CreditHold)
 class CreditHoldAdmin(OwnedAdmin):
     ordering = ("-created_at", "-pk")
@@ -244,7 +298,7 @@ class CreditHoldAdmin(OwnedAdmin):
     on_hold = credits_column("amount")
     spent = credits_column("captured")
     empty_message = "Holds appear here: credits that are reserved before work begins."
-    list_filter = ["status", ("created_at", DateRangeFilter)]
+    list_filter = [HoldStatusFilter, ("created_at", DateRangeFilter)]
     saved_links = [("Open", "status__exact=open"), ("Lapsed", "status__exact=lapsed")]
     created = timestamp_column("created_at", "placed")
     expires = timestamp_column("expires_at", "expires")
@@ -253,6 +307,10 @@ class CreditHoldAdmin(OwnedAdmin):
     exact_search_fields = ["reference_id"]
     search_help_text = "E-mail, organization, id or reference"
     inlines = [PinsInline]
+
+    def prepare_rows(self, rows: Sequence[CreditHold]) -> None:
+        queries.settle_holds(rows, at=clock.now())
+
     fields = [
         "id_to_copy",
         "owner",

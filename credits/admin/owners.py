@@ -63,6 +63,7 @@ class OwnedAdmin(ReadOnlyAdmin):
     """
 
     owner_fields: Iterable[str] = ("balance_id",)
+    link_filters: Any = ("balance",)
     exact_search_fields: Iterable[str] = ()
     search_fields: Any = ("pk",)
     search_help_text: Any = "E-mail, organization or id"
@@ -73,6 +74,8 @@ class OwnedAdmin(ReadOnlyAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
+        if "\x00" in term:
+            return queryset.none(), False
         key = parse_uuid(term)
         if key is not None:
             return queryset.filter(Q(pk=key) | self._belongs_to([key])), False

@@ -101,7 +101,7 @@ class CreditHold(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.status} hold of {self.amount}"
+        return f"hold of {self.amount}"
 
 
 class CreditPin(models.Model):

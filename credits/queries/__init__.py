@@ -11,9 +11,10 @@ from credits.queries.balances import (
     get_balance,
     get_balances,
     get_snapshots,
+    settle_balances,
 )
-from credits.queries.grants import get_grants, owner_of_grant
-from credits.queries.holds import get_hold, get_holds, hold_status, owner_of_hold, with_pins
+from credits.queries.grants import emptied_grants, get_grants, owner_of_grant, settle_grants
+from credits.queries.holds import get_hold, get_holds, hold_status, owner_of_hold, settle_holds, with_pins
 from credits.queries.limits import get_limit, get_limits, limit_statuses, used_since
 from credits.queries.loading import load_settled_balance
 from credits.queries.prices import Check, check_spending, cost_of, get_features, prices
@@ -31,6 +32,7 @@ __all__ = [
     "check_spending",
     "cost_of",
     "due_balances",
+    "emptied_grants",
     "expired_at_once",
     "filter_by_available",
     "find_balance",
@@ -54,6 +56,9 @@ __all__ = [
     "owner_of_grant",
     "owner_of_hold",
     "prices",
+    "settle_balances",
+    "settle_grants",
+    "settle_holds",
     "used_since",
     "with_pins",
 ]

@@ -4,7 +4,7 @@ Due events are applied in memory, so a read never depends on whether the expiry 
 locks.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -47,6 +47,14 @@ def get_balances() -> QuerySet[CreditBalance]:
 def get_snapshots(balance_ids: Iterable[UUID], *, at: datetime) -> dict[UUID, BalanceSnapshot]:
     """Return the balances at ``at`` by id, all read in one statement. Ids without a balance are left out."""
     return {balance_id: state.snapshot() for balance_id, state in load_states(balance_ids, at=at).items()}
+
+
+def settle_balances(balances: Sequence[CreditBalance], *, at: datetime) -> None:
+    """Set the ``balance``, ``held`` and ``debt`` that the balances have at ``at``, in memory."""
+    snapshots = get_snapshots([row.pk for row in balances], at=at)
+    for row in balances:
+        snapshot = snapshots[row.pk]
+        row.balance, row.held, row.debt = snapshot.balance, snapshot.held, snapshot.debt
 
 
 def filter_by_available(balances: QuerySet[CreditBalance], maximum: int, *, at: datetime) -> QuerySet[CreditBalance]:

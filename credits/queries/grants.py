@@ -1,5 +1,6 @@
 """Reads of grants as they are at an instant, with due events applied in memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,9 +11,12 @@ from django.db.models import BigIntegerField, Case, DateTimeField, F, Field, Que
 from credits.domain import errors
 from credits.domain.balance_state import BalanceState
 from credits.models import CreditGrant
+from credits.queries.balances import due_balances
 from credits.queries.loading import load_states
 from credits.queries.owners import owner_from_ids
 from fluxori.identity.owner import Owner, OwnerLike
+
+_CHUNK = 500
 
 
 def get_grants(*, owner: OwnerLike, at: datetime) -> QuerySet[CreditGrant]:
@@ -50,6 +54,35 @@ def get_grants(*, owner: OwnerLike, at: datetime) -> QuerySet[CreditGrant]:
             )
         )
     )
+
+
+def settle_grants(grants: Sequence[CreditGrant], *, at: datetime) -> None:
+    """Set what the grants have at ``at``, in memory: ``remaining``, ``held``, ``expires_at``, ``live`` and ``status``.
+
+    The rows may belong to several balances. The values are those of :func:`get_grants`.
+    """
+    states = load_states({grant.balance_id for grant in grants}, at=at)
+    changed = {key: row for state in states.values() for key, row in _changed_by_due_events(state).items()}
+    for grant in grants:
+        if (settled := changed.get(grant.pk)) is not None:
+            grant.remaining, grant.held, grant.expires_at = settled.remaining, settled.held, settled.expires_at
+            grant.live = settled.remaining + settled.held > 0
+        ended = grant.expires_at is not None and grant.expires_at <= max(at, states[grant.balance_id].last_at)
+        grant.status = (  # type: ignore[attr-defined]
+            "voided" if grant.voided_at else "expired" if ended else "active" if grant.live else "spent"
+        )
+
+
+def emptied_grants(*, at: datetime) -> list[UUID]:
+    """Return the ids of stored live grants that have no credits at ``at``, because due events are not written yet."""
+    emptied: list[UUID] = []
+    after: UUID | None = None
+    while ids := due_balances(at=at, after=after, limit=_CHUNK):
+        after = ids[-1]
+        for state in load_states(ids, at=at).values():
+            changed = _changed_by_due_events(state)
+            emptied += [key for key, row in changed.items() if row.remaining + row.held == 0]
+    return emptied
 
 
 def owner_of_grant(*, grant_id: UUID) -> Owner:

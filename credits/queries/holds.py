@@ -3,6 +3,7 @@
 An open hold lapses at its ``expires_at`` without any job.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,13 @@ def get_holds(*, at: datetime) -> QuerySet[CreditHold]:
     lapsed = Q(status=CreditHold.Status.OPEN, expires_at__lte=at)
     status = Case(When(lapsed, then=Value(CreditHold.Status.LAPSED)), default=F("status"), output_field=TextField())
     return CreditHold.objects.annotate(current_status=status).order_by("-id")
+
+
+def settle_holds(holds: Iterable[CreditHold], *, at: datetime) -> None:
+    """Set the ``status`` that the holds have at ``at``, and ``closed_at``, in memory."""
+    for hold in holds:
+        if hold.status == CreditHold.Status.OPEN and hold.expires_at <= at:
+            hold.status, hold.closed_at = CreditHold.Status.LAPSED, hold.expires_at
 
 
 def get_hold(*, hold_id: UUID, at: datetime, visible: Q | None = None) -> CreditHold:

@@ -120,6 +120,8 @@ def _period(from_: datetime | None, to: datetime | None, at: datetime) -> tuple[
     for name, instant in (("from_", from_), ("to", to)):
         if instant is not None and instant.utcoffset() is None:
             raise errors.InvalidArgumentError.field(name, "wrong_type", "A time zone is required.")
+        if instant is not None and not _exists_in_utc(instant):
+            raise errors.InvalidArgumentError.field(name, "out_of_range", "It must be in the years 1 to 9999, in UTC.")
     to = to or at
     if from_ is None:
         from_ = max(to, _EARLIEST) - PERIOD
@@ -130,6 +132,14 @@ def _period(from_: datetime | None, to: datetime | None, at: datetime) -> tuple[
     if to - from_ > MAX_PERIOD:
         raise errors.InvalidArgumentError.field("from_", "out_of_range", "A period has at most 366 days.")
     return to, from_
+
+
+def _exists_in_utc(instant: datetime) -> bool:
+    try:
+        instant.astimezone(UTC)
+    except OverflowError:
+        return False
+    return True
 
 
 def _load_groups(owner: Owner, group_by: str, from_: datetime, to: datetime) -> dict[str | None, UsageGroup]:

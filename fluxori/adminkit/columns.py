@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib import admin
 
-from fluxori.adminkit.formatting import NOTHING, format_credits, id_html, name_html, timestamp_html
+from fluxori.adminkit.formatting import NOTHING, expiry_html, format_credits, id_html, name_html, timestamp_html
 
 Column = Callable[[Any, Any], str]
 
@@ -17,6 +17,11 @@ Column = Callable[[Any, Any], str]
 def timestamp_column(field: str, description: str = "") -> Column:
     """Return a column that shows the timestamp in ``field``."""
     return _column(field, description or field.removesuffix("_at").replace("_", " "), timestamp_html)
+
+
+def expiry_column(field: str, description: str = "") -> Column:
+    """Return a column that shows the expiry in ``field``; a row without one never expires."""
+    return _column(field, description or field.removesuffix("_at").replace("_", " "), expiry_html)
 
 
 def credits_column(field: str, description: str = "") -> Column:

@@ -10,14 +10,17 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin as DjangoModelAdmin
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import ProgrammingError
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from simple_history.admin import SimpleHistoryAdmin
-from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from fluxori.adminkit.changelist import BaseAdmin
+from fluxori.adminkit.fields import TimestampField
+from fluxori.adminkit.formatting import NEVER_FROM, is_never
 from fluxori.adminkit.names import VisibleNames
 from fluxori.adminkit.whole_numbers import WHOLE_NUMBERS
 from fluxori.core import clock
@@ -36,7 +39,7 @@ class ReasonedForm(forms.ModelForm):  # type: ignore[type-arg]
     )
 
 
-class HistoryAdmin(SimpleHistoryAdmin, VisibleNames, ModelAdmin):  # type: ignore[misc]
+class HistoryAdmin(SimpleHistoryAdmin, VisibleNames, BaseAdmin):  # type: ignore[misc]
     """A model with versions that staff can read. Rows are never deleted or reverted: other rows refer to them."""
 
     actions = None
@@ -61,12 +64,22 @@ class HistoryAdmin(SimpleHistoryAdmin, VisibleNames, ModelAdmin):  # type: ignor
     def revert_disabled(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return True
 
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.is_valid_key(unquote(object_id)):
+            raise Http404("There is no such row.")
+        response: HttpResponse = super().history_view(request, object_id, extra_context)
+        return response
+
     def history_form_view(
         self, request: HttpRequest, object_id: str, version_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         # An earlier version is shown in a form. Submitting that form would bypass the checks of the change form.
         if request.method != "GET":
             raise PermissionDenied
+        if not (self.is_valid_key(object_id) and version_id.isdecimal()):
+            raise Http404("There is no such version.")
         response: HttpResponse = super().history_form_view(request, object_id, version_id, extra_context)
         return response
 
@@ -74,17 +87,15 @@ class HistoryAdmin(SimpleHistoryAdmin, VisibleNames, ModelAdmin):  # type: ignor
 class DatedForm(ReasonedForm):
     """A form for a row that takes effect now, or at a later time that the form gives."""
 
-    effective_from = forms.DateTimeField(
-        required=False,
-        widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}),
-        help_text="In your time zone. Leave it empty to start now.",
-    )
+    effective_from = TimestampField(required=False, help_text="Leave it empty to start now.")
 
     def clean_effective_from(self) -> datetime:
         now = clock.now()
         effective_from: datetime = self.cleaned_data["effective_from"] or now
         if effective_from < now:
             raise forms.ValidationError("Past charges do not change. Start now or later.")
+        if is_never(effective_from):
+            raise forms.ValidationError(f"Start before the year {NEVER_FROM.year}.")
         return effective_from
 
 

@@ -17,6 +17,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.timezone import localtime
 
 NOTHING = "-"
+NEVER = "Never"
+# Other systems write the end of the calendar for "never". An instant from here on is shown as never, also because it
+# may not exist in the time zone of the reader.
+NEVER_FROM = datetime(9000, 1, 1, tzinfo=UTC)
 _AFTER_PUNCTUATION = re.compile("(?<=[@._])")
 
 
@@ -35,13 +39,43 @@ def format_credit_count(amount: int) -> str:
     return f"{amount:,} credit" if amount == 1 else f"{amount:,} credits"
 
 
+def is_never(at: datetime | None) -> bool:
+    """Return whether a timestamp is so late that it means never."""
+    return at is not None and at >= NEVER_FROM
+
+
+def reader_time(at: datetime) -> datetime:
+    """Return a timestamp in the time zone of the reader, or in UTC at the ends of the calendar."""
+    try:
+        return localtime(at)
+    except OverflowError:
+        return at.astimezone(UTC)
+
+
 def format_timestamp(at: datetime | None) -> str:
-    """Return a timestamp in the time zone of the reader, followed by the name of the zone."""
-    return NOTHING if at is None else date_format(localtime(at), "DATETIME_FORMAT")
+    """Return a timestamp in the time zone of the reader, followed by the name of the zone, or ``Never``."""
+    if at is None:
+        return NOTHING
+    return NEVER if is_never(at) else date_format(reader_time(at), "DATETIME_FORMAT")
+
+
+def format_expiry(at: datetime | None) -> str:
+    """Return the expiry of a grant as :func:`format_timestamp` does. A grant without an expiry never expires."""
+    return NEVER if at is None else format_timestamp(at)
+
+
+def describe_expiry(at: datetime | None) -> str:
+    """Return the expiry of a grant as a part of a sentence, like ``expires 3 Mar 2025 12:00:00 UTC``."""
+    return "never expires" if at is None or is_never(at) else f"expires {format_timestamp(at)}"
+
+
+def expiry_html(at: datetime | None) -> str:
+    """Return the expiry of a grant as :func:`timestamp_html` does. A grant without an expiry never expires."""
+    return NEVER if at is None else timestamp_html(at)
 
 
 def timestamp_html(at: datetime | None) -> str:
-    """Return a timestamp in the time zone of the reader, with UTC as its tooltip."""
+    """Return a timestamp in the time zone of the reader, or ``Never``, with UTC as its tooltip."""
     if at is None:
         return NOTHING
     utc = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

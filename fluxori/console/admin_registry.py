@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from credits import queries
 from credits.admin.ledger import CreditBalanceAdmin, CreditGrantAdmin, CreditHoldAdmin, CreditTransactionAdmin
 from credits.models import CreditBalance, CreditGrant, CreditHold, CreditTransaction
+from fluxori.adminkit.formatting import is_never
 from fluxori.console.account.detail_pages import ActionButton, ActionButtonsMixin, DetailPageMixin, action_buttons
 from fluxori.console.account.page import account_context
 from fluxori.console.account.transaction_detail import transaction_context
@@ -50,14 +51,15 @@ class TransactionDetailAdmin(DetailPageMixin, CreditTransactionAdmin):
 
 class GrantWithActionsAdmin(ActionButtonsMixin, CreditGrantAdmin):
     def get_action_buttons(self, request: HttpRequest, row: CreditGrant) -> list[ActionButton]:
-        live = row.remaining > 0 and (row.expires_at is None or row.expires_at > clock.now())
-        candidates = {"extend": ("Extend", live and row.expires_at is not None), "void": ("Void", live)}
+        live = row.remaining > 0
+        expires = row.expires_at is not None and not is_never(row.expires_at)
+        candidates = {"extend": ("Extend", live and expires), "void": ("Void", live)}
         return action_buttons(request.user, row.balance_id, candidates, grant=row.pk)
 
 
 class HoldWithActionsAdmin(ActionButtonsMixin, CreditHoldAdmin):
     def get_action_buttons(self, request: HttpRequest, row: CreditHold) -> list[ActionButton]:
-        is_open = row.status == CreditHold.Status.OPEN and row.expires_at > clock.now()
+        is_open = row.status == CreditHold.Status.OPEN
         return action_buttons(request.user, row.balance_id, {"release": ("Release", is_open)}, hold=row.pk)
 
 

@@ -70,6 +70,11 @@ class NotYourRequestError(ForbiddenError):
     title = "Only the requester may withdraw a request"
 
 
+class RaiseChangedError(ConflictError):
+    code = "raise_changed"
+    title = "This increase is not waiting any more. Look at the ceiling again"
+
+
 class RequestDecidedError(ConflictError):
     """``status`` is approved, declined or withdrawn."""
 

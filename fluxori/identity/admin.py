@@ -15,10 +15,10 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from fluxori.adminkit.changelist import ListAdmin
+from fluxori.adminkit.changelist import BaseAdmin, ListAdmin
 from fluxori.adminkit.formatting import timestamp_html
 from fluxori.adminkit.names import VisibleNames
 from fluxori.identity import queries
@@ -43,6 +43,8 @@ class IdentityAdmin(VisibleNames, ListAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
+        if "\x00" in term:
+            return queryset.none(), False
         try:
             return queryset.filter(self.rows_of([UUID(term)])), False
         except ValueError:
@@ -83,11 +85,21 @@ class MembershipsInline(TabularInline):  # type: ignore[misc]
         return False
 
 
+class PasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]
+    """A form for the password of a user, which writes nothing else."""
+
+    def set_password_and_save(self, user: User, *args: Any, commit: bool = True, **options: Any) -> User:
+        super().set_password_and_save(user, *args, commit=False, **options)
+        if commit:
+            user.save(update_fields=["password"])
+        return user
+
+
 @admin.register(User)
 class UserAdmin(BaseUserAdmin, IdentityAdmin):  # type: ignore[type-arg,misc]
     add_form = NewUserForm
     form = UserChangeForm
-    change_password_form = AdminPasswordChangeForm
+    change_password_form = PasswordForm
     list_display = ("email", "role", "external_id", "is_active", "is_staff", "since")
     list_filter = ("role", "is_active", "is_staff")
     saved_links: Any = (("Staff", "is_staff__exact=1"), ("Deactivated", "is_active__exact=0"))
@@ -95,6 +107,7 @@ class UserAdmin(BaseUserAdmin, IdentityAdmin):  # type: ignore[type-arg,misc]
     search_help_text = "E-mail, external id or id"
     ordering = ("-id",)
     readonly_fields = ("id", "created_at", "last_login")
+    unversioned_fields = ("password", "last_login")
     filter_horizontal = ("groups", "user_permissions")
     inlines: ClassVar[Any] = [MembershipsInline]
     actions: Any = ["deactivate", "activate"]
@@ -114,8 +127,9 @@ class UserAdmin(BaseUserAdmin, IdentityAdmin):  # type: ignore[type-arg,misc]
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         has_permission: bool = super().has_change_permission(request, obj)
-        # Changing a superuser's password or e-mail address would be a way to become one.
-        return has_permission and (obj is None or not obj.is_superuser or _is_superuser(request))
+        # Changing the password or e-mail address of another member of staff would be a way to become that person.
+        is_other_staff = obj is not None and (obj.is_staff or obj.is_superuser) and obj.pk != request.user.pk
+        return has_permission and (not is_other_staff or _is_superuser(request))
 
     def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:  # noqa: ARG002
         return self.inlines if obj else []
@@ -188,7 +202,7 @@ class MembershipAdmin(IdentityAdmin):
 
 
 @admin.register(Group)
-class GroupAdmin(BaseGroupAdmin, ModelAdmin):  # type: ignore[misc]
+class GroupAdmin(BaseGroupAdmin, BaseAdmin):  # type: ignore[misc]
     """Groups of staff members with their permissions."""
 
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import pgtrigger
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.contrib.postgres.indexes import GinIndex
@@ -106,6 +107,34 @@ class User(AbstractBaseUser, PermissionsMixin):
             ),
             models.CheckConstraint(name="identity_user_external_id_not_empty", condition=~models.Q(external_id="")),
         ]
+        triggers = [
+            pgtrigger.Trigger(
+                name="user_former_email",
+                when=pgtrigger.After,
+                operation=pgtrigger.UpdateOf("email"),
+                condition=pgtrigger.Condition("OLD.email IS DISTINCT FROM NEW.email"),
+                func=(
+                    "INSERT INTO identity_formeremail (user_id, email, until)"
+                    " VALUES (OLD.id, OLD.email, CURRENT_TIMESTAMP); RETURN NULL;"
+                ),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class FormerEmail(models.Model):
+    """An e-mail address that a user had before. PostgreSQL writes the row, whoever changes the address."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="former_emails")
+    email = models.CharField(max_length=254)
+    until = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        # For searches by the beginning of the address.
+        indexes = [models.Index(fields=["email"], name="identity_former_email_like", opclasses=["varchar_pattern_ops"])]
 
     def __str__(self) -> str:
         return self.email

@@ -15,7 +15,7 @@ from fluxori.core.ids import id_from_text
 from fluxori.db import statements
 from fluxori.identity.emails import email_for_lookup
 from fluxori.identity.errors import OrganizationNotFoundError, UserNotFoundError
-from fluxori.identity.models import NAME_SEARCH_VECTOR, Membership, Organization, User
+from fluxori.identity.models import NAME_SEARCH_VECTOR, FormerEmail, Membership, Organization, User
 from fluxori.identity.owner import Owner
 
 
@@ -88,10 +88,17 @@ def users() -> QuerySet[User]:
 
 
 def users_like(term: str, *, limit: int) -> list[User]:
-    """Return users by the beginning of their e-mail, and the user with this external id. Both use an index."""
-    by_email = list(User.objects.filter(email__startswith=email_for_lookup(term)).order_by("email")[:limit])
+    """Return users by the beginning of their e-mail or of an earlier one, and the user with this external id.
+
+    The user with this external id comes first, users with an earlier e-mail last. All use an index.
+    """
+    beginning = email_for_lookup(term)
+    by_email = list(User.objects.filter(email__startswith=beginning).order_by("email")[:limit])
     by_external_id = [user for user in User.objects.filter(external_id=term) if user not in by_email]
-    return [*by_external_id, *by_email][:limit]
+    former = FormerEmail.objects.filter(email__startswith=beginning).order_by("email").values_list("user")[:limit]
+    found = {user.pk for user in (*by_external_id, *by_email)}
+    by_former_email = User.objects.filter(pk__in=[key for (key,) in former if key not in found]).order_by("email")
+    return [*by_external_id, *by_email, *by_former_email][:limit]
 
 
 def organizations_like(term: str, *, limit: int) -> list[Organization]:

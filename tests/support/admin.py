@@ -30,6 +30,28 @@ def staff_client(*permissions: str) -> Client:
     return client
 
 
+def form_of(client: Client, url: str, **changes: Any) -> dict[str, Any]:
+    """Return the data of the form on an admin page, as a browser sends it, with ``changes``."""
+    context = client.get(url).context
+    forms = [context["adminform"].form]
+    for inline in context["inline_admin_formsets"]:
+        forms += [inline.formset.management_form, *inline.formset.forms]
+    data: dict[str, Any] = {}
+    for form in forms:
+        for field in form:
+            value = field.value() if form.is_bound else form.get_initial_for_field(field.field, field.name)
+            if value is not None and value is not False:
+                rows = isinstance(value, list)
+                data[field.html_name] = [getattr(row, "pk", row) for row in value] if rows else value
+    hidden = {"_version": context.get("version"), "_new_id": context.get("new_id")}
+    return {**data, **{name: value for name, value in hidden.items() if value}, **changes}
+
+
+def version_of(client: Client, url: str) -> dict[str, str]:
+    """Return the field with which a change form names the version of the row that it shows."""
+    return {"_version": client.get(url).context["version"]}
+
+
 def text_of(response: Any) -> str:
     """Return the HTML of a page, unescaped and without break opportunities."""
     return unescape(response.content.decode().replace("<wbr>", ""))

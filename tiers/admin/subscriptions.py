@@ -1,13 +1,56 @@
 """Read-only admin pages of subscriptions, monthly allocations and allocation runs."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
 
 from credits.admin.owners import OwnedAdmin
 from fluxori.adminkit.columns import credits_column, timestamp_column
 from fluxori.adminkit.formatting import changelist_link_html, object_link_html
 from fluxori.adminkit.read_only import ReadOnlyAdmin
 from fluxori.core import clock
-from tiers.models import AllocationRun, MonthlyAllocation, Subscription
+from tiers import queries
+from tiers.domain.subscription_timeline import apply_scheduled_change
+from tiers.models import AllocationRun, MonthlyAllocation, Subscription, Tier
+
+INTERRUPTED = "interrupted"
+
+
+class HeldTierFilter(admin.SimpleListFilter):
+    """A filter by the tier that a subscription holds at the time of the request: scheduled changes need no job."""
+
+    title = "tier"
+    parameter_name = "tier__code__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(tier.code, str(tier)) for tier in Tier.objects.all()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> QuerySet[Subscription]:
+        if not self.value():
+            return queryset
+        return queryset.alias(held_tier=queries.held_tier(clock.now())).filter(held_tier=self.value())
+
+
+class RunStatusFilter(admin.SimpleListFilter):
+    """A filter by the status of a run. A run that no longer reports its progress is interrupted, not running."""
+
+    title = "status"
+    parameter_name = "status__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [*AllocationRun.Status.choices, (INTERRUPTED, "Interrupted")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AllocationRun]) -> QuerySet[AllocationRun]:
+        running = Q(status=AllocationRun.Status.RUNNING)
+        silent = Q(seen_at__lt=clock.now() - AllocationRun.HEARTBEAT_TIMEOUT)
+        if self.value() == INTERRUPTED:
+            return queryset.filter(running & silent)
+        if self.value() == AllocationRun.Status.RUNNING:
+            return queryset.filter(running & ~silent)
+        return queryset.filter(status=self.value()) if self.value() else queryset
 
 
 @admin.register(Subscription)
@@ -18,7 +61,7 @@ class SubscriptionAdmin(OwnedAdmin):
     anchor_time = timestamp_column("anchor", "anchor")
     next_allocation = timestamp_column("next_allocation_at", "next allocation")
     scheduled_time = timestamp_column("scheduled_at", "scheduled for")
-    list_filter = ["tier", "status"]
+    list_filter = [HeldTierFilter, "status"]
     list_select_related = ["balance__user", "balance__organization", "tier", "scheduled_tier"]
     fields = [
         "owner",
@@ -29,6 +72,11 @@ class SubscriptionAdmin(OwnedAdmin):
         "allocated",
     ]
 
+    def prepare_rows(self, rows: Sequence[Subscription]) -> None:
+        at = clock.now()
+        for row in rows:
+            apply_scheduled_change(row, at)
+
     @admin.display(description="allocations")
     def allocated(self, row: Subscription) -> str:
         return changelist_link_html("tiers_monthlyallocation", "Allocations of this subscription", balance=row.pk)
@@ -36,6 +84,7 @@ class SubscriptionAdmin(OwnedAdmin):
 
 @admin.register(MonthlyAllocation)
 class MonthlyAllocationAdmin(OwnedAdmin):
+    link_filters = ("balance", "run")
     list_display = ["period", "owner", "tier", "granted", "starts", "ends", "allocated", "transaction_link"]
     granted = credits_column("credits")
     empty_message = "Monthly allocations appear here when the scheduled run grants them."
@@ -77,7 +126,8 @@ class AllocationRunAdmin(ReadOnlyAdmin):
     rejected_count = credits_column("rejected")
     granted = credits_column("credits")
     empty_message = "The scheduler starts a run every five minutes. A dry run shows what it would grant now."
-    list_filter = ["status"]
+    list_filter = [RunStatusFilter]
+    export_columns = {"status": lambda row: INTERRUPTED if row.interrupted(clock.now()) else row.status}
     list_select_related = ["tier"]
     search_fields = ["started_by"]
     search_help_text = "Started by"

@@ -13,6 +13,7 @@ from tiers.queries.allocations import (
     upcoming_allocations,
 )
 from tiers.queries.subscriptions import (
+    held_tier,
     on_tier,
     subscription_facts,
     subscription_of,
@@ -31,6 +32,7 @@ __all__ = [
     "due",
     "due_among",
     "due_by_tier",
+    "held_tier",
     "is_tier",
     "on_tier",
     "public_tiers",

@@ -15,12 +15,15 @@ from django.db.models import Sum
 from credits import queries as ledger_queries
 from credits.domain.records import BalanceSnapshot
 from credits.engine.locked_balance import lock_balance
+from credits.engine.validation import Validator
 from credits.models import CreditGrant
 from credits.tier_registry import TierFacts
-from fluxori.adminkit.formatting import format_credits, format_timestamp
+from fluxori.adminkit.formatting import format_credits, format_expiry, format_timestamp
 from fluxori.console import errors, queries
+from fluxori.console.actions import constants
 from fluxori.console.actions.base import ActionRequest, Outcome
-from fluxori.console.models import ApprovalRequest, StaffAction
+from fluxori.console.actions.subjects import get_subject
+from fluxori.console.models import ApprovalRequest, Reason, StaffAction
 from fluxori.core import request_context
 from fluxori.core.input_rules import canonical_json
 from fluxori.identity.models import User
@@ -51,6 +54,20 @@ def check_permission(staff: User, permission: str) -> None:
         raise errors.StaffPermissionError(staff=str(staff), permission=permission)
 
 
+def check_record(request: ActionRequest) -> None:
+    """Check what staff write about an action.
+
+    :raises InvalidArgumentError: the reason is unknown, the note or the ticket is too long, or another reason has no
+        note
+    """
+    validator = Validator()
+    validator.choice("reason", request.reason, tuple(Reason.values))
+    required = request.reason == Reason.OTHER
+    validator.string("note", request.note, maximum=constants.MAX_NOTE_LENGTH, required=required)
+    validator.string("ticket", request.ticket, maximum=constants.MAX_TICKET_LENGTH)
+    validator.raise_if_invalid()
+
+
 def lock_staff(staff: User) -> None:
     """Lock a member of staff, so that their actions are serialized and the sum of their day is exact."""
     User.objects.select_for_update(no_key=True).values_list("pk").get(pk=staff.pk)
@@ -76,10 +93,13 @@ def check_ceiling(execution: Execution, staff: User, *, at: datetime) -> None:
 def execute(request: ActionRequest, *, allow_no_op: bool = False) -> Execution:
     """Execute an action in the transaction of the caller. The balance stays locked between both snapshots.
 
+    :raises DomainError: the row that the action is about does not belong to the balance of the owner
     :raises DomainError: the operation of the action rejects it
     :raises NothingToDoError: the action would change nothing, and ``allow_no_op`` is false
     """
     owner = Owner.of(request.owner)
+    if request.action.subject_model:
+        get_subject(request.action, owner_id=owner.id, subject_id=request.required_subject_id)
     with lock_balance(owner, at=request.at, create=request.action.opens_balance) as balance:
         before = balance.state.snapshot()
     tier, limits = tier_queries.tier_facts(owner=owner, at=request.at), _limits(owner)
@@ -174,7 +194,7 @@ def describe_execution(request: ActionRequest, execution: Execution) -> list[tup
         if before[name] != after[name]:
             facts.append((label, format_change(before[name], after[name])))
     if execution.expiries:
-        facts.append(("Expires", ", ".join(format_timestamp(at) if at else "Never" for at in execution.expiries)))
+        facts.append(("Expires", ", ".join(map(format_expiry, execution.expiries))))
     if before["tier"] != after["tier"]:
         facts.append(("Tier", f"{before['tier'] or 'none'} → {after['tier']}"))
     if before["pending_tier"] != after["pending_tier"]:

@@ -10,7 +10,6 @@ from uuid import uuid4
 
 from django import forms
 from django.core.validators import MinValueValidator
-from django.utils import timezone
 from unfold.widgets import (
     UnfoldAdminDecimalFieldWidget,
     UnfoldAdminIntegerFieldWidget,
@@ -21,6 +20,7 @@ from unfold.widgets import (
 
 from credits.domain import constants as ledger
 from credits.models import CreditTransaction
+from fluxori.adminkit.fields import TimestampField
 from fluxori.adminkit.whole_numbers import WholeNumberField
 from fluxori.console.actions import constants
 from fluxori.console.forms import DomainErrorForm
@@ -95,25 +95,6 @@ def credits_field(help_text: str = "Whole credits.", **options: Any) -> WholeNum
     """Return a field for a number of credits, from 1 to the maximum unless ``options`` say otherwise."""
     options = {"min_value": 1, "max_value": ledger.MAX_CREDITS, **options}
     return WholeNumberField(widget=UnfoldAdminIntegerFieldWidget, help_text=help_text, **options)
-
-
-class TimestampField(forms.DateTimeField):
-    """A timestamp in the time zone of the user. The help text names the zone."""
-
-    widget = UnfoldAdminTextInputWidget
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}), **options)
-
-    def get_bound_field(self, form: forms.BaseForm, field_name: str) -> forms.BoundField:
-        bound = super().get_bound_field(form, field_name)
-        bound.help_text = f"{self.help_text} Time zone: {timezone.get_current_timezone_name()}."
-        return bound
-
-    def prepare_value(self, value: Any) -> Any:
-        prepared = super().prepare_value(value)
-        # The format of the browser's date picker.
-        return prepared.strftime("%Y-%m-%dT%H:%M") if hasattr(prepared, "strftime") else prepared
 
 
 class AddCreditsForm(ActionForm):

@@ -1,10 +1,17 @@
 """Staff actions on grants."""
 
-from credits import operations
+from credits import operations, queries
 from credits.models import CreditGrant
-from fluxori.adminkit.formatting import format_credit_count, format_credits, format_timestamp
+from fluxori.adminkit.formatting import (
+    describe_expiry,
+    format_credit_count,
+    format_credits,
+    format_timestamp,
+    is_never,
+)
 from fluxori.console.actions import forms
 from fluxori.console.actions.base import Action, ActionRequest, Outcome
+from fluxori.core import clock
 
 
 class VoidGrant(Action):
@@ -46,7 +53,8 @@ class ExtendGrant(Action):
             reason=request.reason_label,
             **request.common_arguments,
         ).transaction
-        target = f"a grant of {request.owner} until {format_timestamp(expires_at)}"
+        until = "without an expiry" if is_never(expires_at) else f"until {format_timestamp(expires_at)}"
+        target = f"a grant of {request.owner} {until}"
         extended = sum(entry.amount for entry in transaction.entries if entry.amount > 0)
         return Outcome(
             f"Extend {target}", f"Extended {target}", transaction, [("Credits extended", format_credits(extended))]
@@ -54,6 +62,6 @@ class ExtendGrant(Action):
 
 
 def _describe_grant(grant: CreditGrant) -> str:
-    expiry = f"expires {format_timestamp(grant.expires_at)}" if grant.expires_at else "never expires"
+    queries.settle_grants([grant], at=clock.now())
     amount = f"{grant.get_source_display()} of {format_credit_count(grant.amount)}"
-    return f"{amount}, {format_credits(grant.remaining)} left, {expiry}"
+    return f"{amount}, {format_credits(grant.remaining)} left, {describe_expiry(grant.expires_at)}"

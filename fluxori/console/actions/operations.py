@@ -12,6 +12,7 @@ from fluxori.console.actions.base import ActionRequest
 from fluxori.console.actions.execution import (
     check_ceiling,
     check_permission,
+    check_record,
     describe_execution,
     execute,
     execute_and_roll_back,
@@ -52,12 +53,14 @@ def perform(request: ActionRequest) -> ActionPerformed:
     """Execute a staff action and record it, both or neither. The same request with the same key is performed once.
 
     :raises StaffPermissionError: the actor may not perform this action
+    :raises InvalidArgumentError: the reason, the note or the ticket is invalid
     :raises FormReusedError: the key belongs to a different action of this actor on this balance
     :raises DomainError: the operation of the action rejects it
     :raises NothingToDoError: the action would change nothing
     :raises CeilingExceededError: the credits exceed the ceiling of the actor, per action or for the rest of the day
     """
     check_permission(request.actor, request.action.permission)
+    check_record(request)
     lock_staff(request.actor)
 
     earlier = StaffAction.objects.filter(
@@ -83,9 +86,11 @@ def preview(request: ActionRequest, *, authority: User | None = None) -> Preview
     The ceiling is that of ``authority``, by default that of the actor.
 
     :raises StaffPermissionError: the actor may not perform this action
+    :raises InvalidArgumentError: the reason, the note or the ticket is invalid
     :raises DomainError: the operation of the action rejects it
     """
     check_permission(request.actor, request.action.permission)
+    check_record(request)
     execution = execute_and_roll_back(request, allow_no_op=True)
     exceeded = None
     try:

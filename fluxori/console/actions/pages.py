@@ -146,6 +146,7 @@ class FindOwnerPage(ConsolePage):
         form = forms.FindOwnerForm(request.GET if "q" in request.GET else None)
         owners = search_owners(form.cleaned_data["q"], limit=20) if form.is_valid() else []
         balances = CreditBalance.objects.in_bulk([owner.pk for owner in owners])
+        queries.settle_balances(list(balances.values()), at=clock.now())
         rows = [{"owner": owner, "details": describe_owner(owner, balances.get(owner.pk))} for owner in owners]
         return self.page(request, FIND_OWNER_TEMPLATE, form=form, rows=rows, searched=form.is_valid())
 

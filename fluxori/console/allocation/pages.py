@@ -16,6 +16,8 @@ from django.urls import URLPattern, path, reverse
 from credits.admin.owners import owner_name
 from credits.models import CreditBalance
 from fluxori.console.account.detail_pages import DetailPageMixin
+from fluxori.console.allocation.operations import RETRY_RUNS, retry_run
+from fluxori.console.errors import StaffPermissionError
 from fluxori.console.links import change_url, changelist_url
 from fluxori.core import clock
 from tiers import operations, queries
@@ -24,7 +26,6 @@ from tiers.models import AllocationRun, Tier
 
 # A dry run in the browser computes at most this many subscriptions one by one.
 MAX_COUNTED = 5_000
-RETRY_PERMISSION = "console.allocate_month"
 _REASONS = {"busy": "Another operation had locked the balance"}
 
 
@@ -88,7 +89,7 @@ class AllocationRunDetailAdmin(DetailPageMixin, AllocationRunAdmin):
         ids = [UUID(balance) for balance, _ in row.rejections]
         balances = CreditBalance.objects.select_related("user", "organization").in_bulk(ids)
         interrupted = row.interrupted(clock.now())
-        may_retry = bool(row.rejections) and request.user.has_perm(RETRY_PERMISSION)
+        may_retry = bool(row.rejections) and request.user.has_perm(RETRY_RUNS)
         return {
             "title": "Run of the monthly allocation",
             "run": row,
@@ -116,12 +117,14 @@ class AllocationRunDetailAdmin(DetailPageMixin, AllocationRunAdmin):
         return TemplateResponse(request, "admin/console/dry_run.html", context)
 
     def retry_view(self, request: Any, key: UUID) -> HttpResponse:
-        """Retry the rejected subscriptions of a run, as a new run."""
-        may_retry = self.has_view_permission(request) and request.user.has_perm(RETRY_PERMISSION)
-        if request.method != "POST" or not may_retry:
+        """Retry the rejected subscriptions of a run, as a new run. The operation checks the permission."""
+        if request.method != "POST" or not self.has_view_permission(request):
             raise PermissionDenied
         run = get_object_or_404(AllocationRun, pk=key)
-        retry = operations.rerun_rejected(run=run, started_by=str(request.user), at=clock.now())
+        try:
+            retry = retry_run(run=run, actor=request.user, at=clock.now())
+        except StaffPermissionError as error:
+            raise PermissionDenied(error.detail) from error
         self.log_change(request, retry, f"Retried the rejected subscriptions of {run.started_at:%Y-%m-%d %H:%M}.")
         text = f"Retried {retry.due:,}: {retry.allocated:,} months allocated, {retry.rejected:,} rejected."
         (messages.warning if retry.rejected else messages.success)(request, text)

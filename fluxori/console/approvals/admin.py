@@ -40,6 +40,7 @@ class ApprovalRequestAdmin(OwnedAdmin):
     list_filter = ["status", ActionFilter, "reason", ("requested_at", DateRangeFilter)]
     list_select_related = ["user", "organization", "requested_by", "decided_by"]
     saved_links = [("Pending", "status__exact=pending"), ("Declined", "status__exact=declined")]
+    link_filters = ()
     owner_fields = ("user_id", "organization_id", "requested_by_id")
     exact_search_fields = ["ticket"]
     search_help_text = "Customer, staff, ticket or id"

@@ -16,6 +16,7 @@ from fluxori.console.actions.catalogue import ACTIONS
 from fluxori.console.actions.execution import (
     check_ceiling,
     check_permission,
+    check_record,
     execute,
     execute_and_roll_back,
     is_same_request,
@@ -44,11 +45,13 @@ def request_approval(request: ActionRequest) -> ApprovalRequested:
     """Store an action as an approval request. The same request with the same key is stored once.
 
     :raises StaffPermissionError: the actor may not perform this action
+    :raises InvalidArgumentError: the reason, the note or the ticket is invalid
     :raises FormReusedError: the key belongs to a different approval request of this actor
     :raises DomainError: the operation of the action rejects it now
     :raises NothingToDoError: the action would change nothing
     """
     check_permission(request.actor, request.action.permission)
+    check_record(request)
     lock_staff(request.actor)
 
     earlier = ApprovalRequest.objects.filter(

@@ -20,10 +20,16 @@ class Reason(models.TextChoices):
     OTHER = "other", "Other"
 
 
-def staff_reference(*, null: bool = False) -> Any:
+def staff_reference(*, null: bool = False, editable: bool = True) -> Any:
     """Return a reference to a member of staff without a database constraint, because the record outlives the user."""
     return models.ForeignKey(
-        User, on_delete=models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False, null=null
+        User,
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+        null=null,
+        editable=editable,
     )
 
 

@@ -6,14 +6,14 @@ from uuid import UUID
 from django import forms
 from django.apps import apps
 from django.contrib import admin, messages
-from django.contrib.admin.exceptions import DisallowedModelAdminLookup, NotRegistered
+from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from fluxori.adminkit.changelist import ListAdmin
+from fluxori.adminkit.changelist import NO_SUCH_FILTER, BaseAdmin
 from fluxori.adminkit.names import validate_name
 from fluxori.console.models import SavedFilter
 from fluxori.console.saved_filters import constants
@@ -41,8 +41,8 @@ def save_filter_view(request: Any, app: str, model: str) -> HttpResponse:
     model_label = model_admin.opts.label_lower
     try:
         query: str = model_admin.get_changelist_instance(request).filter_query
-    except (IncorrectLookupParameters, DisallowedModelAdminLookup):
-        messages.error(request, "This list has no such filter.")
+    except IncorrectLookupParameters:
+        messages.error(request, NO_SUCH_FILTER)
         return _redirect_to_list(model_label)
     if not query:
         messages.error(request, "The list is not filtered. Filter it first, then save the filter.")
@@ -75,7 +75,7 @@ def _list_or_404(app: str, model: str) -> Any:
         model_admin = admin.site.get_model_admin(apps.get_model(app, model))
     except (LookupError, NotRegistered) as error:
         raise Http404("There is no such list.") from error
-    if not isinstance(model_admin, ListAdmin):
+    if not isinstance(model_admin, BaseAdmin):
         raise Http404("Filters of this list cannot be saved.")
     return model_admin
 

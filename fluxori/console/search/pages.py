@@ -10,14 +10,16 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
+from credits import queries
 from credits.admin.owners import owner_name, parse_uuid, search_owners
 from credits.models import CreditBalance, CreditGrant, CreditHold, CreditTransaction
 from fluxori.adminkit.formatting import format_credits, format_timestamp
 from fluxori.console.links import change_url
+from fluxori.core import clock
 from fluxori.identity import queries as identity_queries
 from fluxori.identity.models import Organization, User
 
@@ -54,8 +56,7 @@ def _search_by_id(request: HttpRequest, key: UUID) -> Iterator[SearchResult]:
         for transaction in CreditTransaction.objects.filter(pk=key).select_related(*_OWNERS):
             yield _transaction_result(transaction)
     if _may_view(request, CreditHold):
-        for hold in CreditHold.objects.filter(pk=key).select_related(*_OWNERS):
-            yield _hold_result(hold)
+        yield from _hold_results(CreditHold.objects.filter(pk=key))
     if _may_view(request, CreditGrant):
         for grant in CreditGrant.objects.filter(pk=key).select_related(*_OWNERS):
             details = f"{format_credits(grant.amount)} credits to {owner_name(grant.balance)}"
@@ -67,14 +68,14 @@ def _search_by_text(request: HttpRequest, term: str) -> Iterator[SearchResult]:
         transactions = CreditTransaction.objects.filter(reference_id=term).select_related(*_OWNERS).order_by("-pk")
         yield from map(_transaction_result, transactions[:LIMIT])
     if _may_view(request, CreditHold):
-        holds = CreditHold.objects.filter(reference_id=term).select_related(*_OWNERS).order_by("-pk")
-        yield from map(_hold_result, holds[:LIMIT])
+        yield from _hold_results(CreditHold.objects.filter(reference_id=term).order_by("-pk")[:LIMIT])
     if _may_view(request, CreditBalance, User, Organization):
         yield from _owner_results(request, search_owners(term, limit=LIMIT), term)
 
 
 def _owner_results(request: HttpRequest, owners: list[User | Organization], term: str) -> Iterator[SearchResult]:
     balances = CreditBalance.objects.in_bulk([owner.pk for owner in owners])
+    queries.settle_balances(list(balances.values()), at=clock.now())
     for owner in owners:
         balance = balances.get(owner.pk)
         kind, icon = ("User", "person") if isinstance(owner, User) else ("Organization", "groups")
@@ -103,10 +104,13 @@ def _transaction_result(transaction: CreditTransaction) -> SearchResult:
     return SearchResult(title, details, _row_url(transaction), "receipt_long", exact=True)
 
 
-def _hold_result(hold: CreditHold) -> SearchResult:
-    title = f"Hold of {format_credits(hold.amount)}, {hold.status}"
-    details = f"{owner_name(hold.balance)}, {format_timestamp(hold.created_at)}"
-    return SearchResult(title, details, _row_url(hold), "lock_clock", exact=True)
+def _hold_results(rows: QuerySet[CreditHold]) -> Iterator[SearchResult]:
+    holds = list(rows.select_related(*_OWNERS))
+    queries.settle_holds(holds, at=clock.now())
+    for hold in holds:
+        title = f"Hold of {format_credits(hold.amount)}, {hold.status}"
+        details = f"{owner_name(hold.balance)}, {format_timestamp(hold.created_at)}"
+        yield SearchResult(title, details, _row_url(hold), "lock_clock", exact=True)
 
 
 def _row_url(row: Model) -> str:

@@ -5,7 +5,9 @@ from decimal import Decimal
 from typing import Any
 
 from django import template
+from django.utils.formats import date_format
 
+from fluxori.adminkit import formatting
 from fluxori.adminkit.formatting import format_credits, id_html, name_html, timestamp_html
 from fluxori.console import links
 from fluxori.console.saved_filters.operations import VisibleFilter, visible_filters
@@ -29,6 +31,24 @@ def signed(amount: int) -> str:
 def timestamp(at: datetime | None) -> str:
     """Show a timestamp in the time zone of the reader, with UTC as its tooltip."""
     return timestamp_html(at)
+
+
+@register.filter
+def expiry(at: datetime | None) -> str:
+    """Show the expiry of a grant, ``Never`` included."""
+    return formatting.expiry_html(at)
+
+
+@register.filter
+def is_never(at: datetime | None) -> bool:
+    """Return whether a grant with this expiry never expires."""
+    return at is None or formatting.is_never(at)
+
+
+@register.filter
+def day_of_week(at: datetime, form: str = "l") -> str:
+    """Show the day of the week in the time zone of the reader: ``l`` for Monday, ``D`` for Mon."""
+    return date_format(formatting.reader_time(at), form)
 
 
 @register.filter

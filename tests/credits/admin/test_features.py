@@ -6,7 +6,7 @@ from django.urls import reverse
 from credits import operations
 from credits.models import Feature, FeaturePrice
 from fluxori.core import clock
-from tests.support.admin import messages_of, superuser_client, text_of
+from tests.support.admin import messages_of, superuser_client, text_of, version_of
 from tests.support.factories.credits import make_balance
 from tests.support.times import DAY
 
@@ -28,15 +28,19 @@ class TestFeature:
         counts = {"prices-TOTAL_FORMS": "0", "prices-INITIAL_FORMS": "0"}
         return {"name": "Insight", "unit": "insight", "change_reason": "Clearer", **counts, **fields}
 
+    def change(self, client, **fields: str):
+        address = url("change", CODE, model="feature")
+        return client.post(address, {**version_of(client, address), **self.form(**fields)})
+
     def test_code_cannot_be_edited(self):
-        superuser_client().post(url("change", CODE, model="feature"), self.form(code="other", name="Better insight"))
+        self.change(superuser_client(), code="other", name="Better insight")
 
         assert Feature.objects.get(code=CODE).name == "Better insight"
         assert not Feature.objects.filter(code="other").exists()
 
     def test_history_shows_the_editor(self):
         client = superuser_client()
-        client.post(url("change", CODE, model="feature"), self.form(name="Better insight"))
+        self.change(client, name="Better insight")
 
         history = text_of(client.get(url("history", CODE, model="feature")))
 
@@ -44,7 +48,7 @@ class TestFeature:
         assert "Clearer" in history
 
     def test_change_requires_a_reason(self):
-        answer = superuser_client().post(url("change", CODE, model="feature"), self.form(change_reason=""))
+        answer = self.change(superuser_client(), change_reason="")
 
         assert list(answer.context["adminform"].form.errors) == ["change_reason"]
 
@@ -60,7 +64,7 @@ class TestFeature:
 
     def test_history_page_rejects_post(self):
         client = superuser_client()
-        client.post(url("change", CODE, model="feature"), self.form(name="Better insight"))
+        self.change(client, name="Better insight")
         version = Feature.history.filter(code=CODE).latest().pk
         earlier = reverse("admin:credits_feature_simple_history", args=[CODE, version])
 
@@ -71,7 +75,7 @@ class TestFeature:
     def test_price_can_be_added_on_the_feature_page(self):
         added = {"prices-TOTAL_FORMS": "1", "prices-0-credits": "12", "prices-0-effective_from": ""}
 
-        superuser_client().post(url("change", CODE, model="feature"), self.form(**added))
+        self.change(superuser_client(), **added)
 
         added_price = FeaturePrice.objects.filter(feature=CODE).latest("effective_from")
         assert added_price.credits == 12

@@ -16,6 +16,7 @@ from fluxori.adminkit.changelist import ListAdmin
 from fluxori.adminkit.csv_export import csv_lines, csv_value
 from tests.support.admin import count_queries, staff_client, superuser_client, text_of
 from tests.support.factories.credits import deduct, make_balance
+from tests.support.factories.identity import MembershipFactory
 from tests.support.times import DAY, HOUR, NOON
 
 pytestmark = pytest.mark.django_db
@@ -35,7 +36,7 @@ def shown(answer):
 
 
 def rows_of(answer):
-    text = b"".join(answer.streaming_content).decode()
+    text = b"".join(answer.streaming_content).decode("utf-8-sig")
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
@@ -167,7 +168,27 @@ class TestCsvExport:
         assert (row["owner"], row["reference_id"]) == (str(balance.user), "order-7")
         assert row["timestamp"] == "2025-03-03T12:00:00+00:00"
 
-    @pytest.mark.parametrize("begin", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
+    @pytest.mark.parametrize(
+        "begin",
+        [
+            "=1+1",
+            "+1",
+            "-1",
+            "@SUM(A1)",
+            "\tx",
+            "\rx",
+            "\uff1d1+1",
+            "\uff0b1",
+            "\uff0d1",
+            "\uff20A",
+            "\ufe661",
+            "\u22121",
+            " =1",
+            "\u3000=1",
+            "\u200b=1",
+            "\xa0\uff1d1",
+        ],
+    )
     def test_export_escapes_formulas(self, begin):
         deduct(make_balance(), 5, description=f"{begin} of a customer")
 
@@ -182,6 +203,44 @@ class TestCsvExport:
     )
     def test_export_formats_every_kind_of_value(self, value, carried):
         assert csv_value(value) == carried
+
+    def test_export_escapes_names_of_related_rows(self):
+        name = '=HYPERLINK("http://x","y")'
+        membership = MembershipFactory.create(organization__name=name, user__email="=1@example.test")
+
+        [row] = rows_of(superuser_client().get(reverse("admin:identity_membership_export")))
+
+        assert (row["organization"], row["user"]) == (f"'{name}", f"'{membership.user}")
+
+    def test_export_begins_with_a_byte_order_mark(self):
+        make_balance()
+
+        content = b"".join(superuser_client().get(reverse(EXPORT)).streaming_content)
+
+        assert content.startswith(b"\xef\xbb\xbfid,")
+
+    @pytest.mark.parametrize(
+        ("model", "expected"),
+        [
+            ("tiers_tier", {"code": "explorer", "monthly_credits": "400"}),
+            ("credits_feature", {"code": "simple-ai-insight", "credits_now": "9"}),
+            ("credits_featureprice", {"feature_id": "simple-ai-insight", "credits": "9"}),
+        ],
+    )
+    def test_tiers_features_and_prices_can_be_exported(self, model, expected):
+        client = superuser_client()
+
+        rows = rows_of(client.get(reverse(f"admin:{model}_export")))
+
+        assert expected.items() <= next(row for row in rows if expected.items() <= row.items()).items()
+        assert reverse(f"admin:{model}_export") in text_of(client.get(reverse(f"admin:{model}_changelist")))
+
+    @pytest.mark.parametrize("page", admin.site._registry.values(), ids=lambda found: found.opts.label_lower)
+    def test_every_list_has_an_export_without_passwords(self, page):
+        response = superuser_client().get(reverse(f"admin:{page.opts.label_lower.replace('.', '_')}_export"))
+
+        header = b"".join(response.streaming_content).decode("utf-8-sig").splitlines()[0]
+        assert "password" not in header
 
     def test_export_requires_its_permission(self):
         make_balance()

@@ -153,7 +153,7 @@ class TestLists:
             deduct(more, 2, idempotency_key="key")
             hold(more, 7, at=clock.now())
 
-        with django_assert_max_num_queries(5) as captured:
+        with django_assert_max_num_queries(6) as captured:
             answer = client.get(url(model, "changelist"))
 
         assert len(rows_of(answer)) > 4

@@ -1,4 +1,4 @@
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -195,6 +195,8 @@ class TestGetUsage:
             ({"from_": NOON - HOUR, "to": NOON - HOUR}, "to", "out_of_range"),
             ({"from_": NOON, "to": NOON - HOUR}, "to", "out_of_range"),
             ({"from_": NOON - 366 * DAY - timedelta(microseconds=1)}, "from_", "out_of_range"),
+            ({"from_": datetime.min.replace(tzinfo=timezone(HOUR))}, "from_", "out_of_range"),
+            ({"to": datetime.max.replace(tzinfo=timezone(-HOUR))}, "to", "out_of_range"),
         ],
     )
     def test_rejects_an_invalid_period(self, arguments, field, code):

@@ -20,6 +20,7 @@ from fluxori.console.approvals.operations import request_approval
 from fluxori.console.models import ApprovalRequest, ManualCreditCeiling, StaffAction
 from fluxori.core import clock
 from fluxori.identity.models import User
+from tests.support.admin import version_of
 from tests.support.factories.credits import deduct, hold, make_user
 from tests.support.factories.identity import MembershipFactory
 from tests.support.staff import action_request, action_url, client_of, make_staff
@@ -243,6 +244,10 @@ def model_requests(role: str, name: str, app: str, model: str, page: str):
     elif page == "delete":
         yield name, "get", address, expected_status(role, DELETERS.get(model, set()))
         yield name, "post", address, expected_status(role, DELETERS.get(model, set()))
+    elif page == "raise":
+        # Without a proposed increase there is nothing to confirm: the response redirects to the list.
+        yield name, "get", address, expected_status(role, set())
+        yield name, "post", address, expected_status(role, STAFF, 302)
     elif page == "retry":
         yield name, "get", address, expected_status(role, set())
         yield name, "post", address, expected_status(role, PERFORMERS["allocate"], 302)
@@ -332,14 +337,15 @@ class TestCeilingPage:
 
     def send(self, ceiling, reason):
         address = reverse("admin:console_manualcreditceiling_change", args=[ceiling.pk])
-        data = {"per_action": "600", "per_day": "2000", "change_reason": reason}
-        return client_of(make_staff("finance")).post(address, data)
+        data = {"per_action": "400", "per_day": "2000", "change_reason": reason}
+        client = client_of(make_staff("finance"))
+        return client.post(address, {**data, **version_of(client, address)})
 
     def test_a_change_of_a_ceiling_is_in_its_history_with_user_and_reason(self, ceiling):
         self.send(ceiling, "More outages")
 
         ceiling.refresh_from_db()
-        assert ceiling.per_action == 600
+        assert ceiling.per_action == 400
         latest = ceiling.history.latest()
         assert latest.history_user is not None
         assert latest.history_change_reason == "More outages"

@@ -1,7 +1,9 @@
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 
+from fluxori.identity import queries
 from fluxori.identity.models import Membership, Organization, User
+from tests.support.admin import form_of, text_of, version_of
 from tests.support.factories.identity import PASSWORD, MembershipFactory, OrganizationFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -96,7 +98,13 @@ class TestUserPage:
         permission_fields = {"role": "admin", "is_superuser": "on", "is_staff": "on", "is_active": "on"}
 
         response = support.post(
-            f"{USERS}{staff.pk}/change/", {"email": "new@example.com", **permission_fields, **membership_fields()}
+            f"{USERS}{staff.pk}/change/",
+            {
+                "email": "new@example.com",
+                **permission_fields,
+                **membership_fields(),
+                **version_of(support, f"{USERS}{staff.pk}/change/"),
+            },
         )
 
         staff.refresh_from_db()
@@ -133,8 +141,89 @@ class TestOrganizationPage:
 
         for change in ({"role": "member"}, {"role": "owner", "DELETE": "on"}):
             response = root.post(
-                page, {"name": "Kraal", "external_id": "", **membership_fields({**row, **change}, existing=1)}
+                page,
+                {
+                    "name": "Kraal",
+                    "external_id": "",
+                    **membership_fields({**row, **change}, existing=1),
+                    **version_of(root, page),
+                },
             )
             assert b"An organization keeps at least one owner" in response.content
 
         assert Membership.objects.get(pk=membership.pk).role == "owner"
+
+
+class TestOtherStaff:
+    def test_staff_cannot_change_the_address_or_the_password_of_other_staff(self, support):
+        colleague = UserFactory.create(email="finance@example.com", is_staff=True)
+        form = {"usable_password": "true", "password1": "mine mine mine", "password2": "mine mine mine"}
+
+        assert support.post(f"{USERS}{colleague.pk}/password/", form).status_code == 403
+        page = f"{USERS}{colleague.pk}/change/"
+        assert support.post(page, {"email": "mine@example.com", **membership_fields()}).status_code == 403
+        support.post(USERS, {"action": "deactivate", "_selected_action": [colleague.pk]})
+
+        colleague.refresh_from_db()
+        assert (colleague.email, colleague.is_active) == ("finance@example.com", True)
+
+
+class TestFormerEmails:
+    def change_email(self, client, user, email):
+        url = f"{USERS}{user.pk}/change/"
+        assert client.post(url, form_of(client, url, email=email)).status_code == 302
+
+    def test_the_search_finds_users_by_an_earlier_address(self, root):
+        user = UserFactory.create(email="sipho@example.com")
+        UserFactory.create(email="other@example.com")
+        self.change_email(root, user, "second@example.com")
+        self.change_email(root, user, "third@example.com")
+
+        for term in ("sipho@example.com", "SIPHO", "second@", "third@example.com"):
+            assert [row.pk for row in root.get(USERS, {"q": term}).context["cl"].result_list] == [user.pk]
+            assert "third@example.com" in text_of(root.get("/admin/find/", {"q": term, "suggest": "1"}))
+
+    def test_the_current_address_comes_before_an_earlier_one(self, root):
+        first = UserFactory.create(email="sipho@example.com")
+        self.change_email(root, first, "zinhle@example.com")
+        second = UserFactory.create(email="sipho@example.com")
+
+        assert queries.users_like("sipho@example.com", limit=5) == [second, first]
+
+    def test_the_database_keeps_the_earlier_address_of_every_change(self, root):
+        user = UserFactory.create(email="sipho@example.com")
+
+        User.objects.filter(pk=user.pk).update(email="second@example.com")
+        User.objects.filter(pk=user.pk).update(email="second@example.com", role="admin")
+
+        assert [row.email for row in user.former_emails.all()] == ["sipho@example.com"]
+
+
+class TestHistory:
+    def test_the_history_shows_earlier_and_new_values(self, root):
+        user = UserFactory.create(email="sipho@example.com")
+        group = Group.objects.get(name="support")
+        url = f"{USERS}{user.pk}/change/"
+        form = form_of(root, url, email="zinhle@example.com", role="admin", groups=[group.pk])
+        del form["is_active"]
+
+        root.post(url, form)
+
+        page = text_of(root.get(f"{USERS}{user.pk}/history/"))
+        assert "e-mail: sipho@example.com → zinhle@example.com" in page
+        assert "role: user → admin" in page
+        assert "active: True → False" in page
+        assert "groups: nothing → support" in page
+
+    def test_the_history_of_an_organization_shows_its_members(self, root):
+        membership = MembershipFactory.create(role="owner")
+        other = UserFactory.create(email="other@example.com")
+        url = f"{ORGANIZATIONS}{membership.organization_id}/change/"
+        added = {"memberships-TOTAL_FORMS": "2", "memberships-1-user": str(other.pk), "memberships-1-role": "owner"}
+        root.post(url, form_of(root, url, **added))
+        root.post(url, form_of(root, url, **{"memberships-0-role": "viewer"}))
+
+        page = text_of(root.get(f"{ORGANIZATIONS}{membership.organization_id}/history/"))
+
+        assert f"added membership other@example.com in {membership.organization} (owner)" in page
+        assert "role: owner → viewer" in page

@@ -6,7 +6,7 @@ import pytest
 from django.urls import reverse
 
 from fluxori.core import clock
-from tests.support.admin import messages_of, superuser_client, text_of
+from tests.support.admin import messages_of, superuser_client, text_of, version_of
 from tests.support.factories.credits import make_user
 from tiers import operations
 from tiers.models import AllocationRun, MonthlyAllocation, RecoveryCost, Subscription, Tier
@@ -86,10 +86,14 @@ class TestTier:
         "change_reason": "New prices",
     }
 
+    def change(self, client, **fields: str):
+        address = url(Tier, "change", "explorer")
+        return client.post(address, {**version_of(client, address), **self.FORM, **fields})
+
     def test_change_is_in_the_history_and_keeps_the_code(self):
         client = superuser_client()
 
-        client.post(url(Tier, "change", "explorer"), {**self.FORM, "code": "other"})
+        self.change(client, code="other")
 
         assert Tier.objects.get(code="explorer").monthly_credits == 500
         assert not Tier.objects.filter(code="other").exists()
@@ -114,7 +118,7 @@ class TestTier:
         assert "1 more change to it with their next period." in coming
 
     def test_rejects_a_reversed_price_range(self):
-        answer = superuser_client().post(url(Tier, "change", "explorer"), {**self.FORM, "price_max": "31"})
+        answer = self.change(superuser_client(), price_max="31")
 
         assert answer.context["adminform"].form.errors == {
             "price_max": ["The highest price cannot be below the lowest."]
@@ -128,7 +132,7 @@ class TestTier:
             "rollover_months": "",
         }
 
-        superuser_client().post(url(Tier, "change", "explorer"), {**self.FORM, **caps})
+        self.change(superuser_client(), **caps)
 
         kept = Tier.objects.get(code="explorer")
         assert (kept.rollover, kept.rollover_cap_credits, kept.rollover_cap_percent) == ("capped", 200, 50)
@@ -156,7 +160,7 @@ class TestTier:
         ],
     )
     def test_rejects_caps_that_do_not_match_the_policy(self, arguments, faults):
-        answer = superuser_client().post(url(Tier, "change", "explorer"), {**self.FORM, **arguments})
+        answer = self.change(superuser_client(), **arguments)
 
         assert answer.context["adminform"].form.errors == faults
         assert Tier.objects.get(code="explorer").rollover == "unlimited"

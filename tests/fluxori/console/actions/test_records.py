@@ -10,13 +10,19 @@ import pytest
 from django.db import InternalError, ProgrammingError, transaction
 from django.urls import reverse
 
+from credits.operations import InvalidArgumentError, TransactionNotFoundError
+from fluxori.console import errors
 from fluxori.console.actions import operations
+from fluxori.console.allocation.operations import retry_run
 from fluxori.console.approvals import operations as approvals
+from fluxori.console.approvals.operations import request_approval
 from fluxori.console.models import StaffAction
 from tests.support.admin import text_of
-from tests.support.factories.credits import make_balance
+from tests.support.factories.credits import deduct, make_balance
 from tests.support.staff import action_request, client_of, make_staff
 from tests.support.times import NOON
+from tiers import operations as tiers
+from tiers.models import AllocationRun
 
 pytestmark = pytest.mark.django_db
 
@@ -38,7 +44,7 @@ def adjust(balance, staff, amount=5, **changes) -> StaffAction:
 
 
 def csv_rows(response: Any) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode())))
+    return list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode("utf-8-sig"))))
 
 
 def listed(client, **query):
@@ -98,3 +104,41 @@ class TestStaffActionList:
         [row] = csv_rows(response)
         assert (row["owner"], row["actor"], row["approver"]) == (balance.user.email, lead.email, "")
         assert (row["action"], row["ticket"], json.loads(row["arguments"])) == ("adjust", "SUP-9", {"amount": 5})
+
+
+class TestRulesOfTheOperations:
+    """The operations check what the pages check, so that no other caller can avoid it."""
+
+    @pytest.mark.parametrize(
+        ("fields", "field"),
+        [
+            ({"reason": "other"}, "note"),
+            ({"reason": "because"}, "reason"),
+            ({"note": "x" * 1001}, "note"),
+            ({"ticket": "x" * 65}, "ticket"),
+        ],
+    )
+    def test_an_action_needs_a_valid_reason_note_and_ticket(self, balance, lead, fields, field):
+        request = replace(action_request("add", balance.user, lead, amount=5), **fields)
+
+        for operation in (operations.perform, operations.preview, request_approval):
+            with pytest.raises(InvalidArgumentError) as error:
+                operation(request)
+            assert [found.field for found in error.value.errors] == [field]
+
+    def test_an_action_on_a_row_of_another_balance_is_rejected(self, balance, lead):
+        other = make_balance()
+        usage = deduct(other, 5)
+        request = action_request("refund", balance.user, lead, usage.transaction.id, amount=5, expires_at=None)
+
+        for operation in (operations.perform, operations.preview, request_approval):
+            with pytest.raises(TransactionNotFoundError):
+                operation(request)
+
+    def test_a_run_is_retried_with_the_permission_only(self):
+        run = tiers.start_run(at=NOON, started_at=NOON, started_by="a test")
+
+        with pytest.raises(errors.StaffPermissionError):
+            retry_run(run=run, actor=make_staff("auditor"), at=NOON)
+
+        assert AllocationRun.objects.count() == 1

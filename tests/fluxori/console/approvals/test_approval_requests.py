@@ -27,7 +27,7 @@ def request_addition(balance, staff, amount=900) -> ApprovalRequest:
 
 
 def csv_rows(response: Any) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode())))
+    return list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode("utf-8-sig"))))
 
 
 class TestRequestApproval:

@@ -15,7 +15,7 @@ from credits.engine.corrections import (
     refund_shares,
     run_on_transaction,
 )
-from credits.engine.idempotency import IdempotentRequest, build_request
+from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import LockedBalance, OperationResult, transaction_details
 from credits.engine.plan_grants import plan_grant
 from credits.engine.results import RefundResult, refund_extras, refund_result
@@ -90,7 +90,7 @@ def refund_usage(
 
 def _plan_revival(
     balance: LockedBalance,
-    request: IdempotentRequest,
+    request: RequestIdentity,
     refund: Original,
     arguments: dict[str, Any],
 ) -> OperationResult:

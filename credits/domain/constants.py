@@ -6,6 +6,7 @@ Serializers, validation, models and SQL checks take their limits from here.
 from fluxori.core import constants as shared
 
 MAX_CREDITS = 10**12
+MAX_FEATURE_CODE = 64
 MAX_DESCRIPTION = 500
 MAX_REASON = 500
 MAX_REFERENCE_ID = 255

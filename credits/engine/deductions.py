@@ -62,14 +62,7 @@ class Deduction:
     def validator(self) -> Validator:
         """Return a validator with the errors of the fields, for a caller that validates more fields."""
         validator = Validator()
-        if (self.amount is None) == (self.feature is None):
-            code = "required" if self.amount is None else "invalid_choice"
-            validator.add_error("amount", code, "Exactly one of amount and feature is needed.")
-        elif self.feature is None:
-            validator.integer("amount", self.amount)
-        else:
-            validator.string("feature", self.feature, maximum=64, required=True)
-        validator.integer("quantity", self.quantity)
+        validator.cost(amount=self.amount, feature=self.feature, quantity=self.quantity)
         validator.string(
             "description",
             self.description,
@@ -77,8 +70,6 @@ class Deduction:
             required=self.amount is not None and self.feature is None,
         )
         validator.string("reference_id", self.reference_id, maximum=constants.MAX_REFERENCE_ID)
-        if self.amount is not None and self.quantity != 1:
-            validator.add_error("quantity", "invalid_choice", "A quantity needs a feature.")
         if self.metadata is not None:
             validator.metadata("metadata", self.metadata)
         return validator

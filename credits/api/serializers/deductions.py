@@ -8,12 +8,10 @@ from rest_framework.serializers import ListField, SerializerMethodField
 from credits.api.serializers.common import MAX_CODE, Count, OptionalText, OwnerQuery, OwnerRequest
 from credits.api.serializers.transactions import MovementResponse
 from credits.domain import constants
-from fluxori.api.errors import InvalidInputError
 from fluxori.api.fields import Choice, Flag, Metadata, Text, Timestamp, WholeNumber, fail_with
 from fluxori.api.idempotency import IdempotencyKey
 from fluxori.api.schema import ProblemResponse
 from fluxori.api.serializers import RequestSerializer, ResponseSerializer
-from fluxori.core.errors import FieldError
 
 # The reasons why a check says no, in the order in which a deduction raises them.
 CHECK_REASONS = (
@@ -28,7 +26,7 @@ CHECK_REASONS = (
 class DeductRequest(OwnerRequest):
     """An amount with a description, or a quantity of a feature at the server's price."""
 
-    # ``Deduction.validator`` of the engine requires exactly one of the two.
+    # ``Validator.cost`` requires exactly one of the two.
 
     amount = Count(required=False)
     feature = Text(max_length=MAX_CODE, required=False)
@@ -89,17 +87,11 @@ class BatchResponse(ResponseSerializer):
 
 
 class CheckQuery(OwnerQuery):
+    # ``Validator.cost`` requires exactly one of the two.
+
     amount = Count(required=False)
     feature = Text(max_length=MAX_CODE, required=False)
     quantity = Count(required=False)
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if ("amount" in attrs) == ("feature" in attrs):
-            code = "invalid_choice" if "amount" in attrs else "required"
-            raise InvalidInputError([FieldError("amount", code, "Exactly one of amount and feature is needed.")])
-        if "amount" in attrs and attrs.get("quantity", 1) != 1:
-            raise InvalidInputError([FieldError("quantity", "invalid_choice", "A quantity requires a feature.")])
-        return attrs
 
 
 class ExceededLimitResponse(ResponseSerializer):

@@ -14,7 +14,16 @@ from uuid import UUID
 
 from credits.domain import burn_order, hash_chain
 from credits.domain.limits import Limit
-from credits.domain.records import BalanceSnapshot, Entry, Grant, GrantDelta, Hold, Transaction, TransactionDetails
+from credits.domain.records import (
+    BalanceSnapshot,
+    Entry,
+    Grant,
+    GrantDelta,
+    Hold,
+    PurchaseLeft,
+    Transaction,
+    TransactionDetails,
+)
 from fluxori.core.ids import uuid7
 
 
@@ -37,6 +46,8 @@ class BalanceState:
     holds: dict[UUID, Hold]
     recorded_at: datetime
     limits: dict[UUID, Limit] = field(default_factory=dict)
+    # Of grants of purchases and their copies; loaded if there is debt. Grants of one purchase share the object.
+    purchases: dict[UUID, PurchaseLeft] = field(default_factory=dict)
     suspension_actor_id: UUID | None = None
     suspension_reason: str = ""
     transactions: list[Transaction] = field(default_factory=list)

@@ -36,9 +36,15 @@ def normalize(state: BalanceState, at: datetime) -> None:
     Credits of a voided grant leave as ``void``. Credits of an expired grant leave as ``expiry`` or, at the instant of
     the expiry and up to the grant's ``roll_cap``, as ``rollover``. Grants that roll over at one instant share the
     largest of their caps. What remains then repays debt.
+
+    Credits that a reversal of their purchase has taken already, while they were used or pinned, repay debt instead.
     """
     caps = []
     for grant in state.spendable():
+        if grant.voided_at is not None or grant.expired(at):
+            _repay_reversed(state, grant, at)
+        if grant.remaining == 0:
+            continue
         if grant.voided_at is not None:
             details = TransactionDetails(description="Credits voided")
             state.post("void", at, [GrantDelta(grant, -grant.remaining)], details)
@@ -49,6 +55,23 @@ def normalize(state: BalanceState, at: datetime) -> None:
         enforce_rollover_cap(state, max(caps), at)
     if state.debt > 0:
         repay_debt(state, at)
+
+
+def _repay_reversed(state: BalanceState, grant: Grant, at: datetime) -> None:
+    """Repay debt with the credits of a grant that its purchase no longer has, before the others leave.
+
+    A reversal takes used and pinned credits from other grants or as debt. If they come back to a grant that has expired
+    or was voided since, they must not be lost a second time.
+    """
+    purchase = state.purchases.get(grant.id)
+    if purchase is None:
+        return
+    lost = min(grant.remaining, purchase.amount)
+    repaid = min(grant.remaining - lost, state.debt)
+    purchase.amount -= lost
+    if repaid > 0:
+        deltas = [GrantDelta(grant, -repaid), GrantDelta(None, repaid)]
+        state.post("reversal", at, deltas, TransactionDetails(description="Debt repaid"))
 
 
 def repay_debt(state: BalanceState, at: datetime) -> None:

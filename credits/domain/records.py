@@ -119,6 +119,13 @@ class Transaction:
     hash: bytes = b""
 
 
+@dataclass(slots=True)
+class PurchaseLeft:
+    """What a reversal of one purchase could still take: bought, and neither reversed nor gone in another way."""
+
+    amount: int
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """The price of one unit of a feature: ``credits`` whole credits from ``effective_from`` on."""

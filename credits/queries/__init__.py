@@ -23,6 +23,7 @@ from credits.queries.transactions import (
     get_transaction_history,
     grants_from,
     locate_transaction,
+    lost_credits,
 )
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "limit_statuses",
     "load_settled_balance",
     "locate_transaction",
+    "lost_credits",
     "owner_of_grant",
     "owner_of_hold",
     "prices",

@@ -333,8 +333,11 @@ class Balance:
         caps = [0]
         for grant in sorted(self.grants, key=Grant.burn_position):
             # Grants that are created in this loop have just begun and are not considered.
+            if self.spendable(grant, at):
+                continue
+            self.repay_what_was_reversed(grant, at)
             free = self.free()[grant.number]
-            if free == 0 or self.spendable(grant, at):
+            if free == 0:
                 continue
             if grant.number in self.voided:
                 self.post("void", at, [(grant.number, -free)])
@@ -346,6 +349,36 @@ class Balance:
         paid = self.grants_paying(self.debt())
         if paid:
             self.post("reversal", at, [*self.deltas(paid), (None, len(paid))])
+
+    def repay_what_was_reversed(self, grant: Grant, at: datetime) -> None:
+        """Repay debt with credits that came back although a reversal of their purchase had taken them already."""
+        root = grant
+        while root.parent is not None:
+            root = self.grants[root.parent - 1]
+        bought = next(
+            (t for t in self.transactions if t.type == "purchase" and self.grant_of(t.number) == root.number), None
+        )
+        if bought is None:
+            return
+        free = self.free()[grant.number]
+        repaid = min(free - min(free, max(self.reversible(bought), 0)), self.debt())
+        if repaid > 0:
+            self.post("reversal", at, [(grant.number, -repaid), (None, repaid)])
+
+    def reversible(self, purchase: Transaction) -> int:
+        """Return what a reversal may still take: the credits that are there, pinned or consumed, and not yet taken."""
+        own = self.grants_from(purchase)
+        free, pinned = self.free(), self.pinned()
+        there = sum(free[grant] + pinned[grant] for grant in own)
+        consumed = sum(entry.amount for entry in purchase.entries if entry.grant is None)
+        taken_elsewhere = 0
+        for transaction in self.transactions:
+            here = sum(entry.amount for entry in transaction.entries if entry.grant in own)
+            if transaction.type == "reversal" and transaction.reverses == purchase.number:
+                taken_elsewhere += here - transaction.amount
+            elif transaction.type in {"usage", "refund", "reversal"}:
+                consumed -= here
+        return there + consumed - taken_elsewhere
 
     def expire_grant(self, grant: Grant, free: int, at: datetime) -> int:
         """Expire the free credits or roll them over. Return the cap that applied, or 0 if nothing rolled over."""
@@ -693,7 +726,11 @@ class Balance:
         original = self.transactions[number - 1]
         if original.type != kind:
             raise RejectedError(other)
-        left = abs(original.amount) - self.corrected_amount(number)
+        left = (
+            max(self.reversible(original), 0)
+            if kind == "purchase"
+            else -original.amount - self.corrected_amount(number)
+        )
         wanted = left if amount is None else amount
         if not 0 < wanted <= left:
             raise RejectedError(beyond, {fact: left})

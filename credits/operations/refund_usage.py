@@ -32,8 +32,9 @@ def refund_usage(
     """Give back what a usage took: ``amount`` whole credits, or all that was not refunded yet.
 
     The credits return to the grants that paid, the last one first, and keep the expiry of those grants. Credits of a
-    grant that has expired leave at once, unless ``expires_at`` is given: then they come back as a new grant that lasts
-    until then. Limits that counted the usage count the refund too, while their window lasts.
+    grant that has expired roll over as far as its cap has room, and the rest leaves at once. With ``expires_at`` they
+    come back instead as a new grant that lasts until then. Limits that counted the usage count the refund too, while
+    their window lasts.
 
     :raises InvalidArgumentError: an argument is not valid
     :raises TransactionNotFoundError: there is no such transaction

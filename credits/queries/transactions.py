@@ -69,7 +69,7 @@ def get_correction_state(*, transaction_id: UUID) -> tuple[CreditTransaction, in
 
 
 def lost_credits(grants: set[UUID], *, balance_id: UUID) -> int:
-    """Return how many whole credits of these grants left unused: by expiry, by a void, or by an adjustment downwards."""
+    """Return how many whole credits of these grants left unused: by expiry, void or an adjustment downwards."""
     entries = CreditEntry.objects.filter(balance=balance_id, grant__in=grants)
     left = Q(transaction__type__in=("expiry", "void")) | Q(transaction__type="adjustment", transaction__amount__lt=0)
     total: int = entries.filter(left).aggregate(total=Coalesce(Sum("amount"), 0))["total"]

@@ -325,13 +325,20 @@ class Balance:
             for hold in self.open_holds():
                 if hold.expires_at == instant:
                     self.close_hold(hold, "lapsed", instant)
-            self.normalize(instant)
+            self.normalize(instant, ends=True)
 
-    def normalize(self, at: datetime) -> None:
-        """Remove free credits that may no longer be spent, and repay debt with the others, outside of any request."""
+    def normalize(self, at: datetime, *, ends: bool = False) -> None:
+        """Remove free credits that may no longer be spent, and repay debt with the others, outside of any request.
+
+        With ``ends`` the grants that expire at ``at`` end now, after the credits that have come back to earlier ones.
+        """
         self.request = NO_REQUEST
         caps = [0]
-        for grant in sorted(self.grants, key=Grant.burn_position):
+
+        def is_ending(grant: Grant) -> bool:
+            return ends and grant.expires_at == at and grant.number not in self.voided
+
+        for grant in sorted(self.grants, key=lambda grant: (is_ending(grant), grant.burn_position())):
             # Grants that are created in this loop have just begun and are not considered.
             if self.spendable(grant, at):
                 continue
@@ -341,8 +348,10 @@ class Balance:
                 continue
             if grant.number in self.voided:
                 self.post("void", at, [(grant.number, -free)])
-            else:
+            elif is_ending(grant):
                 caps.append(self.expire_grant(grant, free, at))
+            else:
+                self.expire_late(grant, free, at)
         # What rolls over at one instant entries the largest cap, once all that leaves has left.
         if max(caps):
             self.enforce_rollover_cap(max(caps), at)
@@ -382,7 +391,7 @@ class Balance:
 
     def expire_grant(self, grant: Grant, free: int, at: datetime) -> int:
         """Expire the free credits or roll them over. Return the cap that applied, or 0 if nothing rolled over."""
-        rolled = min(free, grant.roll_cap or 0) if grant.expires_at == at else 0
+        rolled = min(free, grant.roll_cap or 0)
         if free > rolled:
             self.post("expiry", at, [(grant.number, rolled - free)])
         if rolled == 0:
@@ -390,6 +399,20 @@ class Balance:
         created = self.grant("rollover", rolled, at, priority=40, expires_at=grant.roll_until, parent=grant.number)
         self.post("rollover", at, [(grant.number, -rolled), (created.number, rolled)])
         return grant.roll_cap or 0
+
+    def expire_late(self, grant: Grant, free: int, at: datetime) -> None:
+        """Expire credits that came back after their grant had ended, except those that fit under its cap."""
+        remaining = self.free()
+        there = sum(remaining[g.number] for g in self.grants if g.source == "rollover" and self.spendable(g, at))
+        fitting = 0
+        if grant.roll_until is None or grant.roll_until > at:
+            while fitting < free and there + fitting < (grant.roll_cap or 0):
+                fitting += 1
+        if free > fitting:
+            self.post("expiry", at, [(grant.number, fitting - free)])
+        if fitting:
+            created = self.grant("rollover", fitting, at, priority=40, expires_at=grant.roll_until, parent=grant.number)
+            self.post("rollover", at, [(grant.number, -fitting), (created.number, fitting)])
 
     def enforce_rollover_cap(self, cap: int, at: datetime) -> None:
         """Expire the oldest rolled-over credits, one by one, until ``cap`` are left."""

@@ -224,7 +224,7 @@ class TestCreditsThatComeBackAfterAReversal:
 
     def test_voided_credits_do_not_repay_the_debt_of_another_purchase(self):
         balance = make_balance(grants=[(100, None), (60, None)], type="purchase")
-        first, own = balance.grants.order_by("pk")
+        _, own = balance.grants.order_by("pk")
         deduct(balance, 100)
         placed = place_hold(balance, 60).hold
         reverse_purchase(first_transaction(balance))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from credits.domain import burn_order, hash_chain
+from credits.domain import burn_order, forecasting, hash_chain
 from credits.domain.limits import Limit
 from credits.domain.records import (
     BalanceSnapshot,
@@ -209,19 +209,8 @@ class BalanceState:
             available=self.available,
             debt=self.debt,
             last_updated=self.last_at,
-            next_expiry=self._next_expiry(),
+            next_expiry=forecasting.next_loss(self.grants.values()),
             sequence=self.sequence,
             version=self.version,
             suspended_at=self.suspended_at,
         )
-
-    def _next_expiry(self) -> tuple[int, datetime] | None:
-        losses: dict[datetime, int] = {}
-        for grant in self.grants.values():
-            lost = grant.remaining - min(grant.remaining, grant.roll_cap or 0)
-            if grant.expires_at is not None and lost > 0:
-                losses[grant.expires_at] = losses.get(grant.expires_at, 0) + lost
-        if not losses:
-            return None
-        soonest = min(losses)
-        return losses[soonest], soonest

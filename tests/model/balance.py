@@ -221,23 +221,32 @@ class Balance:
 
     def snapshot(self, at: datetime) -> Snapshot:
         """Return the balance at ``at``; due events must have been applied."""
-        lost: dict[datetime, int] = {}
-        free = self.free()
-        for grant in self.grants:
-            expiring = max(free[grant.number] - (grant.roll_cap or 0), 0)
-            if grant.expires_at is not None and expiring:
-                lost[grant.expires_at] = lost.get(grant.expires_at, 0) + expiring
         return Snapshot(
             balance=self.balance(),
             held=sum(self.pinned().values()),
             available=self.available(at),
             debt=self.debt(),
-            next_expiry=(lost[min(lost)], min(lost)) if lost else None,
+            next_expiry=self.next_expiry(),
             sequence=len(self.transactions),
             version=self.version,
             last_updated=self.last_at,
             suspended_at=self.suspended_at,
         )
+
+    def next_expiry(self) -> tuple[int, datetime] | None:
+        """Let time pass for a copy, one instant after another, with the holds left open, until credits expire."""
+        state = self.copy()
+        state.holds = [replace(hold, expires_at=NEVER) for hold in state.holds]
+        while True:
+            free = state.free()
+            ends = [grant.expires_at for grant in state.grants if free[grant.number] and grant.expires_at is not None]
+            if not ends:
+                return None
+            known = len(state.transactions)
+            state.apply_due_events(min(ends))
+            expired = -sum(each.amount for each in state.transactions[known:] if each.type == "expiry")
+            if expired:
+                return expired, min(ends)
 
     def snapshot_at(self, at: datetime) -> Snapshot:
         """Return the balance at ``at`` with due events applied; the model is not changed."""

@@ -14,6 +14,7 @@ from tests.credits.operations.verbs import refund_usage
 from tests.model.machine import allocate
 from tests.support.factories.credits import deduct, hold, make_balance, make_user
 from tests.support.factories.tiers import (
+    change_tier,
     make_capped_tier,
     make_expiring_tier,
     make_subscribed_balance,
@@ -207,6 +208,27 @@ class TestCreditsThatComeBack:
 
         assert available_at(balance, NOON + 3 * DAY) == 80
         check_ledger()
+
+
+class TestNextExpiry:
+    def test_contains_what_the_cap_will_remove(self):
+        make_capped_tier(400, cap=500)
+        balance = make_subscribed_balance(tier="capped")
+        deduct(balance, 100, at=NOON + DAY)
+        run_allocation([balance], at=month(1))
+
+        assert ledger_queries.get_balance(owner=balance.owner, at=month(1)).next_expiry == (200, month(2))
+        assert available_at(balance, month(1)) - available_at(balance, month(2)) == 200
+
+    def test_contains_what_grants_lose_that_share_a_cap(self):
+        make_capped_tier(100, "a", cap=50)
+        make_capped_tier(200, "z", cap=50)
+        balance = make_subscribed_balance(tier="a")
+        change_tier(balance, "z", at=NOON, proration="difference")
+        deduct(balance, 40)
+
+        assert ledger_queries.get_balance(owner=balance.owner, at=NOON).next_expiry == (110, month(1))
+        assert available_at(balance, NOON) - available_at(balance, month(1)) == 110
 
 
 class TestMissedPeriodThatIsOver:

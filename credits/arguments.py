@@ -5,7 +5,7 @@ together, before anything is locked. ``at`` and the idempotency key are checked 
 the same rules. Those that HTTP shares are in ``fluxori.core.input_rules``.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -105,16 +105,24 @@ class Validator:
             self.add_error("idempotency_key", *error)
 
 
-def resolve_timestamp(at: datetime | None) -> datetime:
-    """Return ``at``, or the clock's time if it is None.
+def resolve_timestamp(at: datetime | None, *, may_be_ahead: bool = False) -> datetime:
+    """Return the instant of a request: ``at``, or the clock's time if it is None. Every operation passes here.
 
-    :raises InvalidArgumentError: ``wrong_type``: ``at`` has no time zone
+    An instant in the future would move everything that follows it, permanently, because the timestamps of a balance
+    never decrease. ``may_be_ahead`` is for dry runs, which write nothing.
+
+    :raises InvalidArgumentError: ``wrong_type``: ``at`` has no time zone; ``out_of_range``: it does not exist in UTC;
+        ``in_future``: it is more than five minutes ahead of the clock
     """
     if at is None:
         return clock.now()
     validator = Validator()
     validator.timestamp("at", at)
     validator.raise_if_invalid()
+    if not may_be_ahead and at - clock.now() > timedelta(seconds=constants.MAX_SECONDS_AHEAD):
+        raise errors.InvalidArgumentError.field(
+            "at", "in_future", f"At most {constants.MAX_SECONDS_AHEAD // 60} minutes ahead of the clock."
+        )
     return at
 
 

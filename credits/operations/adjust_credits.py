@@ -25,6 +25,9 @@ def adjust_credits(
 ) -> TransactionResult:
     """Correct a balance by ``amount`` whole credits: up as a new grant, or down in burn order, never into debt.
 
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
+
     :raises InvalidArgumentError: an argument is not valid; the amount 0 included
     :raises BalanceNotFoundError: the owner has no balance
     :raises IdempotencyKeyReusedError: the key was used for a different request

@@ -36,6 +36,9 @@ def refund_usage(
     come back instead as a new grant that lasts until then. Limits that counted the usage count the refund too, while
     their window lasts.
 
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
+
     :raises InvalidArgumentError: an argument is not valid
     :raises TransactionNotFoundError: there is no such transaction
     :raises IdempotencyKeyReusedError: the key was used for a different request

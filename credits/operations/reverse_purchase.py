@@ -30,6 +30,9 @@ def reverse_purchase(
     purchase come first. For the used and the pinned part the other grants follow in burn order; the rest becomes debt,
     which the next spendable credits repay first. Pinned credits are not taken.
 
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
+
     :raises InvalidArgumentError: an argument is not valid
     :raises TransactionNotFoundError: there is no such transaction
     :raises IdempotencyKeyReusedError: the key was used for a different request

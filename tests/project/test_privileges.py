@@ -60,14 +60,14 @@ class TestPrivileges:
     def test_allow_subscriptions_allocations_deductions_and_aggregation(self):
         balance = make_balance()
 
-        tiers.initialize_balance(owner=balance.owner, tier="explorer", at=NOON)
+        tiers.initialize_balance(owner=balance.owner, tier="explorer", initial_balance=100, at=NOON)
         tiers.add_monthly_allocation(owner=balance.owner, at=NOON)
         tiers.update_subscription_tier(owner=balance.owner, tier="growth", at=NOON)
         operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", idempotency_key="once", at=NOON)
 
         assert operations.aggregate_usage(balance_ids=[balance.pk], most=9) == {balance.pk: 4}
 
-        assert queries.get_balance(owner=balance.owner).balance == 100 + 400 + 400 - 9
+        assert queries.get_balance(owner=balance.owner).balance == 100 + 100 + 300 - 9
         assert usage.get_usage(owner=balance.owner, at=NOON + DAY).total.used == 9
 
     @pytest.mark.parametrize("table", APPEND_ONLY)

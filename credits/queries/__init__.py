@@ -11,6 +11,7 @@ from credits.queries.balances import (
     get_balance,
     get_balances,
     get_snapshots,
+    preview_balance,
 )
 from credits.queries.grants import get_grants, owner_of_grant
 from credits.queries.holds import get_hold, get_holds, owner_of_hold, with_pins
@@ -18,6 +19,7 @@ from credits.queries.limits import get_limit, get_limits, limit_statuses, used_s
 from credits.queries.loading import load_settled_balance
 from credits.queries.prices import Check, check_spending, cost_of, get_features, prices
 from credits.queries.transactions import (
+    extended_copies,
     get_correction_state,
     get_transaction,
     get_transaction_history,
@@ -31,6 +33,7 @@ __all__ = [
     "check_spending",
     "cost_of",
     "due_balances",
+    "extended_copies",
     "filter_by_available",
     "find_balance",
     "get_balance",
@@ -52,6 +55,7 @@ __all__ = [
     "lost_credits",
     "owner_of_grant",
     "owner_of_hold",
+    "preview_balance",
     "prices",
     "used_since",
     "with_pins",

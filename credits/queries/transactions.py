@@ -4,14 +4,20 @@ it.
 Every index of the ledger leads with the balance, so what belongs to a transaction is read by (balance, id).
 """
 
+from collections.abc import Collection
+from dataclasses import fields
+from datetime import datetime
 from uuid import UUID
 
 from django.db.models import Prefetch, Q, QuerySet, Sum, prefetch_related_objects
 from django.db.models.functions import Coalesce
 
-from credits.domain import errors
+from credits.domain import burn_order, errors
+from credits.domain.records import Grant
 from credits.models import CreditEntry, CreditGrant, CreditTransaction
 from fluxori.identity.owner import Owner, OwnerLike
+
+_GRANT = tuple(each.name for each in fields(Grant))
 
 
 def get_transaction_history(*, owner: OwnerLike) -> QuerySet[CreditTransaction]:
@@ -66,6 +72,25 @@ def get_correction_state(*, transaction_id: UUID) -> tuple[CreditTransaction, in
     linked = CreditTransaction.objects.filter(balance=transaction.balance_id, reverses=transaction_id)
     total: int = linked.aggregate(total=Coalesce(Sum("amount"), 0))["total"]
     return transaction, abs(total)
+
+
+def extended_copies(grants: Collection[UUID], *, balance_id: UUID) -> dict[UUID, Grant]:
+    """Return, for each of these grants that was extended, the copy that lasts longest."""
+    copies = CreditGrant.objects.filter(balance=balance_id).exclude(source="rollover")
+    result: dict[UUID, Grant] = {}
+    origins = {grant: grant for grant in grants}
+    while rows := list(copies.filter(parent__in=origins)):
+        origins = {row.pk: origins[row.parent_id] for row in rows if row.parent_id is not None}
+        for row in rows:
+            copy = Grant(**{name: getattr(row, name) for name in _GRANT})
+            known = result.get(origins[copy.id])
+            if known is None or _lasts(known) < _lasts(copy):
+                result[origins[copy.id]] = copy
+    return result
+
+
+def _lasts(grant: Grant) -> tuple[datetime, UUID]:
+    return grant.expires_at or burn_order.NEVER, grant.id
 
 
 def lost_credits(grants: set[UUID], *, balance_id: UUID) -> int:

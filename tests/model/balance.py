@@ -51,7 +51,8 @@ class Grant:
 
     def burn_position(self) -> tuple[Any, ...]:
         bought_last = 1 if self.source == "purchase" else 0
-        return (self.priority, self.expires_at or NEVER, bought_last, self.effective_at, self.number)
+        ends = (self.expires_at is None, self.expires_at or NEVER)
+        return (self.priority, ends, bought_last, self.effective_at, self.number)
 
 
 @dataclass(frozen=True)
@@ -789,25 +790,52 @@ class Balance:
     def return_to_grants(
         self, grants: list[int | None], usage: Transaction, expires_at: datetime | None, at: datetime
     ) -> int:
-        """Return credits to their grants one by one. With ``expires_at``, a new grant replaces the expired ones."""
+        """Return credits to their grants one by one. With ``expires_at``, a new grant replaces the expired ones.
+
+        Credits of a grant that was extended move on to a grant that lasts as long as the last extension.
+        """
         back = [self.grants[grant - 1] for grant in grants if grant is not None]
         if expires_at is not None:
-            expired = [grant for grant in back if grant.is_expired(at) and grant.number not in self.voided]
+            expired = [
+                grant
+                for grant in back
+                if self.extension(grant).is_expired(at) and self.extension(grant).number not in self.voided
+            ]
             if expired:
                 created = self.grant("adjustment", len(expired), at, expires_at=expires_at)
                 back = [created if grant in expired else grant for grant in back]
         owed, repaid = self.debt(), 0
         parts: dict[int | None, int] = {}
-        for grant in sorted(back, key=Grant.burn_position):
-            if self.spendable(grant, at) and repaid < owed:
+        for grant in sorted(back, key=lambda grant: self.extension(grant).burn_position()):
+            if self.spendable(self.extension(grant), at) and repaid < owed:
                 repaid += 1
             else:
                 parts[grant.number] = parts.get(grant.number, 0) + 1
+        moving = {number: part for number, part in parts.items() if number is not None}
         if repaid:
             parts[None] = repaid
         number = self.post("refund", at, parts.items(), reverses=usage.number, member=usage.member)
+        self.request = NO_REQUEST
+        for origin, part in moving.items():
+            last = self.extension(self.grants[origin - 1])
+            if last.number != origin and not last.is_expired(at):
+                copy = replace(last, number=len(self.grants) + 1, amount=part, effective_at=at, parent=origin)
+                self.grants.append(copy)
+                if last.number in self.voided:
+                    self.voided[copy.number] = self.voided[last.number]
+                self.post("adjustment", at, [(origin, -part), (copy.number, part)])
         self.normalize(at)
         return number
+
+    def extension(self, grant: Grant) -> Grant:
+        """Return the copy of a grant that lasts longest, or the grant itself if it was not extended or is voided."""
+        copies = [grant]
+        for other in self.grants:
+            if other.parent in {copy.number for copy in copies} and other.source != "rollover":
+                copies.append(other)
+        if grant.number in self.voided or len(copies) == 1:
+            return grant
+        return max(copies[1:], key=lambda copy: (copy.expires_at or NEVER, copy.number))
 
     def reverse(self, request: Request, at: datetime, *, transaction: int, amount: int | None) -> Result:
         if not 0 < transaction <= len(self.transactions):

@@ -105,6 +105,14 @@ class BalanceState:
             self.count_toward_limits(-transaction.amount, details.member_id, self.last_at)
         return transaction
 
+    def open_grant(self, grant: Grant, at: datetime, details: TransactionDetails) -> Transaction:
+        """Record a grant of new credits: they repay debt first, the rest remains."""
+        repaid = min(self.debt, grant.amount)
+        deltas = [GrantDelta(grant, grant.amount - repaid)] if grant.amount > repaid else []
+        if repaid:
+            deltas.append(GrantDelta(None, repaid))
+        return self.post(grant.source, at, deltas, details, opened=[grant])
+
     def _apply_delta(self, position: int, delta: GrantDelta) -> Entry:
         grant = delta.grant
         if grant is None:
@@ -213,4 +221,12 @@ class BalanceState:
             sequence=self.sequence,
             version=self.version,
             suspended_at=self.suspended_at,
+            by_source=self._by_source(),
         )
+
+    def _by_source(self) -> dict[str, int]:
+        result: dict[str, int] = {}
+        for grant in self.grants.values():
+            if grant.remaining > 0:
+                result[grant.source] = result.get(grant.source, 0) + grant.remaining
+        return result

@@ -20,8 +20,12 @@ from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 
 
-def get_features(*, at: datetime) -> QuerySet[Feature]:
-    """Return the features that have a price in force at ``at``; ``price`` is in whole credits for one unit."""
+def get_features(*, at: datetime | None = None) -> QuerySet[Feature]:
+    """Return the features that have a price in force at ``at``; ``price`` is in whole credits for one unit.
+
+    :raises InvalidArgumentError: ``at`` has no time zone, or is more than five minutes ahead of the clock
+    """
+    at = resolve_timestamp(at)
     current = FeaturePrice.objects.filter(feature=OuterRef("pk"), effective_from__lte=at).order_by("-effective_from")
     return Feature.objects.annotate(price=Subquery(current.values("credits")[:1])).filter(price__isnull=False)
 

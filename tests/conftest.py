@@ -1,5 +1,7 @@
 """Fixtures for all tests: API clients and a fixed clock."""
 
+from contextlib import ExitStack
+
 import pytest
 from django.core.cache import cache
 from rest_framework.test import APIClient
@@ -41,9 +43,10 @@ def api():
 
 
 @pytest.fixture
-def clock_at(monkeypatch):
-    """Return a function that sets the clock of all entry points to a fixed time."""
-    return lambda at: monkeypatch.setattr(clock, "now", lambda: at)
+def clock_at():
+    """Return a function that sets the clock to a fixed time, for the rest of the test."""
+    with ExitStack() as stack:
+        yield lambda at: stack.enter_context(clock.fixed(at))
 
 
 @pytest.fixture

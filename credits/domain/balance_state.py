@@ -12,9 +12,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from credits.domain import burn_order, hash_chain
+from credits.domain import burn_order, forecasting, hash_chain
 from credits.domain.limits import Limit
-from credits.domain.records import BalanceSnapshot, Entry, Grant, GrantDelta, Hold, Transaction, TransactionDetails
+from credits.domain.records import (
+    BalanceSnapshot,
+    Entry,
+    Grant,
+    GrantDelta,
+    Hold,
+    PurchaseLeft,
+    Transaction,
+    TransactionDetails,
+)
 from fluxori.core.ids import uuid7
 
 
@@ -37,6 +46,8 @@ class BalanceState:
     holds: dict[UUID, Hold]
     recorded_at: datetime
     limits: dict[UUID, Limit] = field(default_factory=dict)
+    # Of grants of purchases and their copies; loaded if there is debt. Grants of one purchase share the object.
+    purchases: dict[UUID, PurchaseLeft] = field(default_factory=dict)
     suspension_actor_id: UUID | None = None
     suspension_reason: str = ""
     transactions: list[Transaction] = field(default_factory=list)
@@ -93,6 +104,14 @@ class BalanceState:
         if kind == "usage":
             self.count_toward_limits(-transaction.amount, details.member_id, self.last_at)
         return transaction
+
+    def open_grant(self, grant: Grant, at: datetime, details: TransactionDetails) -> Transaction:
+        """Record a grant of new credits: they repay debt first, the rest remains."""
+        repaid = min(self.debt, grant.amount)
+        deltas = [GrantDelta(grant, grant.amount - repaid)] if grant.amount > repaid else []
+        if repaid:
+            deltas.append(GrantDelta(None, repaid))
+        return self.post(grant.source, at, deltas, details, opened=[grant])
 
     def _apply_delta(self, position: int, delta: GrantDelta) -> Entry:
         grant = delta.grant
@@ -198,19 +217,16 @@ class BalanceState:
             available=self.available,
             debt=self.debt,
             last_updated=self.last_at,
-            next_expiry=self._next_expiry(),
+            next_expiry=forecasting.next_loss(self.grants.values()),
             sequence=self.sequence,
             version=self.version,
             suspended_at=self.suspended_at,
+            by_source=self._by_source(),
         )
 
-    def _next_expiry(self) -> tuple[int, datetime] | None:
-        losses: dict[datetime, int] = {}
+    def _by_source(self) -> dict[str, int]:
+        result: dict[str, int] = {}
         for grant in self.grants.values():
-            lost = grant.remaining - min(grant.remaining, grant.roll_cap or 0)
-            if grant.expires_at is not None and lost > 0:
-                losses[grant.expires_at] = losses.get(grant.expires_at, 0) + lost
-        if not losses:
-            return None
-        soonest = min(losses)
-        return losses[soonest], soonest
+            if grant.remaining > 0:
+                result[grant.source] = result.get(grant.source, 0) + grant.remaining
+        return result

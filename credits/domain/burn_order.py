@@ -27,7 +27,7 @@ class Burnable(Protocol):
 G = TypeVar("G", bound=Burnable)
 
 
-def position(grant: Burnable) -> tuple[int, datetime, bool, datetime, UUID]:
+def position(grant: Burnable) -> tuple[int, bool, datetime, bool, datetime, UUID]:
     """Return the sort key of a grant in the burn order.
 
     Lower priority numbers first; then the earlier expiry, never last; then every other source before purchases; then
@@ -35,6 +35,7 @@ def position(grant: Burnable) -> tuple[int, datetime, bool, datetime, UUID]:
     """
     return (
         grant.priority,
+        grant.expires_at is None,
         grant.expires_at or NEVER,
         grant.source == "purchase",
         grant.effective_at,

@@ -6,6 +6,7 @@ Serializers, validation, models and SQL checks take their limits from here.
 from fluxori.core import constants as shared
 
 MAX_CREDITS = 10**12
+MAX_FEATURE_CODE = 64
 MAX_DESCRIPTION = 500
 MAX_REASON = 500
 MAX_REFERENCE_ID = 255
@@ -18,4 +19,6 @@ UNIT_PRICE_PLACES = 6
 MAX_BATCH = 500
 DEFAULT_HOLD_SECONDS = 15 * 60
 MAX_HOLD_SECONDS = 24 * 60 * 60
+# How far the instant of a request may be ahead of the clock: the clocks of two processes differ.
+MAX_SECONDS_AHEAD = 5 * 60
 HASH_VERSION = 1

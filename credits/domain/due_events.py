@@ -7,7 +7,7 @@ writes it for balances that no operation touches, so that all three agree.
 
 from datetime import datetime
 
-from credits.domain import constants
+from credits.domain import burn_order, constants
 from credits.domain.balance_state import BalanceState
 from credits.domain.records import Grant, GrantDelta, TransactionDetails
 from fluxori.core.ids import uuid7
@@ -25,7 +25,8 @@ def apply_due_events(state: BalanceState, at: datetime) -> None:
         assert applied is None or instant > applied, f"due events of {state.id} do not advance past {instant}"
         for hold in sorted((h for h in state.holds.values() if h.expires_at <= instant), key=lambda h: h.id):
             state.close_hold(hold, "lapsed", instant)
-        normalize(state, instant)
+        ending = [g for g in state.spendable() if g.expires_at == instant and g.voided_at is None]
+        _settle(state, instant, ending=ending)
         applied = instant
 
 
@@ -33,22 +34,59 @@ def normalize(state: BalanceState, at: datetime) -> None:
     """Restore the rules that a change at ``at`` may have broken: only spendable credits remain, and debt is repaid
     first.
 
-    Credits of a voided grant leave as ``void``. Credits of an expired grant leave as ``expiry`` or, at the instant of
-    the expiry and up to the grant's ``roll_cap``, as ``rollover``. Grants that roll over at one instant share the
-    largest of their caps. What remains then repays debt.
+    Due events must have been applied up to ``at``, so that credits of an expired or voided grant are credits that have
+    just come back, from a refund or a hold. Those of a voided grant leave as ``void``. Those of an expired grant roll
+    over as far as there is room under the grant's ``roll_cap``, and the rest leaves as ``expiry``. What remains then
+    repays debt.
+
+    Credits that a reversal of their purchase has taken already, while they were used or pinned, repay debt instead.
     """
-    caps = []
+    _settle(state, at, ending=[])
+
+
+def _settle(state: BalanceState, at: datetime, *, ending: list[Grant]) -> None:
+    """Let the credits leave that cannot be spent at ``at``, and repay debt; the grants in ``ending`` end at ``at``.
+
+    Grants that roll over at one instant share the largest of their caps.
+    """
+    ending_ids = {grant.id for grant in ending}
     for grant in state.spendable():
-        if grant.voided_at is not None:
+        if (grant.voided_at is None and not grant.expired(at)) or grant.id in ending_ids:
+            continue
+        _repay_reversed(state, grant, at)
+        if grant.voided_at is None:
+            _let_go(state, grant, at, rolled=_room(state, grant, at))
+        elif grant.remaining > 0:
             details = TransactionDetails(description="Credits voided")
             state.post("void", at, [GrantDelta(grant, -grant.remaining)], details)
-        elif grant.expired(at):
-            caps += _expire(state, grant, at)
+    caps = []
+    for grant in burn_order.in_burn_order(ending):
+        _repay_reversed(state, grant, at)
+        cap = grant.roll_cap or 0
+        if _let_go(state, grant, at, rolled=cap):
+            caps.append(cap)
     if caps:
         # Only after all of them: a rolled-over grant that expires at this instant must not count toward the cap.
         enforce_rollover_cap(state, max(caps), at)
     if state.debt > 0:
         repay_debt(state, at)
+
+
+def _repay_reversed(state: BalanceState, grant: Grant, at: datetime) -> None:
+    """Repay debt with the credits of a grant that its purchase no longer has, before the others leave.
+
+    A reversal takes used and pinned credits from other grants or as debt. If they come back to a grant that has expired
+    or was voided since, they must not be lost a second time.
+    """
+    purchase = state.purchases.get(grant.id)
+    if purchase is None:
+        return
+    lost = min(grant.remaining, purchase.amount)
+    repaid = min(grant.remaining - lost, state.debt)
+    purchase.amount -= lost
+    if repaid > 0:
+        deltas = [GrantDelta(grant, -repaid), GrantDelta(None, repaid)]
+        state.post("reversal", at, deltas, TransactionDetails(description="Debt repaid"))
 
 
 def repay_debt(state: BalanceState, at: datetime) -> None:
@@ -72,18 +110,26 @@ def next_due(state: BalanceState, at: datetime) -> datetime | None:
     return min(due, default=None)
 
 
-def _expire(state: BalanceState, grant: Grant, at: datetime) -> list[int]:
-    """Expire or roll over what the grant has remaining. Return the cap that applied if anything rolled over."""
-    # Credits that return to a grant after its expiry missed the instant at which it rolled over.
-    cap = grant.roll_cap or 0 if grant.expires_at == at else 0
-    rolled = min(grant.remaining, cap)
-    lost = grant.remaining - rolled
+def _room(state: BalanceState, grant: Grant, at: datetime) -> int:
+    """Return how many credits that come back to an expired grant may still roll over: its cap, less what is there."""
+    if grant.roll_cap is None or (grant.roll_until is not None and grant.roll_until <= at):
+        return 0
+    pool = [each for each in state.spendable() if each.source == "rollover"]
+    rolled_over = sum(each.remaining for each in pool if each.voided_at is None and not each.expired(at))
+    return max(grant.roll_cap - rolled_over, 0)
+
+
+def _let_go(state: BalanceState, grant: Grant, at: datetime, *, rolled: int) -> bool:
+    """Roll over up to ``rolled`` of the credits of an expired grant, expire the rest, and return whether any rolled
+    over.
+    """
+    lost = grant.remaining - min(grant.remaining, rolled)
     if lost > 0:
         state.post("expiry", at, [GrantDelta(grant, -lost)], TransactionDetails(description="Credits expired"))
-    if rolled == 0:
-        return []
+    if grant.remaining == 0:
+        return False
     roll_over(state, grant, at, until=grant.roll_until)
-    return [cap]
+    return True
 
 
 def roll_over(state: BalanceState, grant: Grant, at: datetime, *, until: datetime | None) -> None:

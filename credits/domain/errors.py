@@ -153,10 +153,10 @@ class NotReversibleError(ConflictError):
 
 
 class ReversalExceedsPurchaseError(ConflictError):
-    """``reversible`` is what was bought and not yet reversed, in whole credits."""
+    """``reversible`` is what can still be reversed, in whole credits: bought, not reversed, and not gone unused."""
 
     code = "reversal_exceeds_purchase"
-    title = "The reversal exceeds what was bought and not yet reversed"
+    title = "The reversal exceeds what can still be reversed of the purchase"
 
     def __init__(self, *, reversible: int) -> None:
         super().__init__(reversible=reversible)

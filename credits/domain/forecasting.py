@@ -100,20 +100,7 @@ def simulate_burn(
     True
     """
     simulation = _Simulation(at, fractions=window // _MICROSECOND, rate=spent)
-    simulation.add(
-        _Bucket(
-            id=grant.id,
-            grant_id=grant.id,
-            source=grant.source,
-            remaining=grant.remaining * simulation.fractions,
-            priority=grant.priority,
-            effective_at=grant.effective_at,
-            expires_at=grant.expires_at,
-            roll_cap=grant.roll_cap,
-            roll_until=grant.roll_until,
-        )
-        for grant in grants
-    )
+    simulation.add_grants(grants)
     pending = sorted(arrivals, key=lambda arrival: arrival.at, reverse=True)
     while True:
         simulation.expire()
@@ -129,6 +116,26 @@ def simulate_burn(
             return simulation.result(None)
 
 
+def next_loss(grants: Iterable[ExistingGrant]) -> tuple[int, datetime] | None:
+    """Return how many credits of ``grants`` are lost first, and when, if nothing is spent and nothing arrives.
+
+    Credits that roll over are not lost; those beyond the cap of a rollover are. None if no credits will be lost.
+
+    >>> next_loss([]) is None
+    True
+    """
+    # Credits that never end and do not come from a rollover neither expire nor count toward a cap.
+    ending = [grant for grant in grants if grant.expires_at is not None or grant.source == "rollover"]
+    simulation = _Simulation(burn_order.NEVER, fractions=1, rate=0)
+    simulation.add_grants(ending)
+    while instants := simulation.expiries():
+        simulation.now = min(instants)
+        simulation.expire()
+        if simulation.lost:
+            return simulation.lost, simulation.now
+    return None
+
+
 class _Simulation:
     """The buckets between two events; all amounts are in fractions of a credit."""
 
@@ -139,8 +146,24 @@ class _Simulation:
         self.left = 0
         self._buckets: list[_Bucket] = []
         self._burned = 0
-        self._lost = 0
+        self.lost = 0
         self._unused: list[Unused] = []
+
+    def add_grants(self, grants: Iterable[ExistingGrant]) -> None:
+        self.add(
+            _Bucket(
+                id=grant.id,
+                grant_id=grant.id,
+                source=grant.source,
+                remaining=grant.remaining * self.fractions,
+                priority=grant.priority,
+                effective_at=grant.effective_at,
+                expires_at=grant.expires_at,
+                roll_cap=grant.roll_cap,
+                roll_until=grant.roll_until,
+            )
+            for grant in grants
+        )
 
     def add(self, buckets: Iterable[_Bucket]) -> None:
         new = [bucket for bucket in buckets if bucket.remaining > 0]
@@ -230,7 +253,7 @@ class _Simulation:
             excess -= trimmed
 
     def _record_loss(self, bucket: _Bucket, amount: int) -> None:
-        self._lost += amount
+        self.lost += amount
         if amount and bucket.grant_id is not None:
             self._unused.append(Unused(bucket.grant_id, Fraction(amount, self.fractions), self.now))
 
@@ -239,6 +262,6 @@ class _Simulation:
             runs_out_at,
             tuple(self._unused),
             Fraction(self._burned, self.fractions),
-            Fraction(self._lost, self.fractions),
+            Fraction(self.lost, self.fractions),
             Fraction(self.left, self.fractions),
         )

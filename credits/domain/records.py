@@ -5,7 +5,7 @@ neither Django nor the database. ``balance_state.py`` changes them under the rul
 describes the tables.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -119,6 +119,13 @@ class Transaction:
     hash: bytes = b""
 
 
+@dataclass(slots=True)
+class PurchaseLeft:
+    """What a reversal of one purchase could still take: bought, and neither reversed nor gone in another way."""
+
+    amount: int
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """The price of one unit of a feature: ``credits`` whole credits from ``effective_from`` on."""
@@ -144,3 +151,5 @@ class BalanceSnapshot:
     sequence: int
     version: int
     suspended_at: datetime | None = None
+    # What is available, by the source of the grants; sources without credits are left out.
+    by_source: dict[str, int] = field(default_factory=dict)

@@ -140,22 +140,28 @@ def plan_refund(
 ) -> Transaction:
     """Plan a refund: credits that can be spent again repay debt first; those of expired or voided grants leave at once.
 
-    With ``expires_at`` the credits of expired grants come back as one new ``adjustment`` grant. Voided grants stay
-    voided.
+    Credits of a grant that was extended follow it to a copy with the expiry of its longest copy. With ``expires_at``
+    the credits of expired grants come back as one new ``adjustment`` grant. Voided grants stay voided.
     """
     state = balance.state
+    copies = queries.extended_copies([grant.id for grant, _ in shares], balance_id=state.id)
+    # Where the credits of each grant end up.
+    targets = {grant.id: grant if grant.voided_at else copies.get(grant.id, grant) for grant, _ in shares}
     returned, created = shares, []
     if expires_at is not None:
         returned = [
-            (grant, share) for grant, share in shares if grant.voided_at is not None or not grant.expired(balance.at)
+            (grant, share)
+            for grant, share in shares
+            if targets[grant.id].voided_at is not None or not targets[grant.id].expired(balance.at)
         ]
         revived = sum(share for _, share in shares) - sum(share for _, share in returned)
         created = [_revived_grant(revived, expires_at, balance.at)] if revived else []
     owed = state.debt
     deltas = []
-    receivers = [*returned, *((grant, grant.amount) for grant in created)]
-    for grant, share in sorted(receivers, key=lambda receiver: burn_order.position(receiver[0])):
-        is_spendable = grant.voided_at is None and not grant.expired(balance.at)
+    receivers = [(grant, targets[grant.id], share) for grant, share in returned]
+    receivers += [(grant, grant, grant.amount) for grant in created]
+    for grant, target, share in sorted(receivers, key=lambda receiver: burn_order.position(receiver[1])):
+        is_spendable = target.voided_at is None and not target.expired(balance.at)
         repaid = min(owed, share) if is_spendable else 0
         owed -= repaid
         if share > repaid:
@@ -163,8 +169,31 @@ def plan_refund(
     if state.debt > owed:
         deltas.append(GrantDelta(None, state.debt - owed))
     transaction = state.post("refund", balance.at, deltas, details, opened=created)
+    for delta in deltas:
+        if delta.grant is not None and delta.grant.id in copies:
+            _move_to_copy(balance, delta.grant, targets[delta.grant.id], delta.amount)
     normalize(state, balance.at)
     return transaction
+
+
+def _move_to_copy(balance: LockedBalance, grant: Grant, target: Grant, amount: int) -> None:
+    """Move ``amount`` credits of the grant to a new copy with the terms of ``target``, unless these have ended."""
+    if target is grant or target.expired(balance.at):
+        return
+    copy = replace(
+        target,
+        id=uuid7(),
+        parent_id=grant.id,
+        amount=amount,
+        remaining=0,
+        held=0,
+        effective_at=balance.at,
+        transaction_id=None,
+    )
+    deltas = [GrantDelta(grant, -amount), GrantDelta(copy, amount)]
+    balance.state.post(
+        "adjustment", balance.at, deltas, TransactionDetails(description="Expiry extended"), opened=[copy]
+    )
 
 
 def copy_with_expiry(grant: Grant, expires_at: datetime, at: datetime) -> Grant:

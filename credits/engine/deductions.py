@@ -15,7 +15,6 @@ from uuid import UUID
 from django.conf import settings
 
 from credits.domain import burn_order, constants, errors
-from credits.domain.cost_input import cost_input_errors
 from credits.domain.records import GrantDelta
 from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import (
@@ -63,12 +62,7 @@ class Deduction:
     def validator(self) -> Validator:
         """Return a validator with the errors of the fields, for a caller that validates more fields."""
         validator = Validator()
-        validator.extend(cost_input_errors(amount=self.amount, feature=self.feature, quantity=self.quantity))
-        if self.feature is None and self.amount is not None:
-            validator.integer("amount", self.amount)
-        elif self.amount is None and self.feature is not None:
-            validator.string("feature", self.feature, maximum=64, required=True)
-        validator.integer("quantity", self.quantity)
+        validator.cost(amount=self.amount, feature=self.feature, quantity=self.quantity)
         validator.string(
             "description",
             self.description,

@@ -317,7 +317,7 @@ def lock_balance(
     ``create`` opens a balance for an owner that has none. Without ``at`` the clock is read. ``needs`` are the keyword
     arguments of ``load_balances``: features, hold_ids, grant_ids, member_ids.
 
-    :raises InvalidArgumentError: ``wrong_type``: ``at`` has no time zone
+    :raises InvalidArgumentError: ``at`` has no time zone, or is more than five minutes ahead of the clock
     :raises UserNotFoundError: with ``create``: there is no such user
     :raises OrganizationNotFoundError: with ``create``: there is no such organization
     :raises BalanceNotFoundError: the owner has no balance
@@ -337,10 +337,13 @@ def lock_balance(
 
 
 @contextmanager
-def lock_balances(balance_ids: Iterable[UUID], *, at: datetime) -> Iterator[LockedBalances]:
+def lock_balances(balance_ids: Iterable[UUID], *, at: datetime, may_be_ahead: bool = False) -> Iterator[LockedBalances]:
     """Lock many balances in order of id, apply due events up to ``at``, and write all recorded changes in one
-    statement.
+    statement. ``may_be_ahead`` is for a caller that records nothing.
+
+    :raises InvalidArgumentError: ``at`` has no time zone, or is more than five minutes ahead of the clock
     """
+    at = resolve_timestamp(at, may_be_ahead=may_be_ahead)
     with flush_on_exit(BalanceLoader(list(balance_ids), at).lock_and_load()) as balances:
         for balance in balances.values():
             balance.advance_to(at)

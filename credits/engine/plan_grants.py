@@ -5,7 +5,7 @@ from typing import Any
 
 from credits.domain import constants, errors
 from credits.domain.due_events import enforce_rollover_cap, roll_over
-from credits.domain.records import Grant, GrantDelta, Transaction
+from credits.domain.records import Grant, Transaction
 from credits.engine.idempotency import RequestIdentity
 from credits.engine.locked_balance import LockedBalance, transaction_details
 from fluxori.core.ids import uuid7
@@ -39,11 +39,7 @@ def plan_grant(
         effective_at=balance.at,
         **{"priority": constants.DEFAULT_PRIORITY, "expires_at": None, **terms},
     )
-    repaid = min(balance.state.debt, amount)
-    deltas = [GrantDelta(grant, amount - repaid)] if amount > repaid else []
-    if repaid:
-        deltas.append(GrantDelta(None, repaid))
-    return balance.state.post(kind, balance.at, deltas, transaction_details(request, **details), opened=[grant])
+    return balance.state.open_grant(grant, balance.at, transaction_details(request, **details))
 
 
 def plan_expired_period_grant(

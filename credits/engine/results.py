@@ -31,6 +31,14 @@ class TransactionResult:
     tier_facts: TierFacts
     replayed: bool = False
 
+    @property
+    def grant(self) -> Grant | None:
+        """The grant that the transaction created, right after it; None if it created none.
+
+        Added credits always have a grant. Where debt took all of them, nothing of it remains.
+        """
+        return self.transaction.opened[0] if self.transaction.opened else None
+
 
 @dataclass(frozen=True, slots=True)
 class RefundResult:

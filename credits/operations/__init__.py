@@ -2,10 +2,11 @@
 concurrent deductions share.
 
 Every verb takes ``owner`` (a User, an Organization, ``Owner.user(id)`` or ``Owner.organization(id)``), or the id of a
-hold, transaction, grant or limit, and ``at``, the instant of the request; without it the clock is read. Writing verbs
-also take ``actor``, the caller, and ``idempotency_key``, the caller's name for the request: the same request with the
-same key takes effect once. They return frozen results; the docstrings list the errors in the order in which they are
-raised. Reads are in ``credits.queries``.
+hold, transaction, grant or limit, and ``at``, the instant of the request; without it the clock is read. An ``at``
+before the last change of the balance takes effect at that change; one more than five minutes ahead of the clock is an
+InvalidArgumentError (``in_future``). Writing verbs also take ``actor``, the caller, and ``idempotency_key``, the
+caller's name for the request: the same request with the same key takes effect once. They return frozen results; the
+docstrings list the errors in the order in which they are raised. Reads are in ``credits.queries``.
 """
 
 from credits.domain.errors import (

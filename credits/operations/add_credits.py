@@ -41,6 +41,9 @@ def add_credits(
     Opens a balance without a tier if the owner has none. Debt is repaid first. ``priority`` is the place in the burn
     order (0 first, default 50); ``unit_price`` is what one credit was sold for, in rand.
 
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
+
     :raises InvalidArgumentError: an argument is not valid
     :raises UserNotFoundError: there is no such user to open a balance for
     :raises OrganizationNotFoundError: there is no such organization to open a balance for

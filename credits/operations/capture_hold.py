@@ -28,6 +28,9 @@ def capture_hold(
     available credits. Pinned credits stay capturable though their grant has expired or was voided, and whatever limits
     were set since.
 
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
+
     :raises InvalidArgumentError: an argument is not valid
     :raises HoldNotFoundError: there is no such hold
     :raises IdempotencyKeyReusedError: the key was used for a different request

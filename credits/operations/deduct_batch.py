@@ -31,6 +31,9 @@ def deduct_many(
     An error of one deduction does not affect the others, unless ``atomic``: then nothing new is written, and each
     deduction that would have succeeded gets BatchAbortedError. Transactions that an earlier request wrote under the
     same keys remain, and are returned again.
+
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
     """
     try:
         when = resolve_timestamp(at)
@@ -66,6 +69,9 @@ def deduct_batch(
     The balances are processed one after another in order of id, each in its own transaction, so an error on one does
     not affect the others. A database error is the result of every deduction of its balance that was not rejected
     before. The owner may be None for an item that is an error already.
+
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
     """
     indexes: dict[Owner, list[int]] = {}
     results: dict[int, TransactionResult | DomainError | DatabaseError] = {}

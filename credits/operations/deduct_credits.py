@@ -30,9 +30,11 @@ def deduct_credits(
     """Take credits from the balance in burn order, all or nothing.
 
     Give either ``amount`` whole credits with a description, or ``quantity`` units of a ``feature`` at its current
-    price. In a pool ``member`` is the person it is for. A retry with the same key returns the first transaction. ``at``
-    is the instant of the usage, for back-fills in order of time; it takes effect at ``at`` or at the last change of the
-    balance, whichever is later, with the price and the grants of that instant.
+    price. In a pool ``member`` is the person it is for. A retry with the same key returns the first transaction.
+
+    ``at`` is the instant of the usage. If the balance has changed since, the deduction takes effect at the last change,
+    with the price and the grants of that instant: credits that arrived between the two can pay, and those whose expiry
+    is recorded cannot. See docs/explanation/back-dated-operations.md.
 
     Concurrent deductions share a transaction (group commit), except inside a transaction of the caller.
 

@@ -16,9 +16,12 @@ def expire_credits(*, balance_ids: Collection[UUID], at: datetime, dry_run: bool
     the history what every read applies in memory. Balances with nothing due stay unchanged, so it can be repeated.
     Returns how many balances changed, how many transactions were written and how many credits left; with ``dry_run``
     how many would.
+
+    :raises InvalidArgumentError: ``at`` has no time zone, or is more than five minutes ahead of the clock; a dry run
+        accepts any instant
     """
     changed = written = expired = 0
-    with lock_balances(balance_ids, at=at) as balances:
+    with lock_balances(balance_ids, at=at, may_be_ahead=dry_run) as balances:
         for balance in balances.values():
             state = balance.state
             if not state.transactions and not state.changed_holds:

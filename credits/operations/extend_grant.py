@@ -23,6 +23,9 @@ def extend_grant(
 ) -> TransactionResult:
     """Let what the grant has remaining last until ``expires_at``: it moves to a copy with the new expiry, amount 0.
 
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
+
     :raises InvalidArgumentError: an argument is not valid
     :raises GrantNotFoundError: there is no such grant
     :raises IdempotencyKeyReusedError: the key was used for a different request

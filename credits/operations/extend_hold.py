@@ -23,6 +23,9 @@ def extend_hold(
 ) -> HoldResult:
     """Let the open hold last until ``expires_in_seconds`` from now, at most 24 hours; never shorter than before.
 
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
+
     :raises InvalidArgumentError: an argument is not valid
     :raises HoldNotFoundError: there is no such hold
     :raises IdempotencyKeyReusedError: the key was used for a different request

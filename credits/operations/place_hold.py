@@ -37,6 +37,9 @@ def place_hold(
     The price is fixed now. The credits are pinned on grants, in burn order; nothing else can spend them until the hold
     is captured or released, or lapses after ``expires_in_seconds`` (default 15 minutes, at most 24 hours).
 
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
+
     :raises InvalidArgumentError: an argument is not valid
     :raises BalanceNotFoundError: the owner has no balance
     :raises IdempotencyKeyReusedError: the key was used for a different request

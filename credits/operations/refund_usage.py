@@ -35,12 +35,16 @@ def refund_usage(
 ) -> RefundResult:
     """Give back what a usage took: ``amount`` whole credits, or all that was not refunded yet.
 
-    The credits return to the grants that paid, the last one first, and keep the expiry of those grants. Credits of a
-    grant that has expired leave at once, unless ``expires_at`` is given: then they come back as a new grant that lasts
+    The credits return to the grants that paid, the last one first, and keep the expiry of those grants. If a grant was
+    extended since, its credits last as long as the extension. Credits of a grant that has expired roll over as far as
+    its cap has room, and the rest leaves at once. With ``expires_at`` they come back instead as a new grant that lasts
     until then. Limits that counted the usage count the refund too, while their window lasts.
 
     With ``expires_at`` the transaction may also be a refund: what left at once, because its grants had expired, comes
     back as a new grant, by an ``adjustment`` that is linked to the refund.
+
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
 
     :raises InvalidArgumentError: an argument is not valid
     :raises TransactionNotFoundError: there is no such transaction

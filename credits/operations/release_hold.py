@@ -18,6 +18,9 @@ def release_hold(
 ) -> HoldResult:
     """Give back what the hold has set aside; credits that can no longer be spent leave at once.
 
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
+
     :raises HoldNotFoundError: there is no such hold
     :raises IdempotencyKeyReusedError: the key was used for a different request
     :raises HoldClosedError: the hold was captured, released or has lapsed

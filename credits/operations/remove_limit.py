@@ -23,6 +23,9 @@ def remove_limit(
 ) -> LimitResult:
     """Remove a limit from force.
 
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
+
     :raises LimitNotFoundError: there never was such a limit
     :raises IdempotencyKeyReusedError: the key was used for a different request
     :raises LimitNotFoundError: the limit was removed before

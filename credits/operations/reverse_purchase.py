@@ -23,16 +23,21 @@ def reverse_purchase(
     idempotency_key: str | None = None,
     at: datetime | None = None,
 ) -> TransactionResult:
-    """Take back what a purchase gave: ``amount`` whole credits, or all that was not reversed yet.
+    """Take back what a purchase gave: ``amount`` whole credits, or all that can still be reversed.
 
-    First from the grants of the purchase, extended or not, then from the others in burn order. What was spent already
-    becomes debt, which the next spendable credits repay first. Pinned credits are not taken.
+    That is what the grants of the purchase and their copies still have, plus what of them was used and not refunded,
+    plus what open holds pin. What expired, was voided or was adjusted downwards is not taken again. The grants of the
+    purchase come first. For the used and the pinned part the other grants follow in burn order; the rest becomes debt,
+    which the next spendable credits repay first. Pinned credits are not taken.
+
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
 
     :raises InvalidArgumentError: an argument is not valid
     :raises TransactionNotFoundError: there is no such transaction
     :raises IdempotencyKeyReusedError: the key was used for a different request
     :raises NotReversibleError: the transaction is not a purchase
-    :raises ReversalExceedsPurchaseError: the amount exceeds what was bought and not yet reversed
+    :raises ReversalExceedsPurchaseError: the amount exceeds what can still be reversed
     """
     correction_validator(reason, amount).raise_if_invalid()
     request = build_request(
@@ -48,12 +53,13 @@ def reverse_purchase(
         original = load_original(transaction_id)
         if original.row.type != CreditTransaction.Type.PURCHASE:
             raise errors.NotReversibleError()
-        reversal = original.correctable if amount is None else amount
-        if not 0 < reversal <= original.correctable:
-            raise errors.ReversalExceedsPurchaseError(reversible=original.correctable)
+        own_grants = queries.grants_from(original.row)
+        reversible = max(original.correctable - _lost_credits(balance, own_grants), 0)
+        reversal = reversible if amount is None else amount
+        if not 0 < reversal <= reversible:
+            raise errors.ReversalExceedsPurchaseError(reversible=reversible)
 
         # No error below this line.
-        own_grants = queries.grants_from(original.row)
         # The sort is stable, so the burn order stays within each half.
         grants = sorted(balance.state.spendable(), key=lambda grant: grant.id not in own_grants)
         deltas = take_from(reversal, grants)
@@ -65,3 +71,12 @@ def reverse_purchase(
         return balance.record(request, transaction=transaction)
 
     return transaction_result(run_on_transaction(transaction_id, request, at, plan))
+
+
+def _lost_credits(balance: LockedBalance, grants: set[UUID]) -> int:
+    """Return what the grants lost unused, in stored transactions and in those that due events have just added."""
+    lost = queries.lost_credits(grants, balance_id=balance.state.id)
+    for transaction in balance.state.transactions:
+        if transaction.type in {"expiry", "void"}:
+            lost -= sum(entry.amount for entry in transaction.entries if entry.grant_id in grants)
+    return lost

@@ -37,6 +37,9 @@ def set_limit(
     new limit counts what was used in its current window already. A limit at or below what is used rejects further
     usage. It stays when its member leaves.
 
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
+
     :raises InvalidArgumentError: an argument is not valid; a member of a user's balance included
     :raises BalanceNotFoundError: the owner has no balance
     :raises IdempotencyKeyReusedError: the key was used for a different request

@@ -26,6 +26,9 @@ def suspend_spending(
 
     The actor and the ``reason`` stay on the balance until spending is resumed.
 
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
+
     :raises InvalidArgumentError: an argument is not valid
     :raises BalanceNotFoundError: the owner has no balance
     :raises IdempotencyKeyReusedError: the key was used for a different request
@@ -45,6 +48,9 @@ def resume_spending(
     """Allow spending from the balance again. Resuming a balance that is not suspended changes nothing.
 
     The actor and the ``reason`` stay on the balance until spending is suspended again.
+
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
 
     :raises InvalidArgumentError: an argument is not valid
     :raises BalanceNotFoundError: the owner has no balance

@@ -24,6 +24,9 @@ def void_grant(
 
     Voiding a voided grant succeeds and writes nothing.
 
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
+
     :raises InvalidArgumentError: an argument is not valid
     :raises GrantNotFoundError: there is no such grant
     :raises IdempotencyKeyReusedError: the key was used for a different request

@@ -11,6 +11,7 @@ from credits.queries.balances import (
     get_balance,
     get_balances,
     get_snapshots,
+    preview_balance,
     settle_balances,
 )
 from credits.queries.grants import emptied_grants, get_grants, owner_of_grant, settle_grants
@@ -20,11 +21,13 @@ from credits.queries.loading import load_settled_balance
 from credits.queries.prices import Check, check_spending, cost_of, get_features, prices
 from credits.queries.transactions import (
     expired_at_once,
+    extended_copies,
     get_correction_state,
     get_transaction,
     get_transaction_history,
     grants_from,
     locate_transaction,
+    lost_credits,
 )
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "due_balances",
     "emptied_grants",
     "expired_at_once",
+    "extended_copies",
     "filter_by_available",
     "find_balance",
     "get_balance",
@@ -53,8 +57,10 @@ __all__ = [
     "limit_statuses",
     "load_settled_balance",
     "locate_transaction",
+    "lost_credits",
     "owner_of_grant",
     "owner_of_hold",
+    "preview_balance",
     "prices",
     "settle_balances",
     "settle_grants",

@@ -5,19 +5,32 @@ locks.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models import F, Q, QuerySet
 
-from credits.domain import errors
-from credits.domain.records import BalanceSnapshot
+from credits import tier_registry
+from credits.arguments import resolve_timestamp
+from credits.domain import constants, errors
+from credits.domain.balance_state import BalanceState
+from credits.domain.due_events import apply_due_events
+from credits.domain.forecasting import Arrival
+from credits.domain.records import BalanceSnapshot, Grant, TransactionDetails
 from credits.models import CreditBalance
-from credits.queries.loading import load_past_balance, load_settled_balance, load_states
+from credits.queries.loading import (
+    load_balances,
+    load_past_balance,
+    load_settled_balance,
+    load_states,
+    require_state,
+)
 from fluxori.core import clock
+from fluxori.core.ids import uuid7
 from fluxori.identity.owner import Owner, OwnerLike
 
 _CHUNK = 500
+_MAX_AHEAD = timedelta(days=10 * 366)
 
 
 def get_balance(*, owner: OwnerLike, at: datetime | None = None) -> BalanceSnapshot:
@@ -39,13 +52,66 @@ def get_balance(*, owner: OwnerLike, at: datetime | None = None) -> BalanceSnaps
     return load_past_balance(Owner.of(owner), at=at).snapshot()
 
 
+def preview_balance(*, owner: OwnerLike, at: datetime, with_allocations: bool = False) -> BalanceSnapshot:
+    """Return what the owner's balance will be at the future instant ``at`` if nobody uses or adds credits until then.
+
+    What is due by then is applied: holds lapse, credits expire and roll over. With ``with_allocations`` the monthly
+    allocations of the subscription arrive, each at the start of its period, one that is overdue now; a scheduled change
+    of tier takes effect. ``sequence`` counts the transactions that this would record. Nothing is written.
+
+    :raises InvalidArgumentError: ``wrong_type``: ``at`` has no time zone; ``in_past``: ``at`` is before now;
+        ``out_of_range``: with allocations, ``at`` is more than ten years ahead
+    :raises BalanceNotFoundError: the owner has no balance
+    """
+    now, target = clock.now(), Owner.of(owner)
+    at = resolve_timestamp(at, may_be_ahead=True)
+    if at < now:
+        raise errors.InvalidArgumentError.field("at", "in_past", "get_balance returns a past balance.")
+    if with_allocations and at - now > _MAX_AHEAD:
+        raise errors.InvalidArgumentError.field("at", "out_of_range", "Allocations are known for ten years.")
+    [loaded] = load_balances([target.id], at=at) or [None]
+    state = require_state(target, loaded.state if loaded else None)
+    apply_due_events(state, max(now, state.last_at))
+    if with_allocations:
+        # An allocation at the instant itself has arrived.
+        until = at + timedelta(microseconds=1)
+        for arrival in tier_registry.upcoming_allocations(target, at=now, until=until):
+            _let_arrive(state, arrival)
+    apply_due_events(state, max(at, state.last_at))
+    return state.snapshot()
+
+
+def _let_arrive(state: BalanceState, arrival: Arrival) -> None:
+    at = max(arrival.at, state.last_at)
+    apply_due_events(state, at)
+    if not arrival.amount or (arrival.expires_at is not None and arrival.expires_at <= at):
+        return
+    grant = Grant(
+        id=uuid7(),
+        source="allocation",
+        amount=arrival.amount,
+        remaining=0,
+        held=0,
+        priority=constants.DEFAULT_PRIORITY,
+        effective_at=at,
+        expires_at=arrival.expires_at,
+        roll_cap=arrival.roll_cap,
+        roll_until=arrival.roll_until,
+    )
+    state.open_grant(grant, at, TransactionDetails())
+
+
 def get_balances() -> QuerySet[CreditBalance]:
     """Return the rows of all balances, without due events; :func:`get_snapshots` applies them."""
     return CreditBalance.objects.all()
 
 
-def get_snapshots(balance_ids: Iterable[UUID], *, at: datetime) -> dict[UUID, BalanceSnapshot]:
-    """Return the balances at ``at`` by id, all read in one statement. Ids without a balance are left out."""
+def get_snapshots(balance_ids: Iterable[UUID], *, at: datetime | None = None) -> dict[UUID, BalanceSnapshot]:
+    """Return the balances at ``at`` by id, all read in one statement. Ids without a balance are left out.
+
+    :raises InvalidArgumentError: ``at`` has no time zone, or is more than five minutes ahead of the clock
+    """
+    at = resolve_timestamp(at)
     return {balance_id: state.snapshot() for balance_id, state in load_states(balance_ids, at=at).items()}
 
 
@@ -57,12 +123,17 @@ def settle_balances(balances: Sequence[CreditBalance], *, at: datetime) -> None:
         row.balance, row.held, row.debt = snapshot.balance, snapshot.held, snapshot.debt
 
 
-def filter_by_available(balances: QuerySet[CreditBalance], maximum: int, *, at: datetime) -> QuerySet[CreditBalance]:
+def filter_by_available(
+    balances: QuerySet[CreditBalance], maximum: int, *, at: datetime | None = None
+) -> QuerySet[CreditBalance]:
     """Narrow ``balances`` to those with at most ``maximum`` whole credits available at ``at``.
 
     The stored columns answer for balances without due events. The others are loaded and settled in memory, in chunks,
     so the cost grows with what the expiry job has not written yet.
+
+    :raises InvalidArgumentError: ``at`` has no time zone, or is more than five minutes ahead of the clock
     """
+    at = resolve_timestamp(at)
     due: list[UUID] = []
     matching: list[UUID] = []
     while ids := due_balances(at=at, after=due[-1] if due else None, limit=_CHUNK):

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db.models import BigIntegerField, Case, DateTimeField, F, Field, QuerySet, TextField, Value, When
 
+from credits.arguments import resolve_timestamp
 from credits.domain import errors
 from credits.domain.balance_state import BalanceState
 from credits.models import CreditGrant
@@ -19,13 +20,16 @@ from fluxori.identity.owner import Owner, OwnerLike
 _CHUNK = 500
 
 
-def get_grants(*, owner: OwnerLike, at: datetime) -> QuerySet[CreditGrant]:
+def get_grants(*, owner: OwnerLike, at: datetime | None = None) -> QuerySet[CreditGrant]:
     """Return all grants of the owner, newest first, as they are at ``at``; none without a balance.
 
     Due events count, written or not. ``free`` is what remains and ``pinned`` what open holds pin, both in whole
     credits; ``until`` is the expiry; ``status`` is active, spent, expired or voided. A rollover that is due but not
     written is shown in the row of the grant that rolls over.
+
+    :raises InvalidArgumentError: ``at`` has no time zone, or is more than five minutes ahead of the clock
     """
+    at = resolve_timestamp(at)
     balance_id = Owner.of(owner).id
     grants = CreditGrant.objects.filter(balance_id=balance_id).order_by("-id")
     changed: dict[UUID, _SettledGrant] = {}

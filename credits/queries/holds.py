@@ -10,14 +10,19 @@ from uuid import UUID
 
 from django.db.models import Case, F, Prefetch, Q, QuerySet, TextField, Value, When, prefetch_related_objects
 
+from credits.arguments import resolve_timestamp
 from credits.domain import errors
 from credits.models import CreditHold, CreditPin
 from credits.queries.owners import owner_from_ids
 from fluxori.identity.owner import Owner, OwnerLike
 
 
-def get_holds(*, at: datetime) -> QuerySet[CreditHold]:
-    """Return all holds, newest first, with ``current_status``: the status at ``at``."""
+def get_holds(*, at: datetime | None = None) -> QuerySet[CreditHold]:
+    """Return all holds, newest first, with ``current_status``: the status at ``at``.
+
+    :raises InvalidArgumentError: ``at`` has no time zone, or is more than five minutes ahead of the clock
+    """
+    at = resolve_timestamp(at)
     lapsed = Q(status=CreditHold.Status.OPEN, expires_at__lte=at)
     status = Case(When(lapsed, then=Value(CreditHold.Status.LAPSED)), default=F("status"), output_field=TextField())
     return CreditHold.objects.annotate(current_status=status).order_by("-id")
@@ -30,9 +35,10 @@ def settle_holds(holds: Iterable[CreditHold], *, at: datetime) -> None:
             hold.status, hold.closed_at = CreditHold.Status.LAPSED, hold.expires_at
 
 
-def get_hold(*, hold_id: UUID, at: datetime, visible: Q | None = None) -> CreditHold:
+def get_hold(*, hold_id: UUID, at: datetime | None = None, visible: Q | None = None) -> CreditHold:
     """Return one hold with its balance, its pins and its ``current_status`` at ``at``.
 
+    :raises InvalidArgumentError: ``at`` has no time zone, or is more than five minutes ahead of the clock
     :raises HoldNotFoundError: there is none, or none within ``visible``
     """
     hold = get_holds(at=at).filter(visible or Q(), pk=hold_id).select_related("balance").first()

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
+from credits.arguments import resolve_timestamp
 from credits.domain import errors
 from credits.domain.limits import LimitStatus
 from credits.models import SpendingLimit
@@ -25,11 +26,14 @@ def get_limits(*, owner: OwnerLike) -> QuerySet[SpendingLimit]:
     return SpendingLimit.objects.filter(balance_id=Owner.of(owner).id, removed_at__isnull=True).order_by("-id")
 
 
-def limit_statuses(limits: Iterable[SpendingLimit], *, at: datetime) -> list[LimitStatus]:
+def limit_statuses(limits: Iterable[SpendingLimit], *, at: datetime | None = None) -> list[LimitStatus]:
     """Return the status of these limits of one balance at ``at``, in their order, with due events applied.
 
     A limit that was removed since it was read is left out.
+
+    :raises InvalidArgumentError: ``at`` has no time zone, or is more than five minutes ahead of the clock
     """
+    at = resolve_timestamp(at)
     rows = list(limits)
     if not rows:
         return []

@@ -18,13 +18,14 @@ from credits.domain import errors
 from credits.domain.balance_state import BalanceState
 from credits.domain.due_events import apply_due_events
 from credits.domain.limits import Limit
-from credits.domain.records import Grant, Hold, Price
+from credits.domain.records import Grant, Hold, Price, PurchaseLeft
 from fluxori.core import clock
 from fluxori.db import statements
 from fluxori.identity.owner import Owner
 
 _SQL = Path(__file__).parent / "sql"
 _BALANCE_STATES = (_SQL / "balance_states.sql").read_text(encoding="utf-8")
+_PURCHASES_LEFT = (_SQL / "purchases_left.sql").read_text(encoding="utf-8")
 _BALANCE_STATE_AT = (_SQL / "balance_state_at.sql").read_text(encoding="utf-8")
 
 
@@ -81,7 +82,7 @@ def load_balances(
     )
     # Read after the statement, and so after any wait for a lock.
     recorded_at = clock.now()
-    return [
+    loaded = [
         LoadedBalance(
             _balance_state(row, recorded_at),
             {(_uuid(r["caller_id"]), r["key"]): _remembered(r) for r in row["requests"] or ()},
@@ -89,6 +90,23 @@ def load_balances(
         )
         for row in rows
     ]
+    for each in loaded:
+        _load_purchases(each.state)
+    return loaded
+
+
+def _load_purchases(state: BalanceState) -> None:
+    """Load what is left of the purchases whose grants are in the state; only debt makes it matter, and debt is rare."""
+    if state.debt == 0 or not state.grants:
+        return
+    rows = statements.fetch(
+        _PURCHASES_LEFT,
+        {"balance": state.id, "grants": statements.array(state.grants), "sequence": state.sequence},
+    )
+    purchases: dict[UUID, PurchaseLeft] = {}
+    for row in rows:
+        purchases.setdefault(row["purchase_id"], PurchaseLeft(max(row["amount"], 0)))
+    state.purchases = {row["grant_id"]: purchases[row["purchase_id"]] for row in rows}
 
 
 def load_states(
@@ -117,6 +135,7 @@ def load_past_balance(owner: Owner, *, at: datetime) -> BalanceState:
     """
     rows = statements.fetch(_BALANCE_STATE_AT, {"balance": owner.id, "at": at})
     state = require_state(owner, _balance_state(rows[0], recorded_at=at) if rows else None)
+    _load_purchases(state)
     apply_due_events(state, max(at, state.last_at))
     return state
 

@@ -4,14 +4,20 @@ it.
 Every index of the ledger leads with the balance, so what belongs to a transaction is read by (balance, id).
 """
 
+from collections.abc import Collection
+from dataclasses import fields
+from datetime import datetime
 from uuid import UUID
 
 from django.db.models import Prefetch, Q, QuerySet, Sum, prefetch_related_objects
 from django.db.models.functions import Coalesce
 
-from credits.domain import errors
+from credits.domain import burn_order, errors
+from credits.domain.records import Grant
 from credits.models import CreditEntry, CreditGrant, CreditTransaction
 from fluxori.identity.owner import Owner, OwnerLike
+
+_GRANT = tuple(each.name for each in fields(Grant))
 
 
 def get_transaction_history(*, owner: OwnerLike) -> QuerySet[CreditTransaction]:
@@ -84,6 +90,33 @@ def expired_at_once(refund: CreditTransaction) -> int:
         if type_ == CreditTransaction.Type.EXPIRY and grant_id in grants:
             expired -= amount
     return expired
+
+
+def extended_copies(grants: Collection[UUID], *, balance_id: UUID) -> dict[UUID, Grant]:
+    """Return, for each of these grants that was extended, the copy that lasts longest."""
+    copies = CreditGrant.objects.filter(balance=balance_id).exclude(source="rollover")
+    result: dict[UUID, Grant] = {}
+    origins = {grant: grant for grant in grants}
+    while rows := list(copies.filter(parent__in=origins)):
+        origins = {row.pk: origins[row.parent_id] for row in rows if row.parent_id is not None}
+        for row in rows:
+            copy = Grant(**{name: getattr(row, name) for name in _GRANT})
+            known = result.get(origins[copy.id])
+            if known is None or _lasts(known) < _lasts(copy):
+                result[origins[copy.id]] = copy
+    return result
+
+
+def _lasts(grant: Grant) -> tuple[datetime, UUID]:
+    return grant.expires_at or burn_order.NEVER, grant.id
+
+
+def lost_credits(grants: set[UUID], *, balance_id: UUID) -> int:
+    """Return how many whole credits of these grants left unused: by expiry, void or an adjustment downwards."""
+    entries = CreditEntry.objects.filter(balance=balance_id, grant__in=grants)
+    left = Q(transaction__type__in=("expiry", "void")) | Q(transaction__type="adjustment", transaction__amount__lt=0)
+    total: int = entries.filter(left).aggregate(total=Coalesce(Sum("amount"), 0))["total"]
+    return -total
 
 
 def grants_from(transaction: CreditTransaction) -> set[UUID]:

@@ -17,6 +17,7 @@ from django.db import connection
 from django.db.models import F, Q
 
 from credits import queries
+from credits.arguments import resolve_timestamp
 from credits.domain import errors
 from credits.domain.forecasting import Arrival, simulate_burn
 from credits.models import AggregationRun, CreditBalance, CreditTotal, CreditTransaction
@@ -78,7 +79,7 @@ def get_usage(
     group_by: str = "day",
     from_: datetime | None = None,
     to: datetime | None = None,
-    at: datetime,
+    at: datetime | None = None,
 ) -> Usage:
     """Return the credits that the owner used, and those that were refunded, in ``[from_, to)``. Whole credits.
 
@@ -97,14 +98,14 @@ def get_usage(
     stored, as in the history. An owner without a balance has no usage.
 
     :raises InvalidArgumentError: ``invalid_choice``: unknown dimension; ``wrong_type``: an instant without a time zone;
-        ``in_future``: the period has not begun; ``out_of_range``: ``to`` is not after ``from_``, or the period is
-        longer than 366 days
+        ``in_future``: the period has not begun, or ``at`` is more than five minutes ahead of the clock;
+        ``out_of_range``: ``to`` is not after ``from_``, or the period is longer than 366 days
     """
     if group_by not in GROUPS:
         raise errors.InvalidArgumentError.field(
             "group_by", "invalid_choice", f"The value must be one of {', '.join(GROUPS)}."
         )
-    to, from_ = _period(from_, to, at)
+    to, from_ = _period(from_, to, resolve_timestamp(at))
     groups = _load_groups(Owner.of(owner), group_by, from_, to)
     if group_by == "day":
         last = _midnight(to - _MICROSECOND)
@@ -186,7 +187,7 @@ class Forecast:
     reason: str | None
 
 
-def forecast(*, owner: OwnerLike, at: datetime, coming: Iterable[Arrival] = ()) -> Forecast:
+def forecast(*, owner: OwnerLike, at: datetime | None = None, coming: Iterable[Arrival] = ()) -> Forecast:
     """Return how long the owner's credits last from ``at`` on at a constant burn rate.
 
     The burn rate is the usage less the refunds of the last 30 days, or of the whole days since the first transaction if
@@ -201,9 +202,10 @@ def forecast(*, owner: OwnerLike, at: datetime, coming: Iterable[Arrival] = ()) 
     - ``reason``: ``not_enough_history`` with less than seven days of history: there is no burn rate and no run-out;
       ``no_usage``: the burn rate is 0, nothing runs out, and credits with an expiry expire.
 
+    :raises InvalidArgumentError: ``at`` has no time zone, or is more than five minutes ahead of the clock
     :raises BalanceNotFoundError: the owner has no balance
     """
-    owner = Owner.of(owner)
+    owner, at = Owner.of(owner), resolve_timestamp(at)
     state = queries.load_settled_balance(owner, at=at)
     arrivals = list(coming)
     upcoming = arrivals[0] if arrivals else None

@@ -10,7 +10,6 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from django.conf import settings
 from django.core.management.base import CommandError
 from rich.console import Console
 from rich.progress import (
@@ -55,12 +54,12 @@ def positive_argument(text: str) -> int:
 
 
 def reject_future(at: datetime, *, dry_run: bool) -> None:
-    """Reject, in production, a time in the future unless the command is a dry run.
+    """Reject a time in the future unless the command is a dry run.
 
-    :raises CommandError: in production, ``at`` is in the future and this is not a dry run
+    :raises CommandError: ``at`` is in the future and this is not a dry run
     """
-    if settings.PRODUCTION and not dry_run and at > clock.now():
-        raise CommandError(f"{at.isoformat()} is in the future: in production this needs --dry-run.")
+    if not dry_run and at > clock.now():
+        raise CommandError(f"{at.isoformat()} is in the future: this needs --dry-run.")
 
 
 class Progress:

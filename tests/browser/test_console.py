@@ -52,7 +52,7 @@ def customer():
 def fill_lists(customer):
     """Create a row for every list, with long e-mail addresses."""
     now = clock.now()
-    tiers.initialize_balance(owner=customer.owner, tier="growth", at=now)
+    tiers.initialize_balance(owner=customer.owner, tier="growth", initial_balance=0, at=now)
     tiers.add_monthly_allocation(owner=customer.owner, at=now)
     tiers.start_run(at=now, started_at=now, started_by="allocate_monthly_credits", due=1)
     hold(customer, 10, at=now)

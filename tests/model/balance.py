@@ -51,7 +51,8 @@ class Grant:
 
     def burn_position(self) -> tuple[Any, ...]:
         bought_last = 1 if self.source == "purchase" else 0
-        return (self.priority, self.expires_at or NEVER, bought_last, self.effective_at, self.number)
+        ends = (self.expires_at is None, self.expires_at or NEVER)
+        return (self.priority, ends, bought_last, self.effective_at, self.number)
 
 
 @dataclass(frozen=True)
@@ -221,23 +222,32 @@ class Balance:
 
     def snapshot(self, at: datetime) -> Snapshot:
         """Return the balance at ``at``; due events must have been applied."""
-        lost: dict[datetime, int] = {}
-        free = self.free()
-        for grant in self.grants:
-            expiring = max(free[grant.number] - (grant.roll_cap or 0), 0)
-            if grant.expires_at is not None and expiring:
-                lost[grant.expires_at] = lost.get(grant.expires_at, 0) + expiring
         return Snapshot(
             balance=self.balance(),
             held=sum(self.pinned().values()),
             available=self.available(at),
             debt=self.debt(),
-            next_expiry=(lost[min(lost)], min(lost)) if lost else None,
+            next_expiry=self.next_expiry(),
             sequence=len(self.transactions),
             version=self.version,
             last_updated=self.last_at,
             suspended_at=self.suspended_at,
         )
+
+    def next_expiry(self) -> tuple[int, datetime] | None:
+        """Let time pass for a copy, one instant after another, with the holds left open, until credits expire."""
+        state = self.copy()
+        state.holds = [replace(hold, expires_at=NEVER) for hold in state.holds]
+        while True:
+            free = state.free()
+            ends = [grant.expires_at for grant in state.grants if free[grant.number] and grant.expires_at is not None]
+            if not ends:
+                return None
+            known = len(state.transactions)
+            state.apply_due_events(min(ends))
+            expired = -sum(each.amount for each in state.transactions[known:] if each.type == "expiry")
+            if expired:
+                return expired, min(ends)
 
     def snapshot_at(self, at: datetime) -> Snapshot:
         """Return the balance at ``at`` with due events applied; the model is not changed."""
@@ -325,21 +335,33 @@ class Balance:
             for hold in self.open_holds():
                 if hold.expires_at == instant:
                     self.close_hold(hold, "lapsed", instant)
-            self.normalize(instant)
+            self.normalize(instant, ends=True)
 
-    def normalize(self, at: datetime) -> None:
-        """Remove free credits that may no longer be spent, and repay debt with the others, outside of any request."""
+    def normalize(self, at: datetime, *, ends: bool = False) -> None:
+        """Remove free credits that may no longer be spent, and repay debt with the others, outside of any request.
+
+        With ``ends`` the grants that expire at ``at`` end now, after the credits that have come back to earlier ones.
+        """
         self.request = NO_REQUEST
         caps = [0]
-        for grant in sorted(self.grants, key=Grant.burn_position):
+
+        def is_ending(grant: Grant) -> bool:
+            return ends and grant.expires_at == at and grant.number not in self.voided
+
+        for grant in sorted(self.grants, key=lambda grant: (is_ending(grant), grant.burn_position())):
             # Grants that are created in this loop have just begun and are not considered.
+            if self.spendable(grant, at):
+                continue
+            self.repay_what_was_reversed(grant, at)
             free = self.free()[grant.number]
-            if free == 0 or self.spendable(grant, at):
+            if free == 0:
                 continue
             if grant.number in self.voided:
                 self.post("void", at, [(grant.number, -free)])
-            else:
+            elif is_ending(grant):
                 caps.append(self.expire_grant(grant, free, at))
+            else:
+                self.expire_late(grant, free, at)
         # What rolls over at one instant entries the largest cap, once all that leaves has left.
         if max(caps):
             self.enforce_rollover_cap(max(caps), at)
@@ -347,9 +369,39 @@ class Balance:
         if paid:
             self.post("reversal", at, [*self.deltas(paid), (None, len(paid))])
 
+    def repay_what_was_reversed(self, grant: Grant, at: datetime) -> None:
+        """Repay debt with credits that came back although a reversal of their purchase had taken them already."""
+        root = grant
+        while root.parent is not None:
+            root = self.grants[root.parent - 1]
+        bought = next(
+            (t for t in self.transactions if t.type == "purchase" and self.grant_of(t.number) == root.number), None
+        )
+        if bought is None:
+            return
+        free = self.free()[grant.number]
+        repaid = min(free - min(free, max(self.reversible(bought), 0)), self.debt())
+        if repaid > 0:
+            self.post("reversal", at, [(grant.number, -repaid), (None, repaid)])
+
+    def reversible(self, purchase: Transaction) -> int:
+        """Return what a reversal may still take: the credits that are there, pinned or consumed, and not yet taken."""
+        own = self.grants_from(purchase)
+        free, pinned = self.free(), self.pinned()
+        there = sum(free[grant] + pinned[grant] for grant in own)
+        consumed = sum(entry.amount for entry in purchase.entries if entry.grant is None)
+        taken_elsewhere = 0
+        for transaction in self.transactions:
+            here = sum(entry.amount for entry in transaction.entries if entry.grant in own)
+            if transaction.type == "reversal" and transaction.reverses == purchase.number:
+                taken_elsewhere += here - transaction.amount
+            elif transaction.type in {"usage", "refund", "reversal"}:
+                consumed -= here
+        return there + consumed - taken_elsewhere
+
     def expire_grant(self, grant: Grant, free: int, at: datetime) -> int:
         """Expire the free credits or roll them over. Return the cap that applied, or 0 if nothing rolled over."""
-        rolled = min(free, grant.roll_cap or 0) if grant.expires_at == at else 0
+        rolled = min(free, grant.roll_cap or 0)
         if free > rolled:
             self.post("expiry", at, [(grant.number, rolled - free)])
         if rolled == 0:
@@ -357,6 +409,20 @@ class Balance:
         created = self.grant("rollover", rolled, at, priority=40, expires_at=grant.roll_until, parent=grant.number)
         self.post("rollover", at, [(grant.number, -rolled), (created.number, rolled)])
         return grant.roll_cap or 0
+
+    def expire_late(self, grant: Grant, free: int, at: datetime) -> None:
+        """Expire credits that came back after their grant had ended, except those that fit under its cap."""
+        remaining = self.free()
+        there = sum(remaining[g.number] for g in self.grants if g.source == "rollover" and self.spendable(g, at))
+        fitting = 0
+        if grant.roll_until is None or grant.roll_until > at:
+            while fitting < free and there + fitting < (grant.roll_cap or 0):
+                fitting += 1
+        if free > fitting:
+            self.post("expiry", at, [(grant.number, fitting - free)])
+        if fitting:
+            created = self.grant("rollover", fitting, at, priority=40, expires_at=grant.roll_until, parent=grant.number)
+            self.post("rollover", at, [(grant.number, -fitting), (created.number, fitting)])
 
     def enforce_rollover_cap(self, cap: int, at: datetime) -> None:
         """Expire the oldest rolled-over credits, one by one, until ``cap`` are left."""
@@ -693,7 +759,11 @@ class Balance:
         original = self.transactions[number - 1]
         if original.type != kind:
             raise RejectedError(other)
-        left = abs(original.amount) - self.corrected_amount(number)
+        left = (
+            max(self.reversible(original), 0)
+            if kind == "purchase"
+            else -original.amount - self.corrected_amount(number)
+        )
         wanted = left if amount is None else amount
         if not 0 < wanted <= left:
             raise RejectedError(beyond, {fact: left})
@@ -720,25 +790,52 @@ class Balance:
     def return_to_grants(
         self, grants: list[int | None], usage: Transaction, expires_at: datetime | None, at: datetime
     ) -> int:
-        """Return credits to their grants one by one. With ``expires_at``, a new grant replaces the expired ones."""
+        """Return credits to their grants one by one. With ``expires_at``, a new grant replaces the expired ones.
+
+        Credits of a grant that was extended move on to a grant that lasts as long as the last extension.
+        """
         back = [self.grants[grant - 1] for grant in grants if grant is not None]
         if expires_at is not None:
-            expired = [grant for grant in back if grant.is_expired(at) and grant.number not in self.voided]
+            expired = [
+                grant
+                for grant in back
+                if self.extension(grant).is_expired(at) and self.extension(grant).number not in self.voided
+            ]
             if expired:
                 created = self.grant("adjustment", len(expired), at, expires_at=expires_at)
                 back = [created if grant in expired else grant for grant in back]
         owed, repaid = self.debt(), 0
         parts: dict[int | None, int] = {}
-        for grant in sorted(back, key=Grant.burn_position):
-            if self.spendable(grant, at) and repaid < owed:
+        for grant in sorted(back, key=lambda grant: self.extension(grant).burn_position()):
+            if self.spendable(self.extension(grant), at) and repaid < owed:
                 repaid += 1
             else:
                 parts[grant.number] = parts.get(grant.number, 0) + 1
+        moving = {number: part for number, part in parts.items() if number is not None}
         if repaid:
             parts[None] = repaid
         number = self.post("refund", at, parts.items(), reverses=usage.number, member=usage.member)
+        self.request = NO_REQUEST
+        for origin, part in moving.items():
+            last = self.extension(self.grants[origin - 1])
+            if last.number != origin and not last.is_expired(at):
+                copy = replace(last, number=len(self.grants) + 1, amount=part, effective_at=at, parent=origin)
+                self.grants.append(copy)
+                if last.number in self.voided:
+                    self.voided[copy.number] = self.voided[last.number]
+                self.post("adjustment", at, [(origin, -part), (copy.number, part)])
         self.normalize(at)
         return number
+
+    def extension(self, grant: Grant) -> Grant:
+        """Return the copy of a grant that lasts longest, or the grant itself if it was not extended or is voided."""
+        copies = [grant]
+        for other in self.grants:
+            if other.parent in {copy.number for copy in copies} and other.source != "rollover":
+                copies.append(other)
+        if grant.number in self.voided or len(copies) == 1:
+            return grant
+        return max(copies[1:], key=lambda copy: (copy.expires_at or NEVER, copy.number))
 
     def reverse(self, request: Request, at: datetime, *, transaction: int, amount: int | None) -> Result:
         if not 0 < transaction <= len(self.transactions):

@@ -103,3 +103,11 @@ class TestModel:
         state.run_expiry_job(NOON + HOUR)
         assert last(state, 2) == [("expiry", -50, [(1, -50)]), ("rollover", 0, [(1, -100), (2, 100)])]
         assert columns(state, hours=1) == (100, 0, 0, 100, 100)
+
+    def test_refund_after_a_rollover_up_to_the_cap(self):
+        for left, expected in ((10, 15), (80, 80)):
+            state = model.Balance(pool=False, members=[], prices={})
+            state.add(REQUEST, NOON, type="allocation", amount=100, expires_at=NOON + HOUR, roll_cap=80)
+            state.deduct(REQUEST, NOON, amount=100 - left, feature=None, quantity=1, member=None)
+            state.refund(REQUEST, NOON + 2 * HOUR, transaction=2, amount=5, expires_at=None)
+            assert columns(state, hours=2) == (expected, 0, 0, expected, expected)

@@ -103,14 +103,14 @@ class TestApplication:
     def test_can_subscribe_allocate_deduct_and_aggregate(self):
         balance = make_balance()
 
-        tiers.initialize_balance(owner=balance.owner, tier="explorer", at=NOON)
+        tiers.initialize_balance(owner=balance.owner, tier="explorer", initial_balance=100, at=NOON)
         tiers.add_monthly_allocation(owner=balance.owner, at=NOON)
         tiers.update_subscription_tier(owner=balance.owner, tier="growth", at=NOON)
         operations.deduct_credits(owner=balance.owner, feature="simple-ai-insight", idempotency_key="once", at=NOON)
 
         assert operations.aggregate_usage(balance_ids=[balance.pk], most=9) == {balance.pk: 4}
 
-        assert queries.get_balance(owner=balance.owner).balance == 100 + 400 + 400 - 9
+        assert queries.get_balance(owner=balance.owner).balance == 100 + 100 + 300 - 9
         assert usage.get_usage(owner=balance.owner, at=NOON + DAY).total.used == 9
 
     def test_has_no_privilege_on_any_table_that_its_model_does_not_declare(self):

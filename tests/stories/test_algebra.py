@@ -306,6 +306,19 @@ class TestRollover:
         ]
         assert story.columns() == (100, 0, 0, 100, 100)
 
+    @pytest.mark.parametrize(("left", "expected"), [(10, 15), (80, 80)])
+    def test_refund_after_the_end_rolls_over_as_far_as_the_cap_has_room(self, left, expected):
+        story = Story(EXPIRY, held=0, roll_cap=80)
+        usage = story.spend(150 - left)
+        story.run_expiry_job(EXPIRY)
+        story.new_transactions()
+
+        story.refund(usage, AFTER, 5)
+
+        second = ("expiry", -5, [("P", -5)]) if left == 80 else ("rollover", 0, [("P", -5), ("other", 5)])
+        assert story.new_transactions() == [("refund", 5, [("P", 5)]), second]
+        assert story.columns() == (expected, 0, 0, expected, expected)
+
 
 @transaction_with_retry
 def allocate(owner, amount, **terms):

@@ -21,7 +21,7 @@ APRIL, HALF = datetime(2025, 4, 1, tzinfo=UTC), datetime(2025, 4, 16, tzinfo=UTC
 @pytest.fixture
 def promised():
     """Return a subscription with two months given and two changes of tier, one with a difference, by their ids."""
-    balance = make_subscribed_balance(at=APRIL)
+    balance = make_subscribed_balance(at=APRIL, initial_balance=0)
     operations.add_monthly_allocation(owner=balance.owner, at=APRIL)
     for tier in ("growth", "explorer"):
         operations.update_subscription_tier(owner=balance.owner, tier=tier, proration="difference", at=HALF)

@@ -49,8 +49,8 @@ class PeriodEntitlement:
     roll_until: datetime | None
 
     @classmethod
-    def of(cls, anchor: datetime, tier: TierTerms, period: int, *, prorated: int = 0) -> "PeriodEntitlement":
-        """Return what ``tier`` grants for the period, less the ``prorated`` credits already granted in it."""
+    def of(cls, anchor: datetime, tier: TierTerms, period: int, *, granted: int = 0) -> "PeriodEntitlement":
+        """Return what ``tier`` grants for the period, less the credits ``granted`` in it already."""
         ends_at = period_start(anchor, period + 1)
         never_expires = tier.rollover == constants.ROLLOVER_UNLIMITED
         months = tier.rollover_months
@@ -59,7 +59,7 @@ class PeriodEntitlement:
             starts_at=period_start(anchor, period),
             ends_at=ends_at,
             tier=tier,
-            credits=max(tier.monthly_credits - prorated, 0),
+            credits=max(tier.monthly_credits - granted, 0),
             expires_at=None if never_expires else ends_at,
             roll_cap=rollover_cap(tier),
             # Counted from the anchor, like the period itself, so it does not drift.

@@ -5,13 +5,16 @@ month does not move the periods after it.
 """
 
 import calendar
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
+
+_END_OF_CALENDAR = datetime.max.replace(tzinfo=UTC)
 
 
 def period_start(anchor: datetime, period: int) -> datetime:
     """Return the instant at which ``period`` begins: that many months after ``anchor``, same time of day, in UTC.
 
-    Where the month is too short, the period begins on the last day of the month.
+    Where the month is too short, the period begins on the last day of the month. A period after the end of the calendar
+    begins at its last instant.
     Period k is half-open: ``[period_start(k), period_start(k + 1))``.
 
     >>> anchor = datetime(2025, 1, 31, 9, tzinfo=UTC)
@@ -20,6 +23,8 @@ def period_start(anchor: datetime, period: int) -> datetime:
     """
     anchor = anchor.astimezone(UTC)
     year, month = divmod(anchor.year * 12 + anchor.month - 1 + period, 12)
+    if year > MAXYEAR:
+        return _END_OF_CALENDAR
     # Every month has 28 days.
     day = anchor.day if anchor.day <= 28 else min(anchor.day, calendar.monthrange(year, month + 1)[1])
     return anchor.replace(year=year, month=month + 1, day=day)

@@ -28,6 +28,7 @@ class SubscriptionState(Protocol):
     scheduled_tier_id: str | None
     scheduled_at: datetime | None
     changes: int
+    initial_credits: int
 
 
 class TierChangeFacts(Protocol):
@@ -165,20 +166,24 @@ class SubscriptionTimeline:
         """Return the credits that prorations granted in the period."""
         return sum(change.credits for change in self.changes if change.period == period)
 
+    def granted_in(self, period: int) -> int:
+        """Return the credits granted in the period besides its allocation: prorations and the initial ones."""
+        return self.prorated_in(period) + (self.subscription.initial_credits if period == 0 else 0)
+
     def highest_credits_in(self, period: int, allocated: int) -> int:
         """Return the most monthly credits of any tier held in the period so far.
 
-        The result is at least the credits granted in the period: ``allocated`` and the prorations. Staff may have
-        lowered the monthly credits of a tier since.
+        The result is at least the credits granted in the period: ``allocated``, the prorations and the initial
+        allocation. Staff may have lowered the monthly credits of a tier since, or given more at the start.
         """
         highs = [change.high_credits for change in self.changes if change.period == period]
         high = highs[-1] if highs else self.tier.monthly_credits
-        return max(high, allocated + self.prorated_in(period))
+        return max(high, allocated + self.granted_in(period))
 
     def entitlement(self, period: int) -> PeriodEntitlement:
-        """Return the entitlement of the period: the credits of its tier, less what proration granted in it."""
+        """Return the entitlement of the period: the credits of its tier, less what was granted in it before."""
         return PeriodEntitlement.of(
-            self.subscription.anchor, self.tier_of_period(period), period, prorated=self.prorated_in(period)
+            self.subscription.anchor, self.tier_of_period(period), period, granted=self.granted_in(period)
         )
 
     def unallocated(self, recorded: Collection[tuple[UUID, int]]) -> Iterator[PeriodEntitlement]:

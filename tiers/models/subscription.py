@@ -14,7 +14,7 @@ class Subscription(models.Model):
     Periods are counted from ``anchor``, which never changes. ``next_period`` is the first period, from 1 on, that the
     monthly run has not processed, and ``next_allocation_at`` is the instant at which that period begins. A scheduled
     change takes effect at ``scheduled_at``, whether or not it is stored by then. ``changes`` is the number of stored
-    changes.
+    changes. ``initial_credits`` never changes; they count toward the allocation of period 0.
     """
 
     class Status(models.TextChoices):
@@ -32,6 +32,9 @@ class Subscription(models.Model):
     scheduled_tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
     scheduled_at = models.DateTimeField(null=True, blank=True)
     changes = models.IntegerField(default=0)
+    initial_credits = models.BigIntegerField(
+        default=0, db_default=0, help_text="What the initial allocation gave for period 0."
+    )
     created_at = models.DateTimeField()
 
     class Meta:
@@ -50,6 +53,9 @@ class Subscription(models.Model):
                 condition=Q(next_period__gte=1, next_allocation_at__gt=F("anchor")),
             ),
             models.CheckConstraint(name="tiers_subscription_changes_not_negative", condition=Q(changes__gte=0)),
+            models.CheckConstraint(
+                name="tiers_subscription_initial_credits_not_negative", condition=Q(initial_credits__gte=0)
+            ),
         ]
         indexes = [
             models.Index(
@@ -60,7 +66,7 @@ class Subscription(models.Model):
             pgtrigger.Protect(
                 name="subscription_anchor_immutable",
                 operation=pgtrigger.Update,
-                condition=pgtrigger.AnyChange("anchor", "balance", "created_at"),
+                condition=pgtrigger.AnyChange("anchor", "balance", "created_at", "initial_credits"),
             ),
             *forbid(pgtrigger.Delete, name="subscription"),
         ]

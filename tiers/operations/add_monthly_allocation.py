@@ -28,8 +28,12 @@ def add_monthly_allocation(
 ) -> Result:
     """Grant the balance its tier's credits for the period that contains ``at``, period 0 included, exactly once.
 
-    The tier is the one held at ``at``. Credits that proration granted in the period are subtracted. If the period has
-    its allocation already, the result contains the first transaction, and ``allocated`` is False.
+    The tier is the one held at ``at``. Credits that proration granted in the period are subtracted, in period 0 the
+    initial allocation as well. If the period has its allocation already, the result contains the first transaction, and
+    ``allocated`` is False; without a transaction if the initial allocation gave everything.
+
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
 
     :raises InvalidArgumentError: an argument is not valid
     :raises BalanceNotFoundError: the owner has no balance
@@ -61,6 +65,11 @@ def _add(owner: Owner, reason: str, request: RequestIdentity, at: datetime | Non
                 transaction_id=previous.transaction_id,
                 tier_facts=queries.subscription_facts(subscription),
                 extras={"allocated": False},
+            )
+        if entitlement.period == 0 and subscription.initial_credits and not entitlement.credits:
+            # The initial allocation is that of period 0. Nothing is recorded: a larger tier may still add to it.
+            return balance.record_no_change(
+                request, tier_facts=queries.subscription_facts(subscription), extras={"allocated": False}
             )
         transaction = None
         if entitlement.credits:

@@ -29,8 +29,11 @@ def initialize_balance(
 ) -> Result:
     """Open the owner's balance, subscribe it to ``tier`` from ``at`` on, and make the initial allocation.
 
-    The allocation is the tier's monthly credits, or ``initial_balance`` whole credits; 0 grants nothing. A balance that
-    was opened without a tier is subscribed.
+    The allocation is the tier's monthly credits, or ``initial_balance`` whole credits; 0 grants nothing. It counts
+    toward period 0. A balance that was opened without a tier is subscribed.
+
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
 
     :raises InvalidArgumentError: an argument is not valid
     :raises IdempotencyKeyReusedError: the key was used for a different request
@@ -59,16 +62,17 @@ def _initialize(
         tier = find_tier(code)
         if Subscription.objects.filter(pk=owner.id).exists():
             raise ledger.BalanceExistsError()
+        amount = tier.monthly_credits if initial_balance is None else initial_balance
         subscription = Subscription.objects.create(
             balance_id=owner.id,
             tier=tier,
             anchor=balance.at,
             next_allocation_at=period_start(balance.at, 1),
             created_at=balance.at,
+            initial_credits=amount,
         )
         balance.state.last_at = balance.at
         entitlement = PeriodEntitlement.of(subscription.anchor, tier, 0)
-        amount = tier.monthly_credits if initial_balance is None else initial_balance
         transaction = None
         if amount:
             description = f"Initial {period_description(entitlement)}"

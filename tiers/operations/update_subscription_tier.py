@@ -41,6 +41,9 @@ def update_subscription_tier(
     an immediate change to a larger tier grants the difference for the rest of the period, with the expiry and rollover
     of the new tier; see :func:`tiers.domain.proration.prorated_credits`.
 
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
+
     :raises InvalidArgumentError: an argument is not valid; ``invalid_choice`` of ``proration`` for ``nextPeriod`` with
         ``difference``
     :raises BalanceNotFoundError: the owner has no balance
@@ -122,6 +125,9 @@ def cancel_scheduled_change(
     at: datetime | None = None,
 ) -> Result:
     """Cancel the change of tier that is scheduled for the next period. After its instant it can no longer be cancelled.
+
+    ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
+    docs/explanation/back-dated-operations.md.
 
     :raises InvalidArgumentError: an argument is not valid
     :raises BalanceNotFoundError: the owner has no balance

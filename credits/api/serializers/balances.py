@@ -22,6 +22,16 @@ class ExpiryResponse(ResponseSerializer):
     at = Timestamp()
 
 
+class SourcesResponse(ResponseSerializer):
+    """Whole credits for each source of grants."""
+
+    allocation = WholeNumber()
+    purchase = WholeNumber()
+    promotion = WholeNumber()
+    adjustment = WholeNumber()
+    rollover = WholeNumber()
+
+
 class PendingTierResponse(ResponseSerializer):
     tier = Text()
     at = Timestamp()
@@ -68,6 +78,11 @@ class BalanceAtResponse(BalanceResponse):
     sequence = WholeNumber(source="balance.sequence", allow_null=True)
     version = WholeNumber(source="balance.version", allow_null=True)
     at = Timestamp(required=False, help_text="Only if the request has it.")
+    available_by_source = SerializerMethodField(help_text="What is available, by the source of the grants.")
+
+    @extend_schema_field(SourcesResponse(allow_null=True))
+    def get_available_by_source(self, result: BalanceWithTier) -> dict[str, int]:
+        return {name: result.balance.by_source.get(name, 0) for name in SourcesResponse.shared().fields}
 
     @classmethod
     def render_past(cls, snapshot: BalanceSnapshot, at: datetime) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from rest_framework.serializers import ListField, SerializerMethodField
 from credits.api.serializers.common import MAX_CODE, Count, OptionalText, OwnerQuery, OwnerRequest
 from credits.api.serializers.transactions import MovementResponse
 from credits.domain import constants
-from credits.domain.cost_input import cost_input_errors
-from fluxori.api.errors import InvalidInputError
 from fluxori.api.fields import Choice, Flag, Metadata, Text, Timestamp, WholeNumber, fail_with
 from fluxori.api.idempotency import IdempotencyKey
 from fluxori.api.schema import ProblemResponse
@@ -28,7 +26,7 @@ CHECK_REASONS = (
 class DeductRequest(OwnerRequest):
     """An amount with a description, or a quantity of a feature at the server's price."""
 
-    # ``Deduction.validator`` of the engine requires exactly one of amount and feature.
+    # ``Validator.cost`` requires exactly one of the two.
 
     amount = Count(required=False)
     feature = Text(max_length=MAX_CODE, required=False)
@@ -90,17 +88,11 @@ class BatchResponse(ResponseSerializer):
 
 
 class CheckQuery(OwnerQuery):
+    # ``Validator.cost`` requires exactly one of the two.
+
     amount = Count(required=False)
     feature = Text(max_length=MAX_CODE, required=False)
     quantity = Count(required=False)
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        errors = cost_input_errors(
-            amount=attrs.get("amount"), feature=attrs.get("feature"), quantity=attrs.get("quantity", 1)
-        )
-        if errors:
-            raise InvalidInputError(errors)
-        return attrs
 
 
 class ExceededLimitResponse(ResponseSerializer):

@@ -97,6 +97,7 @@ _SUBSCRIPTION = {
     "next_period": "1",
     "next_allocation_at": "%(next)s",
     "changes": "0",
+    "initial_credits": "0",
     "created_at": "%(anchor)s",
 }
 _TRANSACTION = {

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from credits.domain import due_events
 from credits.domain.balance_state import BalanceState
 from credits.domain.due_events import apply_due_events, normalize
-from credits.domain.records import Grant, GrantDelta, TransactionDetails
+from credits.domain.records import GrantDelta, TransactionDetails
 from tests.support.balance_states import add_grant, check_sums, empty_state, hold, spend, summarize
 from tests.support.times import DAY, NOON
 
@@ -163,7 +164,7 @@ class TestApplyDueEvents:
     def test_events_that_make_no_progress_fail_instead_of_looping(self, monkeypatch):
         state = empty_state()
         add_grant(state, 20, NOON + DAY)
-        monkeypatch.setattr(Grant, "expired", lambda grant, at: at > grant.expires_at)
+        monkeypatch.setattr(due_events, "_let_go", lambda *_, **__: False)
 
         with pytest.raises(AssertionError, match="do not advance past 2025-03-04"):
             apply_due_events(state, NOON + DAY)
@@ -253,7 +254,7 @@ class TestRollover:
 
         apply_due_events(state, NOON + DAY)
 
-        assert [(row.type, row.amount) for row in state.transactions[2:]] == [("rollover", 0), ("void", -80)]
+        assert [(row.type, row.amount) for row in state.transactions[2:]] == [("void", -80), ("rollover", 0)]
         assert state.available == 90
         check_sums(state)
 
@@ -266,14 +267,55 @@ class TestRollover:
 
         assert summarize(state.transactions[1:]) == [("rollover", NOON + DAY, 0, [(-80, 0), (80, 80)])]
 
-    def test_credits_that_return_after_the_rollover_expire(self):
+    @pytest.mark.parametrize(
+        ("cap", "returned"),
+        [(100, [("rollover", 0)]), (50, [("expiry", -30), ("rollover", 0)]), (20, [("expiry", -60)])],
+    )
+    def test_credits_that_return_after_the_rollover_roll_over_up_to_the_cap(self, cap, returned):
         state = empty_state()
-        add_grant(state, 80, NOON + DAY, source="allocation", roll_cap=100)
+        add_grant(state, 80, NOON + DAY, source="allocation", roll_cap=cap)
         hold(state, 60, NOON + DAY + MICROSECOND)
 
         apply_due_events(state, NOON + 2 * DAY)
 
-        assert [(row.type, row.amount) for row in state.transactions[1:]] == [("rollover", 0), ("expiry", -60)]
+        assert [(row.type, row.amount) for row in state.transactions[1:]] == [("rollover", 0), *returned]
+        assert state.available == min(cap, 80)
+        check_sums(state)
+
+    @pytest.mark.parametrize("until", [NOON + 2 * DAY, NOON + 2 * DAY - MICROSECOND])
+    def test_credits_that_return_after_the_end_of_the_rolled_over_credits_expire(self, until):
+        state = empty_state()
+        add_grant(state, 80, NOON + DAY, source="allocation", roll_cap=100, roll_until=until)
+        hold(state, 60, NOON + 2 * DAY)
+
+        apply_due_events(state, NOON + 2 * DAY)
+
+        assert (state.transactions[-1].type, state.balance) == ("expiry", 0)
+        check_sums(state)
+
+    def test_credits_that_return_do_not_trim_what_rolled_over_under_a_larger_cap(self):
+        state = empty_state()
+        add_grant(state, 40, NOON + DAY, source="allocation", priority=1, roll_cap=30)
+        add_grant(state, 100, NOON + DAY, source="allocation", roll_cap=80)
+        hold(state, 5, NOON + 2 * DAY)
+
+        apply_due_events(state, NOON + DAY)
+        assert state.available == 80
+        apply_due_events(state, NOON + 2 * DAY)
+
+        assert (state.available, state.transactions[-1].amount) == (80, -5)
+        check_sums(state)
+
+    def test_credits_that_return_at_the_instant_of_another_rollover_share_its_cap(self):
+        state = empty_state()
+        add_grant(state, 30, NOON + DAY, source="allocation", priority=1, roll_cap=30)
+        hold(state, 30, NOON + 2 * DAY)
+        add_grant(state, 90, NOON + 2 * DAY, source="allocation", roll_cap=50)
+
+        apply_due_events(state, NOON + 2 * DAY)
+
+        assert state.available == 50
+        check_sums(state)
 
     def test_rolled_over_credits_expire_at_their_own_expiry(self):
         state = empty_state()

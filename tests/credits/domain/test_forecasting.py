@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credits.domain.due_events import apply_due_events
-from credits.domain.forecasting import simulate_burn
+from credits.domain.forecasting import next_loss, simulate_burn
 from fluxori.core.ids import uuid7
 from tests.support.balance_states import add_grant, empty_state
 from tests.support.times import DAY, HOUR, NOON
@@ -118,6 +118,34 @@ class TestUnusedCredits:
 
         # 5 of 30 burned, 25 roll over, and the cap of 30 leaves room for 5 of the older 25.
         assert lost(outlook) == [(older.id, 20, NOON + 5 * DAY)]
+
+
+class TestNextLoss:
+    def test_is_none_if_nothing_expires(self):
+        assert next_loss([Coins(10), Coins(5, source="rollover")]) is None
+
+    def test_sums_what_expires_at_the_first_instant(self):
+        grants = [Coins(10, NOON + DAY), Coins(5, NOON + DAY), Coins(7, NOON + 2 * DAY), Coins(1)]
+
+        assert next_loss(grants) == (15, NOON + DAY)
+
+    def test_is_none_if_everything_rolls_over(self):
+        assert next_loss([Coins(10, NOON + DAY, roll_cap=10)]) is None
+
+    def test_contains_what_the_cap_removes_from_earlier_rollovers(self):
+        grants = [Coins(300, source="rollover"), Coins(400, NOON + DAY, roll_cap=500)]
+
+        assert next_loss(grants) == (200, NOON + DAY)
+
+    def test_contains_what_grants_lose_that_share_one_cap(self):
+        grants = [Coins(100, NOON + DAY, roll_cap=50), Coins(60, NOON + DAY, roll_cap=50)]
+
+        assert next_loss(grants) == (110, NOON + DAY)
+
+    def test_follows_rolled_over_credits_to_their_end(self):
+        grants = [Coins(10, NOON + DAY, roll_cap=10, roll_until=NOON + 3 * DAY), Coins(5, NOON + 4 * DAY)]
+
+        assert next_loss(grants) == (10, NOON + 3 * DAY)
 
 
 class TestArrivals:
@@ -264,6 +292,25 @@ class TestSimulateBurn:
             foreseen[unused.at] += unused.amount
         assert foreseen == expired
         assert outlook.left == book.available
+
+    @given(purses, rolling)
+    def test_first_loss_is_what_due_events_expire_first(self, purse, rolling):
+        state = empty_state()
+        for coins in [*purse, *rolling]:
+            if coins.remaining:
+                terms = {"roll_cap": coins.roll_cap, "roll_until": coins.roll_until} if coins.roll_cap else {}
+                add_grant(
+                    state, coins.remaining, coins.expires_at, source=coins.source, priority=coins.priority, **terms
+                )
+        first = next_loss(state.spendable())
+
+        apply_due_events(state, NOON + 99 * YEAR)
+
+        expired: defaultdict[datetime, int] = defaultdict(int)
+        for recorded in state.transactions:
+            if recorded.type == "expiry":
+                expired[recorded.timestamp] -= recorded.amount
+        assert first == ((expired[min(expired)], min(expired)) if expired else None)
 
     def test_does_not_change_the_grants(self):
         grants = [Coins(20, NOON + 5 * DAY), Coins(30)]

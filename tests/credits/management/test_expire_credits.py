@@ -75,8 +75,9 @@ class TestExpireCredits:
 
         assert out.getvalue() == f"Due by {AT}: 1,500 credits expired, 1 balances, 1 transactions\n"
 
-    def test_future_instant_requires_a_dry_run(self, settings):
-        settings.PRODUCTION = True
+    @pytest.mark.parametrize("production", [True, False])
+    def test_future_instant_requires_a_dry_run(self, settings, production):
+        settings.PRODUCTION = production
         tomorrow = (clock.now() + DAY).isoformat()
 
         with pytest.raises(CommandError, match="in the future") as error:

@@ -135,3 +135,64 @@ class TestAdjustCredits:
 
         check_replay(first, repeated)
         assert repeated.tier_facts.tier == "growth"
+
+
+class TestAdjustCreditsTerms:
+    def test_added_credits_take_an_expiry_and_a_priority(self):
+        balance = make_balance()
+
+        result = adjust_credits(balance, 30, expires_at=NOON + DAY, priority=7)
+
+        assert (result.grant.source, result.grant.expires_at, result.grant.priority) == ("adjustment", NOON + DAY, 7)
+        assert result.balance.next_expiry == (30, NOON + DAY)
+        check_balance(balance)
+
+    @pytest.mark.parametrize("terms", [{"expires_at": NOON + DAY}, {"priority": 7}])
+    def test_credits_that_are_taken_have_no_terms(self, terms):
+        balance = make_balance()
+
+        with unchanged(), pytest.raises(operations.InvalidArgumentError) as error:
+            adjust_credits(balance, -30, **terms)
+
+        assert field_errors(error) == [(next(iter(terms)), "invalid_choice")]
+
+    @pytest.mark.parametrize(
+        ("terms", "expected"),
+        [
+            ({"expires_at": NOON}, ("expires_at", "in_past")),
+            ({"expires_at": "soon"}, ("expires_at", "wrong_type")),
+            ({"priority": 101}, ("priority", "out_of_range")),
+        ],
+    )
+    def test_invalid_terms_are_rejected(self, terms, expected):
+        balance = make_balance()
+
+        with unchanged(), pytest.raises(operations.InvalidArgumentError) as error:
+            adjust_credits(balance, 30, **terms)
+
+        assert field_errors(error) == [expected]
+
+
+class TestGrantOfAResult:
+    def test_is_the_grant_that_was_created(self):
+        balance = make_balance()
+
+        result = operations.add_credits(owner=balance.owner, amount=40, type="purchase", idempotency_key="k", at=NOON)
+        repeated = operations.add_credits(owner=balance.owner, amount=40, type="purchase", idempotency_key="k", at=NOON)
+
+        assert (result.grant.amount, result.grant.remaining) == (40, 40)
+        assert balance.grants.filter(pk=result.grant.id).exists()
+        assert repeated.grant == result.grant
+
+    def test_is_there_where_debt_takes_all(self):
+        balance = make_balance(type="purchase")
+        deduct(balance, 100)
+        reverse_purchase(first_transaction(balance))
+
+        result = operations.add_credits(owner=balance.owner, amount=40, type="promotion", at=NOON)
+
+        assert (result.grant.amount, result.grant.remaining, result.balance.debt) == (40, 0, 60)
+        assert [entry.grant_id for entry in result.transaction.entries] == [None]
+
+    def test_is_none_without_a_new_grant(self):
+        assert deduct(make_balance(), 1).grant is None

@@ -9,6 +9,7 @@ from tests.credits.operations.verbs import (
     capture_hold,
     change_tier,
     entry_amounts,
+    extend_grant,
     first_transaction,
     place_hold,
     refund_usage,
@@ -142,6 +143,68 @@ class TestRefundUsage:
         assert (result.balance.debt, result.balance.available) == (0, 0)
         check_balance(balance)
 
+    @pytest.mark.parametrize(
+        "at", [NOON, NOON + DAY - MICROSECOND, NOON + DAY, NOON + 2 * DAY, NOON + 9 * DAY - MICROSECOND]
+    )
+    def test_credits_of_an_extended_grant_last_as_long_as_the_extension(self, at):
+        balance = make_balance(grants=[(100, DAY)], type="purchase", priority=7)
+        usage = deduct(balance, 60).transaction
+        for days in (5, 9):
+            extend_grant(balance.grants.get(live=True), NOON + days * DAY)
+
+        result = refund_usage(usage, at=at)
+
+        assert transactions_after(balance, 4) == [("refund", 60), ("adjustment", 0)]
+        assert result.balance.next_expiry == (100, NOON + 9 * DAY)
+        assert set(balance.grants.filter(live=True).values_list("source", "priority")) == {("purchase", 7)}
+        check_balance(balance)
+
+    def test_credits_of_an_extended_grant_expire_if_the_extension_has_ended(self):
+        balance = make_balance(grants=[(100, DAY)])
+        usage = deduct(balance, 60).transaction
+        extend_grant(balance.grants.get(), NOON + 9 * DAY)
+
+        refund_usage(usage, at=NOON + 9 * DAY)
+
+        assert transactions_after(balance, 3) == [("expiry", -40), ("refund", 60), ("expiry", -60)]
+        check_balance(balance)
+
+    def test_credits_of_an_extended_grant_are_voided_if_the_extension_was(self):
+        balance = make_balance(grants=[(100, DAY)])
+        usage = deduct(balance, 60).transaction
+        extend_grant(balance.grants.get(), NOON + 9 * DAY)
+        void_grant(balance.grants.get(live=True))
+
+        result = refund_usage(usage)
+
+        assert transactions_after(balance, 4) == [("refund", 60), ("adjustment", 0), ("void", -60)]
+        assert result.balance.available == 0
+        check_balance(balance)
+
+    def test_credits_of_an_extended_grant_repay_debt_first(self):
+        balance = make_balance(grants=[(100, DAY), (30, None)], type="purchase")
+        usage = deduct(balance, 60).transaction
+        extend_grant(balance.grants.get(live=True, expires_at=NOON + DAY), NOON + 9 * DAY)
+        deduct(balance, 70)
+        reverse_purchase(balance.transactions.get(sequence=2))
+
+        result = refund_usage(usage, at=NOON + 2 * DAY)
+
+        assert (result.balance.debt, result.balance.available) == (0, 30)
+        assert result.balance.next_expiry == (30, NOON + 9 * DAY)
+        check_balance(balance)
+
+    def test_a_reversal_takes_credits_that_followed_an_extension_first(self):
+        balance = make_balance(grants=[(100, DAY)], type="purchase")
+        usage = deduct(balance, 60).transaction
+        extend_grant(balance.grants.get(), NOON + 9 * DAY)
+        refund_usage(usage, at=NOON + 2 * DAY)
+
+        result = reverse_purchase(first_transaction(balance), at=NOON + 2 * DAY)
+
+        assert (result.transaction.amount, result.balance.debt, result.balance.balance) == (-100, 0, 0)
+        check_balance(balance)
+
     @pytest.mark.parametrize("grants", [1, 40])
     def test_runs_the_same_statements_for_any_number_of_grants(self, grants):
         balance = make_balance(grants=[(1, None)] * grants)
@@ -161,6 +224,8 @@ class TestRefundUsage:
             "read credits_credittransaction",
             "read credits_creditentry",
             "read credits_credittransaction",
+            # The copies of the grants.
+            "read credits_creditgrant",
             "tier facts",
             "write",
         ]

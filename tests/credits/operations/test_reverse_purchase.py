@@ -1,21 +1,28 @@
 import pytest
 
-from credits import operations
+from credits import operations, queries
 from credits.models import CreditGrant
 from fluxori.core.ids import uuid7
 from tests.credits.operations.verbs import (
     add_credits,
+    adjust_credits,
+    capture_hold,
     change_tier,
     entry_amounts,
+    expire_credits,
     extend_grant,
     first_transaction,
+    place_hold,
+    refund_usage,
+    release_hold,
     reverse_purchase,
     subscribe,
     transactions_after,
+    void_grant,
 )
 from tests.support.factories.credits import deduct, hold, make_balance
 from tests.support.operations import captured_statements, check_balance, check_replay, statement_kinds, unchanged
-from tests.support.times import DAY, HOUR, NOON
+from tests.support.times import DAY, HOUR, MINUTE, NOON
 
 MAXIMUM = 10**12
 
@@ -80,15 +87,172 @@ class TestReversePurchase:
         assert [reverse_purchase(purchase, amount).transaction.amount for amount in (30, None)] == [-30, -70]
         check_balance(balance)
 
-    def test_makes_debt_of_credits_that_have_expired(self):
+    @pytest.mark.parametrize("written", [True, False])
+    def test_does_not_take_credits_that_have_expired(self, written):
         balance = make_balance(grants=[(100, DAY)], type="purchase")
+        deduct(balance, 30)
+        if written:
+            expire_credits(balance, at=NOON + DAY)
 
         result = reverse_purchase(first_transaction(balance), at=NOON + DAY)
 
-        assert transactions_after(balance, 1) == [("expiry", -100), ("reversal", -100)]
-        assert result.balance.debt == 100
+        assert transactions_after(balance, 2) == [("expiry", -70), ("reversal", -30)]
+        assert result.balance.debt == 30
         check_balance(balance)
 
+    def test_does_not_take_credits_that_were_voided(self):
+        balance = make_balance(type="purchase")
+        deduct(balance, 30)
+        void_grant(balance.grants.get())
+
+        result = reverse_purchase(first_transaction(balance))
+
+        assert (result.transaction.amount, result.balance.balance, result.balance.debt) == (-30, -30, 30)
+        check_balance(balance)
+
+    def test_does_not_take_credits_that_were_adjusted_downwards(self):
+        balance = make_balance(type="purchase")
+        adjust_credits(balance, -40)
+
+        assert reverse_purchase(first_transaction(balance)).transaction.amount == -60
+        check_balance(balance)
+
+    def test_does_not_take_credits_that_expired_on_a_copy(self):
+        balance = make_balance(grants=[(100, HOUR)], type="purchase")
+        extend_grant(balance.grants.get(), NOON + DAY)
+
+        with unchanged(), pytest.raises(operations.ReversalExceedsPurchaseError) as error:
+            reverse_purchase(first_transaction(balance), at=NOON + DAY)
+
+        assert error.value.facts == {"reversible": 0}
+
+    def test_does_not_take_other_grants_for_credits_that_were_voided(self):
+        balance = make_balance(grants=[(100, None), (50, None)], type="purchase")
+        void_grant(balance.grants.order_by("pk")[0])
+
+        with unchanged(), pytest.raises(operations.ReversalExceedsPurchaseError):
+            reverse_purchase(first_transaction(balance))
+        assert queries.get_balance(owner=balance.owner).available == 50
+
+    def test_takes_credits_again_that_were_refunded(self):
+        balance = make_balance(type="purchase")
+        refund_usage(deduct(balance, 60).transaction, 20)
+
+        result = reverse_purchase(first_transaction(balance))
+
+        assert (result.transaction.amount, result.balance.debt) == (-100, 40)
+        check_balance(balance)
+
+    def test_takes_what_repaid_debt_when_the_credits_were_bought(self):
+        balance = make_balance(type="purchase")
+        deduct(balance, 100)
+        reverse_purchase(first_transaction(balance))
+        second = add_credits(balance.owner, 150).transaction
+
+        result = reverse_purchase(second)
+
+        assert (result.transaction.amount, result.balance.debt) == (-150, 100)
+        check_balance(balance)
+
+    def test_takes_what_the_reversal_of_another_purchase_took(self):
+        balance = make_balance(grants=[(100, None), (100, None)], type="purchase")
+        first, second = balance.transactions.order_by("sequence")
+        deduct(balance, 100)
+        reverse_purchase(first)
+
+        result = reverse_purchase(second)
+
+        assert (result.transaction.amount, result.balance.debt) == (-100, 100)
+        check_balance(balance)
+
+
+class TestCreditsThatComeBackAfterAReversal:
+    """Nothing was used in the end, so no debt remains, whatever happened to the grant in between."""
+
+    @pytest.mark.parametrize("end", [release_hold, lambda hold, at: capture_hold(hold, 0, at=at), None])
+    @pytest.mark.parametrize("first", ["void", "reverse"])
+    def test_pinned_credits_of_a_voided_grant_repay_the_debt_of_their_purchase(self, first, end):
+        balance = make_balance(type="purchase")
+        placed = place_hold(balance, 60).hold
+        steps = [
+            lambda: void_grant(balance.grants.get()),
+            lambda: reverse_purchase(first_transaction(balance)),
+        ]
+        for step in steps if first == "void" else reversed(steps):
+            step()
+
+        if end:
+            end(placed, at=NOON + MINUTE)
+        else:
+            expire_credits(balance, at=NOON + HOUR)
+
+        assert transactions_after(balance, 1)[-1] == ("reversal", 0)
+        assert amounts(balance) == (0, 0, 0, 0)
+        check_balance(balance)
+
+    def test_pinned_credits_of_an_expired_grant_repay_the_debt_of_their_purchase(self):
+        balance = make_balance(grants=[(100, 10 * MINUTE)], type="purchase")
+        placed = place_hold(balance, 60).hold
+        reverse_purchase(first_transaction(balance))
+
+        release_hold(placed, at=NOON + 11 * MINUTE)
+
+        assert amounts(balance) == (0, 0, 0, 0)
+        check_balance(balance)
+
+    def test_refunded_credits_of_an_expired_grant_repay_the_debt_of_their_purchase(self):
+        balance = make_balance(grants=[(100, DAY)], type="purchase")
+        usage = deduct(balance, 60).transaction
+        reverse_purchase(first_transaction(balance), at=NOON + DAY)
+
+        refund_usage(usage, at=NOON + DAY)
+
+        assert transactions_after(balance, 2) == [("expiry", -40), ("reversal", -60), ("refund", 60), ("reversal", 0)]
+        assert amounts(balance) == (0, 0, 0, 0)
+        check_balance(balance)
+
+    def test_part_that_was_captured_stays_owed(self):
+        balance = make_balance(type="purchase")
+        placed = place_hold(balance, 60).hold
+        void_grant(balance.grants.get())
+        reverse_purchase(first_transaction(balance))
+
+        capture_hold(placed, 25)
+
+        assert amounts(balance) == (-25, 0, 25, 0)
+        check_balance(balance)
+
+    def test_voided_credits_do_not_repay_the_debt_of_another_purchase(self):
+        balance = make_balance(grants=[(100, None), (60, None)], type="purchase")
+        _, own = balance.grants.order_by("pk")
+        deduct(balance, 100)
+        placed = place_hold(balance, 60).hold
+        reverse_purchase(first_transaction(balance))
+        void_grant(own)
+
+        release_hold(placed)
+
+        assert transactions_after(balance, 4) == [("void", -60)]
+        assert amounts(balance) == (-100, 0, 100, 0)
+        check_balance(balance)
+
+    def test_a_read_shows_the_debt_repaid_before_a_lapse_is_written(self):
+        balance = make_balance(grants=[(100, 10 * MINUTE)], type="purchase")
+        place_hold(balance, 60)
+        reverse_purchase(first_transaction(balance))
+
+        with unchanged():
+            read = queries.get_balance(owner=balance.owner, at=NOON + HOUR)
+
+        assert (read.balance, read.held, read.debt, read.available) == (0, 0, 0, 0)
+
+
+def amounts(balance):
+    balance.refresh_from_db()
+    return (balance.balance, balance.held, balance.debt, sum(grant.remaining for grant in balance.grants.all()))
+
+
+class TestReversePurchaseStatements:
     @pytest.mark.parametrize("grants", [1, 40])
     def test_runs_the_same_statements_for_any_number_of_grants(self, grants):
         balance = make_balance(grants=[(1, None)] * grants, type="purchase")
@@ -111,6 +275,8 @@ class TestReversePurchase:
             "read credits_credittransaction",
             "read credits_creditgrant",
             "read credits_creditgrant",
+            # What the grants lost.
+            "read credits_creditentry",
             "tier facts",
             "write",
         ]

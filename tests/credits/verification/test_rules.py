@@ -279,3 +279,15 @@ class TestRules:
             difference.row_id for difference in differences_of(balance.pk) if difference.rule.startswith("remaining")
         }
         assert reported == {usage.pk, later.pk}
+
+
+class TestCorrectionsWithinOriginal:
+    def test_reports_a_reversal_of_credits_that_were_lost_before(self, ledger):
+        ids = SimpleNamespace(debtor=ledger.debtor)
+
+        falsify(
+            ids, "UPDATE credits_credittransaction SET type = 'void' WHERE balance_id = %(debtor)s AND sequence = 2"
+        )
+
+        [difference] = [d for d in differences_of(ledger.debtor) if d.rule == "corrections_within_original"]
+        assert difference.details == "10 corrected and 4 lost of 10"

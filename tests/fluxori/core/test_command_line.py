@@ -5,7 +5,7 @@ from django.core.management.base import CommandError
 
 from fluxori.core import clock
 from fluxori.core.command_line import Progress, reject_future
-from tests.support.times import HOUR
+from tests.support.times import HOUR, NOON
 
 
 class FakeTerminal(io.StringIO):
@@ -45,15 +45,17 @@ class TestProgress:
 
 
 class TestRejectFuture:
-    def test_rejects_a_future_time_in_production(self, settings):
-        settings.PRODUCTION = True
+    @pytest.mark.parametrize("production", [True, False])
+    def test_rejects_a_future_time_in_every_environment(self, settings, production):
+        settings.PRODUCTION = production
 
         with pytest.raises(CommandError, match="is in the future"):
             reject_future(clock.now() + HOUR, dry_run=False)
 
-    def test_accepts_a_future_time_in_a_dry_run_and_in_development(self, settings):
-        settings.PRODUCTION = True
+    def test_accepts_a_future_time_in_a_dry_run(self):
         reject_future(clock.now() + HOUR, dry_run=True)
 
-        settings.PRODUCTION = False
-        reject_future(clock.now() + HOUR, dry_run=False)
+    def test_accepts_the_present_and_the_past(self):
+        with clock.fixed(NOON):
+            for at in (NOON, NOON - HOUR):
+                reject_future(at, dry_run=False)

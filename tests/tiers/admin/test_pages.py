@@ -67,7 +67,9 @@ class TestEveryPage:
         client = superuser_client()
         for _ in range(5):
             owner = make_user()
-            operations.initialize_balance(owner=owner, tier="pro", at=clock.now() - timedelta(days=40))
+            operations.initialize_balance(
+                owner=owner, tier="pro", at=clock.now() - timedelta(days=40), initial_balance=0
+            )
             operations.add_monthly_allocation(owner=owner)
 
         with django_assert_max_num_queries(6):

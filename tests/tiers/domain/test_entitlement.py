@@ -50,8 +50,8 @@ class TestPeriodEntitlement:
         assert (entitlement.expires_at, entitlement.roll_cap, entitlement.roll_until) == (FEBRUARY, 30, APRIL)
 
     def test_subtracts_prorated_credits_down_to_0(self):
-        assert PeriodEntitlement.of(JANUARY, make_tier(), 0, prorated=40).credits == 60
-        assert PeriodEntitlement.of(JANUARY, make_tier(), 0, prorated=140).credits == 0
+        assert PeriodEntitlement.of(JANUARY, make_tier(), 0, granted=40).credits == 60
+        assert PeriodEntitlement.of(JANUARY, make_tier(), 0, granted=140).credits == 0
 
 
 class TestCreditsDue:

@@ -86,3 +86,18 @@ class TestPeriodAt:
     @given(anchors, st.integers(1, 10**15))
     def test_is_0_before_the_anchor(self, anchor, microseconds):
         assert period_at(anchor, anchor - microseconds * MICROSECOND) == 0
+
+
+class TestEndOfTheCalendar:
+    ANCHOR = datetime(2025, 1, 31, 9, tzinfo=UTC)
+    LAST = datetime.max.replace(tzinfo=UTC)
+
+    def test_the_last_period_ends_with_the_calendar(self):
+        last = period_at(self.ANCHOR, self.LAST)
+
+        assert period_start(self.ANCHOR, last) == datetime(9999, 12, 31, 9, tzinfo=UTC)
+        assert period_start(self.ANCHOR, last + 1) == self.LAST
+
+    @pytest.mark.parametrize("months", [1, 2, 120, 10**6])
+    def test_later_periods_begin_at_its_last_instant(self, months):
+        assert period_start(datetime(9999, 12, 31, tzinfo=UTC), months) == self.LAST

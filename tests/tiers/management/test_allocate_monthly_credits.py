@@ -178,10 +178,11 @@ class TestAllocateMonthlyCreditsRejects:
 
         assert stop.value.returncode == 1
 
-    def test_future_instant_in_production(self, settings):
+    @pytest.mark.parametrize("production", [True, False])
+    def test_future_instant_needs_a_dry_run(self, settings, production):
         anchor = clock.now()
         make_subscribed_balance(at=anchor)
-        settings.PRODUCTION = True
+        settings.PRODUCTION = production
 
         with assert_nothing_written(), pytest.raises(CommandError, match="--dry-run"):
             run(at=month(1, anchor))

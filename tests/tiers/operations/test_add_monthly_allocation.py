@@ -1,3 +1,4 @@
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +9,9 @@ from credits import queries
 from fluxori.core.errors import DomainError
 from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.factories.tiers import (
+    APRIL,
+    MID_APRIL,
+    change_tier,
     make_expiring_tier,
     make_subscribed_balance,
     month,
@@ -21,6 +25,8 @@ from tiers import operations
 from tiers.models import MonthlyAllocation, Subscription
 from tiers.operations import add_monthly_allocation
 
+MICROSECOND = timedelta(microseconds=1)
+
 pytestmark = pytest.mark.django_db
 
 
@@ -29,22 +35,69 @@ def allocate(balance, at=NOON + DAY, **arguments):
 
 
 class TestAddMonthlyAllocation:
-    def test_period_0_subtracts_nothing_of_the_initial_allocation(self):
-        balance = make_subscribed_balance()
+    def test_grants_the_credits_of_the_tier_with_reason_and_actor(self):
+        balance = make_subscribed_balance(initial_balance=0)
 
         result = allocate(balance, reason="Welcome back", actor=(staff := make_user()))
 
         assert result.allocated
-        assert (result.balance.balance, result.transaction.amount, result.transaction.type) == (800, 400, "allocation")
+        assert (result.balance.balance, result.transaction.amount, result.transaction.type) == (400, 400, "allocation")
         assert (result.transaction.details.reason, result.transaction.details.actor_id) == ("Welcome back", staff.pk)
         assert result.transaction.details.description == "Explorer: 3 March 2025 to 3 April 2025"
         assert periods_of(balance) == [(0, 400)]
         assert subscription_of(balance).next_period == 1
         check_ledger()
 
+    @pytest.mark.parametrize("at", [NOON, NOON + DAY, month(1) - MICROSECOND])
+    def test_initial_allocation_is_that_of_period_0(self, at):
+        balance = make_subscribed_balance()
+
+        with assert_nothing_written():
+            result = allocate(balance, at=at)
+
+        assert (result.allocated, result.transaction, result.balance.balance) == (False, None, 400)
+        assert allocate(balance, at=month(1)).balance.balance == 800
+
+    @pytest.mark.parametrize(("initial", "added"), [(0, 400), (100, 300), (399, 1), (400, 0), (1000, 0)])
+    def test_period_0_pays_what_the_initial_allocation_did_not_give(self, initial, added):
+        balance = make_subscribed_balance(initial_balance=initial)
+
+        results = [allocate(balance, at=NOON + DAY) for _ in range(2)]
+
+        assert [result.balance.balance for result in results] == [initial + added] * 2
+        assert [result.allocated for result in results] == [added > 0, False]
+        check_ledger()
+
+    def test_period_0_subtracts_the_initial_allocation_and_prorations(self):
+        balance = make_subscribed_balance(at=APRIL)
+        change_tier(balance, "growth", at=MID_APRIL, proration="difference")
+
+        result = allocate(balance, at=MID_APRIL)
+
+        # 2000 of the larger tier, less 400 at the start and 800 for half of the period.
+        assert (result.transaction.amount, result.balance.balance) == (800, 2000)
+        check_ledger()
+
+    def test_period_0_pays_the_difference_after_a_change_to_a_larger_tier(self):
+        balance = make_subscribed_balance()
+        allocate(balance)
+        change_tier(balance, "growth", at=NOON + DAY)
+
+        assert allocate(balance, at=NOON + DAY).balance.balance == 2000
+        check_ledger()
+
+    def test_replays_that_the_initial_allocation_gave_everything(self):
+        balance = make_subscribed_balance()
+        first = allocate(balance, idempotency_key="k")
+        change_tier(balance, "growth", at=NOON + DAY)
+
+        repeated = allocate(balance, idempotency_key="k")
+
+        assert (repeated.replayed, repeated.allocated, repeated.balance) == (True, False, first.balance)
+
     @pytest.mark.parametrize(("at", "period"), [(month(1) - SECOND, 0), (month(1), 1), (month(2) - SECOND, 1)])
     def test_allocates_the_period_that_contains_the_instant(self, at, period):
-        balance = make_subscribed_balance()
+        balance = make_subscribed_balance(initial_balance=0)
 
         allocate(balance, at=at)
 
@@ -98,7 +151,7 @@ class TestAddMonthlyAllocation:
 
 class TestAddMonthlyAllocationRepeated:
     def test_returns_the_first_transaction_and_writes_nothing(self):
-        balance = make_subscribed_balance()
+        balance = make_subscribed_balance(initial_balance=0)
         first = allocate(balance)
         deduct(balance, 100, at=NOON + DAY)
 
@@ -106,11 +159,11 @@ class TestAddMonthlyAllocationRepeated:
             repeated = allocate(balance, at=month(1) - SECOND)
 
         assert (repeated.allocated, repeated.replayed) == (False, False)
-        assert (repeated.transaction, repeated.balance.balance) == (first.transaction, 700)
+        assert (repeated.transaction, repeated.balance.balance) == (first.transaction, 300)
         assert [(part.amount, part.position) for part in repeated.transaction.entries] == [(400, 0)]
 
     def test_allocates_each_period_once(self):
-        balance = make_subscribed_balance()
+        balance = make_subscribed_balance(initial_balance=0)
 
         given = [allocate(balance, at=month(k) + DAY).allocated for k in (0, 0, 1, 1, 1, 2, 2)]
 
@@ -127,7 +180,7 @@ class TestAddMonthlyAllocationRepeated:
         assert repeated.transaction.id == balance.allocations.get().transaction_id
 
     def test_replays_its_result_for_the_same_key(self):
-        balance = make_subscribed_balance()
+        balance = make_subscribed_balance(initial_balance=0)
         first = allocate(balance, idempotency_key="march")
         deduct(balance, 100, at=NOON + DAY)
 
@@ -142,7 +195,7 @@ class TestAddMonthlyAllocationRepeated:
         )
 
     def test_repetition_with_a_new_key_is_stored_under_that_key(self):
-        balance = make_subscribed_balance()
+        balance = make_subscribed_balance(initial_balance=0)
         first = allocate(balance)
 
         rejected = allocate(balance, idempotency_key="late")
@@ -187,7 +240,7 @@ class TestAddMonthlyAllocationRejects:
 
 class TestMonthlyAllocation:
     def test_period_is_unique_per_balance(self):
-        balance = make_subscribed_balance()
+        balance = make_subscribed_balance(initial_balance=0)
         allocate(balance)
         given = balance.allocations.get()
 
@@ -206,7 +259,7 @@ class TestMonthlyAllocation:
 
     @pytest.mark.parametrize("change", [lambda rows: rows.update(credits=1), lambda rows: rows.delete()])
     def test_row_is_immutable(self, change):
-        balance = make_subscribed_balance()
+        balance = make_subscribed_balance(initial_balance=0)
         allocate(balance)
 
         with assert_nothing_written(), pytest.raises(DatabaseError), transaction.atomic():

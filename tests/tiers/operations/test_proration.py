@@ -112,7 +112,7 @@ class TestProration:
         operations.add_monthly_allocation(owner=balance.owner, at=MID_APRIL)
         run_allocation([balance], at=MAY)
 
-        assert periods_of(balance) == [(0, 1200), (1, 2000)]
+        assert periods_of(balance) == [(0, 800), (1, 2000)]
         check_ledger()
 
     def test_grant_has_the_terms_of_the_new_tier(self):

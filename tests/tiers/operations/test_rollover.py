@@ -1,14 +1,20 @@
 """What becomes of a period's unspent credits, by the policy of the tier that gave them."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import IntegrityError, transaction
 
 from credits import operations as ledger
 from credits import queries as ledger_queries
 from credits.domain.records import Entry
-from credits.models import CreditGrant
-from tests.support.factories.credits import deduct, make_balance
+from credits.models import CreditBalance, CreditGrant
+from fluxori.identity.owner import Owner
+from tests.credits.operations.verbs import refund_usage
+from tests.model.machine import allocate
+from tests.support.factories.credits import deduct, hold, make_balance, make_user
 from tests.support.factories.tiers import (
+    change_tier,
     make_capped_tier,
     make_expiring_tier,
     make_subscribed_balance,
@@ -24,11 +30,17 @@ from tiers.models import Tier
 
 pytestmark = pytest.mark.django_db
 
+MICROSECOND = timedelta(microseconds=1)
+
 
 def terms_of(balance):
     """Return (expiry, cap, end of the rolled credits) of the balance's newest grant."""
     grant = balance.grants.latest("id")
     return grant.expires_at, grant.roll_cap, grant.roll_until
+
+
+def available_at(balance, at):
+    return ledger_queries.load_settled_balance(balance.owner, at=at).available
 
 
 def balance_at(balance, at):
@@ -148,6 +160,75 @@ class TestCapped:
         assert balance_at(balance, month(1)) == 500
         ledger.expire_credits(balance_ids=[balance.pk], at=month(1))
         check_ledger()
+
+
+class TestCreditsThatComeBack:
+    """Under a capped tier, what comes back at or after the end of its period returns up to the cap."""
+
+    @pytest.mark.parametrize("after", [-MICROSECOND, timedelta(0), MICROSECOND, DAY])
+    def test_refund_restores_what_was_used(self, after):
+        make_capped_tier(400, cap=500)
+        balance = make_subscribed_balance(tier="capped")
+        usage = deduct(balance, 100).transaction
+
+        refund_usage(usage, at=month(1) + after)
+
+        assert available_at(balance, month(1) + DAY) == 400
+        check_ledger()
+
+    @pytest.mark.parametrize("after", [-MICROSECOND, timedelta(0), MICROSECOND, DAY])
+    def test_release_restores_what_was_held(self, after):
+        make_capped_tier(400, cap=500)
+        balance = make_subscribed_balance(tier="capped")
+        placed = hold(balance, 100, at=NOON, expires_in=month(2) - NOON)
+
+        ledger.release_hold(hold_id=placed.pk, at=month(1) + after)
+
+        assert available_at(balance, month(1) + DAY) == 400
+        check_ledger()
+
+    @pytest.mark.parametrize("after", [-MICROSECOND, timedelta(0), MICROSECOND, DAY])
+    def test_refund_at_the_rollover_does_not_trim_the_credits_of_another_grant(self, after):
+        owner = make_user()
+        for amount, terms in ((100, {"roll_cap": 80}), (40, {"priority": 1, "roll_cap": 30})):
+            allocate(
+                owner=Owner.of(owner),
+                type="allocation",
+                amount=amount,
+                actor=None,
+                idempotency_key=None,
+                at=NOON,
+                expires_at=NOON + DAY,
+                **terms,
+            )
+        balance = CreditBalance.objects.get(pk=owner.pk)
+        usage = deduct(balance, 5).transaction
+
+        refund_usage(usage, at=NOON + DAY + after)
+
+        assert available_at(balance, NOON + 3 * DAY) == 80
+        check_ledger()
+
+
+class TestNextExpiry:
+    def test_contains_what_the_cap_will_remove(self):
+        make_capped_tier(400, cap=500)
+        balance = make_subscribed_balance(tier="capped")
+        deduct(balance, 100, at=NOON + DAY)
+        run_allocation([balance], at=month(1))
+
+        assert ledger_queries.get_balance(owner=balance.owner, at=month(1)).next_expiry == (200, month(2))
+        assert available_at(balance, month(1)) - available_at(balance, month(2)) == 200
+
+    def test_contains_what_grants_lose_that_share_a_cap(self):
+        make_capped_tier(100, "a", cap=50)
+        make_capped_tier(200, "z", cap=50)
+        balance = make_subscribed_balance(tier="a")
+        change_tier(balance, "z", at=NOON, proration="difference")
+        deduct(balance, 40)
+
+        assert ledger_queries.get_balance(owner=balance.owner, at=NOON).next_expiry == (110, month(1))
+        assert available_at(balance, NOON) - available_at(balance, month(1)) == 110
 
 
 class TestMissedPeriodThatIsOver:

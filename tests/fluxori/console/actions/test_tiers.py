@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from credits import queries
 from fluxori.console.models import StaffAction
 from fluxori.core import clock
 from tests.fluxori.console.actions.helpers import perform, rejection
@@ -90,6 +91,16 @@ class TestAllocateMonth:
         assert row.credits == 0
         assert "already allocated" in repeated.context["form"].non_field_errors()[0]
         assert MonthlyAllocation.objects.count() == 1
+
+    def test_the_initial_allocation_is_that_of_the_first_month(self, client, db):
+        owner = make_user()
+        tiers.initialize_balance(owner=owner, tier="enterprise")
+        url = action_url("allocate", owner)
+
+        response = client.post(url, {**fill_form(client, url), "confirmed": "yes"})
+
+        assert "already allocated" in response.context["form"].non_field_errors()[0]
+        assert queries.get_balance(owner=owner).balance == 20_000
 
     def test_a_balance_without_a_tier_gets_no_allocation(self, client, balance):
         assert rejection(client, action_url("allocate", balance)) == f"{errors.NoSubscriptionError.title}."

@@ -114,7 +114,7 @@ def refund_result(result: OperationResult) -> RefundResult:
     """Return the public result of a refund."""
     transaction = _transaction(result, _stored_transactions([result]))
     made_available = result.extras["made_available"]
-    return RefundResult(transaction, made_available, result.balance, result.tier_facts, result.replayed)
+    return RefundResult(transaction, made_available, result.snapshot, result.tier_facts, result.replayed)
 
 
 def optional_transaction(result: OperationResult) -> Transaction | None:

@@ -71,7 +71,8 @@ class Server:
             ["bash", "-eu", "-c", script], stdout=subprocess.PIPE, text=True, check=False, **options
         )
         assert completed.returncode == 0, completed.stderr
-        return completed.stdout
+        output: str = completed.stdout
+        return output
 
     def start(self) -> None:
         self.run(

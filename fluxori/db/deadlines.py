@@ -103,6 +103,7 @@ class Watchdog:
             elif now - progress.since > progress.deadline:
                 _shut_down(connection)
                 _log.error("database_wait_ended", seconds=round(now - progress.since, 1))
+                progress.seen = -1  # once for each wait
 
 
 def _shut_down(connection: psycopg.Connection[Any]) -> None:

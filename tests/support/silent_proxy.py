@@ -23,6 +23,7 @@ class SilentProxy:
         self._target = f"{settings['HOST']}/.s.PGSQL.{self.port}"
         self._silenced: set[socket.socket] = set()
         self._open: set[socket.socket] = set()
+        self._last_used: socket.socket | None = None
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(folder / f".s.PGSQL.{self.port}"))
         self._listener.listen()
@@ -31,6 +32,11 @@ class SilentProxy:
     def fall_silent(self) -> None:
         """Let no byte from the server arrive on the connections that are open now; the server still receives."""
         self._silenced |= self._open
+
+    def silence_one(self) -> None:
+        """Like ``fall_silent``, for the connection that has sent something last."""
+        assert self._last_used is not None
+        self._silenced.add(self._last_used)
 
     def _accept(self) -> None:
         while True:
@@ -47,6 +53,8 @@ class SilentProxy:
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                if source in self._open:
+                    self._last_used = source
                 if target not in self._silenced:
                     target.sendall(data)
         with suppress(OSError):

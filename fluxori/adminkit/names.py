@@ -10,8 +10,8 @@ from fluxori.core.input_rules import name_error
 
 
 def validate_name(name: str) -> None:
-    """Check that every character of a name can be seen."""
-    error = name_error(name)
+    """Check that every character of a name can be seen. Django's form fields reject NUL themselves."""
+    error = name_error(name.replace("\0", ""))
     if error is not None:
         raise ValidationError(error[1])
 

@@ -108,4 +108,7 @@ class FilterBackend(django_filters.DjangoFilterBackend):  # type: ignore[misc]
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         filters: type[Filters] = getattr(view, "filterset_class", None) or NoFilters
-        return filters.apply(queryset, request.query_params)
+        params = request.query_params.copy()
+        if getattr(view, "followable", False):
+            params.pop("follow", None)  # read by the pagination
+        return filters.apply(queryset, params)

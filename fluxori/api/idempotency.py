@@ -24,17 +24,17 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     HEADER,
     str,
     OpenApiParameter.HEADER,
-    description=f"The caller's name for this request, at most {MAX_IDEMPOTENCY_KEY} printable characters"
-    " without a comma. The same"
-    " request with the same key returns the first response and moves no credits.",
+    description=f"The caller's name for this request, at most {MAX_IDEMPOTENCY_KEY} printable characters. A comma"
+    " needs a space after it, because repeated headers are joined with a comma. The same request with the same key"
+    " returns the first response and moves no credits.",
 )
 
 
 def key_from(request: Request) -> str | None:
     """Return the idempotency key of the request, or None if the header is missing or empty.
 
-    :raises InvalidInputError: the key has more than 255 characters, characters that are not printable ASCII, or a
-        comma
+    :raises InvalidInputError: the key has more than 255 characters, characters that are not printable ASCII, or
+        the header has several values
     """
     key = single_value(request.META, HEADER)
     error = _key_error(key) if key else None

@@ -4,9 +4,9 @@ Each page is read with one index range scan, whatever its position in the list, 
 declares the order of its list: ``keyset = ("sequence",)`` names columns of its model that are unique together. All are
 descending (newest first); with ``ascending = True`` all are ascending.
 
-A view with ``followable = True`` has a key that increases in the order of the commits. Its pages have ``follow``, the
-address of the rows that are added later, also at the head of the list and if it is empty. Reading it again and again
-returns each new row once.
+A view with ``followable = True`` has a key that increases in the order of the commits. With ``?follow=true`` its pages
+have ``follow``, the address of the rows that are added later, also at the head of the list and if it is empty. Reading
+it again and again returns each new row once.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,7 +51,7 @@ class KeysetPagination(BasePagination):
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self._request = request
         self._keyset: Sequence[str] = getattr(view, "keyset", self.keyset)
-        self._followable: bool = getattr(view, "followable", False)
+        self._follows = getattr(view, "followable", False) and _flag(request, "follow")
         self._limit = _page_size(request)
         self._cursor = self._read_cursor(queryset.model)
         newer = self._cursor is not None and self._cursor.direction == "newer"
@@ -76,7 +76,7 @@ class KeysetPagination(BasePagination):
             "next": self._link("older", self._rows[-1]) if self._rows and has_older else None,
             "previous": self._link("newer", self._rows[0]) if self._rows and has_newer else None,
         }
-        if self._followable:
+        if self._follows:
             page["follow"] = self._link("newer", self._rows[0]) if self._rows else self._link_to(self._end_of_list())
         return page
 
@@ -93,17 +93,20 @@ class KeysetPagination(BasePagination):
         follow = {
             "type": "string",
             "format": "uri",
-            "description": "The rows that are added later. Only lists whose order is that of the commits have it.",
+            "description": "The rows that are added later. Only with `follow=true`.",
         }
+        properties = {"results": schema, "next": link, "previous": link}
         return {
             "type": "object",
-            "required": ["results", "next", "previous"],
-            "properties": {"results": schema, "next": link, "previous": link, "follow": follow},
+            "required": list(properties),
+            "properties": {**properties, "follow": follow},
         }
 
-    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:  # noqa: ARG002
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
+        follow = {"name": "follow", "in": "query", "required": False, "schema": {"type": "boolean"}}
         return [
+            *([follow] if getattr(view, "followable", False) else []),
             {"name": "limit", "in": "query", "required": False, "schema": limit},
             {"name": "cursor", "in": "query", "required": False, "schema": {"type": "string"}},
         ]
@@ -144,6 +147,13 @@ def _signer(path: str, params: Mapping[str, str]) -> signing.Signer:
     """Return a signer that binds a cursor to this path and its filters. The page size may change between pages."""
     filters = sorted((name, value) for name, value in params.items() if name not in {"cursor", "limit"})
     return signing.Signer(salt=f"fluxori.page:{path}?{urlencode(filters)}")
+
+
+def _flag(request: Request, name: str) -> bool:
+    texts = request.query_params.getlist(name)
+    if texts and texts not in (["true"], ["false"]):
+        raise InvalidInputError([FieldError(name, "wrong_type", "This must be true or false, once.")])
+    return texts == ["true"]
 
 
 _LIMIT_FIELD = WholeNumber(min_value=1, max_value=MAX_LIMIT)

@@ -701,7 +701,7 @@ class Balance:
         def checked(state: Balance, at: datetime) -> Outcome:
             found = state.holds[hold - 1]
             if found.status != "open":
-                raise RejectedError("hold_closed")
+                raise RejectedError("hold_closed", {"hold_status": found.status})
             return plan(state, at, found)
 
         return self.execute(request, at, checked)

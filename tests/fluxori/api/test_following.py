@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from fluxori.identity.models import User
 from tests.support.factories.credits import deduct, make_balance
 from tests.support.factories.identity import AdminFactory, UserFactory
+from tests.support.problems import invalid, problem_of
 
 USERS = "/api/users"
 HISTORY = "/api/credits/history"
@@ -38,7 +39,7 @@ def in_thread(function, *args):
 class TestFollow:
     def test_returns_rows_that_are_added_after_the_head_of_the_list(self, api):
         client = api(AdminFactory.create())
-        head = client.get(USERS).json()
+        head = client.get(USERS, {"follow": "true"}).json()
         assert (head["next"], head["previous"]) == (None, None)
 
         added = [UserFactory.create().email for _ in range(3)]
@@ -52,7 +53,7 @@ class TestFollow:
     def test_begins_with_the_first_row_of_an_empty_list(self, api):
         user = UserFactory.create()
         client = api(user)
-        empty = client.get(HISTORY).json()
+        empty = client.get(HISTORY, {"follow": "true"}).json()
         assert empty["results"] == []
 
         make_balance(owner=user, grants=[(5, None), (6, None)])
@@ -63,7 +64,7 @@ class TestFollow:
         user = UserFactory.create()
         balance = make_balance(owner=user)
         client = api(user)
-        head = client.get(HISTORY, {"type": "usage", "limit": 2}).json()
+        head = client.get(HISTORY, {"type": "usage", "limit": 2, "follow": "true"}).json()
 
         for amount in (1, 2, 3, 4, 5):
             deduct(balance, amount)
@@ -74,15 +75,22 @@ class TestFollow:
     def test_is_only_on_lists_whose_order_is_that_of_the_commits(self, api):
         client = api(AdminFactory.create())
 
-        assert "follow" not in client.get("/api/credits/balances").json()
-        assert "follow" not in client.get("/api/credits/grants").json()
+        assert "follow" not in client.get(USERS, {"follow": "false"}).json()
+        for path in ("/api/credits/balances", "/api/credits/grants", "/api/credits/holds", "/api/tiers"):
+            assert problem_of(client.get(path, {"follow": "true"})) == invalid("follow", "unknown_field")
+
+    @pytest.mark.parametrize("query", ["follow=yes", "follow=", "follow=true&follow=true"])
+    def test_rejects_another_value_of_the_parameter(self, api, query):
+        response = api(AdminFactory.create()).get(f"{USERS}?{query}")
+
+        assert problem_of(response) == invalid("follow", "wrong_type")
 
 
 @pytest.mark.django_db(transaction=True)
 class TestConcurrentWriters:
     def test_a_user_that_commits_late_is_not_missed(self, api):
         client = api(AdminFactory.create())
-        head = client.get(USERS).json()
+        head = client.get(USERS, {"follow": "true"}).json()
         inserted, may_commit = Event(), Event()
 
         def create_slowly():
@@ -105,7 +113,7 @@ class TestConcurrentWriters:
 
     def test_users_are_returned_once_each(self, api):
         client = api(AdminFactory.create())
-        head = client.get(USERS).json()
+        head = client.get(USERS, {"follow": "true"}).json()
 
         def create(number):
             random = Random(number)
@@ -125,7 +133,7 @@ class TestConcurrentWriters:
         user = UserFactory.create()
         balance = make_balance(owner=user, grants=[(100, None)])
         client = api(user)
-        head = client.get(HISTORY).json()
+        head = client.get(HISTORY, {"follow": "true"}).json()
 
         with ThreadPoolExecutor(max_workers=4) as pool:
             writers = [pool.submit(in_thread, deduct, balance, 1) for _ in range(20)]

@@ -40,7 +40,7 @@ class TestSchema:
             "createdAt",
         }
         listed = schema["paths"]["/api/users"]["get"]
-        assert {p["name"] for p in listed["parameters"]} == {"email", "externalId", "limit", "cursor"}
+        assert {p["name"] for p in listed["parameters"]} == {"email", "externalId", "limit", "cursor", "follow"}
 
     def test_has_no_default_of_a_property_because_types_generated_from_it_would_require_it(self, schema):
         components = schema["components"]["schemas"]

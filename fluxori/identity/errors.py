@@ -52,3 +52,8 @@ class LastOwnerError(ConflictError):
 class IssuerUnavailableError(UnavailableError):
     code = "busy"
     title = "The issuer of this token cannot be reached"
+
+
+class LastAdministratorError(ConflictError):
+    code = "last_administrator"
+    title = "At least one active administrator must remain"

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from fluxori.core.errors import DomainError, InvalidRequestError
+from fluxori.identity.administrators import require_other_administrator
 from fluxori.identity.errors import (
     EmailTakenError,
     ExternalIdTakenError,
@@ -46,12 +47,14 @@ def change_user(*, user_id: UUID, is_active: bool | None = None, role: str | Non
     """Change a user's role or active state; None leaves a value as it is. Tokens of a deactivated user stop working.
 
     :raises UserNotFoundError: the user does not exist
+    :raises LastAdministratorError: the user is the last administrator and would not be one any more
     """
     user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
     if user is None:
         raise UserNotFoundError
     user.is_active = user.is_active if is_active is None else is_active
     user.role = role or user.role
+    require_other_administrator(user)
     user.save(update_fields=["is_active", "role"])
     return user
 

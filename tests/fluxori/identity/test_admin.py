@@ -214,6 +214,7 @@ class TestHistory:
         page = text_of(root.get(f"{USERS}{user.pk}/history/"))
         assert "e-mail: sipho@example.com → zinhle@example.com" in page
         assert "role: user → admin" in page
+        assert "99999" not in page  # the entries are counted
         assert "active: True → False" in page
         assert "groups: nothing → support" in page
 

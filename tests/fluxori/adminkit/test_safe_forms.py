@@ -77,7 +77,7 @@ def add_url(model: Any) -> str:
 def fill_add_form(client: Client, model: Any, **changes: str) -> dict[str, Any]:
     data = {**ADDED[model], **changes}
     if model is Organization:
-        data["memberships-0-user"] = str(User.objects.order_by("pk").first().pk)
+        data["memberships-0-user"] = str(User.objects.earliest("pk").pk)
     if model is ManualCreditCeiling:
         data["group"] = str(Group.objects.get(name="auditor").pk)
     return form_of(client, add_url(model), **data)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from typing import Any
 
 import pytest
 from django.urls import reverse
@@ -142,7 +143,7 @@ class TestExpiredGrant:
 
         assert len(rows) == 5
         for row in rows:
-            expected = queries.get_grants(owner=row.balance.owner, at=at).get(pk=row.pk)
+            expected: Any = queries.get_grants(owner=row.balance.owner, at=at).get(pk=row.pk)
             assert (row.remaining, row.held, row.status) == (expected.free, expected.pinned, expected.status)
 
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 from django.contrib.auth.models import Group, Permission
 
@@ -277,7 +279,7 @@ class TestLastAdministrator:
         users = [User.objects.create_superuser(f"{n}@example.com", PASSWORD) for n in range(2)]
 
         results = run_concurrently(
-            [lambda user=user: operations.change_user(user_id=user.pk, is_active=False) for user in users]
+            [partial(operations.change_user, user_id=user.pk, is_active=False) for user in users]
         )
 
         assert results.count("last_administrator") == 1

@@ -11,13 +11,16 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group
+from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import reverse_lazy
 from unfold.admin import TabularInline
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import AdminOwnPasswordChangeForm, AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from fluxori.adminkit.changelist import BaseAdmin, ListAdmin
 from fluxori.adminkit.formatting import timestamp_html
@@ -98,14 +101,32 @@ class UserForm(UserChangeForm):  # type: ignore[misc]
                 self.add_error(None, error.detail)
 
 
-class PasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]
-    """A form for the password of a user, which writes nothing else."""
+class PasswordOnly:
+    """Part of a form for the password of a user: it writes nothing else of the user."""
 
     def set_password_and_save(self, user: User, *args: Any, commit: bool = True, **options: Any) -> User:
-        super().set_password_and_save(user, *args, commit=False, **options)
+        super().set_password_and_save(user, *args, commit=False, **options)  # type: ignore[misc]
         if commit:
             user.save(update_fields=["password"])
         return user
+
+
+class PasswordForm(PasswordOnly, AdminPasswordChangeForm):  # type: ignore[misc]
+    """The form with which staff set the password of a user."""
+
+
+class OwnPasswordForm(PasswordOnly, AdminOwnPasswordChangeForm):  # type: ignore[misc]
+    """The form with which staff change their own password."""
+
+
+def own_password_view(request: HttpRequest) -> HttpResponseBase:
+    """Change the password of the member of staff who is logged in."""
+    view = PasswordChangeView.as_view(
+        form_class=OwnPasswordForm,
+        success_url=reverse_lazy("admin:password_change_done"),
+        extra_context=admin.site.each_context(request),
+    )
+    return view(request)
 
 
 @admin.register(User)

@@ -13,6 +13,7 @@ from fluxori.api import health, problems
 from fluxori.api.schema import schema_view
 from fluxori.console.saved_filters.pages import delete_filter_view, save_filter_view
 from fluxori.console.search.pages import search_view
+from fluxori.identity.admin import own_password_view
 
 # The pages are public: a token is not read, also if it is not valid.
 docs_view = SpectacularSwaggerSplitView.as_view(url_name="schema", authentication_classes=())
@@ -30,6 +31,7 @@ urlpatterns = [
     path("admin/find/", admin.site.admin_view(search_view), name="console_search"),
     path("admin/filters/<uuid:key>/delete/", admin.site.admin_view(delete_filter_view), name="delete_filter"),
     path("admin/filters/<slug:app>/<slug:model>/", admin.site.admin_view(save_filter_view), name="save_filter"),
+    path("admin/password_change/", admin.site.admin_view(own_password_view)),
     # Django's short cut from a row to its page on the site: no row has one.
     re_path(r"^admin/r/.*$", admin.site.admin_view(problems.page_not_found)),
     path("admin/", admin.site.urls),

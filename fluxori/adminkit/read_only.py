@@ -6,7 +6,6 @@ such pages use.
 
 from typing import Any
 
-from django.core.paginator import Paginator
 from django.db.models import Model
 from django.http import HttpRequest
 
@@ -22,12 +21,6 @@ class ReadOnlyAdmin(ListAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], **options: Any) -> Any:
         # Rows that are never edited have no edit history to show.
         return super().render_change_form(request, {**context, "show_history": False}, **options)
-
-    def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Any:
-        # The log entries of one row, unlike the list of all rows, are few enough to count.
-        if queryset.model is not self.model:
-            return Paginator(queryset, per_page, *args, **kwargs)
-        return super().get_paginator(request, queryset, per_page, *args, **kwargs)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

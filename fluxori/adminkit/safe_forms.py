@@ -15,7 +15,7 @@ from django.contrib.admin.utils import flatten_fieldsets
 from django.core import signing
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet, UUIDField
-from django.forms.models import _get_foreign_key  # type: ignore[attr-defined]
+from django.forms.models import _get_foreign_key
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
@@ -45,7 +45,8 @@ class SafeFormsMixin:
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         for _ in range(2):
-            if object_id is None and (sent := self._already_added(request)) is not None:
+            sent: HttpResponse | None = self._already_added(request) if object_id is None else None
+            if sent is not None:
                 return sent
             try:
                 response: HttpResponse = super().changeform_view(  # type: ignore[misc]
@@ -75,7 +76,7 @@ class SafeFormsMixin:
         if not outdated:
             return form_class
 
-        class OutdatedForm(form_class):  # type: ignore[misc]
+        class OutdatedForm(form_class):  # type: ignore[misc,valid-type]
             def full_clean(self) -> None:
                 super().full_clean()
                 self.add_error(None, forms.ValidationError(outdated, code="outdated"))

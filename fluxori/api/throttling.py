@@ -4,6 +4,7 @@ Requests are counted in fixed windows of one minute in the default cache, with o
 """
 
 import hashlib
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any, Literal
 
 import structlog
@@ -68,7 +69,23 @@ class LoginThrottle(_WindowThrottle):
 
 
 def address_of(request: Request | HttpRequest) -> str:
-    """Return the client's IP address. Only the entries that the configured number of proxies added are trusted."""
+    """Return the IP address that counters use: of IPv6 the /64 network, all of which one client has.
+
+    Only the entries that the configured number of proxies added are trusted.
+    """
+    address = _client_address(request)
+    try:
+        parsed = ip_address(address.partition("%")[0].strip("[]"))
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ip_network((parsed, 64), strict=False))
+
+
+def _client_address(request: Request | HttpRequest) -> str:
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
     proxies: int = settings.PROXIES
     if proxies and len(forwarded) >= proxies and forwarded[-proxies].strip():

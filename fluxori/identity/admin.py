@@ -11,18 +11,23 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group
+from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import reverse_lazy
 from unfold.admin import TabularInline
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import AdminOwnPasswordChangeForm, AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from fluxori.adminkit.changelist import BaseAdmin, ListAdmin
 from fluxori.adminkit.formatting import timestamp_html
 from fluxori.adminkit.names import VisibleNames
 from fluxori.identity import queries
-from fluxori.identity.errors import LastOwnerError
+from fluxori.identity.administrators import require_other_administrator
+from fluxori.identity.errors import LastAdministratorError, LastOwnerError
 from fluxori.identity.models import Membership, Organization, User
 
 # Groups are registered again below with Unfold's admin class. The rows of tokens are of no use to staff.
@@ -85,20 +90,50 @@ class MembershipsInline(TabularInline):  # type: ignore[misc]
         return False
 
 
-class PasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]
-    """A form for the password of a user, which writes nothing else."""
+class UserForm(UserChangeForm):  # type: ignore[misc]
+    """A user. The last administrator cannot be deactivated or lose their permissions."""
+
+    def _post_clean(self) -> None:
+        super()._post_clean()
+        if not self.errors:
+            try:
+                require_other_administrator(self.instance)
+            except LastAdministratorError as error:
+                self.add_error(None, error.detail)
+
+
+class PasswordOnly:
+    """Part of a form for the password of a user: it writes nothing else of the user."""
 
     def set_password_and_save(self, user: User, *args: Any, commit: bool = True, **options: Any) -> User:
-        super().set_password_and_save(user, *args, commit=False, **options)
+        super().set_password_and_save(user, *args, commit=False, **options)  # type: ignore[misc]
         if commit:
             user.save(update_fields=["password"])
         return user
 
 
+class PasswordForm(PasswordOnly, AdminPasswordChangeForm):  # type: ignore[misc]
+    """The form with which staff set the password of a user."""
+
+
+class OwnPasswordForm(PasswordOnly, AdminOwnPasswordChangeForm):  # type: ignore[misc]
+    """The form with which staff change their own password."""
+
+
+def own_password_view(request: HttpRequest) -> HttpResponseBase:
+    """Change the password of the member of staff who is logged in."""
+    view = PasswordChangeView.as_view(
+        form_class=OwnPasswordForm,
+        success_url=reverse_lazy("admin:password_change_done"),
+        extra_context=admin.site.each_context(request),
+    )
+    return view(request)
+
+
 @admin.register(User)
 class UserAdmin(BaseUserAdmin, IdentityAdmin):  # type: ignore[type-arg,misc]
     add_form = NewUserForm
-    form = UserChangeForm
+    form = UserForm
     change_password_form = PasswordForm
     list_display = ("email", "role", "external_id", "is_active", "is_staff", "since")
     list_filter = ("role", "is_active", "is_staff")
@@ -144,10 +179,19 @@ class UserAdmin(BaseUserAdmin, IdentityAdmin):  # type: ignore[type-arg,misc]
 
     def _set_active(self, request: HttpRequest, queryset: QuerySet[User], *, is_active: bool) -> None:
         verb = "Activated" if is_active else "Deactivated"
-        changed = [user for user in queryset.exclude(is_active=is_active) if self.has_change_permission(request, user)]
-        User.objects.filter(pk__in=[user.pk for user in changed]).update(is_active=is_active)
-        for user in changed:
-            self.log_change(request, user, f"{verb}.")
+        users = [user for user in queryset.exclude(is_active=is_active) if self.has_change_permission(request, user)]
+        changed = []
+        with transaction.atomic():
+            for user in users:
+                user.is_active = is_active
+                try:
+                    require_other_administrator(user)
+                except LastAdministratorError as error:
+                    self.message_user(request, f"{user}: {error.detail}", messages.ERROR)
+                    continue
+                user.save(update_fields=["is_active"])
+                self.log_change(request, user, f"{verb}.")
+                changed.append(user)
         self.message_user(request, f"{verb} {len(changed)} of {queryset.count()}.", messages.INFO)
 
 

@@ -57,3 +57,8 @@ class IssuerUnavailableError(UnavailableError):
 class LoginBusyError(UnavailableError):
     code = "busy"
     title = "Too many passwords are being checked; try again in a moment"
+
+
+class LastAdministratorError(ConflictError):
+    code = "last_administrator"
+    title = "At least one active administrator must remain"

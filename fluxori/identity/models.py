@@ -111,7 +111,7 @@ class User(AbstractBaseUser, PermissionsMixin):
             pgtrigger.Trigger(
                 name="user_former_email",
                 when=pgtrigger.After,
-                operation=pgtrigger.UpdateOf("email"),
+                operation=pgtrigger.UpdateOf("email"),  # type: ignore[no-untyped-call]
                 condition=pgtrigger.Condition("OLD.email IS DISTINCT FROM NEW.email"),
                 func=(
                     "INSERT INTO identity_formeremail (user_id, email, until)"

@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 
 from fluxori.core.errors import DomainError, InvalidRequestError
 from fluxori.core.input_rules import name_error
+from fluxori.identity.administrators import require_other_administrator
 from fluxori.identity.change_log import record_changes, record_creation
 from fluxori.identity.emails import INVALID, MAX_EMAIL, email_for_lookup, normalize_email
 from fluxori.identity.errors import (
@@ -63,6 +64,7 @@ def change_user(
 
     :raises UserNotFoundError: the user does not exist
     :raises PermissionDeniedError: the user is a superuser and the actor is not
+    :raises LastAdministratorError: the user is the last administrator and would not be one any more
     """
     user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
     if user is None:
@@ -72,6 +74,7 @@ def change_user(
     before = user.is_active, user.role
     user.is_active = user.is_active if is_active is None else is_active
     user.role = role or user.role
+    require_other_administrator(user)
     user.save(update_fields=["is_active", "role"])
     record_changes(user, {"active": (before[0], user.is_active), "role": (before[1], user.role)}, actor=actor)
     return user

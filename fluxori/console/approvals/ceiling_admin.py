@@ -64,10 +64,11 @@ class ManualCreditCeilingAdmin(HistoryAdmin):
 
     def render_change_form(self, request: Any, context: dict[str, Any], **options: Any) -> Any:
         row = options.get("obj")
-        context["row"] = row
-        context["proposal"] = describe_proposal(row) if row else ""
-        context["may_confirm"] = bool(row) and row.proposed_by_id != request.user.pk
-        context["may_reject"] = self.has_change_permission(request, row)
+        if row is not None:
+            context["row"] = row
+            context["proposal"] = describe_proposal(row)
+            context["may_confirm"] = row.proposed_by_id != request.user.pk
+            context["may_reject"] = self.has_change_permission(request, row)
         return super().render_change_form(request, context, **options)
 
     def save_model(self, request: Any, obj: ManualCreditCeiling, form: Any, change: bool) -> None:

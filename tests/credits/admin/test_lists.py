@@ -3,6 +3,7 @@
 import csv
 import io
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -215,7 +216,8 @@ class TestCsvExport:
     def test_export_begins_with_a_byte_order_mark(self):
         make_balance()
 
-        content = b"".join(superuser_client().get(reverse(EXPORT)).streaming_content)
+        response: Any = superuser_client().get(reverse(EXPORT))
+        content = b"".join(response.streaming_content)
 
         assert content.startswith(b"\xef\xbb\xbfid,")
 
@@ -237,7 +239,7 @@ class TestCsvExport:
 
     @pytest.mark.parametrize("page", admin.site._registry.values(), ids=lambda found: found.opts.label_lower)
     def test_every_list_has_an_export_without_passwords(self, page):
-        response = superuser_client().get(reverse(f"admin:{page.opts.label_lower.replace('.', '_')}_export"))
+        response: Any = superuser_client().get(reverse(f"admin:{page.opts.label_lower.replace('.', '_')}_export"))
 
         header = b"".join(response.streaming_content).decode("utf-8-sig").splitlines()[0]
         assert "password" not in header

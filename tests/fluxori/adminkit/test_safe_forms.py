@@ -77,7 +77,7 @@ def add_url(model: Any) -> str:
 def fill_add_form(client: Client, model: Any, **changes: str) -> dict[str, Any]:
     data = {**ADDED[model], **changes}
     if model is Organization:
-        data["memberships-0-user"] = str(User.objects.order_by("pk").first().pk)
+        data["memberships-0-user"] = str(User.objects.earliest("pk").pk)
     if model is ManualCreditCeiling:
         data["group"] = str(Group.objects.get(name="auditor").pk)
     return form_of(client, add_url(model), **data)
@@ -212,6 +212,22 @@ class TestOutdatedForms:
         [update] = [query["sql"] for query in captured.captured_queries if 'UPDATE "identity_user"' in query["sql"]]
         assert update.split(" = ")[0] == 'UPDATE "identity_user" SET "password"'
         assert "is_active" not in update.split(" WHERE ")[0]
+
+    def test_a_new_own_password_writes_the_password_only(self, django_assert_max_num_queries):
+        user = User.objects.create_superuser("root@example.test", "correct horse battery")
+        client = client_of(user)
+        passwords = {"new_password1": "mine mine mine", "new_password2": "mine mine mine"}
+
+        with django_assert_max_num_queries(60) as captured:
+            response = client.post("/admin/password_change/", {"old_password": "correct horse battery", **passwords})
+
+        assert response["Location"] == reverse("admin:password_change_done")
+        updates = [query["sql"] for query in captured.captured_queries if 'UPDATE "identity_user"' in query["sql"]]
+        assert [update.split(" = ")[0] for update in updates] == ['UPDATE "identity_user" SET "password"']
+        assert "is_active" not in updates[0].split(" WHERE ")[0]
+        user.refresh_from_db()
+        assert user.check_password("mine mine mine")
+        assert "Old password" in text_of(client.get("/admin/password_change/"))
 
     @pytest.mark.django_db(transaction=True)
     def test_of_two_forms_that_are_sent_at_once_one_is_saved(self):

@@ -1,10 +1,14 @@
+from functools import partial
+
 import pytest
 from django.contrib.auth.models import Group, Permission
 
-from fluxori.identity import queries
+from fluxori.identity import operations, queries
+from fluxori.identity.errors import LastAdministratorError
 from fluxori.identity.models import Membership, Organization, User
 from tests.support.admin import form_of, text_of, version_of
 from tests.support.factories.identity import PASSWORD, MembershipFactory, OrganizationFactory, UserFactory
+from tests.support.threads import run_concurrently
 
 pytestmark = pytest.mark.django_db
 
@@ -212,6 +216,7 @@ class TestHistory:
         page = text_of(root.get(f"{USERS}{user.pk}/history/"))
         assert "e-mail: sipho@example.com → zinhle@example.com" in page
         assert "role: user → admin" in page
+        assert "99999" not in page  # the entries are counted
         assert "active: True → False" in page
         assert "groups: nothing → support" in page
 
@@ -227,3 +232,55 @@ class TestHistory:
 
         assert f"added membership other@example.com in {membership.organization} (owner)" in page
         assert "role: owner → viewer" in page
+
+
+class TestLastAdministrator:
+    @pytest.mark.parametrize("field", ["is_active", "is_staff", "is_superuser", "role"])
+    def test_the_last_administrator_keeps_their_access(self, root, field):
+        user = User.objects.get(email="root@example.com")
+        url = f"{USERS}{user.pk}/change/"
+        form = form_of(root, url)
+        form = {**form, "role": "user"} if field == "role" else {k: v for k, v in form.items() if k != field}
+
+        response = root.post(url, form)
+
+        assert "At least one active administrator must remain." in text_of(response)
+        user.refresh_from_db()
+        assert (user.is_active, user.is_staff, user.is_superuser, user.role) == (True, True, True, "admin")
+
+    def test_the_last_administrator_cannot_be_deactivated_in_the_list(self, root):
+        user, other = User.objects.get(email="root@example.com"), UserFactory.create()
+
+        root.post(USERS, {"action": "deactivate", "_selected_action": [user.pk, other.pk]})
+
+        assert list(User.objects.filter(is_active=True)) == [user]
+
+    def test_an_administrator_can_be_deactivated_if_another_remains(self, root):
+        other = User.objects.create_superuser("second@example.com", PASSWORD)
+        url = f"{USERS}{other.pk}/change/"
+        form = form_of(root, url)
+        del form["is_active"]
+
+        assert root.post(url, form).status_code == 302
+        other.refresh_from_db()
+        assert not other.is_active
+
+    def test_the_operation_keeps_the_last_administrator(self, db):
+        user = UserFactory.create(role="admin")
+
+        for change in ({"is_active": False}, {"role": "user"}):
+            with pytest.raises(LastAdministratorError):
+                operations.change_user(user_id=user.pk, **change)
+        UserFactory.create(role="admin")
+        assert operations.change_user(user_id=user.pk, role="user").role == "user"
+
+    @pytest.mark.django_db(transaction=True)
+    def test_two_administrators_cannot_deactivate_each_other_at_once(self):
+        users = [User.objects.create_superuser(f"{n}@example.com", PASSWORD) for n in range(2)]
+
+        results = run_concurrently(
+            [partial(operations.change_user, user_id=user.pk, is_active=False) for user in users]
+        )
+
+        assert results.count("last_administrator") == 1
+        assert User.objects.filter(is_active=True, is_superuser=True).count() == 1

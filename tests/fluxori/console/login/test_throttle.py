@@ -6,6 +6,7 @@ import pytest
 from django.test import Client, override_settings
 from django.urls import reverse
 
+from fluxori.api.throttling import address_of
 from fluxori.console.login import throttle
 from fluxori.console.models import LoginFailures
 from fluxori.identity.models import User
@@ -105,3 +106,28 @@ class TestConcurrentLogins:
 
         assert outcomes.count(True) == LIMIT
         assert throttle.record_attempt("name", limit=LIMIT, at=NOON + timedelta(minutes=15))
+
+
+@pytest.mark.usefixtures("account")
+class TestNetworks:
+    def test_failures_from_one_ipv6_network_lock_all_of_its_addresses(self):
+        for n in range(LIMIT):
+            fail_to_log_in(1, address=f"2001:db8:0:1::{n:x}")
+
+        assert is_locked(log_in(address="2001:db8:0:1:ffff::1"))
+        assert log_in(address="2001:db8:0:2::1").status_code == 302
+
+    @pytest.mark.parametrize(
+        ("address", "counted"),
+        [
+            ("10.0.0.1", "10.0.0.1"),
+            ("::ffff:10.0.0.1", "10.0.0.1"),
+            ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"),
+            ("[2001:DB8:0:1::5]", "2001:db8:0:1::/64"),
+            ("fe80::1%eth0", "fe80::/64"),
+            ("unknown", "unknown"),
+            ("", ""),
+        ],
+    )
+    def test_an_address_counts_as_its_network(self, rf, address, counted):
+        assert address_of(rf.get("/", REMOTE_ADDR=address)) == counted

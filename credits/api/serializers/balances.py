@@ -89,6 +89,13 @@ class BalanceAtResponse(BalanceResponse):
         return {name: by_source.get(name, 0) for name in SOURCES}
 
     @classmethod
+    def render_current(cls, result: BalanceWithTier) -> dict[str, Any]:
+        return {
+            **BalanceResponse.render(result),
+            "availableBySource": cls.shared().get_available_by_source(result),
+        }
+
+    @classmethod
     def render_past(cls, snapshot: BalanceSnapshot, at: datetime) -> dict[str, Any]:
         amounts = {name: getattr(snapshot, name) for name in ("balance", "held", "available", "debt")}
         return {**dict.fromkeys(cls.shared().fields), **amounts, "at": at}

@@ -246,7 +246,6 @@ class TestCreditsThatComeBackAfterAReversal:
 
         assert (read.balance, read.held, read.debt, read.available) == (0, 0, 0, 0)
 
-
     def test_are_read_for_many_balances_with_the_same_statements(self):
         balances = [make_balance(grants=[(100, 10 * MINUTE)], type="purchase") for _ in range(4)]
         for balance in balances:

@@ -83,7 +83,7 @@ def _render_balance(owner: Owner, payload: dict[str, Any]) -> dict[str, Any]:
     snapshot = queries.get_balance(owner=owner, at=at)
     if at is not None:
         return BalanceAtResponse.render_past(snapshot, at)
-    return BalanceResponse.render(
+    return BalanceAtResponse.render_current(
         BalanceWithTier(snapshot, tier_registry.tier_facts([owner.id], at=clock.now())[owner.id])
     )
 

@@ -152,4 +152,4 @@ class BalanceSnapshot:
     version: int
     suspended_at: datetime | None = None
     # What is available, by the source of the grants; sources without credits are left out.
-    by_source: dict[str, int] = field(default_factory=dict)
+    by_source: dict[str, int] = field(default_factory=dict, hash=False)

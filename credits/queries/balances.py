@@ -69,7 +69,7 @@ def preview_balance(*, owner: OwnerLike, at: datetime, with_allocations: bool = 
         raise errors.InvalidArgumentError.field("at", "in_past", "get_balance returns a past balance.")
     if with_allocations and at - now > _MAX_AHEAD:
         raise errors.InvalidArgumentError.field("at", "out_of_range", "Allocations are known for ten years.")
-    [loaded] = load_balances([target.id], at=at) or [None]
+    loaded = next(iter(load_balances([target.id], at=at)), None)
     state = require_state(target, loaded.state if loaded else None)
     apply_due_events(state, max(now, state.last_at))
     if with_allocations:

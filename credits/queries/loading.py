@@ -90,23 +90,27 @@ def load_balances(
         )
         for row in rows
     ]
-    for each in loaded:
-        _load_purchases(each.state)
+    _load_purchases(each.state for each in loaded)
     return loaded
 
 
-def _load_purchases(state: BalanceState) -> None:
-    """Load what is left of the purchases whose grants are in the state; only debt makes it matter, and debt is rare."""
-    if state.debt == 0 or not state.grants:
+def _load_purchases(states: Iterable[BalanceState]) -> None:
+    """Load what is left of the purchases whose grants are in the states. Only debt makes it matter, and it is rare."""
+    indebted = {state.id: state for state in states if state.debt and state.grants}
+    if not indebted:
         return
     rows = statements.fetch(
         _PURCHASES_LEFT,
-        {"balance": state.id, "grants": statements.array(state.grants), "sequence": state.sequence},
+        {
+            "balances": statements.array(indebted),
+            "sequences": [state.sequence for state in indebted.values()],
+            "grants": statements.array(grant for state in indebted.values() for grant in state.grants),
+        },
     )
     purchases: dict[UUID, PurchaseLeft] = {}
     for row in rows:
-        purchases.setdefault(row["purchase_id"], PurchaseLeft(max(row["amount"], 0)))
-    state.purchases = {row["grant_id"]: purchases[row["purchase_id"]] for row in rows}
+        purchase = purchases.setdefault(row["purchase_id"], PurchaseLeft(max(row["amount"], 0)))
+        indebted[row["balance_id"]].purchases[row["grant_id"]] = purchase
 
 
 def load_states(
@@ -135,7 +139,7 @@ def load_past_balance(owner: Owner, *, at: datetime) -> BalanceState:
     """
     rows = statements.fetch(_BALANCE_STATE_AT, {"balance": owner.id, "at": at})
     state = require_state(owner, _balance_state(rows[0], recorded_at=at) if rows else None)
-    _load_purchases(state)
+    _load_purchases([state])
     apply_due_events(state, max(at, state.last_at))
     return state
 

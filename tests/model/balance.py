@@ -17,6 +17,7 @@ from typing import Any
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 MAX_HOLD_SECONDS = 24 * 60 * 60
+MAX_AHEAD = timedelta(minutes=5)
 
 Facts = dict[str, Any]
 
@@ -170,6 +171,7 @@ class Balance:
         self.suspended_at: datetime | None = None
         self.requests: dict[tuple[int | None, str], tuple[Request, Result]] = {}
         self.version = 0
+        self.clock = NEVER
         self.last_at = datetime.min.replace(tzinfo=UTC)
         self.request = NO_REQUEST
 
@@ -449,6 +451,8 @@ class Balance:
 
     def execute(self, request: Request, at: datetime, plan: Plan, *, opens: bool = False) -> Result:
         """Reject the request, return its stored result, or apply ``plan`` completely."""
+        if at - self.clock > MAX_AHEAD:
+            raise invalid("at", "in_future")
         if not self.opened and not opens:
             raise RejectedError("balance_not_found")
         state = self.copy()

@@ -5,6 +5,7 @@ nothing. ``tests/model/test_machine.py`` runs it.
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -20,6 +21,7 @@ from credits.engine.locked_balance import lock_balance
 from credits.engine.plan_grants import plan_grant
 from credits.engine.results import transaction_result
 from credits.verification import verify_balance
+from fluxori.core import clock
 from fluxori.core.errors import DomainError, InvalidRequestError
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
@@ -32,6 +34,7 @@ from tests.support.times import DAY, HOUR, MINUTE, SECOND
 # Four hours before the end of a day, a month and a quarter.
 START = datetime(2025, 3, 31, 20, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+END_OF_CALENDAR = datetime.max.replace(tzinfo=UTC)
 UNKNOWN_ID = UUID(int=1)
 STRANGER = 9
 REPORT = "ai-generated-report"
@@ -45,11 +48,13 @@ amounts = st.integers(1, 25) | st.sampled_from(["half", "half", "most", "all", "
 parts = st.none() | st.integers(1, 40)
 which = st.integers(0, 30)
 # Whole hours, so that many events have the same instant. Some are in the past.
-ends = st.sampled_from([1, 2, 4, 6, 24, 28, 52, 24 * 9, 24 * 31, 0, -1])
+ends = st.sampled_from([1, 2, 4, 6, 24, 28, 52, 24 * 9, 24 * 31, 0, -1, "the end of the calendar"])
 seconds = st.sampled_from([60 * 60, 2 * 60 * 60, 4 * 60 * 60, 24 * 60 * 60] * 3 + [15 * 60, 1, 0, 24 * 60 * 60 + 1])
 features = st.sampled_from([None] * 8 + [REPORT, DASHBOARD, DASHBOARD, "unknown-feature"])
 members = st.sampled_from([None, 1, 2])
-lags = st.sampled_from([timedelta(0)] * 10 + [HOUR, 2 * DAY])
+lags = st.sampled_from([timedelta(0)] * 10 + [HOUR, MICROSECOND, 2 * DAY])
+# A negative lag is ahead of the clock.
+request_lags = lags | st.just(-HOUR)
 callers = st.sampled_from([None, None, 1])
 # No key, a new key, or a key that was used before.
 keys = st.sampled_from([None, None, None, "new", "new", "old"])
@@ -94,6 +99,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.reads: dict[datetime, model.Snapshot] = {}
         self.version, self.opened = 0, False
         self.passed = False
+        self.fixed_clock = ExitStack()
 
     @initialize(pool=st.booleans(), bought=st.sampled_from([0, 40, 40]))
     def open(self, pool: bool, bought: int) -> None:
@@ -106,6 +112,7 @@ class LedgerMachine(RuleBasedStateMachine):
         else:
             self.owner = operations.Owner.of(self.people[1])
         self.model = model.Balance(pool=pool, members=[1, 2], prices=PRICES)
+        self.set_clock()
         self.stored = stored.Stored(stored.digest(self.owner.id))
         self.compare()
         if bought:
@@ -142,7 +149,12 @@ class LedgerMachine(RuleBasedStateMachine):
     def due(self) -> list[datetime]:
         found = {hold.expires_at for hold in self.model.open_holds()}
         found |= {grant.expires_at for grant in self.model.grants if grant.expires_at is not None}
-        return sorted(instant for instant in found if instant >= self.now)
+        return sorted(instant for instant in found if self.now <= instant < END_OF_CALENDAR)
+
+    def set_clock(self) -> None:
+        self.fixed_clock.close()
+        self.fixed_clock.enter_context(clock.fixed(self.now))
+        self.model.clock = self.now
 
     def go_to(self, then: datetime) -> None:
         if self.model.opened:
@@ -152,6 +164,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 if self.now <= instant <= then:
                     self.reads[instant] = self.model.snapshot_at(instant)
         self.now = then
+        self.set_clock()
         self.step()
         self.compare()
 
@@ -209,24 +222,58 @@ class LedgerMachine(RuleBasedStateMachine):
         priority=st.sampled_from([50, 50, 10, 90]),
         caller=callers,
         key=keys,
-        lag=lags,
+        lag=request_lags,
     )
     def add(self, type: str, amount: int, end: int | None, priority: int, **options: Any) -> None:  # noqa: A002
         self.send("add", type=type, amount=amount, expires_at=self.end(end), priority=priority, **options)
 
     @action(
-        3, amount=st.integers(1, 60), end=ends, cap=st.integers(0, 20), lasting=st.none() | st.integers(1, 60), lag=lags
+        3,
+        amount=st.integers(1, 60),
+        end=ends,
+        cap=st.integers(0, 20),
+        lasting=st.none() | st.integers(1, 60),
+        lag=request_lags,
     )
     def allocate(self, amount: int, end: int, cap: int, lasting: int | None, lag: timedelta) -> None:
         """An allocation with rollover, as ``tiers`` makes it."""
         expires_at = self.end(end)
         assert expires_at is not None
-        until = expires_at + lasting * HOUR if lasting else None
+        until = expires_at + lasting * HOUR if lasting and expires_at < END_OF_CALENDAR else None
         self.send(
             "allocate", type="allocation", amount=amount, expires_at=expires_at, roll_cap=cap, roll_until=until, lag=lag
         )
 
-    @action(2, amount=amounts, down=st.booleans(), caller=callers, key=keys, lag=lags)
+    @action(
+        2,
+        when=lambda self: any(grant.roll_cap is not None for grant in self.model.grants),
+        amount=st.integers(1, 60),
+        cap=st.integers(0, 20),
+    )
+    def allocate_more_until_the_same_end(self, amount: int, cap: int) -> None:
+        """Grants that roll over at the same instant share one cap."""
+        last = [grant for grant in self.model.grants if grant.roll_cap is not None][-1]
+        terms: dict[str, Any] = {"expires_at": last.expires_at, "roll_cap": cap, "roll_until": last.roll_until}
+        self.send("allocate", type="allocation", amount=amount, **terms)
+
+    @action(
+        3,
+        when=lambda self: any(transaction.type == "purchase" for transaction in self.model.transactions),
+        nth=which,
+        steps=st.permutations(["void", "reverse", "release"]),
+    )
+    def take_a_purchase_back_twice(self, nth: int, steps: list[str]) -> None:
+        """Void the grant of a purchase, reverse the purchase, and end a hold, in any order."""
+        purchase = self.nth_of("purchase", nth)
+        for step in steps:
+            if step == "void":
+                self.send("void", grant=self.model.grant_of(purchase))
+            elif step == "reverse":
+                self.send("reverse", transaction=purchase, amount=None)
+            elif self.model.open_holds():
+                self.send("release", hold=self.model.open_holds()[-1].number)
+
+    @action(2, amount=amounts, down=st.booleans(), caller=callers, key=keys, lag=request_lags)
     def adjust(self, amount: int | str, down: bool, **options: Any) -> None:
         self.send("adjust", amount=-self.amount(amount) if down else self.amount(amount), **options)
 
@@ -238,7 +285,7 @@ class LedgerMachine(RuleBasedStateMachine):
         member=members,
         caller=callers,
         key=keys,
-        lag=lags,
+        lag=request_lags,
     )
     def deduct(self, amount: int | str, feature: str | None, quantity: int, member: int | None, **options: Any) -> None:
         self.send("deduct", **self.spending(amount, feature, quantity), member=member, **options)
@@ -277,7 +324,7 @@ class LedgerMachine(RuleBasedStateMachine):
         member=members,
         caller=callers,
         key=keys,
-        lag=lags,
+        lag=request_lags,
     )
     def place(
         self, amount: int | str, feature: str | None, quantity: int, seconds: int, member: int | None, **options: Any
@@ -291,7 +338,7 @@ class LedgerMachine(RuleBasedStateMachine):
         less=st.sampled_from([None, None, 0, 1, 5, 9, 9, -1, -7, -1000]),
         caller=callers,
         key=keys,
-        lag=lags,
+        lag=request_lags,
     )
     def capture(self, nth: int, less: int | None, **options: Any) -> None:
         """Capture all of a hold, nothing, less than it reserves, or more."""
@@ -299,11 +346,13 @@ class LedgerMachine(RuleBasedStateMachine):
         amount = {None: None, 0: 0}.get(less, max(self.model.holds[hold - 1].amount - (less or 0), 0))
         self.send("capture", hold=hold, amount=amount, **options)
 
-    @action(3, when=lambda self: self.model.open_holds(), nth=which, caller=callers, key=keys, lag=lags)
+    @action(3, when=lambda self: self.model.open_holds(), nth=which, caller=callers, key=keys, lag=request_lags)
     def release(self, nth: int, **options: Any) -> None:
         self.send("release", hold=self.nth_hold(nth), **options)
 
-    @action(2, when=lambda self: self.model.holds, nth=which, seconds=seconds, caller=callers, key=keys, lag=lags)
+    @action(
+        2, when=lambda self: self.model.holds, nth=which, seconds=seconds, caller=callers, key=keys, lag=request_lags
+    )
     def extend_hold(self, nth: int, seconds: int, **options: Any) -> None:
         self.send("extend_hold", hold=self.nth_hold(nth), seconds=seconds, **options)
 
@@ -315,7 +364,7 @@ class LedgerMachine(RuleBasedStateMachine):
         end=st.none() | st.none() | ends,
         caller=callers,
         key=keys,
-        lag=lags,
+        lag=request_lags,
     )
     def refund(self, nth: int, amount: int | None, end: int | None, **options: Any) -> None:
         usage = self.nth_of("usage", nth)
@@ -328,7 +377,7 @@ class LedgerMachine(RuleBasedStateMachine):
         amount=parts,
         caller=callers,
         key=keys,
-        lag=lags,
+        lag=request_lags,
     )
     def reverse(self, nth: int, amount: int | None, **options: Any) -> None:
         self.send("reverse", transaction=self.nth_of("purchase", nth), amount=amount, **options)
@@ -340,15 +389,15 @@ class LedgerMachine(RuleBasedStateMachine):
         arguments: dict[str, Any] = {"expires_at": None} if verb == "refund" else {}
         self.send(verb, transaction=self.nth(self.model.transactions, nth), amount=None, key=key, **arguments)
 
-    @action(2, when=lambda self: self.model.grants, nth=which, caller=callers, key=keys, lag=lags)
+    @action(2, when=lambda self: self.model.grants, nth=which, caller=callers, key=keys, lag=request_lags)
     def void(self, nth: int, **options: Any) -> None:
         self.send("void", grant=self.nth(self.model.grants, nth), **options)
 
-    @action(2, when=lambda self: self.model.grants, nth=which, end=ends, caller=callers, key=keys, lag=lags)
+    @action(2, when=lambda self: self.model.grants, nth=which, end=ends, caller=callers, key=keys, lag=request_lags)
     def extend(self, nth: int, end: int, **options: Any) -> None:
         self.send("extend", grant=self.nth(self.model.grants, nth), expires_at=self.end(end), **options)
 
-    @action(1, verb=st.sampled_from(["suspend", "resume", "resume"]), caller=callers, key=keys, lag=lags)
+    @action(1, verb=st.sampled_from(["suspend", "resume", "resume"]), caller=callers, key=keys, lag=request_lags)
     def suspend_or_resume(self, verb: str, **options: Any) -> None:
         self.send(verb, **options)
 
@@ -359,12 +408,12 @@ class LedgerMachine(RuleBasedStateMachine):
         member=st.sampled_from([None, 1, 2, STRANGER]),
         caller=callers,
         key=keys,
-        lag=lags,
+        lag=request_lags,
     )
     def set_limit(self, amount: int, period: str, member: int | None, **options: Any) -> None:
         self.send("set_limit", amount=amount, period=period, member=member, **options)
 
-    @action(1, when=lambda self: self.model.limits, nth=which, caller=callers, key=keys, lag=lags)
+    @action(1, when=lambda self: self.model.limits, nth=which, caller=callers, key=keys, lag=request_lags)
     def remove_limit(self, nth: int, **options: Any) -> None:
         self.send("remove_limit", limit=self.nth(self.model.limits, nth), **options)
 
@@ -387,7 +436,7 @@ class LedgerMachine(RuleBasedStateMachine):
         verb, of = arguments
         self.send(verb, key=key, **of)
 
-    @action(3, when=lambda self: self.sent, nth=which, lag=lags)
+    @action(3, when=lambda self: self.sent, nth=which, lag=request_lags)
     def repeat_a_request(self, nth: int, lag: timedelta) -> None:
         verb, arguments, caller, key = self.sent[-1 - nth % len(self.sent)]
         self.perform(verb, arguments, caller, key, self.now - lag)
@@ -428,9 +477,11 @@ class LedgerMachine(RuleBasedStateMachine):
         shares = {"half": available // 2, "most": available - 3, "all": available, "one more than all": available + 1}
         return max(shares[wanted], 1)
 
-    def end(self, hours: int | None) -> datetime | None:
+    def end(self, hours: int | str | None) -> datetime | None:
         if hours is None:
             return None
+        if isinstance(hours, str):
+            return END_OF_CALENDAR
         return START + ((self.now - START) // HOUR + hours) * HOUR
 
     def spending(self, amount: int | str, feature: str | None, quantity: int) -> dict[str, Any]:
@@ -568,10 +619,11 @@ class LedgerMachine(RuleBasedStateMachine):
         ]
 
     def teardown(self) -> None:
-        if self.passed and self.model.opened:
-            for instant in self.reads:
-                self.check_read_at(instant)
-            assert verify_balance(self.owner.id).differences == ()
+        with self.fixed_clock:
+            if self.passed and self.model.opened:
+                for instant in self.reads:
+                    self.check_read_at(instant)
+                assert verify_balance(self.owner.id).differences == ()
 
 
 def assert_same_snapshot(expected: model.Snapshot, actual: BalanceSnapshot) -> None:

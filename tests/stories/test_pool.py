@@ -56,7 +56,8 @@ class Agency:
         return [limit.used for limit in reversed(found)]
 
 
-def test_an_agency_of_three_keeps_to_its_caps():
+def test_an_agency_of_three_keeps_to_its_caps(clock_at):
+    clock_at(on(12, 31))
     agency = Agency()
     lerato, sipho, anna = agency.lerato, agency.sipho, agency.anna
 

@@ -44,7 +44,8 @@ def run_expiry_job(at):
     call_command("expire_credits", at=at, stdout=StringIO())
 
 
-def test_a_quarter_in_the_life_of_a_growth_customer():
+def test_a_quarter_in_the_life_of_a_growth_customer(clock_at):
+    clock_at(on(12, 31))
     thandi = Customer()
 
     # On the last day of January she subscribes to Growth and has her first 2,000 credits.

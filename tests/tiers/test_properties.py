@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credits import verification
+from fluxori.core import clock
 from tests.support.factories.tiers import (
     make_capped_tier,
     make_expiring_tier,
@@ -106,20 +107,22 @@ class TestTierChanges:
         balance, plan, at = make_subscribed_balance(tier=first), Plan(first), NOON
         prorated: Counter[int] = Counter()
 
-        for wait, step in steps:
-            at = period_start(NOON, period_at(NOON, at) + 1) if wait is None else at + wait
-            plan.reach(period_at(NOON, at))
-            prorated[plan.now] += act(balance, plan, step, at)
-            facts = queries.tier_facts(owner=balance.owner, at=at)
-            assert facts.tier == plan.tier
-            assert (facts.pending_tier and facts.pending_tier.tier) == (plan.scheduled and plan.scheduled[0])
-        run_allocation([balance], at=at)
+        with clock.fixed(month(99)):
+            for wait, step in steps:
+                at = period_start(NOON, period_at(NOON, at) + 1) if wait is None else at + wait
+                plan.reach(period_at(NOON, at))
+                prorated[plan.now] += act(balance, plan, step, at)
+                facts = queries.tier_facts(owner=balance.owner, at=at)
+                assert facts.tier == plan.tier
+                assert (facts.pending_tier and facts.pending_tier.tier) == (plan.scheduled and plan.scheduled[0])
+            run_allocation([balance], at=at)
 
         allocated = dict(periods_of(balance))
         assert set(allocated) >= set(range(1, plan.now + 1))
         for period in range(plan.now + 1):
             highest = max(PROMISED[code] for code in plan.touched[period])
-            assert prorated[period] + allocated.get(period, 0) <= highest, (period, plan)
+            initial = PROMISED[first] if period == 0 else 0
+            assert initial + prorated[period] + allocated.get(period, 0) <= highest, (period, plan)
         assert verification.verify_balance(balance.pk).differences == ()
 
 

@@ -22,6 +22,9 @@ class ExpiryResponse(ResponseSerializer):
     at = Timestamp()
 
 
+SOURCES = ("allocation", "purchase", "promotion", "adjustment", "rollover")
+
+
 class SourcesResponse(ResponseSerializer):
     """Whole credits for each source of grants."""
 
@@ -82,7 +85,15 @@ class BalanceAtResponse(BalanceResponse):
 
     @extend_schema_field(SourcesResponse(allow_null=True))
     def get_available_by_source(self, result: BalanceWithTier) -> dict[str, int]:
-        return {name: result.balance.by_source.get(name, 0) for name in SourcesResponse.shared().fields}
+        by_source = result.balance.by_source
+        return {name: by_source.get(name, 0) for name in SOURCES}
+
+    @classmethod
+    def render_current(cls, result: BalanceWithTier) -> dict[str, Any]:
+        return {
+            **BalanceResponse.render(result),
+            "availableBySource": cls.shared().get_available_by_source(result),
+        }
 
     @classmethod
     def render_past(cls, snapshot: BalanceSnapshot, at: datetime) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class TestReadBalance:
             "nextExpiry": {"amount": 30, "at": "2025-03-04T12:00:00Z"},
             "sequence": 2,
             "version": 2,
+            "availableBySource": {"allocation": 0, "purchase": 0, "promotion": 130, "adjustment": 0, "rollover": 0},
         }
 
     def test_returns_a_pools_balance_to_its_viewer(self, api):
@@ -87,14 +88,14 @@ class TestReadPastBalance:
     def test_returns_the_amounts_at_that_time_and_null_for_the_rest(self, api, clock_at):
         user = UserFactory.create()
         balance = make_balance(user)
-        deduct(balance, 30, at=NOON + HOUR)
         clock_at(NOON + DAY)
+        deduct(balance, 30, at=NOON + HOUR)
 
         body = api(user).get(BALANCE, {"at": "2025-03-03T12:30:00Z"}).json()
 
         amounts = {"balance": 100, "held": 0, "available": 100, "debt": 0, "at": "2025-03-03T12:30:00Z"}
         others = ["userId", "organizationId", "tier", "pendingTier", "lastUpdated", "nextAllocationAt", "nextExpiry"]
-        assert body == {**amounts, **dict.fromkeys([*others, "sequence", "version"])}
+        assert body == {**amounts, **dict.fromkeys([*others, "sequence", "version", "availableBySource"])}
 
     def test_is_zero_before_the_balance_existed(self, api):
         user = UserFactory.create()

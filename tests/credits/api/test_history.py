@@ -86,7 +86,8 @@ class TestListTransactions:
 
 class TestFilterTransactions:
     @pytest.fixture
-    def user(self):
+    def user(self, clock_at):
+        clock_at(NOON + 2 * HOUR)
         user = UserFactory.create()
         balance = make_balance(user)  # 1: at noon
         deduct(balance, 5, at=NOON + HOUR, reference_id="five")  # 2

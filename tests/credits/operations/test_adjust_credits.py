@@ -180,6 +180,7 @@ class TestGrantOfAResult:
         result = operations.add_credits(owner=balance.owner, amount=40, type="purchase", idempotency_key="k", at=NOON)
         repeated = operations.add_credits(owner=balance.owner, amount=40, type="purchase", idempotency_key="k", at=NOON)
 
+        assert result.grant is not None
         assert (result.grant.amount, result.grant.remaining) == (40, 40)
         assert balance.grants.filter(pk=result.grant.id).exists()
         assert repeated.grant == result.grant
@@ -191,6 +192,7 @@ class TestGrantOfAResult:
 
         result = operations.add_credits(owner=balance.owner, amount=40, type="promotion", at=NOON)
 
+        assert result.grant is not None
         assert (result.grant.amount, result.grant.remaining, result.balance.debt) == (40, 0, 60)
         assert [entry.grant_id for entry in result.transaction.entries] == [None]
 

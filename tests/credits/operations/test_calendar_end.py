@@ -1,6 +1,7 @@
 """Grants that expire at the end of the calendar, as billing systems write "never"."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,8 @@ class TestGrantThatEndsWithTheCalendar:
         balance = make_calendar_balance(end)
         deduct(balance, 10, at=NOON + 9 * DAY)
 
-        [grant] = queries.get_grants(owner=balance.owner)
+        grants: Any = queries.get_grants(owner=balance.owner)
+        [grant] = grants
         assert (grant.until, grant.status) == (end, "active")
         assert queries.get_balance(owner=balance.owner).next_expiry == (90, end)
         assert queries.get_balance(owner=balance.owner, at=NOON + DAY).next_expiry == (100, end)

@@ -1,6 +1,7 @@
 """When an operation takes effect: the instant of the request, its bounds, and the last change of the balance."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -173,23 +174,16 @@ class TestConcurrentInstants:
         balances = [make_balance(grants=[(100, SECOND / 2)]) for _ in range(4)]
         others = [make_balance() for _ in range(4)]
 
-        outcomes = run_concurrently(
-            [
-                call
-                for early, late in zip(balances, others, strict=True)
-                for call in (
-                    lambda early=early: deduct(early, 100).transaction.timestamp,
-                    lambda late=late: deduct(late, 1, at=NOON + 0.9 * SECOND).transaction.timestamp,
-                )
-            ]
-        )
+        early = [partial(deduct, balance, 100) for balance in balances]
+        late = [partial(deduct, balance, 1, at=NOON + 0.9 * SECOND) for balance in others]
+        results = run_concurrently([*early, *late])
 
-        assert outcomes == [NOON, NOON + 0.9 * SECOND] * 4
+        assert [result.transaction.timestamp for result in results] == [NOON] * 4 + [NOON + 0.9 * SECOND] * 4
 
     def test_back_dated_deductions_of_one_balance_never_go_back_in_time(self):
         balance = make_balance()
 
-        run_concurrently([lambda n=n: deduct(balance, 1, at=NOON + (n % 4) * SECOND) for n in range(12)])
+        run_concurrently([partial(deduct, balance, 1, at=NOON + (n % 4) * SECOND) for n in range(12)])
 
         assert balance.transactions.count() == 13
         check_balance(balance)

@@ -246,6 +246,20 @@ class TestCreditsThatComeBackAfterAReversal:
 
         assert (read.balance, read.held, read.debt, read.available) == (0, 0, 0, 0)
 
+    def test_are_read_for_many_balances_with_the_same_statements(self):
+        balances = [make_balance(grants=[(100, 10 * MINUTE)], type="purchase") for _ in range(4)]
+        for balance in balances:
+            place_hold(balance, 60)
+            reverse_purchase(first_transaction(balance))
+
+        with captured_statements() as for_one:
+            queries.get_snapshots([balances[0].pk], at=NOON + HOUR)
+        with captured_statements() as for_all:
+            snapshots = queries.get_snapshots([balance.pk for balance in balances], at=NOON + HOUR)
+
+        assert len(for_all) == len(for_one)
+        assert [(each.balance, each.debt) for each in snapshots.values()] == [(0, 0)] * 4
+
 
 def amounts(balance):
     balance.refresh_from_db()

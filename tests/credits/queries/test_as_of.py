@@ -33,6 +33,7 @@ class RecordedReads:
         self.reads[at] = asdict(queries.get_balance(owner=self.owner))
 
     def do(self, at, act):
+        self.clock_at(at)
         result = act(at)
         self.read(at)
         return result

@@ -69,8 +69,9 @@ class TestGetBalance:
 
     def test_reader_with_a_late_clock_sees_the_last_change(self):
         ahead = clock.now() + DAY
-        balance = make_balance(grants=[(20, HOUR), (50, None)], at=ahead - HOUR)
-        deduct(balance, 1, at=ahead)
+        with clock.fixed(ahead):
+            balance = make_balance(grants=[(20, HOUR), (50, None)], at=ahead - HOUR)
+            deduct(balance, 1, at=ahead)
 
         assert queries.get_balance(owner=balance.owner).available == 49
 

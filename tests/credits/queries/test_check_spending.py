@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from credits import operations, queries
@@ -78,7 +80,7 @@ class TestCheckSpending:
     )
     def test_rejects_the_arguments_that_a_deduction_rejects(self, arguments):
         balance = make_rich_balance()
-        described = {"description": "Work"} if "amount" in arguments else {}
+        described: dict[str, Any] = {"description": "Work"} if "amount" in arguments else {}
 
         with pytest.raises(operations.InvalidArgumentError) as checked:
             queries.check_spending(owner=balance.owner, at=NOON, **arguments)

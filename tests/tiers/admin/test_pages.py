@@ -20,7 +20,7 @@ def url(model, page: str, *args: object) -> str:
 def subscribed(db):
     """Somebody on the smallest tier, twenty days into period 1."""
     owner = make_user()
-    operations.initialize_balance(owner=owner, tier="explorer", at=clock.now() - timedelta(days=51))
+    operations.initialize_balance(owner=owner, tier="explorer", at=clock.now() - timedelta(days=51), initial_balance=0)
     operations.add_monthly_allocation(owner=owner, at=clock.now() - timedelta(days=40))
     operations.start_run(started_at=clock.now(), at=clock.now(), started_by="test", due=1)
     return owner

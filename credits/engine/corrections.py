@@ -10,12 +10,12 @@ from typing import Any
 from uuid import UUID
 
 from credits import queries
+from credits.arguments import Validator
 from credits.domain import burn_order, constants, errors
 from credits.domain.due_events import normalize
 from credits.domain.records import Grant, GrantDelta, Transaction, TransactionDetails
 from credits.engine.idempotency import RequestIdentity
 from credits.engine.locked_balance import LockedBalance, OperationResult, lock_balance
-from credits.engine.validation import Validator
 from credits.models import CreditTransaction
 from fluxori.core.ids import uuid7
 from fluxori.db.transactions import transaction_with_retry

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from credits.arguments import Validator, id_of
 from credits.domain import burn_order, constants, errors
 from credits.domain.records import GrantDelta
 from credits.engine.idempotency import RequestIdentity, build_request
@@ -27,7 +28,6 @@ from credits.engine.locked_balance import (
     transaction_details,
 )
 from credits.engine.spending import check_spendable, resolve_price
-from credits.engine.validation import Validator, id_of
 from fluxori.core.errors import DomainError
 from fluxori.core.input_rules import canonical_json
 from fluxori.db.group_commit import GroupCommitQueue, TakeGroup

@@ -14,8 +14,8 @@ from uuid import UUID
 
 import orjson
 
+from credits.arguments import Validator, id_of
 from credits.domain.records import BalanceSnapshot, Hold
-from credits.engine.validation import Validator, id_of
 from credits.tier_registry import TierFacts
 from fluxori.core import request_context
 from fluxori.core.input_rules import canonical_json

@@ -18,13 +18,13 @@ from typing import Any
 from uuid import UUID
 
 from credits import tier_registry
+from credits.arguments import resolve_timestamp
 from credits.domain import errors
 from credits.domain.balance_state import BalanceState
 from credits.domain.due_events import apply_due_events, next_due
 from credits.domain.records import BalanceSnapshot, Hold, Price, Transaction, TransactionDetails
 from credits.engine.idempotency import RequestIdentity, deserialize_result, serialize_result
 from credits.engine.rows import Row, add_rows
-from credits.engine.validation import resolve_timestamp
 from credits.engine.write import empty_rows, write_rows
 from credits.models import CreditBalance
 from credits.queries.loading import RememberedRequest, load_balances, require_state

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from credits import queries
+from credits.arguments import id_of
 from credits.domain import burn_order, errors
 from credits.domain.due_events import normalize
 from credits.domain.records import GrantDelta, Hold
@@ -13,7 +14,6 @@ from credits.engine.deductions import Deduction
 from credits.engine.idempotency import RequestIdentity
 from credits.engine.locked_balance import LockedBalance, OperationResult, lock_balance, transaction_details
 from credits.engine.spending import check_spendable, resolve_price
-from credits.engine.validation import id_of
 from fluxori.core.ids import uuid7
 from fluxori.core.input_rules import canonical_json
 from fluxori.db.transactions import transaction_with_retry

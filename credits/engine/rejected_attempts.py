@@ -14,8 +14,8 @@ from uuid import UUID
 
 from django.db import transaction
 
+from credits.arguments import id_of
 from credits.engine.deductions import Deduction
-from credits.engine.validation import id_of
 from fluxori.core import clock
 from fluxori.core.errors import DomainError, ForbiddenError, PaymentRequiredError
 from fluxori.core.ids import uuid7

@@ -5,12 +5,12 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from credits.arguments import Validator
 from credits.domain import constants
 from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import OperationResult, lock_balance
 from credits.engine.plan_grants import plan_grant
 from credits.engine.results import TransactionResult, transaction_result
-from credits.engine.validation import Validator
 from fluxori.core.input_rules import canonical_json
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User

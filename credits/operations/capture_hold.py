@@ -4,13 +4,13 @@ from datetime import datetime
 from uuid import UUID
 
 from credits import queries
+from credits.arguments import Validator, id_of, resolve_timestamp
 from credits.domain.records import Hold
 from credits.engine.idempotency import build_request
 from credits.engine.locked_balance import LockedBalance, OperationResult
 from credits.engine.plan_holds import plan_capture, plan_release, run_on_hold
 from credits.engine.rejected_attempts import REJECTIONS, Rejection, record_rejected_attempts
 from credits.engine.results import CaptureResult, capture_result
-from credits.engine.validation import Validator, id_of, resolve_timestamp
 from fluxori.identity.models import User
 
 

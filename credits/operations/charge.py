@@ -7,9 +7,9 @@ from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, transaction
 
+from credits.arguments import Validator
 from credits.domain import constants
 from credits.domain.records import Hold, Transaction
-from credits.engine.validation import Validator
 from credits.operations.capture_hold import capture_hold
 from credits.operations.place_hold import place_hold
 from credits.operations.release_hold import release_hold

@@ -5,12 +5,12 @@ from datetime import datetime
 
 from django.db import Error as DatabaseError
 
+from credits.arguments import resolve_timestamp
 from credits.domain import errors
 from credits.engine.deductions import Deduction, DeductionRequest, loader_for, plan_in_order
 from credits.engine.locked_balance import LockedBalance, OperationResult, flush_on_exit
 from credits.engine.rejected_attempts import Rejection, record_rejected_attempts
 from credits.engine.results import TransactionResult, transaction_results
-from credits.engine.validation import resolve_timestamp
 from fluxori.core.errors import DomainError
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.owner import Owner, OwnerLike

@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from credits.arguments import resolve_timestamp
 from credits.engine.deductions import Deduction, DeductionRequest, deduction_queue
 from credits.engine.rejected_attempts import Rejection, record_rejected_attempts
 from credits.engine.results import TransactionResult, transaction_result
-from credits.engine.validation import resolve_timestamp
 from fluxori.core.errors import DomainError
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike

@@ -3,13 +3,13 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from credits.arguments import Validator
 from credits.domain import constants
 from credits.domain.records import Hold
 from credits.engine.idempotency import build_request
 from credits.engine.locked_balance import LockedBalance, OperationResult
 from credits.engine.plan_holds import run_on_hold
 from credits.engine.results import HoldResult, hold_result
-from credits.engine.validation import Validator
 from fluxori.identity.models import User
 
 

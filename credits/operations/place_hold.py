@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from credits.arguments import id_of
 from credits.domain import constants
 from credits.engine.deductions import Deduction
 from credits.engine.idempotency import RequestIdentity
@@ -11,7 +12,6 @@ from credits.engine.locked_balance import OperationResult, lock_balance
 from credits.engine.plan_holds import plan_hold
 from credits.engine.rejected_attempts import REJECTIONS, Rejection, record_rejected_attempts
 from credits.engine.results import HoldResult, hold_result
-from credits.engine.validation import id_of
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike

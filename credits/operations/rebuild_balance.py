@@ -10,9 +10,9 @@ from uuid import UUID
 import pgtrigger
 from django.db import IntegrityError, connection, models, transaction
 
+from credits.arguments import resolve_timestamp
 from credits.domain.errors import BalanceNotFoundError
 from credits.engine.corrections import correction_validator
-from credits.engine.validation import resolve_timestamp
 from credits.models import (
     BalanceRepair,
     CreditBalance,

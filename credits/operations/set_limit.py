@@ -4,13 +4,13 @@ from datetime import datetime
 from uuid import UUID
 
 from credits import queries
+from credits.arguments import Validator, id_of
 from credits.domain import limits
 from credits.domain.limits import Limit
 from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import LockedBalance, OperationResult, lock_balance
 from credits.engine.plan_limits import limit_extras, limit_result
 from credits.engine.results import LimitResult
-from credits.engine.validation import Validator, id_of
 from credits.tier_registry import NO_TIER_FACTS
 from fluxori.core.ids import uuid7
 from fluxori.db.transactions import transaction_with_retry

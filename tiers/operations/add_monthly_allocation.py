@@ -3,10 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
+from credits.arguments import Validator
 from credits.domain import constants
 from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import OperationResult, lock_balance
-from credits.engine.validation import Validator
 from fluxori.db import statements
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User

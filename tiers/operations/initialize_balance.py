@@ -4,9 +4,9 @@ from datetime import datetime
 from uuid import UUID
 
 from credits import operations as ledger
+from credits.arguments import Validator
 from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import OperationResult, lock_balance
-from credits.engine.validation import Validator
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike

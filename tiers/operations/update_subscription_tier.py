@@ -5,10 +5,10 @@ from datetime import datetime
 from uuid import UUID
 
 from credits import queries as ledger_queries
+from credits.arguments import Validator
 from credits.domain.records import Transaction
 from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import LockedBalance, OperationResult, lock_balance
-from credits.engine.validation import Validator
 from fluxori.core import clock
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User

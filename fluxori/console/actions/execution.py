@@ -13,9 +13,9 @@ from django.db import transaction
 from django.db.models import Sum
 
 from credits import queries as ledger_queries
+from credits.arguments import Validator
 from credits.domain.records import BalanceSnapshot
 from credits.engine.locked_balance import lock_balance
-from credits.engine.validation import Validator
 from credits.models import CreditGrant
 from credits.tier_registry import TierFacts
 from fluxori.adminkit.formatting import format_credits, format_expiry, format_timestamp

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from credits.engine.validation import Validator
+from credits.arguments import Validator
 from fluxori.console import errors
 from fluxori.console.actions import constants
 from fluxori.console.actions.base import ActionRequest

@@ -60,7 +60,7 @@ def proxy():
 class TestSilentConnectionUnderLoad:
     def test_deductions_on_other_connections_go_on(self, proxy, capfd):
         balances = [make_balance(grants=[(10**9, None)]) for _ in range(40)]
-        access = [tokens.issue(balance.user).access for balance in balances]
+        access = [tokens.issue(user).access for balance in balances if (user := balance.user)]
         name, user = connection.settings_dict["NAME"], connection.settings_dict["USER"]
         environment = {
             "DATABASE_URL": f"postgresql://{user}@/{name}?host={quote(str(proxy.folder))}",

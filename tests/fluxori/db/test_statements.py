@@ -26,6 +26,7 @@ def terminate_session() -> None:
     """End the session of the current connection on the server."""
     pid = connection.connection.info.backend_pid
     with psycopg.connect(connection.connection.info.dsn, autocommit=True) as another:
+        another.execute("SET ROLE NONE")
         another.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
 

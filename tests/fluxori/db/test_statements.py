@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from fluxori.db import statements
 from fluxori.identity.models import User
+from tests.support.database import as_owner
 from tests.support.factories.identity import UserFactory
 
 ADD = "SELECT %s::int + %s::int AS total"
@@ -100,9 +101,10 @@ class TestPreparedStatements:
         settings.PREPARED_STATEMENTS = False
 
         # The text that PostgreSQL received has a placeholder, not the value.
-        [row] = statements.fetch(
-            "SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid() AND %s::int = 12345", [12345]
-        )
+        with as_owner():
+            [row] = statements.fetch(
+                "SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid() AND %s::int = 12345", [12345]
+            )
 
         assert row["query"].endswith("$1::int = 12345")
 

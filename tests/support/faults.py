@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 from django.db import OperationalError, connection
 
+from tests.support.database import as_owner
 from tests.support.threads import in_other_thread
 
 
@@ -37,7 +38,7 @@ def lose_connection() -> None:
         [pid] = cursor.fetchone()
 
     def terminate() -> None:
-        with connection.cursor() as cursor:
+        with as_owner(), connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
     with ThreadPoolExecutor(1) as pool:

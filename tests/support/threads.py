@@ -11,6 +11,7 @@ from django.db import connection, transaction
 
 from credits.models import CreditBalance
 from fluxori.core.errors import DomainError
+from tests.support.database import as_owner
 
 
 def run_concurrently(calls: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -57,7 +58,8 @@ def sleeping_sessions() -> int:
 
 
 def _count_sessions(where: str) -> int:
-    with connection.cursor() as cursor:
+    # Other roles do not see what the sessions of the owner wait for.
+    with as_owner(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {where}")
         [number] = cursor.fetchone()

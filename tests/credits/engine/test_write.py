@@ -10,6 +10,7 @@ from django.db import connection
 from credits.engine import write
 from credits.engine.write import BLOCKS, empty_rows, write_rows, write_statement
 from fluxori.core.ids import uuid7
+from tests.support.database import as_owner
 from tests.support.factories.credits import deduct, hold, make_balance
 from tests.support.operations import captured_statements
 
@@ -73,7 +74,7 @@ class TestPlannerStatistics:
     def test_postgresql_expects_fifty_rows_a_balance_even_if_each_balance_has_one(self, table):
         for _ in range(100):
             make_balance()
-        with connection.cursor() as cursor:
+        with as_owner(), connection.cursor() as cursor:
             cursor.execute(f"ANALYZE {table}")
             cursor.execute(f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {table} WHERE balance_id = %s", [uuid7()])
             [[plan]] = cursor.fetchall()

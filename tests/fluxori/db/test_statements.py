@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from fluxori.db import statements
 from fluxori.identity.models import User
+from tests.support.database import as_owner
 from tests.support.factories.identity import UserFactory
 
 ADD = "SELECT %s::int + %s::int AS total"
@@ -26,6 +27,7 @@ def terminate_session() -> None:
     """End the session of the current connection on the server."""
     pid = connection.connection.info.backend_pid
     with psycopg.connect(connection.connection.info.dsn, autocommit=True) as another:
+        another.execute("SET ROLE NONE")
         another.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
 
@@ -99,9 +101,10 @@ class TestPreparedStatements:
         settings.PREPARED_STATEMENTS = False
 
         # The text that PostgreSQL received has a placeholder, not the value.
-        [row] = statements.fetch(
-            "SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid() AND %s::int = 12345", [12345]
-        )
+        with as_owner():
+            [row] = statements.fetch(
+                "SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid() AND %s::int = 12345", [12345]
+            )
 
         assert row["query"].endswith("$1::int = 12345")
 

@@ -7,6 +7,7 @@ from django.urls import reverse
 from credits import operations
 from fluxori.identity.models import Membership, Organization
 from tests.support.admin import staff_client, superuser_client, text_of
+from tests.support.database import as_owner
 from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.times import NOON
 
@@ -137,7 +138,7 @@ class TestIndexes:
         ],
     )
     def test_an_index_can_answer_the_query(self, sql, index):
-        with connection.cursor() as cursor:
+        with as_owner(), connection.cursor() as cursor:
             for other in self.other_indexes(cursor, index):
                 cursor.execute(f'DROP INDEX "{other}"')  # the transaction of the test is rolled back
             cursor.execute("SET LOCAL enable_seqscan = off")

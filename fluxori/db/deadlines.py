@@ -80,8 +80,8 @@ class Watchdog:
     def _count_statement(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
     ) -> Any:
-        progress = self._connections.get(context["connection"].connection)
-        if progress is not None:
+        connection = context["connection"].connection  # None if it was closed under an open cursor
+        if connection is not None and (progress := self._connections.get(connection)) is not None:
             progress.statements += 1
             progress.deadline = _limit.get() or _default_deadline()
         return execute(sql, params, many, context)

@@ -43,7 +43,8 @@ class TestInitialize:
 
         assert answer.status_code == 201
         assert answer.json() == balance_of(ann)
-        assert api(ann).get("/api/credits/balance").json() == balance_of(ann)
+        sources = {"adjustment": 0, "allocation": 400, "promotion": 0, "purchase": 0, "rollover": 0}
+        assert api(ann).get("/api/credits/balance").json() == {**balance_of(ann), "availableBySource": sources}
 
     @pytest.mark.parametrize("credits", [0, 1, 10**12])
     def test_grants_the_initial_balance(self, api, credits):

@@ -78,9 +78,7 @@ class Reader:
     def raise_if_invalid(self) -> None:
         """:raises EnvironmentSettingsError: a variable read so far is missing or cannot be parsed"""
         if self._errors:
-            raise EnvironmentSettingsError(
-                "The environment is not valid:\n" + "\n".join(f"- {e}" for e in self._errors)
-            )
+            raise EnvironmentSettingsError("The environment is not valid: " + "; ".join(self._errors))
 
     def _read(self, name: str, default: T | None, parse: Callable[[str], T], placeholder: T, kind: str) -> T:
         raw = self._environ.get(name, "").strip()

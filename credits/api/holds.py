@@ -19,7 +19,15 @@ from credits.api.serializers.holds import (
     PlaceHoldRequest,
 )
 from credits.models import CreditHold
-from fluxori.api.access import caller_of, require_actor, resolve_for_read, resolve_for_spend, visible_balances
+from fluxori.api.access import (
+    caller_of,
+    can_access_all_balances,
+    require_actor,
+    resolve_for_manage,
+    resolve_for_read,
+    resolve_for_spend,
+    visible_balances,
+)
 from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_from
 from fluxori.api.serializers import EmptyQuery, EmptyRequest
 from fluxori.api.views import GenericViewSet
@@ -72,9 +80,9 @@ class HoldViewSet(GenericViewSet[CreditHold]):
 
     @extend_schema(parameters=[IDEMPOTENCY_KEY], request=EmptyRequest, responses=HoldChangeResponse)
     def release(self, request: Request, hold_id: UUID) -> Response:
-        """Return the credits of a hold to the balance."""
+        """Return the credits of a hold to the balance. Owners and managers may release every hold of their pool."""
         EmptyRequest.parse(request.data)
-        _own_hold(request, hold_id)
+        _releasable_hold(request, hold_id)
 
         result = operations.release_hold(hold_id=hold_id, **_call_context(request))
 
@@ -100,6 +108,18 @@ def _own_hold(request: Request, hold_id: UUID) -> CreditHold:
     """Return the hold, if the caller placed it or is an admin or a service."""
     hold = _visible_hold(request, hold_id)
     require_actor(request, hold.actor_id)
+    return hold
+
+
+def _releasable_hold(request: Request, hold_id: UUID) -> CreditHold:
+    """Return the hold, if the caller placed it, manages its pool, or is an admin or a service."""
+    hold = _visible_hold(request, hold_id)
+    organization_id = hold.balance.organization_id
+    caller = caller_of(request)
+    if organization_id is not None and caller.pk != hold.actor_id and not can_access_all_balances(caller):
+        resolve_for_manage(request, {"organization_id": organization_id})
+    else:
+        require_actor(request, hold.actor_id)
     return hold
 
 

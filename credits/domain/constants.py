@@ -19,6 +19,8 @@ UNIT_PRICE_PLACES = 6
 MAX_BATCH = 500
 DEFAULT_HOLD_SECONDS = 15 * 60
 MAX_HOLD_SECONDS = 24 * 60 * 60
+# How long a hold may last in all, with every extension.
+MAX_HOLD_TOTAL_SECONDS = 7 * 24 * 60 * 60
 # How far the instant of a request may be ahead of the clock: the clocks of two processes differ.
 MAX_SECONDS_AHEAD = 5 * 60
 HASH_VERSION = 1

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from credits.arguments import Validator
-from credits.domain import constants
+from credits.domain import constants, errors
 from credits.domain.records import Hold
 from credits.engine.idempotency import build_request
 from credits.engine.locked_balance import LockedBalance, OperationResult
@@ -30,6 +30,7 @@ def extend_hold(
     :raises HoldNotFoundError: there is no such hold
     :raises IdempotencyKeyReusedError: the key was used for a different request
     :raises HoldClosedError: the hold was captured, released or has lapsed
+    :raises InvalidArgumentError: ``expires_in_seconds``: the hold would last more than seven days in all
     """
     validator = Validator()
     validator.integer("expires_in_seconds", expires_in_seconds, maximum=constants.MAX_HOLD_SECONDS)
@@ -40,6 +41,11 @@ def extend_hold(
 
     def plan(balance: LockedBalance, hold: Hold) -> OperationResult:
         expires_at = balance.at + timedelta(seconds=expires_in_seconds)
+        if expires_at > hold.created_at + timedelta(seconds=constants.MAX_HOLD_TOTAL_SECONDS):
+            days = constants.MAX_HOLD_TOTAL_SECONDS // (24 * 60 * 60)
+            raise errors.InvalidArgumentError.field(
+                "expires_in_seconds", "out_of_range", f"A hold lasts at most {days} days in all."
+            )
         balance.state.move_expiry(hold, max(hold.expires_at, expires_at), balance.at)
         return balance.record(request, hold=hold)
 

@@ -239,14 +239,13 @@ class Balance:
     def next_expiry(self) -> tuple[int, datetime] | None:
         """Let time pass for a copy, one instant after another, with the holds left open, until credits expire."""
         state = self.copy()
-        state.holds = [replace(hold, expires_at=NEVER) for hold in state.holds]
         while True:
             free = state.free()
             ends = [grant.expires_at for grant in state.grants if free[grant.number] and grant.expires_at is not None]
             if not ends:
                 return None
             known = len(state.transactions)
-            state.apply_due_events(min(ends))
+            state.apply_due_events(min(ends), with_lapses=False)
             expired = -sum(each.amount for each in state.transactions[known:] if each.type == "expiry")
             if expired:
                 return expired, min(ends)
@@ -324,17 +323,18 @@ class Balance:
         self.holds[hold.number - 1] = replace(self.holds[hold.number - 1], status=status, closed_at=at)
         self.record_change(at)
 
-    def apply_due_events(self, at: datetime) -> None:
+    def apply_due_events(self, at: datetime, *, with_lapses: bool = True) -> None:
         """Apply all events that are due by ``at``, in order of time; at one instant, lapses come first."""
         while True:
             free = self.free()
-            due = [hold.expires_at for hold in self.open_holds()]
+            lapsing = self.open_holds() if with_lapses else []
+            due = [hold.expires_at for hold in lapsing]
             due += [grant.expires_at for grant in self.grants if grant.expires_at is not None and free[grant.number]]
             due = [instant for instant in due if instant <= at]
             if not due:
                 return
             instant = min(due)
-            for hold in self.open_holds():
+            for hold in lapsing:
                 if hold.expires_at == instant:
                     self.close_hold(hold, "lapsed", instant)
             self.normalize(instant, ends=True)
@@ -744,6 +744,8 @@ class Balance:
             raise invalid("expires_in_seconds", "out_of_range")
 
         def plan(state: Balance, at: datetime, found: Hold) -> Outcome:
+            if at + timedelta(seconds=seconds) > found.created_at + timedelta(days=7):
+                raise invalid("expires_in_seconds", "out_of_range")
             until = max(found.expires_at, at + timedelta(seconds=seconds))
             state.holds[hold - 1] = replace(found, expires_at=until)
             state.record_change(at)

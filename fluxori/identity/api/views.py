@@ -145,7 +145,10 @@ class MemberViewSet(GenericViewSet[Membership]):
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, organization_id: UUID, user_id: UUID) -> Response:
-        """Remove a member. For owners and admins. The last owner cannot be removed."""
+        """Remove a member. For owners and admins. The last owner cannot be removed.
+
+        Open holds of the member stay until they lapse; owners and managers can release them.
+        """
         EmptyQuery.parse(request.query_params)
         require_organization_owner(request, organization_id)
         operations.remove_member(organization_id=organization_id, user_id=user_id, actor=caller_of(request))

@@ -218,22 +218,48 @@ class TestExtendHold:
 
 
 class TestPermissions:
-    def test_the_actor_admins_and_services_can_release_a_hold(self, api):
-        placer, colleague = (MembershipFactory.create(role="member") for _ in range(2))
-        colleague.organization = placer.organization
-        colleague.save()
+    def test_the_actor_managers_admins_and_services_can_release_a_hold(self, api):
+        placer = MembershipFactory.create(role="member")
+        colleague, manager, owner = (
+            MembershipFactory.create(organization=placer.organization, role=role)
+            for role in ("member", "manager", "owner")
+        )
         make_balance(placer.organization)
         pool = {"organizationId": str(placer.organization.pk)}
 
         for caller, status in (
             (placer.user, 200),
             (colleague.user, 403),
+            (manager.user, 200),
+            (owner.user, 200),
             (AdminFactory.create(), 200),
             (ServiceFactory.create(), 200),
             (UserFactory.create(), 404),
         ):
             path = place_and_get_path(api(placer.user), amount=10, **pool)
             assert api(caller).post(f"{path}/release", {}).status_code == status
+
+    def test_an_owner_can_release_the_hold_of_a_removed_member(self, api):
+        placer = MembershipFactory.create(role="member")
+        owner = MembershipFactory.create(organization=placer.organization, role="owner")
+        make_balance(placer.organization)
+        path = place_and_get_path(api(placer.user), organizationId=str(placer.organization.pk))
+
+        members = f"/api/organizations/{placer.organization.pk}/members/{placer.user.pk}"
+        assert api(owner.user).delete(members).status_code == 204
+
+        assert api(placer.user).post(f"{path}/release", {}).status_code == 404
+        assert api(owner.user).post(f"{path}/release", {}).status_code == 200
+
+    @pytest.mark.parametrize("verb", ["capture", "extend"])
+    def test_an_owner_can_neither_capture_nor_extend_the_hold_of_a_member(self, api, verb):
+        placer = MembershipFactory.create(role="member")
+        owner = MembershipFactory.create(organization=placer.organization, role="owner")
+        make_balance(placer.organization)
+        path = place_and_get_path(api(placer.user), organizationId=str(placer.organization.pk))
+        body = {"expiresInSeconds": 60} if verb == "extend" else {}
+
+        assert api(owner.user).post(f"{path}/{verb}", body).status_code == 403
 
     @pytest.mark.parametrize(
         ("verb", "body"), [("capture", {}), ("capture", {"amount": 90}), ("extend", {"expiresInSeconds": 3600})]

@@ -35,6 +35,23 @@ class TestExtendHold:
 
         assert extend_hold(placed, 1).hold.expires_at == NOON + 15 * MINUTE
 
+    @pytest.fixture
+    def long_hold(self):
+        """Return a hold that was placed at noon and is still open after six days."""
+        placed = place_hold(make_balance()).hold
+        for hours in range(0, 144, 23):
+            extend_hold(placed, 24 * 3600, at=NOON + hours * HOUR)
+        return placed
+
+    def test_a_hold_may_last_seven_days_in_all(self, long_hold):
+        assert extend_hold(long_hold, 24 * 3600, at=NOON + 6 * DAY).hold.expires_at == NOON + 7 * DAY
+
+    def test_rejects_an_extension_beyond_seven_days_in_all(self, long_hold):
+        with unchanged(), pytest.raises(operations.InvalidArgumentError) as error:
+            extend_hold(long_hold, 24 * 3600, at=NOON + 6 * DAY + SECOND)
+
+        assert [field for field, _ in field_errors(error)] == ["expires_in_seconds"]
+
     def test_can_extend_a_hold_any_number_of_times(self):
         placed = place_hold(make_balance()).hold
         for hours in range(29):

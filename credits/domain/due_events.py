@@ -55,7 +55,7 @@ def _settle(state: BalanceState, at: datetime, *, ending: list[Grant]) -> None:
             continue
         _repay_reversed(state, grant, at)
         if grant.voided_at is None:
-            _let_go(state, grant, at, rolled=_room(state, grant, at))
+            _roll_over_or_expire(state, grant, at, rolled=_rollover_capacity(state, grant, at))
         elif grant.remaining > 0:
             details = TransactionDetails(description="Credits voided")
             state.post("void", at, [GrantDelta(grant, -grant.remaining)], details)
@@ -63,7 +63,7 @@ def _settle(state: BalanceState, at: datetime, *, ending: list[Grant]) -> None:
     for grant in burn_order.in_burn_order(ending):
         _repay_reversed(state, grant, at)
         cap = grant.roll_cap or 0
-        if _let_go(state, grant, at, rolled=cap):
+        if _roll_over_or_expire(state, grant, at, rolled=cap):
             caps.append(cap)
     if caps:
         # Only after all of them: a rolled-over grant that expires at this instant must not count toward the cap.
@@ -110,7 +110,7 @@ def next_due(state: BalanceState, at: datetime) -> datetime | None:
     return min(due, default=None)
 
 
-def _room(state: BalanceState, grant: Grant, at: datetime) -> int:
+def _rollover_capacity(state: BalanceState, grant: Grant, at: datetime) -> int:
     """Return how many credits that come back to an expired grant may still roll over: its cap, less what is there."""
     if grant.roll_cap is None or (grant.roll_until is not None and grant.roll_until <= at):
         return 0
@@ -119,7 +119,7 @@ def _room(state: BalanceState, grant: Grant, at: datetime) -> int:
     return max(grant.roll_cap - rolled_over, 0)
 
 
-def _let_go(state: BalanceState, grant: Grant, at: datetime, *, rolled: int) -> bool:
+def _roll_over_or_expire(state: BalanceState, grant: Grant, at: datetime, *, rolled: int) -> bool:
     """Roll over up to ``rolled`` of the credits of an expired grant, expire the rest, and return whether any rolled
     over.
     """

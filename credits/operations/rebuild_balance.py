@@ -24,6 +24,7 @@ from credits.models import (
 )
 from credits.verification import Difference, verify_balance
 from fluxori.db import statements
+from fluxori.db.deadlines import long_statements
 from fluxori.db.transactions import transaction_with_retry
 
 _SQL = Path(__file__).parents[1] / "engine" / "sql" / "rebuild"
@@ -136,20 +137,19 @@ def rebuild_balance(
     locked = CreditBalance.objects.select_for_update(no_key=True).filter(pk=balance_id)
     if not list(locked.values_list("pk")):
         raise BalanceNotFoundError
-    with connection.cursor() as cursor:
-        # One balance may have a long history, and a repair is rare.
-        cursor.execute("SET LOCAL statement_timeout = 0")
     repair = _Repair(balance_id)
-    try:
-        with transaction.atomic():
-            damage = repair.run()
-            if damage or not apply:
-                transaction.set_rollback(True)
-            elif repair.changes:
-                _record(repair, reason, resolve_timestamp(at))
-    except IntegrityError:
-        # History adds up to what a constraint rejects, such as a grant with less than nothing.
-        damage = verify_balance(balance_id).differences
+    # One balance may have a long history.
+    with long_statements():
+        try:
+            with transaction.atomic():
+                damage = repair.run()
+                if damage or not apply:
+                    transaction.set_rollback(True)
+                elif repair.changes:
+                    _record(repair, reason, resolve_timestamp(at))
+        except IntegrityError:
+            # History adds up to what a constraint rejects, such as a grant with less than nothing.
+            damage = verify_balance(balance_id).differences
     is_applied = apply and bool(repair.changes) and not damage
     return RebuildResult(balance_id, tuple(repair.changes), damage, applied=is_applied)
 

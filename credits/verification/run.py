@@ -16,6 +16,7 @@ from django.db import connection, transaction
 
 from credits import tier_registry
 from credits.models import CreditBalance
+from fluxori.db.deadlines import long_statements
 
 _SQL = Path(__file__).parent / "rules"
 
@@ -92,7 +93,6 @@ SELECT (SELECT count(*) FROM credits_creditbalance WHERE id BETWEEN %(first)s AN
 """
 _SNAPSHOT_SETTINGS = """
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
-SET LOCAL statement_timeout = 0;
 SET LOCAL jit = off;
 SET LOCAL work_mem = '64MB';
 """
@@ -100,12 +100,15 @@ SET LOCAL work_mem = '64MB';
 
 @contextmanager
 def _snapshot() -> Iterator[None]:
-    joins = connection.in_atomic_block
+    if connection.in_atomic_block:
+        with transaction.atomic():
+            yield
+        return
     with transaction.atomic():
-        if not joins:
-            with connection.cursor() as cursor:
-                cursor.execute(_SNAPSHOT_SETTINGS)
-        yield
+        with connection.cursor() as cursor:
+            cursor.execute(_SNAPSHOT_SETTINGS)
+        with long_statements():
+            yield
 
 
 def _end_of_range(first: UUID, chunk: int) -> UUID | None:

@@ -6,7 +6,8 @@ second. If one has waited for its server longer than its deadline, the watchdog 
 waits then receives the same ``OperationalError`` as after a lost connection, whatever it was doing: a statement of the
 ORM, a prepared statement or COMMIT.
 
-The deadline is ``STATEMENT_TIMEOUT_MS`` plus ``MARGIN_SECONDS``; ``limit_waits`` sets another one. See
+The deadline is ``STATEMENT_TIMEOUT_MS`` plus ``MARGIN_SECONDS``; ``limit_waits`` sets another one, and
+``long_statements`` gives commands an hour on both sides. See
 ``docs/explanation/group-commit.md`` for what happens to the requests of a shared transaction.
 """
 
@@ -23,11 +24,13 @@ from weakref import WeakKeyDictionary
 import psycopg
 import structlog
 from django.conf import settings
+from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
 # How much longer than PostgreSQL the client waits: the error of the server, if it comes, says more.
 MARGIN_SECONDS = 5.0
+LONG_SECONDS = 3600
 # How often the watchdog looks. It reads one integer for each connection.
 INTERVAL_SECONDS = 0.1
 
@@ -43,6 +46,15 @@ def limit_waits(seconds: float) -> Iterator[None]:
         yield
     finally:
         _limit.reset(token)
+
+
+@contextmanager
+def long_statements() -> Iterator[None]:
+    """Let each statement of the current transaction take up to an hour, for commands that read the whole ledger."""
+    with limit_waits(LONG_SECONDS + MARGIN_SECONDS):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL statement_timeout = '{LONG_SECONDS}s'")
+        yield
 
 
 class _Progress:
@@ -80,8 +92,8 @@ class Watchdog:
     def _count_statement(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
     ) -> Any:
-        connection = context["connection"].connection  # None if it was closed under an open cursor
-        if connection is not None and (progress := self._connections.get(connection)) is not None:
+        opened = context["connection"].connection  # None if it was closed under an open cursor
+        if opened is not None and (progress := self._connections.get(opened)) is not None:
             progress.statements += 1
             progress.deadline = _limit.get() or _default_deadline()
         return execute(sql, params, many, context)
@@ -94,25 +106,25 @@ class Watchdog:
     def check(self, now: float) -> None:
         """Shut down the sockets of the connections that have waited beyond their deadlines."""
         with self._lock:
-            connections = list(self._connections.items())
-        for connection, progress in connections:
-            if connection.closed or connection.info.transaction_status != TransactionStatus.ACTIVE:
+            watched = list(self._connections.items())
+        for opened, progress in watched:
+            if opened.closed or opened.info.transaction_status != TransactionStatus.ACTIVE:
                 progress.seen = -1
             elif progress.seen != progress.statements:
                 progress.seen, progress.since = progress.statements, now
             elif now - progress.since > progress.deadline:
-                _shut_down(connection)
+                _shut_down(opened)
                 _log.error("database_wait_ended", seconds=round(now - progress.since, 1))
                 progress.seen = -1  # once for each wait
 
 
-def _shut_down(connection: psycopg.Connection[Any]) -> None:
+def _shut_down(opened: psycopg.Connection[Any]) -> None:
     """End the connection under the thread that waits on it, which libpq then finds closed by the peer."""
     try:
-        descriptor = connection.fileno()
+        descriptor = opened.fileno()
         with socket.socket(fileno=os.dup(descriptor)) as copy:
             # If the connection was closed meanwhile, the descriptor may already belong to another socket.
-            if not connection.closed and connection.fileno() == descriptor:
+            if not opened.closed and opened.fileno() == descriptor:
                 copy.shutdown(socket.SHUT_RDWR)
     except (OSError, psycopg.Error):
         # The connection was lost or closed in the meantime, and with it the wait.

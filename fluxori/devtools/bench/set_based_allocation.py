@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db import connection, models, transaction
 
 from credits.models import CreditBalance, CreditEntry, CreditGrant, CreditTransaction
+from fluxori.db.deadlines import long_statements
 from tiers.domain.periods import period_start
 from tiers.models import MonthlyAllocation, Subscription, Tier
 
@@ -159,8 +160,7 @@ def subscribe(many: int, *, name: str, tier: Tier, anchor: datetime) -> None:
         "next": period_start(anchor, 1),
     }
     sql = _SUBSCRIBE.format(balance=_values(CreditBalance, _BALANCE), subscription=_values(Subscription, _SUBSCRIPTION))
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = 0")
+    with transaction.atomic(), long_statements(), connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         cursor.execute("ANALYZE identity_user, credits_creditbalance, tiers_subscription")
 

@@ -164,7 +164,7 @@ class TestApplyDueEvents:
     def test_events_that_make_no_progress_fail_instead_of_looping(self, monkeypatch):
         state = empty_state()
         add_grant(state, 20, NOON + DAY)
-        monkeypatch.setattr(due_events, "_let_go", lambda *_, **__: False)
+        monkeypatch.setattr(due_events, "_roll_over_or_expire", lambda *_, **__: False)
 
         with pytest.raises(AssertionError, match="do not advance past 2025-03-04"):
             apply_due_events(state, NOON + DAY)

@@ -6,8 +6,9 @@ from time import monotonic
 import pytest
 from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
 
+from credits.verification import run
 from fluxori.db import deadlines, statements
-from fluxori.db.deadlines import limit_waits
+from fluxori.db.deadlines import limit_waits, long_statements
 from tests.support.silent_proxy import through_silent_proxy
 from tests.support.threads import in_other_thread
 
@@ -99,6 +100,22 @@ class TestDeadline:
             started = monotonic()
             while monotonic() - started < 0.8:
                 pass
+
+    def test_is_longer_for_commands_that_read_the_whole_ledger(self, settings, monkeypatch):
+        settings.STATEMENT_TIMEOUT_MS = 100
+        monkeypatch.setattr(deadlines, "MARGIN_SECONDS", 0)
+
+        with transaction.atomic(), long_statements(), connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == ("1h",)
+            cursor.execute("SELECT pg_sleep(0.6)")
+
+    def test_is_longer_for_the_rules_of_the_verification(self, settings, monkeypatch):
+        settings.STATEMENT_TIMEOUT_MS = 100
+        monkeypatch.setattr(deadlines, "MARGIN_SECONDS", 0)
+        monkeypatch.setattr(run, "GLOBAL_RULES", ["SELECT pg_sleep(0.6) WHERE pg_sleep(0.6) IS NULL"])
+
+        assert run.verify_global().differences == ()
 
     def test_is_by_default_the_statement_timeout_and_a_margin(self, settings):
         settings.STATEMENT_TIMEOUT_MS = 2_000

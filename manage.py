@@ -79,7 +79,15 @@ def run_django(name: str, arguments: "list[str]") -> None:
     else:
         # makemigrations --check also compares with a database, and warns if there is none.
         warnings.filterwarnings("ignore", "Got an error checking a consistent migration history", RuntimeWarning)
-    execute_from_command_line(sys.argv)
+    from fluxori.env import EnvironmentSettingsError  # noqa: PLC0415
+
+    if name != "runserver":
+        # A command is not scraped, and each process would leave files in that folder.
+        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    try:
+        execute_from_command_line(sys.argv)
+    except EnvironmentSettingsError as error:
+        sys.exit(str(error))
 
 
 def needs_database(name: str, arguments: "list[str]") -> bool:

@@ -4,6 +4,7 @@ The settings read every variable through one ``Reader``. The reader collects the
 that cannot be parsed. ``raise_if_invalid`` reports all of them at once, without their values, which may be secrets.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -71,6 +72,12 @@ class Reader:
             name, default, _database, {"ENGINE": "django.db.backends.postgresql"}, "a postgres:// or postgresql:// URL"
         )
 
+    def check_folder(self, name: str) -> None:
+        """Add an error if the variable is set and does not name a folder that this process can write to."""
+        folder = self._environ.get(name)
+        if folder is not None and not (os.path.isdir(folder) and os.access(folder, os.R_OK | os.W_OK | os.X_OK)):
+            self.add_error(f"{name} must be a folder that this process can read and write")
+
     def add_error(self, message: str) -> None:
         """Add an error about a combination of several variables."""
         self._errors.append(message)
@@ -78,9 +85,7 @@ class Reader:
     def raise_if_invalid(self) -> None:
         """:raises EnvironmentSettingsError: a variable read so far is missing or cannot be parsed"""
         if self._errors:
-            raise EnvironmentSettingsError(
-                "The environment is not valid:\n" + "\n".join(f"- {e}" for e in self._errors)
-            )
+            raise EnvironmentSettingsError("The environment is not valid: " + "; ".join(self._errors))
 
     def _read(self, name: str, default: T | None, parse: Callable[[str], T], placeholder: T, kind: str) -> T:
         raw = self._environ.get(name, "").strip()

@@ -13,6 +13,7 @@ from credits.models.rejected_attempt import RejectedAttempt
 from credits.models.request import CreditRequest
 from credits.models.transaction import CreditEntry, CreditTransaction
 from credits.models.usage import AggregationRun, CreditRollup, CreditTotal, UsageWatermark
+from credits.models.verification import VerificationRun
 
 __all__ = [
     "AggregationRun",
@@ -30,4 +31,5 @@ __all__ = [
     "RejectedAttempt",
     "SpendingLimit",
     "UsageWatermark",
+    "VerificationRun",
 ]

@@ -44,6 +44,7 @@ from credits.operations.expire_credits import expire_credits
 from credits.operations.extend_grant import extend_grant
 from credits.operations.extend_hold import extend_hold
 from credits.operations.place_hold import place_hold
+from credits.operations.record_verification import record_verification
 from credits.operations.refund_usage import refund_usage
 from credits.operations.release_hold import release_hold
 from credits.operations.remove_limit import remove_limit
@@ -96,6 +97,7 @@ __all__ = [
     "extend_hold",
     "finish_aggregation",
     "place_hold",
+    "record_verification",
     "refund_usage",
     "release_hold",
     "remove_limit",

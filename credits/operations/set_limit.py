@@ -12,6 +12,7 @@ from credits.engine.plan_limits import limit_extras, limit_result
 from credits.engine.results import LimitResult
 from credits.engine.validation import Validator, id_of
 from fluxori.core.ids import uuid7
+from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity import queries as identity
 from fluxori.identity.errors import UserNotFoundError
@@ -19,6 +20,7 @@ from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 
 
+@measured
 def set_limit(
     *,
     owner: OwnerLike,

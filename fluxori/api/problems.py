@@ -11,7 +11,6 @@ from http import HTTPStatus
 from math import ceil
 from typing import Any
 
-import structlog
 from django.core.exceptions import PermissionDenied
 from django.core.signals import got_request_exception
 from django.db import DatabaseError, InterfaceError, OperationalError
@@ -27,7 +26,7 @@ from fluxori.api.errors import MalformedRequestError
 from fluxori.api.field_errors import field_errors, serialize_errors
 from fluxori.api.names import camel
 from fluxori.api.rendering import to_json
-from fluxori.core import errors
+from fluxori.core import errors, metrics, request_context
 from fluxori.db import sqlstates
 from fluxori.identity.errors import UnauthenticatedError
 
@@ -60,8 +59,6 @@ CODE_BY_FRAMEWORK_ERROR: Mapping[type[APIException], str] = {
 }
 
 RETRY_AFTER_SECONDS = {"busy": 1, "database_unavailable": 5}
-
-logger = structlog.get_logger("fluxori.api")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +97,25 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
     """Return the response for an exception that a view raised. An open transaction is marked for rollback first."""
     set_rollback()
     problem = to_problem(exc, context["request"])
+    _report(problem)
     body = problem.body(context["request"])
     return Response(body, status=problem.status, headers=problem.all_headers(), content_type=CONTENT_TYPE)
 
 
+def _report(problem: Problem) -> None:
+    metrics.http_problems.labels(problem.code).inc()
+    request_context.add_log_facts(code=problem.code)
+
+
 def to_problem(exc: Exception, request: Request) -> Problem:
-    """Return the problem for any exception, and log those with a 5xx status."""
+    """Return the problem for any exception. The log line of the request names the cause of a 5xx status."""
     problem = expected_problem(exc)
     if problem is None:
-        # django-structlog listens to this signal: it logs the traceback, and expects Django's request.
+        # The request log listens to this signal, and expects Django's request.
         got_request_exception.send(sender=None, request=request._request)  # noqa: SLF001
         problem = internal_error()
     elif problem.status >= 500:
-        logger.error("unavailable", code=problem.code, cause=repr(exc.__cause__ or exc))
+        request_context.add_log_facts(cause=repr(exc.__cause__ or exc))
     return problem
 
 
@@ -188,6 +191,7 @@ def _from_database_error(exc: DatabaseError | InterfaceError) -> Problem | None:
 
 def to_response(request: HttpRequest, problem: Problem) -> HttpResponse:
     """Return the problem as a response outside the framework's views."""
+    _report(problem)
     return HttpResponse(to_json(problem.body(request)), CONTENT_TYPE, problem.status, headers=problem.all_headers())
 
 
@@ -196,6 +200,7 @@ def is_api(request: HttpRequest) -> bool:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    request_context.add_log_facts(cause=str(exception))
     if not is_api(request):
         return defaults.bad_request(request, exception)
     return to_response(request, generic_problem(400, "malformed", "The request cannot be read."))

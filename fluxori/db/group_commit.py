@@ -20,6 +20,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import OperationalError, connection
 
+from fluxori.core import metrics
 from fluxori.db.sqlstates import BUSY, UNAVAILABLE_PREFIXES, sqlstate_of
 from fluxori.db.transactions import transaction_with_retry
 
@@ -116,7 +117,11 @@ class GroupCommitQueue(Generic[K, P, R]):
     def _submit(self, queue_key: K | None, request: _PendingRequest[K, P, R]) -> R | None:
         """Return the result of the request, or None if its key is locked elsewhere."""
         try:
-            if self._enqueue(queue_key, request) or self._wait_for_turn(queue_key, request):
+            is_leader = self._enqueue(queue_key, request)
+            if not is_leader:
+                with metrics.group_commit_wait_seconds.time():
+                    is_leader = self._wait_for_turn(queue_key, request)
+            if is_leader:
                 self._lead(queue_key, request)
         finally:
             self._dequeue(queue_key, request)
@@ -138,6 +143,7 @@ class GroupCommitQueue(Generic[K, P, R]):
                 self._queues[queue_key] = _Queue(request)
                 return True
             if self._waiting_count >= self._queue_limit():
+                metrics.group_commit_rejections.labels("queue_full").inc()
                 raise self._busy_error()
             request.ready = Event()
             queue.waiting.append(request)
@@ -153,6 +159,7 @@ class GroupCommitQueue(Generic[K, P, R]):
                     # Removed under the mutex: a request that is refused as busy must not join a batch.
                     queue.waiting.remove(request)
                     self._waiting_count -= 1
+                    metrics.group_commit_rejections.labels("wait_timeout").inc()
                     raise self._busy_error()
             # It is in a batch, or has just become the leader. The statements of a batch have time-outs.
             if not request.ready.wait(settings.STATEMENT_TIMEOUT_MS / 1000):
@@ -182,6 +189,7 @@ class GroupCommitQueue(Generic[K, P, R]):
             if is_shared or not others or not isinstance(error, Exception):
                 raise
             return
+        metrics.group_commit_requests.observe(len(batch.requests))
         for request, result in zip(batch.requests, results, strict=True):
             request.result = result
             request.is_unserved = False

@@ -8,6 +8,7 @@ LOCK_NOT_AVAILABLE = "55P03"  # lock_timeout passed, or NOWAIT
 QUERY_CANCELED = "57014"  # statement_timeout passed
 SERIALIZATION_FAILURE = "40001"
 DEADLOCK_DETECTED = "40P01"
+INSUFFICIENT_PRIVILEGE = "42501"
 READ_ONLY_TRANSACTION = "25006"  # the server became a stand-by after a failover
 
 # Repeating the whole transaction can succeed.

@@ -12,12 +12,14 @@ from typing import ParamSpec, TypeVar
 
 from django.db import OperationalError, connection, transaction
 
-from fluxori.db.sqlstates import RETRYABLE, sqlstate_of
+from fluxori.core import metrics
+from fluxori.db.sqlstates import DEADLOCK_DETECTED, RETRYABLE, SERIALIZATION_FAILURE, sqlstate_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _ATTEMPTS = 4
+_RETRY_REASONS = {DEADLOCK_DETECTED: "deadlock", SERIALIZATION_FAILURE: "serialization_failure"}
 
 
 def transaction_with_retry(operation: Callable[P, R]) -> Callable[P, R]:
@@ -39,8 +41,10 @@ def transaction_with_retry(operation: Callable[P, R]) -> Callable[P, R]:
                 with transaction.atomic():
                     return operation(*args, **kwargs)
             except OperationalError as error:
-                if sqlstate_of(error) not in RETRYABLE:
+                sqlstate = sqlstate_of(error)
+                if sqlstate not in RETRYABLE:
                     raise
+                metrics.transaction_retries.labels(_RETRY_REASONS[str(sqlstate)]).inc()
                 # Backoff with jitter, so that the transactions that collided do not collide again.
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - not for security
         with transaction.atomic():

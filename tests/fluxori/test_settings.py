@@ -44,7 +44,7 @@ class TestSettings:
 
         assert completed.returncode != 0
         for name in ("SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL", "THROTTLE_USER"):
-            assert f"- {name}" in completed.stderr
+            assert f"{name} " in completed.stderr
 
     @pytest.mark.parametrize(
         ("variables", "message"),

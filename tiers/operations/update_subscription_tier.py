@@ -10,6 +10,7 @@ from credits.engine.idempotency import IdempotentRequest, build_request
 from credits.engine.locked_balance import LockedBalance, OperationResult, lock_balance
 from credits.engine.validation import Validator
 from fluxori.core import clock
+from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
@@ -24,6 +25,7 @@ from tiers.operations.entitlement import Result, find_tier, plan_entitlement_gra
 from tiers.operations.writing import save_timelines
 
 
+@measured
 def update_subscription_tier(
     *,
     owner: OwnerLike,
@@ -114,6 +116,7 @@ def preview_subscription_tier(
     )
 
 
+@measured
 def cancel_scheduled_change(
     *,
     owner: OwnerLike,

@@ -28,8 +28,9 @@ def add_transaction(transaction_id: UUID) -> None:
     current = _log_facts.get()
     if current is None:
         return
-    current["transactions"] = current.get("transactions", 0) + 1
-    if current["transactions"] == 1:
-        current["transaction_id"] = str(transaction_id)
+    if "transactions" in current:
+        current["transactions"] += 1
+    elif current.pop("transaction_id", None) is not None:
+        current["transactions"] = 2
     else:
-        current.pop("transaction_id", None)
+        current["transaction_id"] = str(transaction_id)

@@ -25,7 +25,8 @@ def on_starting(server: Any) -> None:  # noqa: ARG001 - the signature of gunicor
     check = "import sys; from fluxori.env import EnvironmentSettingsError\n" + (
         "try:\n import fluxori.settings\nexcept EnvironmentSettingsError as error:\n sys.exit(str(error))"
     )
-    if subprocess.run([sys.executable, "-c", check], check=False).returncode != 0:  # noqa: S603 (a fixed command)
+    command = [sys.executable, "-c", check]
+    if subprocess.run(command, cwd=Path(__file__).parent, check=False).returncode != 0:  # noqa: S603 (a fixed command)
         sys.exit(1)
 
 

@@ -41,9 +41,9 @@ def measured(operation: Callable[P, R]) -> Callable[P, R]:
         finally:
             metrics.operation_seconds.labels(name, outcome).observe(perf_counter() - started)
         if isinstance(result, list):
-            for error in result:
-                if isinstance(error, DomainError):
-                    metrics.operation_refusals.labels(name, error.code).inc()
+            for each in result:
+                if isinstance(each, DomainError):
+                    metrics.operation_refusals.labels(name, each.code).inc()
         return result
 
     return run

@@ -46,11 +46,23 @@ class TestSettings:
         for name in ("SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL", "THROTTLE_USER"):
             assert f"{name} " in completed.stderr
 
+    @pytest.mark.parametrize("code", ["import fluxori.wsgi", "import manage; manage.run_django('check', [])"])
+    def test_report_all_errors_in_one_line_at_the_start_of_a_server_or_a_command(self, code):
+        completed = run_python(code, THROTTLE_USER="many", LOG_LEVEL="loud", PROMETHEUS_MULTIPROC_DIR="")
+
+        assert completed.returncode != 0
+        [line] = completed.stderr.splitlines()
+        assert line.startswith("The environment is not valid: ")
+        assert "THROTTLE_USER" in line
+        assert "LOG_LEVEL" in line
+
     @pytest.mark.parametrize(
         ("variables", "message"),
         [
             ({"SECRET_KEY": "short"}, "SECRET_KEY must have at least 50 characters"),
             ({"DEBUG": "on"}, "DEBUG must be off"),
+            ({"METRICS_TOKEN": "short"}, "METRICS_TOKEN must have at least 32 characters"),
+            ({"PROMETHEUS_MULTIPROC_DIR": "/nonexistent"}, "PROMETHEUS_MULTIPROC_DIR must be a folder"),
             ({"OIDC_ISSUER": "https://login.partner.example"}, "belong together"),
         ],
     )

@@ -1,4 +1,4 @@
-"""Alert rules, dashboard, runbook and reference name the metrics that the code has, and every alert fires by its cause."""
+"""Alert rules, dashboard, runbook and reference name the metrics of the code. Every alert fires by its cause."""
 
 import json
 import re
@@ -110,7 +110,7 @@ class TestAlerts:
 
 class TestReference:
     def test_lists_name_type_and_labels_of_every_metric(self):
-        rows = re.findall(r"^\| `(fluxori_\w+)` \| (\w+) \| (.*?) \|", REFERENCE.read_text(), re.MULTILINE)
+        rows = re.findall(r"^\| `(fluxori_\w+)` \| (\w+) \|(.*?)\|", REFERENCE.read_text(), re.MULTILINE)
 
         types = types_by_metric()
         assert {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows} == {

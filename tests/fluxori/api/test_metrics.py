@@ -152,6 +152,7 @@ class TestUnavailableDatabase:
             assert monotonic() - started < 0.5
         finally:
             answers.set()
+            assert gauges._running
             gauges._running.join()
         assert scrape()["fluxori_database_gauges_up",] == 1
 

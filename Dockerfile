@@ -11,7 +11,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     ENVIRONMENT=production \
-    WEB_CONCURRENCY=2
+    WEB_CONCURRENCY=2 \
+    PROMETHEUS_MULTIPROC_DIR=/dev/shm/fluxori-metrics
 WORKDIR /app
 COPY --from=build /opt/venv /opt/venv
 COPY . .

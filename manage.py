@@ -25,6 +25,9 @@ WITHOUT_DATABASE = (
     "version",
 )
 
+# Commands that serve HTTP, and so the metrics.
+SERVERS = ("bench", "demo", "runserver")
+
 # Every pytest worker creates its own database. With more workers than this, that takes longer than it saves.
 MAX_WORKERS = 4
 
@@ -81,6 +84,9 @@ def run_django(name: str, arguments: "list[str]") -> None:
         warnings.filterwarnings("ignore", "Got an error checking a consistent migration history", RuntimeWarning)
     from fluxori.env import EnvironmentSettingsError  # noqa: PLC0415
 
+    if name not in SERVERS:
+        # A command is not scraped, and each process would leave files in that folder.
+        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     try:
         execute_from_command_line(sys.argv)
     except EnvironmentSettingsError as error:

@@ -4,6 +4,7 @@ The settings read every variable through one ``Reader``. The reader collects the
 that cannot be parsed. ``raise_if_invalid`` reports all of them at once, without their values, which may be secrets.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -70,6 +71,12 @@ class Reader:
         return self._read(
             name, default, _database, {"ENGINE": "django.db.backends.postgresql"}, "a postgres:// or postgresql:// URL"
         )
+
+    def check_folder(self, name: str) -> None:
+        """Add an error if the variable is set and does not name a folder that this process can write to."""
+        folder = self._environ.get(name)
+        if folder is not None and not (os.path.isdir(folder) and os.access(folder, os.R_OK | os.W_OK | os.X_OK)):
+            self.add_error(f"{name} must be a folder that this process can read and write")
 
     def add_error(self, message: str) -> None:
         """Add an error about a combination of several variables."""

@@ -9,7 +9,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
-from fluxori.api import health, problems
+from fluxori.api import health, metrics, problems
 from fluxori.api.schema import schema_view
 from fluxori.console.saved_filters.pages import delete_filter_view, save_filter_view
 from fluxori.console.search.pages import search_view
@@ -28,6 +28,7 @@ urlpatterns = [
     path("api/docs", problems.public_page(docs_view), name="docs"),
     path("health/live", health.live),
     path("health/ready", health.ready),
+    path("metrics", metrics.metrics),
     path("admin/find/", admin.site.admin_view(search_view), name="console_search"),
     path("admin/filters/<uuid:key>/delete/", admin.site.admin_view(delete_filter_view), name="delete_filter"),
     path("admin/filters/<slug:app>/<slug:model>/", admin.site.admin_view(save_filter_view), name="save_filter"),

@@ -1,17 +1,25 @@
 """The WSGI application."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.core.wsgi import get_wsgi_application
+
+from fluxori.env import EnvironmentSettingsError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fluxori.settings")
 
 # More than any entry point accepts or discards, so that a body that is too large still gets a 413 response.
 _MAX_CHUNKED_BODY = 64 * 1024 * 1024
 
-_django_application = get_wsgi_application()
+try:
+    _django_application = get_wsgi_application()
+except EnvironmentSettingsError as error:
+    # Without a traceback. The status is the one with which a worker of gunicorn reports that it cannot load.
+    sys.stderr.write(f"{error}\n")
+    sys.exit(4)
 
 
 class ChunkedBody:

@@ -29,6 +29,7 @@ from credits.engine.write import empty_rows, write_rows
 from credits.models import CreditBalance
 from credits.queries.loading import RememberedRequest, load_balances, require_state
 from credits.tier_registry import TierFacts
+from fluxori.core import metrics
 from fluxori.core.errors import DomainError
 from fluxori.core.ids import uuid7
 from fluxori.identity import queries as identity
@@ -299,7 +300,11 @@ def lock(balance_ids: Collection[UUID], *, skip_locked: bool = False) -> set[UUI
     locked.
     """
     rows = CreditBalance.objects.select_for_update(no_key=True, skip_locked=skip_locked)
-    return set(rows.filter(pk__in=balance_ids).order_by("pk").values_list("pk", flat=True))
+    ids = rows.filter(pk__in=balance_ids).order_by("pk").values_list("pk", flat=True)
+    if skip_locked:
+        return set(ids)
+    with metrics.lock_wait_seconds.time():
+        return set(ids)
 
 
 @contextmanager

@@ -6,16 +6,19 @@ are equal. ``replayed`` is the only difference.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Prefetch
+from django.db.transaction import on_commit
 
 from credits.domain.limits import LimitStatus
 from credits.domain.records import BalanceSnapshot, Entry, Grant, Hold, Transaction, TransactionDetails
 from credits.engine.locked_balance import OperationResult
 from credits.models import CreditEntry, CreditGrant, CreditHold, CreditPin, CreditTransaction
 from credits.tier_registry import TierFacts
+from fluxori.core import request_context
 
 _DETAILS = tuple(each.name for each in fields(TransactionDetails))
 _GRANT = tuple(each.name for each in fields(Grant))
@@ -142,6 +145,9 @@ def void_result(result: OperationResult) -> VoidResult:
 
 
 def _transaction(result: OperationResult, stored: dict[UUID, Transaction]) -> Transaction:
+    if result.transaction_id is not None:
+        # After the commit: a preview that is rolled back has no transaction.
+        on_commit(partial(request_context.add_transaction, result.transaction_id))
     if result.transaction is not None:
         return replace(result.transaction, opened=_as_created(result.transaction.opened, result.transaction.entries))
     assert result.transaction_id is not None

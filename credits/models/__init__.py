@@ -15,6 +15,7 @@ from credits.models.repair import BalanceRepair
 from credits.models.request import CreditRequest
 from credits.models.transaction import CreditEntry, CreditTransaction
 from credits.models.usage import AggregationRun, CreditRollup, CreditTotal, UsageWatermark
+from credits.models.verification import VerificationRun
 
 __all__ = [
     "AggregationRun",
@@ -34,4 +35,5 @@ __all__ = [
     "RejectedAttempt",
     "SpendingLimit",
     "UsageWatermark",
+    "VerificationRun",
 ]

@@ -46,6 +46,7 @@ from credits.operations.extend_grant import extend_grant
 from credits.operations.extend_hold import extend_hold
 from credits.operations.place_hold import place_hold
 from credits.operations.rebuild_balance import Change, NotOwnerError, RebuildResult, rebuild_balance
+from credits.operations.record_verification import record_verification
 from credits.operations.refund_usage import refund_usage
 from credits.operations.release_hold import release_hold
 from credits.operations.remove_limit import remove_limit
@@ -103,6 +104,7 @@ __all__ = [
     "finish_aggregation",
     "place_hold",
     "rebuild_balance",
+    "record_verification",
     "refund_usage",
     "release_hold",
     "remove_limit",

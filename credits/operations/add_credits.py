@@ -12,6 +12,7 @@ from credits.engine.locked_balance import OperationResult, lock_balance
 from credits.engine.plan_grants import plan_grant
 from credits.engine.results import TransactionResult, transaction_result
 from fluxori.core.input_rules import canonical_json
+from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
@@ -20,6 +21,7 @@ TYPES = ("allocation", "purchase", "promotion")
 _UNIT_PRICE_STEP = Decimal(1).scaleb(-constants.UNIT_PRICE_PLACES)
 
 
+@measured
 def add_credits(
     *,
     owner: OwnerLike,

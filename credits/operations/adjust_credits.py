@@ -10,11 +10,13 @@ from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import OperationResult, lock_balance, transaction_details
 from credits.engine.plan_grants import plan_grant
 from credits.engine.results import TransactionResult, transaction_result
+from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 
 
+@measured
 def adjust_credits(
     *,
     owner: OwnerLike,

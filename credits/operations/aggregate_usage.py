@@ -7,11 +7,13 @@ from uuid import UUID
 
 from credits.models import AggregationRun, UsageWatermark
 from fluxori.db import statements
+from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
 
 _AGGREGATE = (Path(__file__).parents[1] / "engine" / "sql" / "aggregate_usage.sql").read_text(encoding="utf-8")
 
 
+@measured
 @transaction_with_retry
 def aggregate_usage(*, balance_ids: Collection[UUID], most: int) -> dict[UUID, int]:
     """Add the transactions of these balances beyond their watermarks to roll-ups and totals, and move the watermarks.

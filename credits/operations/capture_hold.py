@@ -11,9 +11,11 @@ from credits.engine.locked_balance import LockedBalance, OperationResult
 from credits.engine.plan_holds import plan_capture, plan_release, run_on_hold
 from credits.engine.rejected_attempts import REJECTIONS, Rejection, record_rejected_attempts
 from credits.engine.results import CaptureResult, capture_result
+from fluxori.db.measured import measured
 from fluxori.identity.models import User
 
 
+@measured
 def capture_hold(
     *,
     hold_id: UUID,

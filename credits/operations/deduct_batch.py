@@ -12,10 +12,12 @@ from credits.engine.locked_balance import LockedBalance, OperationResult, flush_
 from credits.engine.rejected_attempts import Rejection, record_rejected_attempts
 from credits.engine.results import TransactionResult, transaction_results
 from fluxori.core.errors import DomainError
+from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.owner import Owner, OwnerLike
 
 
+@measured
 def deduct_many(
     *,
     owner: OwnerLike,

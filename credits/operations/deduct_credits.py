@@ -9,10 +9,12 @@ from credits.engine.deductions import Deduction, DeductionRequest, deduction_que
 from credits.engine.rejected_attempts import Rejection, record_rejected_attempts
 from credits.engine.results import TransactionResult, transaction_result
 from fluxori.core.errors import DomainError
+from fluxori.db.measured import measured
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 
 
+@measured
 def deduct_credits(
     *,
     owner: OwnerLike,

@@ -5,9 +5,11 @@ from datetime import datetime
 from uuid import UUID
 
 from credits.engine.locked_balance import lock_balances
+from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
 
 
+@measured
 @transaction_with_retry
 def expire_credits(*, balance_ids: Collection[UUID], at: datetime, dry_run: bool = False) -> dict[str, int]:
     """Write what is due by ``at`` on these balances: lapsed holds, expired credits, rollovers and repaid debt.

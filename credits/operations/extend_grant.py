@@ -9,9 +9,11 @@ from credits.engine.corrections import check_in_future, copy_with_expiry, correc
 from credits.engine.idempotency import build_request
 from credits.engine.locked_balance import LockedBalance, OperationResult, transaction_details
 from credits.engine.results import TransactionResult, transaction_result
+from fluxori.db.measured import measured
 from fluxori.identity.models import User
 
 
+@measured
 def extend_grant(
     *,
     grant_id: UUID,

@@ -10,9 +10,11 @@ from credits.engine.idempotency import build_request
 from credits.engine.locked_balance import LockedBalance, OperationResult
 from credits.engine.plan_holds import run_on_hold
 from credits.engine.results import HoldResult, hold_result
+from fluxori.db.measured import measured
 from fluxori.identity.models import User
 
 
+@measured
 def extend_hold(
     *,
     hold_id: UUID,

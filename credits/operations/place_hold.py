@@ -12,11 +12,13 @@ from credits.engine.locked_balance import OperationResult, lock_balance
 from credits.engine.plan_holds import plan_hold
 from credits.engine.rejected_attempts import REJECTIONS, Rejection, record_rejected_attempts
 from credits.engine.results import HoldResult, hold_result
+from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 
 
+@measured
 def place_hold(
     *,
     owner: OwnerLike,

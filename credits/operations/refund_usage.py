@@ -20,9 +20,11 @@ from credits.engine.locked_balance import LockedBalance, OperationResult, transa
 from credits.engine.plan_grants import plan_grant
 from credits.engine.results import RefundResult, refund_extras, refund_result
 from credits.models import CreditTransaction
+from fluxori.db.measured import measured
 from fluxori.identity.models import User
 
 
+@measured
 def refund_usage(
     *,
     transaction_id: UUID,

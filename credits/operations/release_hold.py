@@ -6,9 +6,11 @@ from uuid import UUID
 from credits.engine.idempotency import build_request
 from credits.engine.plan_holds import plan_release, run_on_hold
 from credits.engine.results import HoldResult, hold_result
+from fluxori.db.measured import measured
 from fluxori.identity.models import User
 
 
+@measured
 def release_hold(
     *,
     hold_id: UUID,

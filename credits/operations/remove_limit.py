@@ -10,10 +10,12 @@ from credits.engine.locked_balance import OperationResult, lock_balance
 from credits.engine.plan_limits import limit_extras, limit_result
 from credits.engine.results import LimitResult
 from credits.tier_registry import NO_TIER_FACTS
+from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 
 
+@measured
 def remove_limit(
     *,
     limit_id: UUID,

@@ -11,9 +11,11 @@ from credits.engine.idempotency import build_request
 from credits.engine.locked_balance import LockedBalance, OperationResult, transaction_details
 from credits.engine.results import TransactionResult, transaction_result
 from credits.models import CreditTransaction
+from fluxori.db.measured import measured
 from fluxori.identity.models import User
 
 
+@measured
 def reverse_purchase(
     *,
     transaction_id: UUID,

@@ -13,6 +13,7 @@ from credits.engine.plan_limits import limit_extras, limit_result
 from credits.engine.results import LimitResult
 from credits.tier_registry import NO_TIER_FACTS
 from fluxori.core.ids import uuid7
+from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity import queries as identity
 from fluxori.identity.errors import UserNotFoundError
@@ -20,6 +21,7 @@ from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 
 
+@measured
 def set_limit(
     *,
     owner: OwnerLike,

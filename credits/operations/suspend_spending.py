@@ -9,11 +9,13 @@ from credits.domain.records import BalanceSnapshot
 from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import OperationResult, lock_balance
 from credits.tier_registry import NO_TIER_FACTS
+from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 
 
+@measured
 def suspend_spending(
     *,
     owner: OwnerLike,
@@ -37,6 +39,7 @@ def suspend_spending(
     return _set_suspended(Owner.of(owner), request, at, reason, suspended=True).snapshot
 
 
+@measured
 def resume_spending(
     *,
     owner: OwnerLike,

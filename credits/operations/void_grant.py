@@ -9,9 +9,11 @@ from credits.engine.corrections import correction_validator, run_on_grant
 from credits.engine.idempotency import build_request
 from credits.engine.locked_balance import LockedBalance, OperationResult, transaction_details
 from credits.engine.results import VoidResult, void_result
+from fluxori.db.measured import measured
 from fluxori.identity.models import User
 
 
+@measured
 def void_grant(
     *,
     grant_id: UUID,

@@ -4,6 +4,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from fluxori.api.headers import single_value
+from fluxori.core import request_context
 from fluxori.identity import tokens
 from fluxori.identity.errors import TokenNotValidError
 from fluxori.identity.models import User
@@ -24,7 +25,9 @@ class BearerAuthentication(BaseAuthentication):
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":
             raise TokenNotValidError
-        return tokens.user_from_access_token(token.strip()), token
+        user = tokens.user_from_access_token(token.strip())
+        request_context.add_log_facts(caller=user.role, caller_id=str(user.pk))
+        return user, token
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002 - the framework's signature
         return "Bearer"

@@ -12,7 +12,6 @@ from http import HTTPStatus
 from math import ceil
 from typing import Any
 
-import structlog
 from django.conf import settings
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation, TooManyFieldsSent
 from django.core.signals import got_request_exception
@@ -30,7 +29,7 @@ from fluxori.api.errors import MalformedRequestError
 from fluxori.api.field_errors import field_errors, named_as_written
 from fluxori.api.names import camel
 from fluxori.api.rendering import JSONRenderer, to_json
-from fluxori.core import errors
+from fluxori.core import errors, metrics, request_context
 from fluxori.db import sqlstates
 from fluxori.identity.errors import UnauthenticatedError
 
@@ -65,8 +64,6 @@ CODE_BY_FRAMEWORK_ERROR: Mapping[type[APIException], str] = {
 RETRY_AFTER_SECONDS = {"busy": 1, "database_unavailable": 5}
 
 _renderer = JSONRenderer()
-
-logger = structlog.get_logger("fluxori.api")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +106,19 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
     set_rollback()
     request = context["request"]
     problem = to_problem(exc, request)
+    _report(problem)
     body = problem.body(request)
     request.accepted_renderer, request.accepted_media_type = _renderer, CONTENT_TYPE
     return Response(body, status=problem.status, headers=problem.all_headers(), content_type=CONTENT_TYPE)
 
 
+def _report(problem: Problem) -> None:
+    metrics.http_problems.labels(problem.code).inc()
+    request_context.add_log_facts(code=problem.code)
+
+
 def to_problem(exc: Exception, request: Request, written_names: Collection[str] | None = None) -> Problem:
-    """Return the problem for any exception, and log those with a 5xx status.
+    """Return the problem for any exception. The log line of the request names the cause of a 5xx status.
 
     ``written_names`` are the names in the part of the request that failed; by default those of the body or the query.
     """
@@ -123,11 +126,11 @@ def to_problem(exc: Exception, request: Request, written_names: Collection[str] 
         exc = named_as_written(exc, _names_in(request) if written_names is None else written_names)
     problem = expected_problem(exc)
     if problem is None:
-        # django-structlog listens to this signal: it logs the traceback, and expects Django's request.
+        # The request log listens to this signal, and expects Django's request.
         got_request_exception.send(sender=None, request=request._request)  # noqa: SLF001
         problem = internal_error()
     elif problem.status >= 500:
-        logger.error("unavailable", code=problem.code, cause=repr(exc.__cause__ or exc))
+        request_context.add_log_facts(cause=repr(exc.__cause__ or exc))
     return problem
 
 
@@ -220,6 +223,7 @@ def _from_database_error(exc: DatabaseError | InterfaceError) -> Problem | None:
 
 def to_response(request: HttpRequest, problem: Problem) -> HttpResponse:
     """Return the problem as a response outside the framework's views."""
+    _report(problem)
     return HttpResponse(to_json(problem.body(request)), CONTENT_TYPE, problem.status, headers=problem.all_headers())
 
 
@@ -228,6 +232,7 @@ def is_api(request: HttpRequest) -> bool:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    request_context.add_log_facts(cause=str(exception))
     if not is_api(request):
         return defaults.bad_request(request, exception)
     return to_response(request, expected_problem(exception) or internal_error())

@@ -101,6 +101,6 @@ def _count(key: str) -> int:
         return cache.incr(key)
     except ValueError:  # the counter expired between add and incr
         return 1
-    except RedisError:
-        logger.warning("throttle_unavailable", exc_info=True)
+    except RedisError as error:
+        logger.warning("throttle_unavailable", cause=repr(error))
         return 0

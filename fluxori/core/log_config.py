@@ -51,6 +51,9 @@ def log_config(*, as_json: bool, level: str) -> dict[str, Any]:
             "django": {"level": level},
             # RequestLogMiddleware logs every request once, with its id and status.
             "django.request": {"level": "CRITICAL"},
+            # A request that Django refuses, for its Host header for example, has its reason in that line too.
+            "django.security": {"level": "CRITICAL"},
+            "django.security.csrf": {"level": level},
             "django.server": {"level": "ERROR"},
         },
     }

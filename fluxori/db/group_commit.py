@@ -23,6 +23,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import OperationalError, connection
 
+from fluxori.core import metrics
 from fluxori.db.deadlines import MARGIN_SECONDS, limit_waits
 from fluxori.db.sqlstates import BUSY, UNAVAILABLE_PREFIXES, sqlstate_of
 from fluxori.db.transactions import transaction_with_retry
@@ -133,7 +134,11 @@ class GroupCommitQueue(Generic[K, P, R]):
     def _submit(self, queue_key: K | None, request: _Submission[K, P, R]) -> R | None:
         """Return the result of the request, or None if its key is locked elsewhere."""
         try:
-            if self._enqueue(queue_key, request) or self._wait_for_turn(queue_key, request):
+            is_leader = self._enqueue(queue_key, request)
+            if not is_leader:
+                with metrics.group_commit_wait_seconds.time():
+                    is_leader = self._wait_for_turn(queue_key, request)
+            if is_leader:
                 self._lead(queue_key, request)
         finally:
             self._leave(queue_key, request)
@@ -160,6 +165,7 @@ class GroupCommitQueue(Generic[K, P, R]):
                 queue.set_leader(request)
                 return True
             if self._waiting_count >= self._queue_limit():
+                metrics.group_commit_rejections.labels("queue_full").inc()
                 raise self._busy_error()
             request.ready = Event()
             queue.waiting.append(request)
@@ -180,6 +186,7 @@ class GroupCommitQueue(Generic[K, P, R]):
                     # Removed under the mutex: a request that is rejected as busy must not join a group.
                     queue.waiting.remove(request)
                     self._waiting_count -= 1
+                    metrics.group_commit_rejections.labels("wait_timeout").inc()
                     raise self._busy_error()
             # It is in a group, or has just become the leader. The statements of a group have time-outs.
             if not request.ready.wait(settings.STATEMENT_TIMEOUT_MS / 1000):
@@ -223,6 +230,7 @@ class GroupCommitQueue(Generic[K, P, R]):
                 raise
             leader.must_run_alone = True
             return
+        metrics.group_commit_requests.observe(len(group.requests))
         for request, result in zip(group.requests, results, strict=True):
             request.result = result
             if request is not leader:

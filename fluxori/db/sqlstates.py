@@ -9,6 +9,7 @@ QUERY_CANCELED = "57014"  # statement_timeout passed
 SERIALIZATION_FAILURE = "40001"
 DEADLOCK_DETECTED = "40P01"
 DISK_FULL = "53100"
+INSUFFICIENT_PRIVILEGE = "42501"
 READ_ONLY_TRANSACTION = "25006"  # the server became a stand-by after a failover
 IDLE_IN_TRANSACTION_TIMEOUT = "25P03"  # the server ended the session, and with it the transaction
 TRANSACTION_TIMEOUT = "25P04"

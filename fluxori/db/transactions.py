@@ -12,12 +12,18 @@ from typing import ParamSpec, TypeVar
 
 from django.db import DatabaseError, connection, transaction
 
-from fluxori.db.sqlstates import POOLER, RETRYABLE, sqlstate_of
+from fluxori.core import metrics
+from fluxori.db.sqlstates import DEADLOCK_DETECTED, POOLER, RETRYABLE, SERIALIZATION_FAILURE, sqlstate_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _ATTEMPTS = 4
+_RETRY_REASONS = {
+    DEADLOCK_DETECTED: "deadlock",
+    SERIALIZATION_FAILURE: "serialization_failure",
+    **dict.fromkeys(POOLER, "pooler"),
+}
 
 
 def transaction_with_retry(operation: Callable[P, R]) -> Callable[P, R]:
@@ -39,12 +45,13 @@ def transaction_with_retry(operation: Callable[P, R]) -> Callable[P, R]:
                 with transaction.atomic():
                     return operation(*args, **kwargs)
             except DatabaseError as error:
-                state = sqlstate_of(error)
-                if state in POOLER and attempt == 1:
+                sqlstate = sqlstate_of(error)
+                if sqlstate in POOLER and attempt == 1:
                     # psycopg remembers which statements it has prepared; a new connection knows none.
                     connection.close()
-                elif state not in RETRYABLE:
+                elif sqlstate not in RETRYABLE:
                     raise
+                metrics.transaction_retries.labels(_RETRY_REASONS[str(sqlstate)]).inc()
                 # Backoff with jitter, so that the transactions that collided do not collide again.
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - not for security
         with transaction.atomic():

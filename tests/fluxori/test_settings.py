@@ -51,6 +51,8 @@ class TestSettings:
         [
             ({"SECRET_KEY": "short"}, "SECRET_KEY must have at least 50 characters"),
             ({"DEBUG": "on"}, "DEBUG must be off"),
+            ({"METRICS_TOKEN": "short"}, "METRICS_TOKEN must have at least 32 characters"),
+            ({"PROMETHEUS_MULTIPROC_DIR": "/nonexistent"}, "PROMETHEUS_MULTIPROC_DIR must be a folder"),
             ({"OIDC_ISSUER": "https://login.partner.example"}, "belong together"),
         ],
     )

@@ -36,14 +36,14 @@ def names_in_first_column(section: str) -> set[str]:
 
 
 def endpoints() -> set[tuple[str, str]]:
-    """Return (method, path) of every endpoint of the API and of health, with placeholders instead of converters."""
+    """Return (method, path) of every endpoint of the API, health and metrics, with placeholders for converters."""
 
     def walk(patterns, prefix):
         for pattern in patterns:
             path = prefix + str(pattern.pattern)
             if hasattr(pattern, "url_patterns"):
                 yield from walk(pattern.url_patterns, path)
-            elif path.startswith(("/api/", "/health/")):
+            elif path.startswith(("/api/", "/health/", "/metrics")):
                 # Once a view has handled a request, DRF lists HEAD among its actions.
                 methods = set(getattr(pattern.callback, "actions", None) or ["get"]) - {"head"}
                 yield from ((method.upper(), re.sub(r"<[^>]*>", "{}", path)) for method in methods)

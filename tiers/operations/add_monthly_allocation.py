@@ -8,6 +8,7 @@ from credits.domain import constants
 from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import OperationResult, lock_balance
 from fluxori.db import statements
+from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
@@ -18,6 +19,7 @@ from tiers.operations.entitlement import Result, allocation_row, period_descript
 from tiers.operations.writing import save_timelines
 
 
+@measured
 def add_monthly_allocation(
     *,
     owner: OwnerLike,

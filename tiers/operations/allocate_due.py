@@ -10,6 +10,7 @@ from uuid import UUID
 from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import LockedBalance, lock_balances
 from fluxori.db import statements
+from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
 from tiers import queries
 from tiers.domain.entitlement import PeriodEntitlement
@@ -48,6 +49,7 @@ class Totals:
             self.skipped[code] += 1
 
 
+@measured
 @transaction_with_retry
 def allocate_due(*, balance_ids: Collection[UUID], at: datetime, run: UUID | None = None) -> Totals:
     """Allocate every period from 1 on that began by ``at`` and was not processed yet, for all balances in one commit.

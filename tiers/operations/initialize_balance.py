@@ -7,6 +7,7 @@ from credits import operations as ledger
 from credits.arguments import Validator
 from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import OperationResult, lock_balance
+from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
@@ -18,6 +19,7 @@ from tiers.models import Subscription
 from tiers.operations.entitlement import Result, find_tier, period_description, plan_entitlement_grant, result_of
 
 
+@measured
 def initialize_balance(
     *,
     owner: OwnerLike,

@@ -10,6 +10,7 @@ from credits.domain.records import Transaction
 from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import LockedBalance, OperationResult, lock_balance
 from fluxori.core import clock
+from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
@@ -24,6 +25,7 @@ from tiers.operations.entitlement import Result, find_tier, plan_entitlement_gra
 from tiers.operations.writing import save_timelines
 
 
+@measured
 def update_subscription_tier(
     *,
     owner: OwnerLike,
@@ -117,6 +119,7 @@ def preview_subscription_tier(
     )
 
 
+@measured
 def cancel_scheduled_change(
     *,
     owner: OwnerLike,

@@ -1,28 +1,32 @@
-"""Verify the ledger and the tiers, for an operator or a scheduler. Read-only."""
+"""Verify the ledger and the tiers, for an operator or a scheduler. It changes neither."""
 
 import json
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
-from credits import verification
+from credits import operations, verification
 from credits.models import CreditBalance
 from credits.verification import Anchor, Difference, Findings, run
 from fluxori.core import clock
 from fluxori.core.command_line import EXIT_FAILED, Progress, positive_argument
+from fluxori.db.sqlstates import INSUFFICIENT_PRIVILEGE, READ_ONLY_TRANSACTION, sqlstate_of
 
 
 class Command(BaseCommand):
     help = (
         "Verify every invariant of the ledger and the tiers, and the hash chain. Balances are read in ranges, each in"
-        " one snapshot. Nothing is written. Exit status 0: no difference; 1: differences were found, each is printed"
-        " with its row, or the anchor cannot be used."
+        " one snapshot. Nothing is changed; the time and the result of a run over all balances are recorded for the"
+        " metrics. Exit status 0: no difference; 1: differences were found, each is printed with its row, or the anchor"
+        " cannot be used."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -37,22 +41,39 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *, balance: UUID | None, chunk: int, anchor: Path | None, json: bool, **_: Any) -> None:
-        started = time.monotonic()
+        started, started_at = time.monotonic(), clock.now()
         report = Report()
         try:
             if anchor is not None:
                 # The file is checked completely before any result is printed.
-                report.anchor = verification.read_anchor(anchor, at=clock.now())
+                report.anchor = verification.read_anchor(anchor, at=started_at)
                 report.compared = self._verify_anchor(anchor, report, balance, json)
             self._verify(report, balance, chunk, json)
         except verification.AnchorError as error:
             raise CommandError(str(error), returncode=EXIT_FAILED) from None
-        if balance is not None and not report.balances and not report.differences:
+        if balance is None:
+            self._record(report, started_at)
+        elif not report.balances and not report.differences:
             raise CommandError(f"There is no balance {balance}.", returncode=EXIT_FAILED)
         seconds = time.monotonic() - started
         self.stdout.write(report.as_json(seconds) if json else report.as_text(seconds))
         if report.differences:
             raise CommandError(f"{len(report.differences)} differences found", returncode=EXIT_FAILED)
+
+    def _record(self, report: "Report", started_at: datetime) -> None:
+        try:
+            operations.record_verification(
+                started_at=started_at,
+                finished_at=clock.now(),
+                balances=report.balances,
+                transactions=report.transactions,
+                differences=len(report.differences),
+            )
+        except DatabaseError as error:
+            # A stand-by server or a role that may only read can be verified too.
+            if sqlstate_of(error) not in {READ_ONLY_TRANSACTION, INSUFFICIENT_PRIVILEGE}:
+                raise
+            self.stderr.write("The run is not recorded: the database does not accept writes of this role.")
 
     def _verify_anchor(self, path: Path, report: "Report", balance: UUID | None, quiet: bool) -> int:
         assert report.anchor is not None

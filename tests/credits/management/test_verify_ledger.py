@@ -4,7 +4,9 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
+from credits.models import VerificationRun
 from tests.support.factories.credits import deduct, make_balance
 from tests.support.falsification import falsify_without_triggers
 
@@ -29,6 +31,34 @@ class TestVerifyLedger:
             deduct(make_balance(), 5)
 
         assert verify("--chunk", "2").startswith("3 balances, 6 transactions in ")
+        assert verify().endswith("no difference\n")
+
+    def test_records_a_run_over_all_balances(self):
+        result = deduct(make_balance(), 5)
+        verify()
+        falsify(result)
+        with pytest.raises(CommandError):
+            verify()
+        verify("--balance", str(make_balance().pk))
+
+        runs = VerificationRun.objects.order_by("started_at").values_list("balances", "transactions", "differences")
+        assert [(balances, transactions, found > 0) for balances, transactions, found in runs] == [
+            (1, 2, False),
+            (1, 2, True),
+        ]
+
+    @pytest.mark.parametrize(
+        "restriction",
+        [
+            "SET LOCAL transaction_read_only = on",
+            "CREATE ROLE reader; GRANT pg_read_all_data TO reader; SET LOCAL ROLE reader",
+        ],
+    )
+    def test_works_without_a_record_where_it_may_only_read(self, restriction):
+        make_balance()
+        with connection.cursor() as cursor:
+            cursor.execute(restriction)
+
         assert verify().endswith("no difference\n")
 
     def test_accepts_an_empty_ledger(self):

@@ -89,7 +89,8 @@ class TestProblemDocument:
         assert b"hunter2" not in response.content
         assert b"RuntimeError" not in response.content
         (record,) = [record.msg for record in caplog.records if record.levelname == "ERROR"]
-        assert (record["event"], record["request_id"], record["exc_info"]) == ("request_failed", "caller-7", True)
+        assert (record["event"], record["request_id"], record["status"]) == ("request", "caller-7", 500)
+        assert record["exc_info"][0] is RuntimeError
 
     @pytest.mark.django_db
     def test_is_busy_if_the_database_does_not_respond_in_time(self, api):

@@ -38,7 +38,7 @@ class Command(BaseCommand):
         if staff is None:
             raise CommandError(f"There is no superuser {email!r}.")
         # Without this, a log line for each request would appear between the lines of the result.
-        logging.getLogger("django_structlog").setLevel(logging.WARNING)
+        logging.getLogger("fluxori.request").setLevel(logging.WARNING)
         client = Client(SERVER_NAME="localhost", HTTP_X_FORWARDED_PROTO="https")
         client.force_login(staff)
         seconds_by_page = {name: self._measure(client, url) for name, url in pages()}

@@ -16,6 +16,7 @@ from django.db import connection, transaction
 
 from credits import tier_registry
 from credits.models import CreditBalance
+from fluxori.db.chunked_work import ChunkSize
 from fluxori.db.deadlines import long_statements
 
 _SQL = Path(__file__).parent / "rules"
@@ -53,13 +54,16 @@ def verify_balance(balance_id: UUID) -> Findings:
 
 
 def verify_all(*, chunk: int) -> Iterator[Findings]:
-    """Verify all balances in ranges of about ``chunk`` balances, in order of id, and then the global rules.
+    """Verify all balances in ranges of at most ``chunk`` balances, in order of id, and then the global rules.
 
-    The ranges cover all ids, so rows of a balance that does not exist are verified too.
+    The ranges cover all ids, so rows of a balance that does not exist are verified too. A range is smaller if it would
+    take longer than about a second.
     """
-    first = _FIRST
-    while (last := _end_of_range(first, chunk)) is not None:
-        yield verify_range(first, last)
+    first, size = _FIRST, ChunkSize(chunk)
+    while (last := _end_of_range(first, size.current)) is not None:
+        with size.measured(size.current):
+            findings = verify_range(first, last)
+        yield findings
         first = UUID(int=last.int + 1)
     yield verify_range(first, _LAST)
     yield verify_global()

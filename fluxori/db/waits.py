@@ -55,6 +55,8 @@ def _report(write: Callable[[str], object], ended: Event) -> None:
         if not sessions:
             continue
         lines = _describe(sessions)
+        if not lines and set(sessions) & set(watchdog.waiting(PATIENCE_SECONDS)):
+            lines = [("response", "Waiting for a response that the database has sent and that does not arrive ...")]
         now = monotonic()
         for subject, line in lines:
             if not ended.is_set() and now - written.get(subject, -REPEAT_SECONDS) >= REPEAT_SECONDS:

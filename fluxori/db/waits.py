@@ -24,7 +24,7 @@ _STATEMENT_TIMEOUT_MS = 2_000
 _WAITS = """
 SELECT waiting.pid,
        round(extract(epoch FROM clock_timestamp() - waiting.query_start))::int,
-       waiting.wait_event_type = 'Lock',
+       pg_blocking_pids(waiting.pid)::text,
        (SELECT string_agg(concat_ws(', ', 'session ' || id, 'role ' || blocking.usename,
                                     nullif(blocking.application_name, ''), blocking.state), '; ')
           FROM unnest(pg_blocking_pids(waiting.pid)) AS id LEFT JOIN pg_stat_activity blocking ON blocking.pid = id)
@@ -76,9 +76,9 @@ def _describe(sessions: list[int]) -> list[tuple[str, str]]:
     finally:
         connection.close()
     lines = []
-    for pid, seconds, is_lock, blocking in rows:
-        if is_lock and blocking:
-            lines.append((blocking, f"Waiting for a lock for {seconds} s; it is held by {blocking} ..."))
+    for pid, seconds, blocking_ids, blocking in rows:
+        if blocking:
+            lines.append((blocking_ids, f"Waiting for a lock for {seconds} s; it is held by {blocking} ..."))
         else:
             lines.append((str(pid), f"Waiting for a statement that has run for {seconds} s ..."))
     return lines

@@ -8,12 +8,16 @@ from fluxori.db.error_lines import error_line
 
 def line_of(*statements):
     """Run the statements in a savepoint; return the line for the error of the last one."""
-    with pytest.raises(Error) as error, transaction.atomic(), connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
+    with connection.cursor() as cursor, pytest.raises(Error) as error, transaction.atomic():
+        _execute(cursor, statements)
     line = error_line(error.value)
     assert line is None or "\n" not in line
     return line
+
+
+def _execute(cursor, statements):
+    for statement in statements:
+        cursor.execute(statement)
 
 
 @pytest.mark.django_db

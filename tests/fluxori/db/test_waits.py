@@ -26,13 +26,13 @@ class TestWaitsReported:
     def test_a_lock_is_reported_with_the_session_that_holds_it(self):
         balance, errors = make_balance(), StringIO()
 
-        with locked_in_other_thread(balance), pytest.raises(CommandError, match="is locked"):
-            with connection.cursor() as cursor:
-                cursor.execute("SET lock_timeout = '700ms'")
-            try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '700ms'")
+        try:
+            with locked_in_other_thread(balance), pytest.raises(CommandError, match="is locked"):
                 call_command("rebuild_balance", str(balance.pk), stderr=errors)
-            finally:
-                connection.close()
+        finally:
+            connection.close()
 
         [line] = errors.getvalue().splitlines()
         assert re.fullmatch(

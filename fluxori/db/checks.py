@@ -61,8 +61,8 @@ def check_role(databases: Iterable[str] | None = None, **_: Any) -> list[CheckMe
                 CheckMessage(
                     checks.ERROR if settings.PRODUCTION else checks.WARNING,
                     "The database role owns tables of the ledger, so it can disable the triggers that protect history.",
-                    hint="Let the application log in as a restricted role (docs/how-to/deploy.md), or name database.E002"
-                    " in SILENCED_CHECKS.",
+                    hint="Let the application log in as a restricted role (docs/how-to/deploy.md), or name"
+                    " database.E002 in SILENCED_CHECKS.",
                     id="database.E002" if settings.PRODUCTION else "database.W001",
                 )
             )

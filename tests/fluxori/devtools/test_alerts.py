@@ -65,7 +65,7 @@ operations.initialize_balance(owner=user, tier="explorer", at=clock.now() - time
 JOBS = ("allocate_monthly_credits", "aggregate_usage", "verify_ledger")
 
 
-class Plant:
+class Installation:
     """The database, the server and Prometheus of the drill. ``stack`` ends the server."""
 
     def __init__(self, database: Server, folder: Path) -> None:
@@ -85,7 +85,7 @@ class Plant:
             "LOCK_TIMEOUT_MS": str(1000 * LOCK_TIMEOUT_SECONDS),
             "DEDUCTION_QUEUE_LIMIT": "4",
             "THROTTLE_USER": "1000000000",
-            "LOG_LEVEL": "CRITICAL",
+            "LOG_LEVEL": "ERROR",
         }
         self.stack.enter_context(demo_server.serving(self.port, environ=environ))
 
@@ -169,21 +169,21 @@ def prometheus(folder: Path, port: int, target: int) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def plant() -> Iterator[Plant]:
+def installation() -> Iterator[Installation]:
     with temporary_server() as database, tempfile.TemporaryDirectory(prefix="alerts") as name:
         database.run("initdb --username=postgres --auth=trust --encoding=UTF8 --locale=C >/dev/null")
         database.run(f"echo max_connections={MAX_CONNECTIONS} >>$PGDATA/postgresql.conf")
         database.start()
         database.run("createdb fluxori")
         assert database.manage("migrate", "--verbosity=0").returncode == 0
-        plant = Plant(database, Path(name))
-        plant.run_jobs()
-        with plant.stack:
-            plant.start_server()
-            with prometheus(plant.folder, plant.prometheus_port, plant.port):
-                wait_until(lambda: plant.get("/metrics") == 401, seconds=30)
+        installation = Installation(database, Path(name))
+        installation.run_jobs()
+        with installation.stack:
+            installation.start_server()
+            with prometheus(installation.folder, installation.prometheus_port, installation.port):
+                wait_until(lambda: installation.get("/metrics") == 401, seconds=30)
                 sleep(10)
-                yield plant
+                yield installation
 
 
 @contextmanager
@@ -205,134 +205,134 @@ def repeated(call: Callable[[], object], *, callers: int = 1, pause: float = 0) 
 
 
 @contextmanager
-def requests_without_a_table(plant: Plant) -> Iterator[None]:
+def requests_without_a_table(installation: Installation) -> Iterator[None]:
     """A release whose migration is missing: a table that requests read does not exist."""
     rename = "ALTER TABLE {} RENAME TO {}"
-    with plant.connect() as connection:
+    with installation.connect() as connection:
         connection.execute(rename.format("credits_featureprice", "elsewhere"))
-    with repeated(lambda: plant.get("/api/credits/features"), pause=0.2):
+    with repeated(lambda: installation.get("/api/credits/features"), pause=0.2):
         yield
-    with plant.connect() as connection:
+    with installation.connect() as connection:
         connection.execute(rename.format("elsewhere", "credits_featureprice"))
 
 
 @contextmanager
-def slow_locks(plant: Plant) -> Iterator[None]:
+def slow_locks(installation: Installation) -> Iterator[None]:
     """Another program locks the balance for 1.8 seconds, again and again, while two callers deduct."""
 
     def lock() -> None:
-        with plant.connect() as connection:
+        with installation.connect() as connection:
             connection.execute("SELECT FROM credits_creditbalance FOR UPDATE")
             sleep(1.8)
 
-    with repeated(lock, pause=0.02), repeated(plant.deduct, callers=2):
+    with repeated(lock, pause=0.02), repeated(installation.deduct, callers=2):
         yield
 
 
 @contextmanager
-def endless_lock(plant: Plant, callers: int = 2) -> Iterator[None]:
+def endless_lock(installation: Installation, callers: int = 2) -> Iterator[None]:
     """A session stays in a transaction that has locked the balance."""
-    with plant.connect() as connection:
+    with installation.connect() as connection:
         connection.execute("SELECT FROM credits_creditbalance FOR UPDATE")
-        with repeated(plant.deduct, callers=callers):
+        with repeated(installation.deduct, callers=callers):
             yield
             connection.rollback()
 
 
 @contextmanager
-def many_waiting_callers(plant: Plant) -> Iterator[None]:
-    with endless_lock(plant, CALLERS):
+def many_waiting_callers(installation: Installation) -> Iterator[None]:
+    with endless_lock(installation, CALLERS):
         yield
 
 
 @contextmanager
-def deadlocks(plant: Plant) -> Iterator[None]:
+def deadlocks(installation: Installation) -> Iterator[None]:
     """A program writes to the tables of the ledger itself, in another order."""
 
     def collide() -> None:
-        with suppress(psycopg.Error), plant.connect() as connection:
+        with suppress(psycopg.Error), installation.connect() as connection:
             # The server notices the deadlock first, and its transaction is the one that is run again.
             connection.execute("SET deadlock_timeout = '20s'")
             connection.execute("LOCK TABLE credits_credittransaction IN SHARE MODE")
             sleep(0.3)
             connection.execute("SELECT FROM credits_creditbalance FOR UPDATE")
 
-    with repeated(collide, pause=0.02), repeated(plant.deduct, callers=2):
+    with repeated(collide, pause=0.02), repeated(installation.deduct, callers=2):
         yield
 
 
 @contextmanager
-def stopped_database(plant: Plant) -> Iterator[None]:
-    plant.database.run("pg_ctl stop --mode=immediate --silent")
+def stopped_database(installation: Installation) -> Iterator[None]:
+    installation.database.run("pg_ctl stop --mode=immediate --silent")
     yield
-    plant.database.start()
+    installation.database.start()
 
 
 @contextmanager
-def many_connections(plant: Plant) -> Iterator[None]:
+def many_connections(installation: Installation) -> Iterator[None]:
     with ExitStack() as opened, suppress(psycopg.OperationalError):
-        with plant.connect() as connection:
+        with installation.connect() as connection:
             [used] = connection.execute("SELECT sum(numbackends) FROM pg_stat_database").fetchone() or (0,)
         for _ in range(MAX_CONNECTIONS - 3 - int(used) - 3):
-            opened.enter_context(plant.connect())
+            opened.enter_context(installation.connect())
         yield
 
 
 @contextmanager
-def allocation_that_does_not_run(plant: Plant) -> Iterator[None]:
-    plant.database.script(SUBSCRIBE)
+def allocation_that_does_not_run(installation: Installation) -> Iterator[None]:
+    installation.database.script(SUBSCRIBE)
     yield
-    plant.run_jobs()
+    installation.run_jobs()
 
 
 @contextmanager
-def dated_back(plant: Plant, table: str, hours: int) -> Iterator[None]:
+def dated_back(installation: Installation, table: str, hours: int) -> Iterator[None]:
     """Let the last run of a job be so many hours ago, and run it again afterwards."""
-    with plant.connect() as connection:
+    with installation.connect() as connection:
         connection.execute(
             f"UPDATE {table} SET started_at = started_at - interval '{hours} hours',"
             f" finished_at = finished_at - interval '{hours} hours'"
         )
     yield
-    plant.run_jobs()
+    installation.run_jobs()
 
 
 @contextmanager
-def aggregation_that_does_not_run(plant: Plant) -> Iterator[None]:
-    with dated_back(plant, "credits_aggregationrun", 2):
+def aggregation_that_does_not_run(installation: Installation) -> Iterator[None]:
+    with dated_back(installation, "credits_aggregationrun", 2):
         yield
 
 
 @contextmanager
-def verification_that_does_not_run(plant: Plant) -> Iterator[None]:
-    with dated_back(plant, "credits_verificationrun", 37):
+def verification_that_does_not_run(installation: Installation) -> Iterator[None]:
+    with dated_back(installation, "credits_verificationrun", 37):
         yield
 
 
 @contextmanager
-def changed_history(plant: Plant) -> Iterator[None]:
+def changed_history(installation: Installation) -> Iterator[None]:
     """The owner of the tables changes a transaction, and the nightly verification runs."""
     change = "UPDATE credits_credittransaction SET description = description || '!' WHERE sequence = 1"
     restore = "UPDATE credits_credittransaction SET description = rtrim(description, '!') WHERE sequence = 1"
-    with plant.connect() as connection:
+    with installation.connect() as connection:
         connection.execute("SET session_replication_role = replica")
         connection.execute(change)
-    assert plant.database.manage("verify_ledger").returncode == 1
+    assert installation.database.manage("verify_ledger").returncode == 1
     yield
-    with plant.connect() as connection:
+    with installation.connect() as connection:
         connection.execute("SET session_replication_role = replica")
         connection.execute(restore)
-    plant.run_jobs()
+    installation.run_jobs()
 
 
 @contextmanager
-def stopped_server(plant: Plant) -> Iterator[None]:
-    plant.stack.close()
+def stopped_server(installation: Installation) -> Iterator[None]:
+    installation.stack.close()
     yield
-    plant.start_server()
+    installation.start_server()
 
 
-CAUSES: dict[str, Callable[[Plant], Any]] = {
+CAUSES: dict[str, Callable[[Installation], Any]] = {
     "FluxoriNoScrape": stopped_server,
     "FluxoriErrorRateHigh": requests_without_a_table,
     "FluxoriLatencyHigh": slow_locks,
@@ -350,25 +350,25 @@ CAUSES: dict[str, Callable[[Plant], Any]] = {
 
 
 class TestAlerts:
-    def test_are_silent_while_everything_works(self, plant):
-        with repeated(plant.deduct, pause=0.1):
+    def test_are_silent_while_everything_works(self, installation):
+        with repeated(installation.deduct, pause=0.1):
             sleep(10)
 
-            assert plant.firing() == set()
+            assert installation.firing() == set()
 
     def test_have_a_cause_here(self):
         assert CAUSES.keys() == {rule["alert"] for rule in RULES["groups"][0]["rules"]}
 
     @pytest.mark.parametrize("alert", CAUSES)
-    def test_fires_by_its_cause_and_ends_with_it(self, plant, alert, capfd):
-        wait_until(lambda: not plant.is_firing(alert), seconds=60)
+    def test_fires_by_its_cause_and_ends_with_it(self, installation, alert, capfd):
+        wait_until(lambda: not installation.is_firing(alert), seconds=60)
 
         began = monotonic()
-        with CAUSES[alert](plant):
-            wait_until(lambda: plant.is_firing(alert), seconds=90)
+        with CAUSES[alert](installation):
+            wait_until(lambda: installation.is_firing(alert), seconds=90)
             seconds = monotonic() - began
-            others = plant.firing() - {alert}
-        wait_until(lambda: not plant.is_firing(alert), seconds=90)
+            others = installation.firing() - {alert}
+        wait_until(lambda: not installation.is_firing(alert), seconds=90)
 
         with capfd.disabled():
             print(f"\n{alert}: {CAUSES[alert].__name__}, after {seconds:.0f} s; also: {sorted(others)}", end="")  # noqa: T201

@@ -2,15 +2,17 @@
 
 import json
 import sys
+from threading import Timer
 from time import monotonic
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand
+from django.db import connection
 
 from fluxori.core import request_context
 from fluxori.core.ids import uuid7
-from fluxori.db.waits import waits_reported
+from fluxori.db.waits import PATIENCE_SECONDS, waits_reported
 
 
 class OperatorCommand(BaseCommand):
@@ -28,9 +30,19 @@ class OperatorCommand(BaseCommand):
         token = request_context.request_id.set(str(self.run_id))
         try:
             with waits_reported(self._write_wait):
+                self._connect()
                 return super().execute(*args, **options)
         finally:
             request_context.request_id.reset(token)
+
+    def _connect(self) -> None:
+        """Connect to the database, so that the wait for it can be reported."""
+        timer = Timer(PATIENCE_SECONDS, self._write_wait, ["Waiting for a connection to the database ..."])
+        timer.start()
+        try:
+            connection.ensure_connection()
+        finally:
+            timer.cancel()
 
     def write_json(self, report: dict[str, Any]) -> None:
         """Write one JSON object on stdout: the id of the run, its duration and ``report``."""

@@ -114,13 +114,12 @@ class Command(OperatorCommand):
             return
         names = queries.account_names({each.balance_id for each in findings.differences if each.balance_id})
         for difference in findings.differences:
-            balance = ""
-            if difference.balance_id:
-                account = names.get(difference.balance_id)
-                balance = f" of balance {difference.balance_id}" + (f" ({account})" if account else "")
-            self.stdout.write(
-                f"{difference.rule}: {difference.kind} {difference.row_id}{balance}: {difference.details}"
-            )
+            subject = f"{difference.kind} {difference.row_id}"
+            if difference.balance_id and difference.row_id != difference.balance_id:
+                subject += f" of balance {difference.balance_id}"
+            if difference.balance_id in names:
+                subject += f" ({names[difference.balance_id]})"
+            self.stdout.write(f"{difference.rule}: {subject}: {difference.details}")
 
 
 def _is_missing(difference: Difference) -> bool:

@@ -115,7 +115,7 @@ class Command(OperatorCommand):
         names = queries.account_names({each.balance_id for each in findings.differences if each.balance_id})
         for difference in findings.differences:
             subject = f"{difference.kind} {difference.row_id}"
-            if difference.balance_id and difference.row_id != difference.balance_id:
+            if difference.balance_id and difference.kind != "balance":
                 subject += f" of balance {difference.balance_id}"
             if difference.balance_id in names:
                 subject += f" ({names[difference.balance_id]})"

@@ -111,16 +111,16 @@ class Watchdog:
             progress.deadline = _limit.get() or _default_deadline()
         return execute(sql, params, many, context)
 
-    def waiting(self, seconds: float) -> list[int]:
-        """Return the process ids, on the server, of the sessions whose statement has run longer than this."""
+    def waiting(self, seconds: float) -> dict[int, float]:
+        """Return the sessions whose statement has run longer than this: process id on the server, and seconds."""
         with self._lock:
             watched = list(self._connections.items())
         now = monotonic()
-        return [
-            opened.info.backend_pid
+        return {
+            opened.info.backend_pid: now - progress.since
             for opened, progress in watched
             if progress.seen != -1 and now - progress.since > seconds and not opened.closed
-        ]
+        }
 
     def _run(self) -> None:
         pause = threading.Event()

@@ -23,13 +23,12 @@ _STATEMENT_TIMEOUT_MS = 2_000
 # The role of a command may not see the state of a session of another role.
 _WAITS = """
 SELECT waiting.pid,
-       round(extract(epoch FROM clock_timestamp() - waiting.query_start))::int,
        pg_blocking_pids(waiting.pid)::text,
        (SELECT string_agg(concat_ws(', ', 'session ' || id, 'role ' || blocking.usename,
                                     nullif(blocking.application_name, ''), blocking.state), '; ')
           FROM unnest(pg_blocking_pids(waiting.pid)) AS id LEFT JOIN pg_stat_activity blocking ON blocking.pid = id)
   FROM pg_stat_activity waiting
- WHERE waiting.pid = ANY(%s) AND waiting.state = 'active'
+ WHERE waiting.pid = ANY(%s) AND coalesce(waiting.state, 'active') = 'active'
  ORDER BY waiting.pid
 """
 
@@ -55,7 +54,7 @@ def _report(write: Callable[[str], object], ended: Event) -> None:
         if not sessions:
             continue
         lines = _describe(sessions)
-        if not lines and set(sessions) & set(watchdog.waiting(PATIENCE_SECONDS)):
+        if not lines and sessions.keys() & watchdog.waiting(PATIENCE_SECONDS).keys():
             lines = [("response", "Waiting for a response that the database has sent and that does not arrive ...")]
         now = monotonic()
         for subject, line in lines:
@@ -64,19 +63,20 @@ def _report(write: Callable[[str], object], ended: Event) -> None:
                 write(line)
 
 
-def _describe(sessions: list[int]) -> list[tuple[str, str]]:
+def _describe(sessions: dict[int, float]) -> list[tuple[str, str]]:
     """Return for each wait what it is about, to recognize it, and the line."""
     connection = new_connection(statement_timeout_ms=_STATEMENT_TIMEOUT_MS)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(_WAITS, [sessions])
+            cursor.execute(_WAITS, [list(sessions)])
             rows = cursor.fetchall()
     except Error:
         return [("database", "Waiting for the database, which does not respond ...")]
     finally:
         connection.close()
     lines = []
-    for pid, seconds, blocking_ids, blocking in rows:
+    for pid, blocking_ids, blocking in rows:
+        seconds = round(sessions[pid])
         if blocking:
             lines.append((blocking_ids, f"Waiting for a lock for {seconds} s; it is held by {blocking} ..."))
         else:

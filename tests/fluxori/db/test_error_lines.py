@@ -4,11 +4,12 @@ import pytest
 from django.db import Error, connection, transaction
 
 from fluxori.db.error_lines import error_line
+from tests.support.database import as_owner
 
 
 def line_of(*statements):
     """Run the statements in a savepoint; return the line for the error of the last one."""
-    with connection.cursor() as cursor, pytest.raises(Error) as error, transaction.atomic():
+    with as_owner(), connection.cursor() as cursor, pytest.raises(Error) as error, transaction.atomic():
         _execute(cursor, statements)
     line = error_line(error.value)
     assert line is None or "\n" not in line

@@ -35,9 +35,7 @@ class TestWaitsReported:
             connection.close()
 
         [line] = errors.getvalue().splitlines()
-        assert re.fullmatch(
-            r"Waiting for a lock for \d+ s; it is held by session \d+, role .*idle in transaction \.\.\.", line
-        )
+        assert re.fullmatch(r"Waiting for a lock for \d+ s; it is held by session \d+, role .* \.\.\.", line)
 
     def test_a_long_statement_is_reported_once_in_ten_seconds(self):
         lines = []

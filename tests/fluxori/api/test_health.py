@@ -11,6 +11,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import RequestFactory
 
 from fluxori.api import health
+from tests.support.database import as_owner
 from tests.support.silent_proxy import through_silent_proxy
 from tests.support.threads import in_other_thread
 
@@ -39,7 +40,8 @@ class TestReady:
 
     def test_returns_503_if_a_migration_is_missing(self):
         [newest] = MigrationLoader(connection).graph.leaf_nodes("identity")
-        MigrationRecorder(connection).record_unapplied(*newest)
+        with as_owner():
+            MigrationRecorder(connection).record_unapplied(*newest)
 
         assert self.get_ready().status_code == 503
 
@@ -54,7 +56,7 @@ class TestReady:
 
     def test_returns_503_if_no_temporary_file_can_be_written(self):
         """A limit of the server stands for the full disk, because it fails at the same write."""
-        with connection.cursor() as cursor:
+        with as_owner(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL temp_file_limit = '16kB'")
 
         response = self.get_ready()

@@ -64,6 +64,7 @@ class TestErrorLine:
             elsewhere.ensure_connection()
 
         line = error_line(error.value)
+        assert line is not None
         assert line.startswith("The database cannot be used (")
         assert "Check DATABASE_URL" in line
         assert "\n" not in line

@@ -4,12 +4,14 @@ Tests marked ``slow``, ``browser`` or ``drill`` run only with the option of that
 Every test starts with the rows that the migrations wrote (see ``tests/support/database.py``).
 """
 
+import gc
 from collections.abc import Iterator
 from contextlib import ExitStack
 from unittest.mock import patch
 
 import pytest
 from django.test import TransactionTestCase
+from hypothesis import settings
 from pytest_django import DjangoDbBlocker
 
 from tests.support.database import restore_migrated_rows, restricted_role, save_migrated_rows
@@ -20,6 +22,11 @@ SETS = {
     "browser": "needs Chromium",
     "drill": "a drill of an emergency that takes minutes",
 }
+
+# How many examples a property test draws: few in the default run, many with ``--hypothesis-profile thorough``.
+settings.register_profile("few", max_examples=20, deadline=None)
+settings.register_profile("thorough", max_examples=150, deadline=None)
+settings.load_profile("few")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,6 +57,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if deselected:
         config.hook.pytest_deselected(items=deselected)
         items[:] = wanted
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported and collected out of garbage collection: it lives as long as the tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 @pytest.fixture(scope="session")

@@ -24,10 +24,8 @@ pytestmark = pytest.mark.django_db
 END = NOON + 5 * DAY
 Act = Callable[[User], Any]
 tried = settings(
-    max_examples=15,
     derandomize=True,
     database=None,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 hours = st.integers(1, 96)

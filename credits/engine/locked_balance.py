@@ -2,7 +2,7 @@
 ends.
 
 There are two ways to change the ledger: ``lock_balance`` and ``lock_balances`` for one operation, and ``BalanceLoader``
-with ``flush_on_exit`` for a group of deductions. The order is always the same: lock, load, plan, write, in one
+with ``flush_on_exit`` for a group of requests. The order is always the same: lock, load, plan, write, in one
 transaction of the caller's operation; planning reads the tier facts for its first result. The lock is ``SELECT ... FOR
 NO KEY UPDATE`` on the balance row, taken in order of id; everything that depends on it is read in a later statement. A
 planned operation that raises an error writes nothing. Next: ``write.py`` for the write, ``idempotency.py`` for requests
@@ -331,7 +331,7 @@ def lock_balance(
     loader = BalanceLoader([owner.id], at, requests=requests, **needs)
     balances = loader.lock_and_load()
     if create and owner.id not in balances:
-        _open_balance(owner, at)
+        open_balance(owner, at)
         balances = loader.lock_and_load()
     with flush_on_exit(balances):
         balance = balances.of(owner)
@@ -377,10 +377,14 @@ def transaction_details(request: RequestIdentity, **details: Any) -> Transaction
     )
 
 
-def _open_balance(owner: Owner, at: datetime) -> None:
+def open_balance(owner: Owner, at: datetime) -> None:
+    """Insert a balance for an owner that has none. Lock it afterwards: a concurrent request may insert it first.
+
+    :raises UserNotFoundError: there is no such user
+    :raises OrganizationNotFoundError: there is no such organization
+    """
     identity.require_owner(owner)
     row = CreditBalance(
         id=owner.id, user_id=owner.user_id, organization_id=owner.organization_id, last_at=at, created_at=at
     )
-    # A concurrent request may open it first; both then wait for the same lock.
     CreditBalance.objects.bulk_create([row], ignore_conflicts=True)

@@ -5,10 +5,9 @@ from typing import Any
 from uuid import UUID
 
 from credits.arguments import resolve_timestamp
-from credits.engine.deductions import Deduction, DeductionRequest, deduction_queue
-from credits.engine.rejected_attempts import Rejection, record_rejected_attempts
+from credits.engine.deductions import Deduction, DeductionRequest
+from credits.engine.operation_queue import run_in_group
 from credits.engine.results import TransactionResult, transaction_result
-from fluxori.core.errors import DomainError
 from fluxori.db.measured import measured
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
@@ -61,10 +60,5 @@ def deduct_credits(
         metadata=metadata,
         idempotency_key=idempotency_key,
     )
-    target = Owner.of(owner)
     request = DeductionRequest.of(deduction, resolve_timestamp(at))
-    result = deduction_queue.run(target, request)
-    if isinstance(result, DomainError):
-        record_rejected_attempts(target.id, [Rejection.of(deduction, result)], request.at)
-        raise result
-    return transaction_result(result)
+    return transaction_result(run_in_group(Owner.of(owner), request))

@@ -59,7 +59,7 @@ group_commit_wait_seconds = Histogram(
 )
 group_commit_rejections = Counter(
     "fluxori_group_commit_rejections_total",
-    "Deductions refused by a queue: queue_full (DEDUCTION_QUEUE_LIMIT), or wait_timeout (LOCK_TIMEOUT_MS).",
+    "Deductions refused by a queue: queue_full (OPERATION_QUEUE_LIMIT), or wait_timeout (LOCK_TIMEOUT_MS).",
     ["reason"],
     registry=REGISTRY,
 )

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from credits.arguments import Validator, id_of
-from credits.domain import burn_order, constants
+from credits.domain import constants
 from credits.domain.records import GrantDelta
 from credits.engine.idempotency import RequestIdentity, build_request
 from credits.engine.locked_balance import LockedBalance, OperationResult, transaction_details
@@ -139,7 +139,7 @@ class DeductionRequest(GroupRequest):
         check_spendable(balance, amount, member_id=member_id)
 
         # No domain error below this line.
-        payments = burn_order.plan_payments(amount, balance.state.grants.values())
+        payments = balance.state.payments(amount)
         transaction = balance.state.post(
             "usage",
             balance.at,

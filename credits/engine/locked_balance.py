@@ -275,18 +275,18 @@ class BalanceLoader:
         """Lock the balances that exist and load them; ``skip_locked`` as for :func:`lock`."""
         return self._load(lock(self._ids, skip_locked=skip_locked))
 
-    def load(self) -> LockedBalances:
-        """Load balances that this transaction has locked before."""
-        return self._load(self._ids)
+    def load(self, *, grant_limit: int | None = None) -> LockedBalances:
+        """Load balances that this transaction has locked before; ``grant_limit`` as for ``load_balances``."""
+        return self._load(self._ids, grant_limit)
 
-    def _load(self, locked_ids: Collection[UUID]) -> LockedBalances:
+    def _load(self, locked_ids: Collection[UUID], grant_limit: int | None = None) -> LockedBalances:
         if not locked_ids:
             return LockedBalances()
         tier_facts = GroupTierFacts(locked_ids, self._earliest)
         return LockedBalances(
             {
                 loaded.state.id: LockedBalance(loaded.state, tier_facts, loaded.remembered, loaded.prices)
-                for loaded in load_balances(locked_ids, at=self._at, **self._needs)
+                for loaded in load_balances(locked_ids, at=self._at, grant_limit=grant_limit, **self._needs)
             }
         )
 

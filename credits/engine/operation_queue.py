@@ -8,15 +8,17 @@ the queue, ``docs/explanation/group-commit.md`` for why it exists.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 
 from credits.domain import errors
+from credits.domain.balance_state import GrantsNotLoadedError
 from credits.engine.idempotency import RequestIdentity
 from credits.engine.locked_balance import (
     BalanceLoader,
@@ -32,7 +34,11 @@ from fluxori.core.errors import DomainError
 from fluxori.db.group_commit import GroupCommitQueue, TakeGroup
 from fluxori.identity.owner import Owner
 
+R = TypeVar("R")
 Planned = OperationResult | DomainError
+
+# How many grants of a balance are loaded at first, and then if they do not suffice. None: all.
+GRANT_LIMITS: tuple[int | None, ...] = (64, 1_024, 16_384, None)
 
 
 class GroupRequest(ABC):
@@ -79,6 +85,18 @@ def loader_for(balance_ids: Collection[UUID], requests: Sequence[GroupRequest]) 
     )
 
 
+def load_and_plan(loader: BalanceLoader, plan: Callable[[LockedBalances], R]) -> R:
+    """Load locked balances, return the result of ``plan``, and write what it recorded.
+
+    Few grants are loaded first, because few pay for one request. If they do not suffice, nothing was written, and it is
+    planned again with more of them.
+    """
+    for grant_limit in GRANT_LIMITS:
+        with suppress(GrantsNotLoadedError), flush_on_exit(loader.load(grant_limit=grant_limit)) as balances:
+            return plan(balances)
+    raise AssertionError("all grants were loaded")
+
+
 def plan_in_order(balance: LockedBalance, requests: Sequence[GroupRequest], *, is_new: bool = False) -> list[Planned]:
     """Plan requests of one balance in order of their instants, then of arrival, and return the results in order of
     arrival.
@@ -122,9 +140,9 @@ def _process(
     *,
     is_new: bool = False,
 ) -> list[OperationResult | DomainError | None]:
-    results: dict[int, OperationResult | DomainError | None] = {}
-    rejections: list[Rejection] = []
-    with flush_on_exit(loader_for(locked, [request for _, request in group]).load()) as balances:
+    def plan(balances: LockedBalances) -> list[OperationResult | DomainError | None]:
+        results: dict[int, OperationResult | DomainError | None] = {}
+        rejections: list[Rejection] = []
         for owner in dict.fromkeys(owner for owner, _ in group):
             indexes = [index for index, (other, _) in enumerate(group) if other == owner]
             requests = [group[index][1] for index in indexes]
@@ -134,8 +152,10 @@ def _process(
                 continue
             planned = _plan_for_owner(balances, owner, requests, rejections, is_new=is_new)
             results |= zip(indexes, planned, strict=True)
-    record_rejected_attempts(rejections)
-    return [results[index] for index in range(len(group))]
+        record_rejected_attempts(rejections)
+        return [results[index] for index in range(len(group))]
+
+    return load_and_plan(loader_for(locked, [request for _, request in group]), plan)
 
 
 def _plan_for_owner(

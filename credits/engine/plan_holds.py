@@ -36,7 +36,7 @@ def plan_hold(
     check_spendable(balance, amount, member_id=member_id)
 
     # No error below this line.
-    payments = burn_order.plan_payments(amount, balance.state.grants.values())
+    payments = balance.state.payments(amount)
     hold = Hold(
         id=uuid7(),
         amount=amount,
@@ -73,7 +73,7 @@ def plan_capture(balance: LockedBalance, hold: Hold, amount: int, request: Reque
         check_spendable(balance, amount, member_id=hold.member_id, hold=hold)
 
     # No error below this line.
-    used = {grant.id: paid for grant, paid in burn_order.plan_payments(excess, state.grants.values())}
+    used = {grant.id: paid for grant, paid in state.payments(excess)}
     from_pins = amount - excess
     for grant_id, pinned in hold.pins:
         paid = min(from_pins, pinned)

@@ -138,7 +138,7 @@ class Requests:
         mine = {"userId": str(self.balance.user_id)}
         limit = self.send(self.user, "put", "credits/limits", {"period": "day", "amount": 10**6})
         self.send(self.user, "post", "credits/deduct", {"amount": 1, "description": "Within the limit"})
-        self.send(self.user, "delete", "credits/limits/{id}", id=limit["limit"]["id"])
+        self.send(self.user, "delete", "credits/limits/{id}", id=limit["id"])
         new = {"userId": str(make_user().pk), "tier": "explorer"}
         self.send(self.admin, "post", "credits/initialize", new)
         for terms in ({}, {"proration": "difference"}, {"effective": "nextPeriod"}):

@@ -30,6 +30,7 @@ from credits.engine.locked_balance import (
     open_balance,
 )
 from credits.engine.rejected_attempts import Rejection, record_rejected_attempts
+from credits.queries.loading import FIRST_GRANTS
 from fluxori.core.errors import DomainError
 from fluxori.db.group_commit import GroupCommitQueue, TakeGroup
 from fluxori.identity.owner import Owner
@@ -38,7 +39,7 @@ R = TypeVar("R")
 Planned = OperationResult | DomainError
 
 # How many grants of a balance are loaded at first, and then if they do not suffice. None: all.
-GRANT_LIMITS: tuple[int | None, ...] = (64, 1_024, 16_384, None)
+GRANT_LIMITS: tuple[int | None, ...] = (FIRST_GRANTS, 16 * FIRST_GRANTS, 256 * FIRST_GRANTS, None)
 
 
 class GroupRequest(ABC):
@@ -88,8 +89,7 @@ def loader_for(balance_ids: Collection[UUID], requests: Sequence[GroupRequest]) 
 def load_and_plan(loader: BalanceLoader, plan: Callable[[LockedBalances], R]) -> R:
     """Load locked balances, return the result of ``plan``, and write what it recorded.
 
-    Few grants are loaded first, because few pay for one request. If they do not suffice, nothing was written, and it is
-    planned again with more of them.
+    Few grants are loaded first. If they do not suffice, nothing was written, and it is planned again with more of them.
     """
     for grant_limit in GRANT_LIMITS:
         with suppress(GrantsNotLoadedError), flush_on_exit(loader.load(grant_limit=grant_limit)) as balances:

@@ -37,10 +37,10 @@ def deduct_credits(
     with the price and the grants of that instant: credits that arrived between the two can pay, and those whose expiry
     is recorded cannot. See docs/explanation/back-dated-operations.md.
 
-    Concurrent deductions share a transaction (group commit), except inside a transaction of the caller.
+    Concurrent requests share a transaction (group commit), except inside a transaction of the caller.
 
     :raises InvalidArgumentError: an argument is not valid; later ``out_of_range``: quantity times price exceeds 10**12
-    :raises BusyError: too many deductions wait, or this one waited too long for a lock; nothing was written
+    :raises BusyError: too many requests wait, or this one waited too long for a lock; nothing was written
     :raises BalanceNotFoundError: the owner has no balance
     :raises IdempotencyKeyReusedError: the key was used for a different request
     :raises FeatureNotFoundError: the feature does not exist, or has no price at that instant

@@ -28,6 +28,8 @@ _BALANCE_STATES = (_SQL / "balance_states.sql").read_text(encoding="utf-8")
 _PURCHASES_LEFT = (_SQL / "purchases_left.sql").read_text(encoding="utf-8")
 _BALANCE_STATE_AT = (_SQL / "balance_state_at.sql").read_text(encoding="utf-8")
 
+# How many grants of a balance are loaded for its snapshot, and at first for an operation: few pay for one request.
+FIRST_GRANTS = 64
 # More grants than a balance can have.
 _ALL_GRANTS = 2**62
 
@@ -121,22 +123,25 @@ def _load_purchases(states: Iterable[BalanceState]) -> None:
         indebted[row["balance_id"]].purchases[row["grant_id"]] = purchase
 
 
-def load_states(
-    balance_ids: Iterable[UUID], *, at: datetime, member_ids: Iterable[UUID | None] = ()
-) -> dict[UUID, BalanceState]:
-    """Return the states of these balances by id, with the due events of each applied up to ``at`` in memory."""
-    states = {loaded.state.id: loaded.state for loaded in load_balances(balance_ids, at=at, member_ids=member_ids)}
+def load_states(balance_ids: Iterable[UUID], *, at: datetime, **needs: Any) -> dict[UUID, BalanceState]:
+    """Return the states of these balances by id, with the due events of each applied up to ``at`` in memory.
+
+    ``needs`` are arguments of :func:`load_balances`.
+    """
+    states = {loaded.state.id: loaded.state for loaded in load_balances(balance_ids, at=at, **needs)}
     for state in states.values():
         apply_due_events(state, max(at, state.last_at))
     return states
 
 
-def load_settled_balance(owner: Owner, *, at: datetime, member_ids: Iterable[UUID | None] = ()) -> BalanceState:
+def load_settled_balance(owner: Owner, *, at: datetime, **needs: Any) -> BalanceState:
     """Return the state of the owner's balance with everything due by ``at`` applied in memory.
+
+    ``needs`` are arguments of :func:`load_balances`.
 
     :raises BalanceNotFoundError: the owner has no balance
     """
-    state = load_states([owner.id], at=at, member_ids=member_ids).get(owner.id)
+    state = load_states([owner.id], at=at, **needs).get(owner.id)
     return require_state(owner, state)
 
 

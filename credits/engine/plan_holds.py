@@ -168,9 +168,9 @@ class CaptureRequest(GroupRequest):
             balance.state.id,
             error,
             self.at,
-            feature=hold and hold.feature_id,
+            feature=hold.feature_id if hold else None,
             actor_id=self.identity.caller,
-            member_id=hold and hold.member_id,
+            member_id=hold.member_id if hold else None,
         )
 
 

@@ -10,7 +10,7 @@ from django.db import connection
 from fluxori.devtools.bench import seeding
 from tests.support.database import as_owner
 
-ORIGINAL = 2_000
+ORIGINAL = 4_000
 _COPIED = (
     "identity.User",
     "identity.Organization",

@@ -127,7 +127,7 @@ _session = (
     " -c TimeZone=UTC"
 )
 # The number of deductions that may wait in the group commit queue of one process. Further ones receive 503.
-DEDUCTION_QUEUE_LIMIT = env.integer("DEDUCTION_QUEUE_LIMIT", 256, minimum=1)
+OPERATION_QUEUE_LIMIT = env.integer("OPERATION_QUEUE_LIMIT", 256, minimum=1)
 # Turn this off behind a connection pooler that does not support prepared statements, such as PgBouncer before 1.21.
 PREPARED_STATEMENTS = env.flag("PREPARED_STATEMENTS", True)
 DATABASES = {

@@ -5,8 +5,9 @@ from the history when it is read, and payments are computed credit by credit. It
 imports nothing of the project. Rows are identified by number, from 1. Credits are whole, timestamps are aware, and a
 period ends before its end instant.
 
-``Grant.burn_position`` is one of the four places that contain the burn order; the others are
-``credits/domain/burn_order.py``, ``credits/verification/rules/burn_order.sql`` and
+``Grant.burn_position`` is one of the five places that contain the burn order; the others are
+``credits/domain/burn_order.py``, ``credits/queries/sql/balance_states.sql``,
+``credits/verification/rules/burn_order.sql`` and
 ``fluxori/devtools/bench/reference.sql``.
 """
 

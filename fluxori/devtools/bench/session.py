@@ -57,6 +57,7 @@ class Sizes:
     subscriptions: tuple[int, ...] = (100_000, 1_000_000)
     growth: tuple[int, ...] = (10_000, 1_000_000)
     verified: int = 200_000
+    grants: tuple[int, ...] = (1, 100, 3_000, 100_000)
 
 
 QUICK = Sizes(
@@ -69,6 +70,7 @@ QUICK = Sizes(
     subscriptions=(300,),
     growth=(1_000, 4_000),
     verified=2_000,
+    grants=(1, 100),
 )
 
 

@@ -2,7 +2,18 @@
 
 from collections.abc import Callable
 
-from fluxori.devtools.bench.sections import allocation, growth, history, holds, http, in_process, latency, sql, verify
+from fluxori.devtools.bench.sections import (
+    allocation,
+    grants,
+    growth,
+    history,
+    holds,
+    http,
+    in_process,
+    latency,
+    sql,
+    verify,
+)
 from fluxori.devtools.bench.session import BenchSession
 
 SECTIONS: dict[str, Callable[[BenchSession], None]] = {
@@ -13,6 +24,7 @@ SECTIONS: dict[str, Callable[[BenchSession], None]] = {
     "history": history.measure,
     "allocation": allocation.measure,
     "latency": latency.measure,
+    "grants": grants.measure,
     "growth": growth.measure,
     "verify": verify.measure,
 }

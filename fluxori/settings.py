@@ -137,7 +137,6 @@ DATABASES = {
         **_database,
         "ATOMIC_REQUESTS": False,
         "CONN_MAX_AGE": env.integer("CONN_MAX_AGE", 60),
-        "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             "options": _session,
             "connect_timeout": 10,

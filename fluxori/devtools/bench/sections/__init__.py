@@ -2,7 +2,18 @@
 
 from collections.abc import Callable
 
-from fluxori.devtools.bench.sections import allocation, growth, history, holds, http, in_process, latency, sql, verify
+from fluxori.devtools.bench.sections import (
+    allocation,
+    growth,
+    history,
+    holds,
+    http,
+    in_process,
+    latency,
+    soak,
+    sql,
+    verify,
+)
 from fluxori.devtools.bench.session import BenchSession
 
 SECTIONS: dict[str, Callable[[BenchSession], None]] = {
@@ -15,4 +26,7 @@ SECTIONS: dict[str, Callable[[BenchSession], None]] = {
     "latency": latency.measure,
     "growth": growth.measure,
     "verify": verify.measure,
+    "soak": soak.measure,
 }
+# Runs only if it is named: it takes many minutes.
+NOT_BY_DEFAULT = ("soak",)

@@ -1,9 +1,9 @@
 """The HTTP server: granian with the options of this project. ``python -m fluxori.server`` runs it.
 
-WEB_CONCURRENCY is the number of worker processes, WEB_THREADS the number of threads of each, WEB_RELOAD_SECONDS the time
-that a new worker has to start before it replaces another. This module imports
-neither Django nor the application, because a worker is a fork of this process: what is imported here would stay as it
-is when the workers are replaced to load new code.
+WEB_CONCURRENCY is the number of worker processes, WEB_THREADS the number of threads of each, WEB_RELOAD_SECONDS the
+time that a new worker has to start before it replaces another. This module imports neither Django nor the application,
+because a worker is a fork of this process: what is imported here would stay as it is when the workers are replaced to
+load new code.
 """
 
 import os

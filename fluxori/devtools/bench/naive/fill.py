@@ -20,6 +20,8 @@ def main(number: int) -> None:
 
     from fluxori.devtools.bench.naive.models import Balance  # noqa: PLC0415
 
+    # The tables of an app without migrations are created first, and refer to those of users.
+    call_command("migrate", verbosity=0)
     call_command("migrate", run_syncdb=True, verbosity=0)
     users = User.objects.bulk_create([User(username=f"bench-{each}") for each in range(number)])
     Balance.objects.bulk_create([Balance(user=user, credits=10**11) for user in users])

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from fluxori.env import Reader
 
-SECRET_KEY = "not a secret: the naive application of the benchmarks runs on the loopback interface only"
+SECRET_KEY = "not a secret: the naive application of the benchmarks runs on the loopback interface only"  # noqa: S105
 ALLOWED_HOSTS = ["127.0.0.1"]
 INSTALLED_APPS = [
     "django.contrib.auth",

@@ -26,8 +26,8 @@ from fluxori.devtools.demo.server import GRANIAN, SERVERS, ServerError
 class Command(BaseCommand):
     help = (
         "Measure the speed of the system and of comparable implementations in one run: HTTP and a naive application,"
-        " SQL, Python, holds, history, the monthly allocation, growth, verification. It uses a throw-away database on the"
-        " server in DATABASE_URL, which must be durable. A complete run takes about an hour. --quick takes about a"
+        " SQL, Python, holds, history, the monthly allocation, growth, verification. It uses a throw-away database on"
+        " the server in DATABASE_URL, which must be durable. A complete run takes about an hour. --quick takes about a"
         " minute and only checks that the benchmarks work."
     )
 

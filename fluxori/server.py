@@ -7,6 +7,7 @@ load new code.
 """
 
 import os
+import socket
 import subprocess
 import sys
 from argparse import ArgumentParser
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=8000, help="Port to listen on. Default: %(default)s.")
     parser.add_argument("--application", default=APPLICATION, help="The WSGI application. Default: %(default)s.")
     options = parser.parse_args(arguments)
+    _require_free(options.host, options.port)
     prepare_start()
     Granian(
         options.application,
@@ -95,6 +97,16 @@ def prepare_start() -> None:
     command = [sys.executable, "-c", _CHECK_SETTINGS]
     if subprocess.run(command, cwd=Path(__file__).parent.parent, check=False).returncode != 0:  # noqa: S603 (fixed)
         sys.exit(1)
+
+
+def _require_free(host: str, port: int) -> None:
+    """End the process if another one listens. Granian's sockets would share the port with it, and so the requests."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            sys.exit(f"Cannot listen on {host}:{port}: {error.strerror}.")
 
 
 def _number(name: str, default: int) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, sleep
@@ -216,3 +217,12 @@ class TestStart:
         [line] = self.errors(GRANIAN, PROMETHEUS_MULTIPROC_DIR=str(tmp_path), WEB_THREADS="none")
 
         assert line == "WEB_THREADS must be a whole number of at least 1, not 'none'."
+
+    def test_reports_a_port_that_is_in_use_in_one_line(self, tmp_path):
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            server = start(GRANIAN, port, PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+            _, errors = server.communicate(timeout=PATIENCE)
+
+        assert server.returncode == 1
+        assert errors == f"Cannot listen on 127.0.0.1:{port}: Address already in use.\n"

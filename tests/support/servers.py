@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 
 from django.db import connection
 
-from fluxori.devtools.demo.server import PROJECT, command_of
+from fluxori.devtools.demo.server import PROJECT, command_of, stop
 from tests.support.threads import wait_until
 
 TOKEN = "a token of more than thirty-two characters"
@@ -93,6 +93,7 @@ def start(name: str, port: int, **environment: str) -> "subprocess.Popen[str]":
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -114,9 +115,4 @@ def serving(name: str, folder: Path | None = None, **environment: str) -> Iterat
             wait_until(lambda: server.status("/health/ready", timeout=5) == 200, PATIENCE)
             yield server
         finally:
-            process.terminate()
-            try:
-                process.communicate(timeout=PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
+            stop(process)

@@ -31,6 +31,8 @@ from tiers import operations as tiers
 
 DEDUCTION = json.dumps({"feature": "simple-ai-insight", "referenceId": "bench"})
 INITIAL_CREDITS = 10**11
+# The first requests import modules and open a database connection for every thread.
+WARM_UP_SECONDS = 5.0
 NAIVE_APPLICATION = "fluxori.devtools.bench.naive.wsgi:application"
 
 # Seconds after which a new access token is issued. A token stays valid for longer than this and a measurement.
@@ -108,7 +110,7 @@ class BenchSession:
             process = self._closing.enter_context(server.serving(port, environ=environ, server=self.server_name))
             self._server = Server(port, self.sizes.seconds, process.pid)
             # Warm up every thread of every worker: imports and database connections.
-            self._server.deduct(self.many, 64)
+            self._server.deduct(self.many, 64, seconds=WARM_UP_SECONDS)
         return self._server
 
     def naive_server(self) -> "Server":
@@ -130,7 +132,9 @@ class BenchSession:
                 )
             )
             self._naive = Server(port, self.sizes.seconds, process.pid, dict(enumerate(json.loads(filled.stdout))))
-            self._naive.send(list(self._naive.issued.values()), "/deduct", 64, body=DEDUCTION, keys=True)
+            self._naive.send(
+                list(self._naive.issued.values()), "/deduct", 64, seconds=WARM_UP_SECONDS, body=DEDUCTION, keys=True
+            )
         return self._naive
 
     def fill(self) -> None:

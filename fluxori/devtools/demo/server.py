@@ -1,6 +1,7 @@
 """The server of the demo, the benchmarks and the tests: as in production, on the loopback interface only."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -20,6 +22,7 @@ WORKERS = 2
 THREADS = 16
 _PORTS = 100
 _TIMEOUT = 60.0
+_STOP_SECONDS = 40.0
 
 
 class ServerError(Exception):
@@ -73,12 +76,17 @@ def serving(
         _wait_until_ready(process, port)
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)
+
+
+def stop(process: "subprocess.Popen[Any]") -> None:
+    """Stop a server that has a session of its own. Its workers would go on if only the main process were killed."""
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _wait_until_ready(server: "subprocess.Popen[bytes]", port: int) -> None:

@@ -5,6 +5,7 @@ Every test starts with the rows that the migrations wrote (see ``tests/support/d
 """
 
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from unittest.mock import patch
@@ -14,6 +15,7 @@ from django.test import TransactionTestCase
 from hypothesis import settings
 from pytest_django import DjangoDbBlocker
 
+from fluxori.devtools.demo.server import GRANIAN, SERVERS
 from tests.support.database import restore_migrated_rows, restricted_role, save_migrated_rows
 
 # The markers that are also options, with what they mean. No test has two of them.
@@ -38,11 +40,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="Run the tests with the database privileges of the application, instead of those of the owner.",
     )
+    project.addoption(
+        "--server", choices=SERVERS, default=GRANIAN, help="The HTTP server of tests that start one. Default: granian."
+    )
     project.addoption("--model-steps", type=int, default=500, help="Number of random steps in tests/model.")
     project.addoption("--model-seed", type=int, default=1, help="Seed of tests/model: one seed, one sequence of steps.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ["HTTP_SERVER"] = config.getoption("--server")
     for name, meaning in SETS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}; runs with --{name}")
 

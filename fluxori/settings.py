@@ -14,7 +14,7 @@ from django.templatetags.static import static
 
 from fluxori.console.sidebar import NAVIGATION
 from fluxori.core.log_config import log_config
-from fluxori.env import Reader
+from fluxori.env import Reader, is_weak
 
 # Makes Django's generic classes subscriptable at run time, for annotations such as ModelAdmin[Any].
 django_stubs_ext.monkeypatch()
@@ -28,8 +28,8 @@ PRODUCTION = ENVIRONMENT == "production"
 
 # The key for development is fixed, so that sessions and tokens survive a restart.
 SECRET_KEY = env.string("SECRET_KEY", None if PRODUCTION else "development only: not a secret, never for production")
-if PRODUCTION and 0 < len(SECRET_KEY) < 50:
-    env.add_error("SECRET_KEY must have at least 50 characters in production")
+if PRODUCTION and SECRET_KEY and is_weak(SECRET_KEY, minimum=50):
+    env.add_error("SECRET_KEY must be a random text of at least 50 characters in production")
 DEBUG = env.flag("DEBUG", False)
 if PRODUCTION and DEBUG:
     env.add_error("DEBUG must be off in production")
@@ -285,8 +285,8 @@ LOGGING = log_config(
 
 # The token that Prometheus sends to /metrics. Without it that path does not exist.
 METRICS_TOKEN = env.string("METRICS_TOKEN", "")
-if PRODUCTION and 0 < len(METRICS_TOKEN) < 32:
-    env.add_error("METRICS_TOKEN must have at least 32 characters in production")
+if PRODUCTION and METRICS_TOKEN and is_weak(METRICS_TOKEN, minimum=32):
+    env.add_error("METRICS_TOKEN must be a random text of at least 32 characters in production")
 env.check_folder("PROMETHEUS_MULTIPROC_DIR")
 
 if PRODUCTION:

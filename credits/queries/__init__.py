@@ -5,6 +5,7 @@ share.
 """
 
 from credits.queries.balances import (
+    account_names,
     due_balances,
     filter_by_available,
     find_balance,
@@ -32,6 +33,7 @@ from credits.queries.transactions import (
 
 __all__ = [
     "Check",
+    "account_names",
     "check_spending",
     "cost_of",
     "due_balances",

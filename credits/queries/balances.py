@@ -53,6 +53,12 @@ def get_balance(*, owner: OwnerLike, at: datetime | None = None) -> BalanceSnaps
     return load_past_balance(Owner.of(owner), at=at).snapshot()
 
 
+def account_names(balance_ids: Iterable[UUID]) -> dict[UUID, str]:
+    """Return for each balance that exists the e-mail of its user or the name of its organization."""
+    balances = CreditBalance.objects.select_related("user", "organization").in_bulk(list(balance_ids))
+    return {key: str(balance.user or balance.organization) for key, balance in balances.items()}
+
+
 def preview_balance(*, owner: OwnerLike, at: datetime, with_allocations: bool = False) -> BalanceSnapshot:
     """Return what the owner's balance will be at the future instant ``at`` if nobody uses or adds credits until then.
 

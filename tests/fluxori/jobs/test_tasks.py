@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import islice
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, get_commands
 from django.db import connection
 from procrastinate.contrib.django import app
@@ -19,9 +20,10 @@ from fluxori.db.jobs import defer
 from fluxori.jobs import tasks
 from fluxori.jobs.models import PeriodicJob, success_recorded
 from fluxori.jobs.schedule import COMMANDS, PERIODIC
+from tests.support.database import as_owner
 from tests.support.factories.credits import make_balance
 from tests.support.jobs import run_worker, statuses
-from tests.support.times import DAY
+from tests.support.times import DAY, NOON
 
 
 def execute(statement, *parameters):
@@ -107,11 +109,14 @@ class TestPeriodicJobs:
 
     def test_that_fail_are_recorded_as_such_and_not_as_a_success(self):
         PeriodicJob.objects.create(name="clearsessions", first_run_at=clock.now())
-        execute("ALTER TABLE django_session RENAME TO elsewhere")
+        Session.objects.create(session_key="expired", session_data="", expire_date=NOON)
+        with as_owner():
+            execute("CREATE RULE refuse AS ON DELETE TO django_session DO INSTEAD SELECT 1 / 0")
         try:
             assert run_periodic("clearsessions") == "failed"
         finally:
-            execute("ALTER TABLE elsewhere RENAME TO django_session")
+            with as_owner():
+                execute("DROP RULE refuse ON django_session")
 
         assert PeriodicJob.objects.get().succeeded_at is None
 

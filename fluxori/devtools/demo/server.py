@@ -1,4 +1,7 @@
-"""The server of the demo and of the benchmarks: gunicorn as in production, on the loopback interface only."""
+"""The processes of the demo and of the benchmarks: gunicorn as in production, and the worker of the demo.
+
+The server listens on the loopback interface only.
+"""
 
 import os
 import socket
@@ -6,14 +9,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 
 FIRST_PORT = 8000
 WORKERS = 2
 THREADS = 16
 _PORTS = 100
 _TIMEOUT = 60.0
+_MANAGE = Path(__file__).parents[3] / "manage.py"
 
 
 class ServerError(Exception):
@@ -44,8 +49,20 @@ def serving(port: int, *, environ: Mapping[str, str] | None = None) -> Iterator[
     """
     command = [sys.executable, "-m", "gunicorn", "fluxori.wsgi", "--bind", f"127.0.0.1:{port}"]
     command += ["--workers", str(WORKERS), "--threads", str(THREADS), "--log-level", "warning"]
-    # In its own session, so that Ctrl-C reaches only this process, which then stops the server.
-    server = subprocess.Popen(  # noqa: S603 (runs the current interpreter)
+    with _running(command, environ) as server:
+        _wait_until_ready(server, port)
+        yield server
+
+
+def working(*, environ: Mapping[str, str] | None = None) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+    """Run the worker of the background jobs while the block runs. It need not be ready for anything else."""
+    return _running([sys.executable, str(_MANAGE), "procrastinate", "worker"], environ)
+
+
+@contextmanager
+def _running(command: list[str], environ: Mapping[str, str] | None) -> Iterator["subprocess.Popen[bytes]"]:
+    # In its own session, so that Ctrl-C reaches only this process, which then stops the other.
+    process = subprocess.Popen(  # noqa: S603 (runs the current interpreter)
         command,
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
@@ -53,15 +70,14 @@ def serving(port: int, *, environ: Mapping[str, str] | None = None) -> Iterator[
         start_new_session=True,
     )
     try:
-        _wait_until_ready(server, port)
-        yield server
+        yield process
     finally:
-        server.terminate()
+        process.terminate()
         try:
-            server.wait(15)
+            process.wait(15)
         except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+            process.kill()
+            process.wait()
 
 
 def _wait_until_ready(server: "subprocess.Popen[bytes]", port: int) -> None:

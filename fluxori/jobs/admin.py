@@ -44,10 +44,24 @@ class EventsInline(TabularInline):  # type: ignore[misc] # django-unfold has no 
         return False
 
 
+class StatusFilter(admin.SimpleListFilter):
+    """A filter by status. The column is an enum of PostgreSQL, which refuses to compare with any other text."""
+
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(status, status.capitalize()) for status in ProcrastinateJob.STATUSES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ProcrastinateJob]) -> QuerySet[ProcrastinateJob]:
+        status = self.value()
+        return queryset.filter(status=status) if status in ProcrastinateJob.STATUSES else queryset
+
+
 @admin.register(ProcrastinateJob)
 class JobAdmin(ReadOnlyAdmin):
     list_display = ["id", "task_name", "argument_text", "status", "attempts", "not_before", "queue_name"]
-    list_filter = ["status", "queue_name"]
+    list_filter = [StatusFilter, "queue_name"]
     search_fields = ["=task_name"]
     search_help_text = "Task"
     empty_message = "The worker adds the jobs of the schedule when it starts."
@@ -102,9 +116,7 @@ class JobAdmin(ReadOnlyAdmin):
                     self.log_change(request, job, result)
             except exceptions.ConnectorException:
                 # The worker was faster, or another job with the same queueing lock waits.
-                messages.warning(
-                    request, f"Job {job.pk} was left as it is: its state changed, or another one waits."
-                )
+                messages.warning(request, f"Job {job.pk} was left as it is: its state changed, or another one waits.")
             else:
                 done += 1
         messages.success(request, f"{done} jobs: {result}.")

@@ -5,6 +5,7 @@ share.
 """
 
 from credits.queries.balances import (
+    balances_in_debt,
     due_balances,
     filter_by_available,
     find_balance,
@@ -32,6 +33,7 @@ from credits.queries.transactions import (
 
 __all__ = [
     "Check",
+    "balances_in_debt",
     "check_spending",
     "cost_of",
     "due_balances",

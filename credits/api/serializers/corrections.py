@@ -27,7 +27,7 @@ class ExtendGrantRequest(VoidRequest):
 class AdjustRequest(OwnerRequest):
     amount = WholeNumber(min_value=-constants.MAX_CREDITS, max_value=constants.MAX_CREDITS, help_text="Not 0.")
     reason = ReasonText()
-    expires_at = Timestamp(required=False, help_text="With a positive amount: the credits cannot be spent from then on.")
+    expires_at = Timestamp(required=False, help_text="With a positive amount: when the credits expire.")
     priority = Priority(required=False, help_text="With a positive amount: the place in the burn order; 0 is first.")
 
 

@@ -47,6 +47,7 @@ VIEWERS = {
             "credithold",
             "creditpin",
             "creditrequest",
+            "balancerepair",
             "rejectedattempt",
             "feature",
             "featureprice",

@@ -355,7 +355,7 @@ class CreditRequestAdmin(OwnedAdmin):
 
 @admin.register(BalanceRepair)
 class BalanceRepairAdmin(OwnedAdmin):
-    empty_message = "Repairs of balances by rebuild_balance appear here, with the reason and the values before and after."
+    empty_message = "Repairs by rebuild_balance appear here, with the reason and the values before and after."
     list_display = ["when", "owner", "reason"]
     when = timestamp_column("at", "when")
     id_to_copy = id_column()

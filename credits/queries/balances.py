@@ -147,8 +147,8 @@ def filter_by_available(
 def balances_in_debt(balances: QuerySet[CreditBalance], *, at: datetime) -> QuerySet[CreditBalance]:
     """Narrow ``balances`` to those in debt at ``at``.
 
-    Time alone makes no debt, but it can repay it: the credits of a hold that lapses repay debt first. So of the balances
-    that are stored as in debt, those with due events are loaded and settled in memory.
+    Time alone makes no debt, but it can repay it: the credits of a hold that lapses repay debt first. So those that are
+    stored as in debt and have due events are loaded and settled in memory.
 
     :raises InvalidArgumentError: ``at`` has no time zone, or is more than five minutes ahead of the clock
     """

@@ -166,7 +166,9 @@ class TestLists:
 
 class TestRepairs:
     def test_the_page_of_a_repair_shows_its_reason_and_the_values(self, balance):
-        falsify_without_triggers("UPDATE credits_creditbalance SET balance = balance + 1 WHERE id = %(id)s", id=balance.pk)
+        falsify_without_triggers(
+            "UPDATE credits_creditbalance SET balance = balance + 1 WHERE id = %(id)s", id=balance.pk
+        )
         with as_owner():
             operations.rebuild_balance(balance_id=balance.pk, apply=True, reason="A faulty copy")
         repair = BalanceRepair.objects.get()

@@ -825,7 +825,7 @@ class Balance:
         return number
 
     def follow_extensions(self, at: datetime) -> None:
-        """Move credits that came back to a grant that was extended to a new grant that lasts as long as the last one."""
+        """Move credits that came back to an extended grant to a new grant that lasts as long as the extension."""
         for grant in sorted(self.grants, key=Grant.burn_position):
             last, part = self.extension(grant), self.free()[grant.number]
             if not part or last.number == grant.number or last.is_expired(at):

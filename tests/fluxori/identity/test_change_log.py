@@ -116,7 +116,7 @@ class TestNames:
             "Ìṣẹ́",
             "有限公司",
             "o'Brien 🚀",
-            "می\u200cخواهم",  # a non-joiner between two Persian letters
+            "نمی\u200cبینم",  # a non-joiner between two Persian letters
             "क्\u200cष",  # a non-joiner after a virama
             "ක්\u200dෂ",  # a joiner after a virama
         ],

@@ -152,6 +152,23 @@ def filter_by_available(
     return balances.filter((stored & ~Q(pk__in=due)) | Q(pk__in=matching))
 
 
+def balances_in_debt(balances: QuerySet[CreditBalance], *, at: datetime) -> QuerySet[CreditBalance]:
+    """Narrow ``balances`` to those in debt at ``at``.
+
+    Time alone makes no debt, but it can repay it: the credits of a hold that lapses repay debt first. So those that are
+    stored as in debt and have due events are loaded and settled in memory.
+
+    :raises InvalidArgumentError: ``at`` has no time zone, or is more than five minutes ahead of the clock
+    """
+    at = resolve_timestamp(at)
+    stored = CreditBalance.objects.filter(debt__gt=0)
+    grants = Q(grants__live=True, grants__remaining__gt=0, grants__expires_at__lte=at)
+    holds = Q(holds__status="open", holds__expires_at__lte=at)
+    due = {key for condition in (grants, holds) for key in stored.filter(condition).values_list("pk", flat=True)}
+    repaid = [key for key, snapshot in get_snapshots(due, at=at).items() if snapshot.debt == 0]
+    return balances.filter(debt__gt=0).exclude(pk__in=repaid)
+
+
 def find_balance(owner: OwnerLike) -> CreditBalance | None:
     """Return the balance row of the owner, or None."""
     target = Owner.of(owner)

@@ -28,8 +28,9 @@ SELECT v.rule, s.balance_id, 'subscription', s.balance_id, v.details
        ('next_allocation_matches_anchor', CASE WHEN s.next_allocation_at <> s.next_begins THEN
            concat('period ', s.next_period, ' at ', s.next_allocation_at, ', counted from the anchor ',
                   s.next_begins) END),
-       ('periods_have_no_gaps', CASE WHEN s.recorded <> s.next_period - 1 THEN
-           concat('next is period ', s.next_period, ', ', s.recorded, ' periods before it are recorded') END),
+       ('periods_have_no_gaps', CASE WHEN s.recorded <> s.next_period - s.first_period - 1 THEN
+           concat('next is period ', s.next_period, ', ', s.recorded, ' periods are recorded after period ',
+                  s.first_period) END),
        ('change_count_matches', CASE WHEN s.changes <> s.changed THEN
            concat(s.changes, ' changes counted, ', s.changed, ' are recorded') END),
        ('tier_matches_last_change', CASE WHEN s.tier_id <> s.last_tier THEN

@@ -233,7 +233,10 @@ class TestInitializeAfterAnEnd:
         result = operations.initialize_balance(owner=balance.owner, tier="growth", actor=admin, at=again)
         run_allocation([balance], at=month(1, again))
 
-        assert (result.transaction.amount, result.tier_facts.next_allocation_at) == (2000, month(1, again))
+        assert (result.transaction and result.transaction.amount, result.tier_facts.next_allocation_at) == (
+            2000,
+            month(1, again),
+        )
         stored = subscription_of(balance)
         assert (stored.anchor, stored.first_period, stored.created_at) == (again, 2, APRIL)
         assert periods_of(balance) == [(1, 400), (3, 2000)]
@@ -262,6 +265,7 @@ class TestInitializeAfterAnEnd:
 
         result = operations.initialize_balance(owner=balance.owner, tier="pro", at=MAY + 2 * DAY)
 
+        assert result.transaction is not None
         assert result.transaction.amount == 7000 - 400 - 1600
         check_ledger()
 
@@ -282,7 +286,7 @@ class TestInitializeAfterAnEnd:
 
         result = operations.initialize_balance(owner=balance.owner, tier="explorer", at=JUNE)
 
-        assert (periods_of(balance), result.transaction.amount) == ([(1, 400)], 400)
+        assert (periods_of(balance), result.transaction and result.transaction.amount) == ([(1, 400)], 400)
         assert subscription_of(balance).first_period == 2
         assert [kind for kind, *_ in history_of(balance)] == ["end", "start"]
         check_ledger()

@@ -123,7 +123,7 @@ class TestPause:
         result = operations.initialize_balance(owner=balance.owner, tier="explorer", at=JULY)
         run_allocation([balance], at=month(4, APRIL))
 
-        assert (result.transaction.amount, result.tier_facts.paused_at) == (400, None)
+        assert (result.transaction and result.transaction.amount, result.tier_facts.paused_at) == (400, None)
         assert skipped_of(balance) == [(1, 0, "paused"), (2, 0, "paused"), (4, 400, "")]
         check_ledger()
 

@@ -136,7 +136,7 @@ class TestRulesOfEndsAndPauses:
             (WHOSE.format("paused_at = NULL"), {"pause_matches_history"}),
             (WHOSE.format("paused_at = paused_at + interval '1 s'"), {"pause_matches_history"}),
             (WHOSE.format("status = 'ended', ended_at = paused_at"), {"end_matches_history"}),
-            (WHOSE.format("anchor = anchor + interval '1 s'"), {"start_matches_history"}),
+            (WHOSE.format("anchor = anchor - interval '1 s'"), {"start_matches_history"}),
             (ENTRY.format("kind = 'resume'", "pause"), {"pause_matches_history", "skip_matches_pauses"}),
             (ENTRY.format("at = at - interval '1 day'", "end"), {"past_end_matches_history"}),
             (PAST.format("ended_at = ended_at - interval '1 s'"), {"past_end_matches_history"}),

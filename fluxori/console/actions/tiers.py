@@ -96,5 +96,5 @@ class AllocateMonth(Action):
         )
         transaction = result.transaction if result.allocated else None
         target = f"{format_credit_count(transaction.amount if transaction else 0)} to {request.owner}"
-        reason = "" if result.allocated else "This month was already allocated."
+        reason = "" if result.allocated else "This month was already allocated, or is skipped."
         return Outcome(f"Allocate {target}", f"Allocated {target}", transaction, no_op_reason=reason)

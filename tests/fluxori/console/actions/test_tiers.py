@@ -88,7 +88,7 @@ class TestEndSubscription:
         assert "explorer → none" in preview
         assert message == f"Ended the subscription of {subscriber}. Balance 400 → 800."
         assert (row.before["tier"], row.after["tier"], row.credits) == ("explorer", None, 0)
-        entry = subscriber.balance.tier_changes.get()
+        entry = subscriber.credit_balance.tier_changes.get()
         assert (entry.kind, entry.actor_id, entry.reason) == ("end", row.actor_id, "Goodwill")
 
     def test_an_end_in_the_next_period_can_be_cancelled(self, client, subscriber):

@@ -1,5 +1,6 @@
 """Verify the ledger and the tiers, for an operator or a scheduler. It changes neither."""
 
+import os
 from argparse import ArgumentParser
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from fluxori.core.command_line import EXIT_FAILED, Progress, positive_argument
 from fluxori.db.operator_command import OperatorCommand
 from fluxori.db.sqlstates import INSUFFICIENT_PRIVILEGE, READ_ONLY_TRANSACTION, sqlstate_of
 
+# Each job keeps one processor of the database server busy.
+MAX_JOBS = 4
+
 _AFTER_A_RESTORE = (
     "; what the anchor names is missing, as after a restore to an instant before the anchor: see"
     " docs/how-to/back-up-and-restore.md"
@@ -36,7 +40,14 @@ class Command(OperatorCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--balance", type=UUID, metavar="ID", help="Verify only this balance (the owner's id).")
         parser.add_argument(
-            "--chunk", type=positive_argument, default=2000, metavar="N", help="At most so many balances per range."
+            "--chunk", type=positive_argument, default=500, metavar="N", help="At most so many balances per range."
+        )
+        parser.add_argument(
+            "--jobs",
+            type=positive_argument,
+            default=min(os.cpu_count() or 1, MAX_JOBS),
+            metavar="N",
+            help=f"Ranges verified at a time; default: one per processor, at most {MAX_JOBS}.",
         )
         parser.add_argument(
             "--anchor",
@@ -46,7 +57,7 @@ class Command(OperatorCommand):
         )
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
-    def handle(self, *, balance: UUID | None, chunk: int, anchor: Path | None, json: bool, **_: Any) -> None:
+    def handle(self, *, balance: UUID | None, chunk: int, jobs: int, anchor: Path | None, json: bool, **_: Any) -> None:
         started_at = clock.now()
         report = Report()
         try:
@@ -54,7 +65,7 @@ class Command(OperatorCommand):
                 # The file is checked completely before any result is printed.
                 report.anchor = verification.read_anchor(anchor, at=started_at)
                 report.compared = self._verify_anchor(anchor, report, balance, json)
-            self._verify(report, balance, chunk, json)
+            self._verify(report, balance, chunk, jobs, json)
         except verification.AnchorError as error:
             raise CommandError(str(error), returncode=EXIT_FAILED) from None
         if balance is None:
@@ -95,12 +106,12 @@ class Command(OperatorCommand):
                 progress.advance(findings.balances)
         return compared
 
-    def _verify(self, report: "Report", balance: UUID | None, chunk: int, quiet: bool) -> None:
+    def _verify(self, report: "Report", balance: UUID | None, chunk: int, jobs: int, quiet: bool) -> None:
         ranges: Iterable[Findings]
         if balance is not None:
             ranges, total = [run.verify_balance(balance)], 1
         else:
-            ranges, total = run.verify_all(chunk=chunk), CreditBalance.objects.count()
+            ranges, total = run.verify_all(chunk=chunk, jobs=jobs), CreditBalance.objects.count()
         with Progress("balances", stream=self.stderr, total=total) as progress:
             for findings in ranges:
                 report.balances += findings.balances

@@ -49,8 +49,8 @@ class TestAllocateMonthlyCredits:
         output = run(at=month(1))
 
         assert output.splitlines() == [
-            "explorer: 1 periods allocated, 400 credits, 0 skipped because they are over",
-            "pro: 1 periods allocated, 7,000 credits, 0 skipped because they are over",
+            "explorer: 1 periods allocated, 400 credits, 0 skipped",
+            "pro: 1 periods allocated, 7,000 credits, 0 skipped",
             "2 subscriptions due by 2025-04-03T12:00:00+00:00, 0 rejected",
         ]
 

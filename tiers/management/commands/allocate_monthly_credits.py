@@ -127,7 +127,7 @@ class Command(OperatorCommand):
         for code, counts in per_tier.items():
             self.stdout.write(
                 f"{code}: {counts['allocated']:,} periods {verb}, {counts['credits']:,} credits,"
-                f" {counts['skipped']:,} skipped because they are over"
+                f" {counts['skipped']:,} skipped"
             )
         self.stdout.write(
             f"{totals.subscriptions:,} subscriptions due by {at.isoformat()}, {len(totals.rejected):,} rejected"

@@ -1,4 +1,4 @@
-"""The command that computes the dashboard snapshot. The scheduler runs it every five minutes."""
+"""The command that computes the dashboard snapshot. The worker runs it every five minutes."""
 
 from argparse import ArgumentParser
 from typing import Any

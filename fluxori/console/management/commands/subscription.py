@@ -1,11 +1,10 @@
 """End, pause or resume one subscription from the shell, as a staff action."""
 
-import json as jsonlib
 from argparse import ArgumentParser
 from typing import Any
 from uuid import uuid4
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from fluxori.console.actions import operations
 from fluxori.console.actions.base import ActionRequest
@@ -15,6 +14,7 @@ from fluxori.core import clock
 from fluxori.core.command_line import EXIT_REJECTED
 from fluxori.core.errors import DomainError
 from fluxori.core.ids import id_from_text
+from fluxori.db.operator_command import OperatorCommand
 from fluxori.identity.models import Organization, User
 from tiers.operations import EFFECTIVE
 
@@ -27,7 +27,7 @@ _ACTIONS = {
 }
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "End, pause or resume the subscription of one account, or cancel what is scheduled for it. The action is"
         " recorded as one of the member of staff who is named, with their permissions. Exit status 0: done; 1: failed;"
@@ -86,7 +86,7 @@ class Command(BaseCommand):
             raise CommandError(f"{error.code}: {error}", returncode=EXIT_REJECTED) from None
         if json:
             report = {"action": request.action.code, "dryRun": dry_run, "summary": summary, "facts": facts}
-            self.stdout.write(jsonlib.dumps(report))
+            self.write_json(report)
             return
         self.stdout.write(summary)
         for label, text in facts.items():

@@ -26,8 +26,8 @@ from fluxori.adminkit.changelist import BaseAdmin, ListAdmin
 from fluxori.adminkit.formatting import timestamp_html
 from fluxori.adminkit.names import VisibleNames
 from fluxori.identity import queries
-from fluxori.identity.administrators import require_other_administrator
-from fluxori.identity.errors import LastAdministratorError, LastOwnerError
+from fluxori.identity.constraints import check_other_admin_remains, constraint_errors
+from fluxori.identity.errors import LastAdminError, LastOwnerError
 from fluxori.identity.models import Membership, Organization, User
 
 # Groups are registered again below with Unfold's admin class. The rows of tokens are of no use to staff.
@@ -97,8 +97,8 @@ class UserForm(UserChangeForm):  # type: ignore[misc]
         super()._post_clean()
         if not self.errors:
             try:
-                require_other_administrator(self.instance)
-            except LastAdministratorError as error:
+                check_other_admin_remains(self.instance)
+            except LastAdminError as error:
                 self.add_error(None, error.detail)
 
 
@@ -109,6 +109,8 @@ class PasswordOnly:
         super().set_password_and_save(user, *args, commit=False, **options)  # type: ignore[misc]
         if commit:
             user.save(update_fields=["password"])
+            # The session of a person who changes the own password goes on in the new generation.
+            user.refresh_from_db(fields=["session_generation"])
         return user
 
 
@@ -185,11 +187,11 @@ class UserAdmin(BaseUserAdmin, IdentityAdmin):  # type: ignore[type-arg,misc]
             for user in users:
                 user.is_active = is_active
                 try:
-                    require_other_administrator(user)
-                except LastAdministratorError as error:
+                    with constraint_errors():
+                        user.save(update_fields=["is_active"])
+                except LastAdminError as error:
                     self.message_user(request, f"{user}: {error.detail}", messages.ERROR)
                     continue
-                user.save(update_fields=["is_active"])
                 self.log_change(request, user, f"{verb}.")
                 changed.append(user)
         self.message_user(request, f"{verb} {len(changed)} of {queryset.count()}.", messages.INFO)

@@ -1,32 +1,22 @@
 """Write operations on users, organizations and memberships. Each function is one database transaction."""
 
-from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
-from fluxori.core.errors import DomainError, InvalidRequestError
+from fluxori.core.errors import InvalidRequestError
 from fluxori.core.input_rules import name_error
-from fluxori.identity.administrators import require_other_administrator
 from fluxori.identity.change_log import record_changes, record_creation
-from fluxori.identity.emails import INVALID, MAX_EMAIL, email_for_lookup, normalize_email
+from fluxori.identity.constraints import constraint_errors
+from fluxori.identity.emails import email_for_lookup
 from fluxori.identity.errors import (
-    EmailTakenError,
-    ExternalIdTakenError,
     LastOwnerError,
     OrganizationNotFoundError,
     PermissionDeniedError,
     UserNotFoundError,
 )
+from fluxori.identity.input_checks import check_password_strength, checked_email
 from fluxori.identity.models import Membership, Organization, User
-
-_ERROR_BY_CONSTRAINT: dict[str, type[DomainError]] = {
-    "identity_user_email_key": EmailTakenError,
-    "identity_user_external_id_key": ExternalIdTakenError,
-    "identity_organization_external_id_key": ExternalIdTakenError,
-}
 
 
 @transaction.atomic
@@ -45,9 +35,9 @@ def create_user(
     :raises EmailTakenError: another user has this e-mail address
     :raises ExternalIdTakenError: another user has this external id
     """
-    user = User(email=_checked_email(email), role=role, external_id=external_id)
+    user = User(email=checked_email(email), role=role, external_id=external_id)
     if password is not None:
-        _check_password(password, user)
+        check_password_strength(password, user)
     user.set_password(password)
     _insert(user)
     record_creation(user, actor=actor)
@@ -64,7 +54,7 @@ def change_user(
 
     :raises UserNotFoundError: the user does not exist
     :raises PermissionDeniedError: the user is a superuser and the actor is not
-    :raises LastAdministratorError: the user is the last administrator and would not be one any more
+    :raises LastAdminError: the user is the last administrator and would not be one any more
     """
     user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
     if user is None:
@@ -74,8 +64,8 @@ def change_user(
     before = user.is_active, user.role
     user.is_active = user.is_active if is_active is None else is_active
     user.role = role or user.role
-    require_other_administrator(user)
-    user.save(update_fields=["is_active", "role"])
+    with constraint_errors():
+        user.save(update_fields=["is_active", "role"])
     record_changes(user, {"active": (before[0], user.is_active), "role": (before[1], user.role)}, actor=actor)
     return user
 
@@ -178,29 +168,5 @@ def _get_user(user_id: UUID) -> User:
 
 
 def _insert(row: User | Organization) -> None:
-    try:
-        with transaction.atomic():
-            row.save(force_insert=True)
-    except IntegrityError as error:
-        diagnostics: Any = getattr(error.__cause__, "diag", None)
-        domain_error = _ERROR_BY_CONSTRAINT.get(getattr(diagnostics, "constraint_name", ""))
-        if domain_error is None:
-            raise
-        raise domain_error from None
-
-
-def _checked_email(email: str) -> str:
-    try:
-        normalized = normalize_email(email)
-    except ValueError:
-        raise InvalidRequestError.field("email", "wrong_type", INVALID) from None
-    if len(normalized) > MAX_EMAIL:
-        raise InvalidRequestError.field("email", "too_long", f"At most {MAX_EMAIL} characters.")
-    return normalized
-
-
-def _check_password(password: str, user: User) -> None:
-    try:
-        validate_password(password, user)
-    except ValidationError as error:
-        raise InvalidRequestError.field("password", "out_of_range", " ".join(error.messages)) from None
+    with constraint_errors():
+        row.save(force_insert=True)

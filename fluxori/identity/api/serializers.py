@@ -25,6 +25,33 @@ class TokenPairResponse(ResponseSerializer):
     refresh = Text()
 
 
+class ChangePasswordRequest(RequestSerializer):
+    current = Text(max_length=1024)
+    new = Text(max_length=1024)
+
+
+class ResetPasswordRequest(RequestSerializer):
+    email = Email()
+
+
+class SetPasswordRequest(RequestSerializer):
+    token = Text(max_length=255)
+    password = Text(max_length=1024)
+
+
+class ChangeEmailRequest(RequestSerializer):
+    email = Email()
+    password = Text(max_length=1024)
+
+
+class ConfirmEmailRequest(RequestSerializer):
+    token = Text(max_length=255)
+
+
+class NoFieldsRequest(RequestSerializer):
+    """An empty object, or no body."""
+
+
 class EmptyResponse(ResponseSerializer):
     """An empty object."""
 

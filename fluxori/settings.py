@@ -58,6 +58,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "pgtrigger",
+    "procrastinate.contrib.django",
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
     "simple_history",
@@ -66,6 +67,7 @@ INSTALLED_APPS = [
     "credits",
     "tiers",
     "fluxori.console",
+    "fluxori.jobs",
 ]
 if not PRODUCTION:
     # Sample data and benchmarks. The production image does not contain them.
@@ -153,6 +155,12 @@ DATABASES = {
 }
 SILENCED_SYSTEM_CHECKS = env.string_list("SILENCED_CHECKS", ())
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# The worker: manage.py procrastinate worker. It asks for jobs every second and needs no notifications, which a
+# connection pooler does not forward.
+PROCRASTINATE_WORKER_DEFAULTS = {"concurrency": 4, "listen_notify": False, "fetch_job_polling_interval": 1.0}
+# A periodic job that was missed, because no worker ran, is made up for once within a day.
+PROCRASTINATE_PERIODIC_DEFAULTS = {"max_delay": 24 * 60 * 60}
 
 _cache = env.string("CACHE_URL", "memory:")
 CACHES = {

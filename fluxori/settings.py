@@ -11,6 +11,7 @@ from pathlib import Path
 import django_stubs_ext
 from corsheaders.defaults import default_headers
 from django.templatetags.static import static
+from django.urls import reverse_lazy
 
 from fluxori.console.sidebar import NAVIGATION
 from fluxori.core.log_config import log_config
@@ -55,6 +56,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "corsheaders",
     "django_filters",
+    "django_otp",
+    "django_otp.plugins.otp_static",
+    "django_otp.plugins.otp_totp",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "pgtrigger",
@@ -84,6 +88,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "fluxori.console.login.two_factor.TwoFactorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
@@ -250,6 +256,10 @@ DEFAULT_FROM_EMAIL = env.string("EMAIL_FROM", "Fluxori Credits <credits@localhos
 # The address of the pages to which the links in mails lead. A front end may have pages of its own.
 ACCOUNT_URL = env.string("ACCOUNT_URL", "http://127.0.0.1:8000/account").rstrip("/")
 
+# Whether an approval in the admin needs a session with two-factor login.
+TWO_FACTOR_FOR_APPROVALS = env.flag("TWO_FACTOR_FOR_APPROVALS", PRODUCTION)
+OTP_TOTP_ISSUER = "Fluxori Credits"
+
 # How far the clocks of two machines may differ when the times in a token are checked: ``iat``, ``nbf`` and ``exp``.
 TOKEN_LEEWAY_SECONDS = env.integer("TOKEN_LEEWAY_SECONDS", 5, minimum=0)
 SIMPLE_JWT = {
@@ -297,6 +307,7 @@ UNFOLD = {
     "ENVIRONMENT": lambda _request: ["Production", "danger"] if PRODUCTION else ["Development", "info"],
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("console/icon.svg")}],
     "DASHBOARD_CALLBACK": "fluxori.console.dashboard.page.dashboard",
+    "ACCOUNT": {"navigation": [{"title": "Two-factor login", "link": reverse_lazy("two_factor")}]},
     "SIDEBAR": {"show_search": True, "navigation": NAVIGATION},
     "STYLES": [lambda _request: static("console/console.css")],
     "SCRIPTS": [lambda _request: static("console/console.js")],

@@ -11,6 +11,7 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from fluxori.api import health, metrics, problems
 from fluxori.api.schema import schema_view
+from fluxori.console.login.two_factor import two_factor_view, verify_view
 from fluxori.console.saved_filters.pages import delete_filter_view, save_filter_view
 from fluxori.console.search.pages import search_view
 from fluxori.identity.admin import own_password_view
@@ -33,6 +34,8 @@ urlpatterns = [
     path("admin/filters/<uuid:key>/delete/", admin.site.admin_view(delete_filter_view), name="delete_filter"),
     path("admin/filters/<slug:app>/<slug:model>/", admin.site.admin_view(save_filter_view), name="save_filter"),
     path("admin/password_change/", admin.site.admin_view(own_password_view)),
+    path("admin/two-factor/", admin.site.admin_view(two_factor_view), name="two_factor"),
+    path("admin/two-factor/verify/", admin.site.admin_view(verify_view), name="verify_two_factor"),
     # Django's short cut from a row to its page on the site: no row has one.
     re_path(r"^admin/r/.*$", admin.site.admin_view(problems.page_not_found)),
     path("admin/", admin.site.urls),

@@ -1,17 +1,17 @@
 """The mails about accounts. Each is a job that runs after the commit of the operation that asked for it.
 
 A job creates the token that it sends, so no token that can be used is stored, neither in the queue nor elsewhere. A job
-that fails is repeated with a new token, and its first one was never sent.
+that fails is repeated with a new token. The worker runs a job at least once, so a mail can be sent twice.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
 from fluxori.core import clock
+from fluxori.db import jobs
 from fluxori.identity import mail
 from fluxori.identity.models import OneTimeToken, User
 from fluxori.identity.one_time_tokens import create_token, lock_user
@@ -56,15 +56,18 @@ def send_password_changed(*, user_id: str) -> None:
         mail.send("password_changed", user.email, {"user": user})
 
 
-MAILS: dict[str, Callable[..., None]] = {
-    job.__name__: job
-    for job in (send_password_reset, send_invitation, send_email_change, send_email_changed, send_password_changed)
-}
+JOBS: tuple[Callable[..., None], ...] = (
+    send_password_reset,
+    send_invitation,
+    send_email_change,
+    send_email_changed,
+    send_password_changed,
+)
 
 
-def defer(name: str, **arguments: str) -> None:
-    """Send a mail of this module after the commit of the transaction."""
-    transaction.on_commit(partial(MAILS[name], **arguments), robust=True)
+def defer(job: str, **arguments: str) -> None:
+    """Add a job of this module to the queue, in the transaction of the caller."""
+    jobs.defer(f"mail.{job}", arguments={**arguments})
 
 
 def _lock_active(user_id: UUID | None) -> User | None:

@@ -6,10 +6,12 @@ from django.db import transaction
 
 from fluxori.core.errors import InvalidRequestError
 from fluxori.core.input_rules import name_error
+from fluxori.identity import accounts
 from fluxori.identity.change_log import record_changes, record_creation
 from fluxori.identity.constraints import constraint_errors
 from fluxori.identity.emails import email_for_lookup
 from fluxori.identity.errors import (
+    EmailTakenError,
     LastOwnerError,
     OrganizationNotFoundError,
     PermissionDeniedError,
@@ -26,21 +28,28 @@ def create_user(
     password: str | None = None,
     role: str = User.Role.USER,
     external_id: str | None = None,
+    invite: bool = False,
     actor: User | None = None,
 ) -> User:
     """Create a user. Without a password the user can only use tokens of the external issuer.
 
+    With ``invite``, a mail has a link with which the person sets a password.
+
     :raises InvalidRequestError: the e-mail address is not one (``wrong_type``) or too long (``too_long``), or the
-        password is easily guessed (``out_of_range``)
+        password is easily guessed (``out_of_range``), or given with ``invite`` (``invalid_choice``)
     :raises EmailTakenError: another user has this e-mail address
     :raises ExternalIdTakenError: another user has this external id
     """
+    if invite and password is not None:
+        raise InvalidRequestError.field("invite", "invalid_choice", "A person who is invited sets the password.")
     user = User(email=checked_email(email), role=role, external_id=external_id)
     if password is not None:
         check_password_strength(password, user)
     user.set_password(password)
     _insert(user)
     record_creation(user, actor=actor)
+    if invite:
+        accounts.invite(user=user, actor=actor)
     return user
 
 
@@ -118,6 +127,32 @@ def set_member(
     membership.save()
     _record_membership(organization, user, earlier_role, role, actor)
     return membership
+
+
+@transaction.atomic
+def add_member(*, organization_id: UUID, email: str, role: str, actor: User | None = None) -> tuple[Membership, bool]:
+    """Add the person with this address, or change the role. Return the membership and whether it is new.
+
+    If no user has the address, a user is created and invited by e-mail.
+
+    :raises InvalidRequestError: ``email`` is not an address
+    :raises OrganizationNotFoundError: the organization does not exist
+    :raises LastOwnerError: the user is the only owner and would lose that role
+    """
+    organization = _lock_organization(organization_id)
+    address = checked_email(email)
+    user = User.objects.filter(email=address).first()
+    is_unknown = user is None
+    if user is None:
+        try:
+            user = create_user(email=address, actor=actor)
+        except EmailTakenError:  # in this moment, by another request
+            is_unknown, user = False, User.objects.get(email=address)
+    is_new = not organization.memberships.filter(user=user).exists()
+    membership = set_member(organization_id=organization_id, user_id=user.pk, role=role, email=address, actor=actor)
+    if is_unknown:
+        accounts.invite(user=user, actor=actor)
+    return membership, is_new
 
 
 @transaction.atomic

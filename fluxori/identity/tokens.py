@@ -1,8 +1,9 @@
 """Issuing, refreshing, verifying and revoking tokens (JWT). No other module creates or reads tokens.
 
 Claims: ``sub`` (the user's id), ``role``, ``token_type``, ``jti``, ``iat``, ``exp``, and ``generation`` if sessions of
-the user were ended before. An access token lasts 15 minutes, a refresh token 14 days. The user's row is read for every request and the claim ``role`` is not used, so deactivation
-and a change of role take effect at the next request.
+the user were ended before. An access token lasts 15 minutes, a refresh token 14 days. The user's row is read for every
+request and the claim ``role`` is not used, so deactivation, a change of role and the end of all sessions take effect at
+the next request.
 """
 
 from dataclasses import dataclass

@@ -21,6 +21,6 @@ urlpatterns = [
     path("users", views.UserViewSet.as_view({"get": "list", "post": "create"})),
     path("users/<uuid:user_id>", views.UserViewSet.as_view({"patch": "partial_update"})),
     path("organizations", views.OrganizationViewSet.as_view({"post": "create"})),
-    path(members, views.MemberViewSet.as_view({"get": "list"})),
+    path(members, views.MemberViewSet.as_view({"get": "list", "post": "create"})),
     path(f"{members}/<uuid:user_id>", views.MemberViewSet.as_view({"put": "update", "delete": "destroy"})),
 ]

@@ -185,6 +185,21 @@ class MemberViewSet(GenericViewSet[Membership]):
         page = self.paginate_queryset(self.filter_queryset(queries.members_of(organization_id)))
         return self.get_paginated_response([_render_member(request, member) for member in page or []])
 
+    @extend_schema(
+        request=serializers.AddMemberRequest,
+        responses={200: serializers.MemberResponse, 201: serializers.MemberResponse},
+    )
+    def create(self, request: Request, organization_id: UUID) -> Response:
+        """Add a person by e-mail address. For owners and admins.
+
+        If no user has the address, a user is created and receives an invitation by e-mail. A repeated request changes
+        the role and sends no second invitation.
+        """
+        require_organization_owner(request, organization_id)
+        payload = serializers.AddMemberRequest.parse(request.data)
+        member, is_new = operations.add_member(organization_id=organization_id, actor=caller_of(request), **payload)
+        return Response(_render_member(request, member), status=201 if is_new else 200)
+
     @extend_schema(request=serializers.SetMemberRequest, responses=serializers.MemberResponse)
     def update(self, request: Request, organization_id: UUID, user_id: UUID) -> Response:
         """Add a member, or change a member's role. For owners and admins.

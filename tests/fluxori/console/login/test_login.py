@@ -102,7 +102,9 @@ class TestLogin:
 @pytest.mark.usefixtures("account")
 class TestApiLogin:
     def log_in(self, api, password=PASSWORD):
-        return api().post("/api/auth/token", {"email": "Admin@staff.test", "password": password}, REMOTE_ADDR="10.0.0.1")
+        return api().post(
+            "/api/auth/token", {"email": "Admin@staff.test", "password": password}, REMOTE_ADDR="10.0.0.1"
+        )
 
     def test_shares_the_lock_with_the_admin(self, api, clock_at):
         clock_at(NOON)

@@ -213,9 +213,7 @@ class UserAdmin(BaseUserAdmin, IdentityAdmin):  # type: ignore[type-arg,misc]
         message = f"Sent {sent} of {queryset.count()}. Only active users without a password are invited."
         self.message_user(request, message, messages.INFO)
 
-    @admin.action(
-        description="Turn two-factor login off, after the loss of a device", permissions=["remove_two_factor"]
-    )
+    @admin.action(description="Turn two-factor login off (a device was lost)", permissions=["remove_two_factor"])
     def remove_two_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         users = [user for user in queryset if two_factor.is_on(user)]
         for user in users:

@@ -1,6 +1,6 @@
 """Two-factor login for staff: one-time codes of an authenticator app (TOTP), and recovery codes if the device is lost.
 
-django-otp has the algorithm, the rows, the protection against a code that is used twice, and the wait after wrong codes.
+django-otp has the algorithm, the rows, the protection against a repeated code, and the wait after wrong codes.
 """
 
 import hashlib

@@ -72,7 +72,7 @@ user_logged_in.connect(mark_session, dispatch_uid="two-factor login")
 
 
 def page_before_approval(request: Any) -> HttpResponse | None:
-    """Return the page to show instead of an approval by a session without two-factor login, if a setting asks for it."""
+    """Return the page to show instead of an approval, if that needs two-factor login and the session has none."""
     if not settings.TWO_FACTOR_FOR_APPROVALS or request.user.is_verified():
         return None
     messages.error(request, "Approvals need two-factor login. Set it up here, then approve.")

@@ -3,10 +3,13 @@
 Unknown paths under ``/api`` and ``/health`` get a problem document, in development too.
 """
 
+from collections.abc import Callable
+
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
-from django.views.generic import RedirectView
+from django.views.generic import RedirectView, TemplateView
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from fluxori.api import health, metrics, problems
@@ -19,6 +22,12 @@ from fluxori.identity.admin import own_password_view
 # The pages are public: a token is not read, also if it is not valid.
 docs_view = SpectacularSwaggerSplitView.as_view(url_name="schema", authentication_classes=())
 
+
+def account_page(name: str) -> Callable[[HttpRequest], HttpResponse]:
+    """Return the view of a page to which the links in mails lead."""
+    return problems.public_page(TemplateView.as_view(template_name=f"account/{name}.html"))
+
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs")),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
@@ -27,6 +36,8 @@ urlpatterns = [
     path("api/", include("tiers.api.urls")),
     path("api/schema", schema_view, name="schema"),
     path("api/docs", problems.public_page(docs_view), name="docs"),
+    path("account/password", account_page("password")),
+    path("account/email", account_page("email")),
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("metrics", metrics.metrics),

@@ -124,7 +124,7 @@ _ADMIN_POLICY = (
 
 
 class ContentSecurityMiddleware:
-    """Sets the Content-Security-Policy of every response. Only the admin, the API docs and the account pages may load."""
+    """Sets the Content-Security-Policy of every response. Few pages may load anything."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response

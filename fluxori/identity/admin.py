@@ -17,7 +17,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.forms import BaseInlineFormSet
-from django.http import HttpRequest, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse_lazy
 from unfold.admin import TabularInline
@@ -229,9 +229,15 @@ class UserAdmin(BaseUserAdmin, IdentityAdmin):  # type: ignore[type-arg,misc]
         if not change and form.cleaned_data.get("invite"):
             accounts.invite(user=obj, actor=_staff(request))
 
-    def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponseBase:
+    def changeform_view(
+        self,
+        request: Any,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
         try:
-            return super().changeform_view(request, *args, **options)
+            return super().changeform_view(request, object_id, form_url, extra_context)
         except LastAdminError as error:  # another administrator lost access after the form was checked
             self.message_user(request, error.detail, messages.ERROR)
             return HttpResponseRedirect(request.path)

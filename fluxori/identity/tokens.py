@@ -34,7 +34,7 @@ GENERATION = "generation"
 logger = structlog.get_logger("fluxori.identity")
 
 
-class _RotatedToken(RefreshToken):  # type: ignore[misc]
+class _RotatedToken(RefreshToken):
     """A refresh token that may be revoked: ``rotate`` decides what follows from that."""
 
     is_revoked = False

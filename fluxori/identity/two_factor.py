@@ -25,7 +25,8 @@ WRONG_CODE = "This code is wrong or was used before. After several wrong codes, 
 
 
 def is_on(user: User) -> bool:
-    return TOTPDevice.objects.filter(user=user, confirmed=True).exists()
+    exists: bool = TOTPDevice.objects.filter(user=user, confirmed=True).exists()
+    return exists
 
 
 def new_key() -> str:

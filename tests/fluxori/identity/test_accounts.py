@@ -3,6 +3,7 @@ from functools import partial
 
 import pytest
 from django.core import mail
+from django.core.mail import EmailMultiAlternatives
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -107,6 +108,7 @@ class TestResetPassword:
         [message] = mail.outbox
         assert message.to == ["me@example.com"]
         assert f"https://app.example/account/password#token={token}" in message.body
+        assert isinstance(message, EmailMultiAlternatives)
         assert message.alternatives[0][1] == "text/html"
 
     def test_has_the_same_response_and_statements_for_every_address(self, api, user, deliver):

@@ -45,7 +45,8 @@ def new_session(user):
 
 
 def is_inside(client) -> bool:
-    return client.get(reverse("admin:index")).status_code == 200
+    response = client.get(reverse("admin:index"))
+    return bool(response.status_code == 200)
 
 
 class TestSetUp:

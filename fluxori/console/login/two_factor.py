@@ -49,8 +49,7 @@ class TwoFactorMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        start = reverse("admin:index")
-        if request.path.startswith(start) and is_code_missing(request):
+        if request.path_info.startswith("/admin/") and is_code_missing(request):
             verify = reverse("verify_two_factor")
             if request.path not in {verify, reverse("admin:logout")}:
                 return HttpResponseRedirect(f"{verify}?{urlencode({'next': request.get_full_path()})}")
@@ -94,7 +93,8 @@ def verify_view(request: Any) -> HttpResponse:
             django_otp.login(request, device)
             return HttpResponseRedirect(target)
         form.add_error("code", two_factor.WRONG_CODE)
-    return _page(request, "verify", "Give a code", form=form)
+    # The menu has figures, such as the number of requests that wait.
+    return _page(request, "verify", "Give a code", form=form, is_nav_sidebar_enabled=False)
 
 
 def two_factor_view(request: Any) -> HttpResponse:
@@ -151,5 +151,5 @@ def _continue_session(request: Any, device: Device | None) -> None:
 
 
 def _page(request: Any, template: str, title: str, **context: Any) -> HttpResponse:
-    context |= {**admin.site.each_context(request), "title": title}
-    return TemplateResponse(request, f"admin/console/two_factor/{template}.html", context)
+    shown = {**admin.site.each_context(request), "title": title, **context}
+    return TemplateResponse(request, f"admin/console/two_factor/{template}.html", shown)

@@ -96,6 +96,7 @@ class TestVerify:
         for path in (reverse("admin:identity_user_changelist"), "/admin/find/", SET_UP):
             assert client.get(path)["Location"].startswith(VERIFY)
         assert client.post(SET_UP, {"turn_off": "1"})["Location"].startswith(VERIFY)
+        assert "Balances" not in client.get(VERIFY).content.decode()
         assert client.post(VERIFY, {"code": code_of(key, later=1)})["Location"] == reverse("admin:index")
         assert is_inside(client)
 

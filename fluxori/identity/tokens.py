@@ -3,7 +3,8 @@
 Claims: ``sub`` (the user's id), ``role``, ``token_type``, ``jti``, ``iat``, ``exp``, and ``generation`` if sessions of
 the user were ended before. An access token lasts 15 minutes, a refresh token 14 days. The user's row is read for every
 request and the claim ``role`` is not used, so deactivation, a change of role and the end of all sessions take effect at
-the next request.
+the next request. The signature and the claims of an access token are verified once in each process; see
+``fluxori.identity.verified_tokens``.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 import jwt
 import structlog
+from django.conf import settings
 from django.contrib.auth import authenticate
 from django.db import DataError, transaction
 from rest_framework_simplejwt.exceptions import TokenError
@@ -25,6 +27,9 @@ from fluxori.identity.accounts import end_sessions
 from fluxori.identity.errors import InvalidCredentialsError, TokenNotValidError
 from fluxori.identity.lock_out import counted_attempt
 from fluxori.identity.models import User
+from fluxori.identity.verified_tokens import VerifiedTokens
+
+_verified = VerifiedTokens()
 
 T = TypeVar("T", bound=Token)
 
@@ -134,7 +139,14 @@ def user_from_access_token(access: str) -> User:
     issuer = external_issuer.configured_issuer()
     if issuer is not None and _algorithm(access) == external_issuer.ALGORITHM:
         return _require_active(queries.user_by_subject(external_issuer.verified_subject(access, issuer)))
-    return _user_of(_parse(AccessToken, access))
+    key: str = settings.SIMPLE_JWT["SIGNING_KEY"]
+    subject = _verified.subject_of(access, key=key)
+    if subject is None:
+        token = _parse(AccessToken, access)
+        user = _user_of(token)
+        _verified.remember(access, (token["sub"], token.get(GENERATION, 0)), key=key, until=float(token["exp"]))
+        return user
+    return _user_with_id(*subject)
 
 
 def _parse(token_class: type[T], token: Any) -> T:
@@ -146,9 +158,13 @@ def _parse(token_class: type[T], token: Any) -> T:
 
 
 def _user_of(token: Token) -> User:
-    user_id = id_from_text(token.get("sub"))
+    return _user_with_id(token.get("sub"), token.get(GENERATION, 0))
+
+
+def _user_with_id(text: Any, generation: Any) -> User:
+    user_id = id_from_text(text)
     user = _require_active(None if user_id is None else queries.user_by_id(user_id))
-    if token.get(GENERATION, 0) != user.session_generation:
+    if generation != user.session_generation:
         raise TokenNotValidError
     return user
 

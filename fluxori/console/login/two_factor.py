@@ -4,7 +4,6 @@ A session whose user has two-factor login is marked at login. Until a code was g
 the admin but the page for the code.
 """
 
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -42,18 +41,12 @@ class CodeForm(forms.Form):
     )
 
 
-class TwoFactorMiddleware:
-    """Sends a session that must still give a code to the page for it, from every page of the admin."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path_info.startswith("/admin/") and is_code_missing(request):
-            verify = reverse("verify_two_factor")
-            if request.path not in {verify, reverse("admin:logout")}:
-                return HttpResponseRedirect(f"{verify}?{urlencode({'next': request.get_full_path()})}")
-        return self._get_response(request)
+def code_page(request: HttpRequest) -> HttpResponse | None:
+    """Return a redirect to the page for the code, if the session must still give one."""
+    verify = reverse("verify_two_factor")
+    if not is_code_missing(request) or request.path in {verify, reverse("admin:logout")}:
+        return None
+    return HttpResponseRedirect(f"{verify}?{urlencode({'next': request.get_full_path()})}")
 
 
 def is_code_missing(request: Any) -> bool:

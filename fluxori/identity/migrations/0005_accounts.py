@@ -13,7 +13,7 @@ from fluxori.db.migration_sql import run_sql_file
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('identity', '0003_former_emails'),
+        ('identity', '0004_organization_is_active'),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('console', '0003_proposed_ceilings'),
+        ('console', '0004_view_repairs'),
     ]
 
     operations = [

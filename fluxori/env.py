@@ -78,6 +78,14 @@ class Reader:
             name, default, _database, {"ENGINE": "django.db.backends.postgresql"}, "a postgres:// or postgresql:// URL"
         )
 
+    def email(self, name: str, default: dict[str, object]) -> dict[str, object]:
+        """Return Django's mail settings from ``smtp://user:password@host:port``.
+
+        The schemes: ``smtp`` without encryption, ``smtp+tls`` (STARTTLS, port 587), ``smtps`` (TLS from the beginning,
+        port 465), ``console:`` and ``off:``.
+        """
+        return self._read(name, default, _email, {}, "an smtp://, smtp+tls:// or smtps:// URL, console: or off:")
+
     def check_folder(self, name: str) -> None:
         """Add an error if the variable is set and does not name a folder that this process can write to."""
         folder = self._environ.get(name)
@@ -122,4 +130,25 @@ def _database(raw: str) -> dict[str, object]:
         "HOST": options.pop("host", "") or unquote(url.hostname or ""),
         "PORT": str(url.port or options.pop("port", "")),
         "OPTIONS": options,
+    }
+
+
+_MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
+_MAIL_BACKENDS = {"console": "django.core.mail.backends.console.EmailBackend", "off": ""}
+
+
+def _email(raw: str) -> dict[str, object]:
+    url = urlsplit(raw)
+    if url.scheme in _MAIL_BACKENDS and not (url.netloc or url.path or url.query):
+        return {"EMAIL_BACKEND": _MAIL_BACKENDS[url.scheme]}
+    if url.scheme not in _MAIL_PORTS or not url.hostname or url.path.strip("/") or url.query:
+        raise ValueError
+    return {
+        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "EMAIL_HOST": url.hostname,
+        "EMAIL_PORT": url.port or _MAIL_PORTS[url.scheme],
+        "EMAIL_HOST_USER": unquote(url.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(url.password or ""),
+        "EMAIL_USE_TLS": url.scheme == "smtp+tls",
+        "EMAIL_USE_SSL": url.scheme == "smtps",
     }

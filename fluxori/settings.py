@@ -11,6 +11,7 @@ from pathlib import Path
 import django_stubs_ext
 from corsheaders.defaults import default_headers
 from django.templatetags.static import static
+from django.urls import reverse_lazy
 
 from fluxori.console.sidebar import NAVIGATION
 from fluxori.core.log_config import log_config
@@ -55,6 +56,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "corsheaders",
     "django_filters",
+    "django_otp",
+    "django_otp.plugins.otp_static",
+    "django_otp.plugins.otp_totp",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "pgtrigger",
@@ -87,6 +91,8 @@ MIDDLEWARE = [
     "fluxori.console.middleware.SessionMiddleware",
     "fluxori.console.middleware.CsrfViewMiddleware",
     "fluxori.console.middleware.AuthenticationMiddleware",
+    "fluxori.console.middleware.OTPMiddleware",
+    "fluxori.console.middleware.TwoFactorMiddleware",
     "fluxori.console.middleware.MessageMiddleware",
     "fluxori.console.middleware.HistoryMiddleware",
     "fluxori.console.middleware.TimeZoneMiddleware",
@@ -174,6 +180,7 @@ CACHES = {
 }
 
 AUTH_USER_MODEL = "identity.User"
+AUTHENTICATION_BACKENDS = ["fluxori.identity.authentication.PasswordBackend"]
 LOGIN_REDIRECT_URL = "admin:index"
 PASSWORD_HASHERS = ["fluxori.identity.hashers.BoundedPBKDF2PasswordHasher"]
 PASSWORD_HASHES = env.integer("PASSWORD_HASHES", 1, minimum=1)
@@ -230,9 +237,30 @@ THROTTLES = {
 # The number of proxies that append to X-Forwarded-For. Addresses before theirs are not trusted: the client sent them.
 PROXIES = env.integer("PROXIES", 0)
 
-# After this many failed logins to the admin, one account is locked for one address, for so many minutes.
+# After this many failed logins to the API and the admin, one account is locked for one address, for so many minutes.
 LOGIN_FAILURES = env.integer("LOGIN_FAILURES", 5, minimum=1)
 LOGIN_LOCKED_MINUTES = env.integer("LOGIN_LOCKED_MINUTES", 15, minimum=1)
+
+# Mail to the owners of accounts. Without EMAIL_URL, development prints it, and production sends none.
+_email = env.email(
+    "EMAIL_URL", {"EMAIL_BACKEND": "" if PRODUCTION else "django.core.mail.backends.console.EmailBackend"}
+)
+EMAIL_BACKEND = _email["EMAIL_BACKEND"] or "django.core.mail.backends.dummy.EmailBackend"
+EMAIL_IS_SENT = bool(_email["EMAIL_BACKEND"])
+EMAIL_HOST = _email.get("EMAIL_HOST", "")
+EMAIL_PORT = _email.get("EMAIL_PORT", 25)
+EMAIL_HOST_USER = _email.get("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = _email.get("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = _email.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = _email.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.string("EMAIL_FROM", "Fluxori Credits <credits@localhost>")
+# The address of the pages to which the links in mails lead. A front end may have pages of its own.
+ACCOUNT_URL = env.string("ACCOUNT_URL", "http://127.0.0.1:8000/account").rstrip("/")
+
+# Whether an approval in the admin needs a session with two-factor login.
+TWO_FACTOR_FOR_APPROVALS = env.flag("TWO_FACTOR_FOR_APPROVALS", PRODUCTION)
+OTP_TOTP_ISSUER = "Fluxori Credits"
 
 # How far the clocks of two machines may differ when the times in a token are checked: ``iat``, ``nbf`` and ``exp``.
 TOKEN_LEEWAY_SECONDS = env.integer("TOKEN_LEEWAY_SECONDS", 5, minimum=0)
@@ -277,10 +305,11 @@ UNFOLD = {
     "SITE_HEADER": "Fluxori Credits",
     "SITE_SYMBOL": "toll",
     "SITE_URL": None,
-    "LOGIN": {"form": "fluxori.console.login.throttle.LoginForm"},
+    "LOGIN": {"form": "fluxori.console.login.form.LoginForm"},
     "ENVIRONMENT": lambda _request: ["Production", "danger"] if PRODUCTION else ["Development", "info"],
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("console/icon.svg")}],
     "DASHBOARD_CALLBACK": "fluxori.console.dashboard.page.dashboard",
+    "ACCOUNT": {"navigation": [{"title": "Two-factor login", "link": reverse_lazy("two_factor")}]},
     "SIDEBAR": {"show_search": True, "navigation": NAVIGATION},
     "STYLES": [lambda _request: static("console/console.css")],
     "SCRIPTS": [lambda _request: static("console/console.js")],

@@ -114,6 +114,8 @@ _DOCS_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self';"
     f" connect-src 'self'; form-action 'none'; {_NO_FRAMES}"
 )
+# The pages to which the links in mails lead. Their form is sent by a script.
+_ACCOUNT_PAGES = ("/account/password", "/account/email")
 # Unfold evaluates expressions in attributes (Alpine.js), and sets inline styles.
 _ADMIN_POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
@@ -122,7 +124,7 @@ _ADMIN_POLICY = (
 
 
 class ContentSecurityMiddleware:
-    """Sets the Content-Security-Policy of every response. Only the admin and the API docs may load anything."""
+    """Sets the Content-Security-Policy of every response. Few pages may load anything."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
@@ -138,4 +140,4 @@ def policy_for(path: str) -> str:
     """Return the content security policy of responses under ``path``."""
     if path.startswith("/admin/"):
         return _ADMIN_POLICY
-    return _DOCS_POLICY if path == "/api/docs" else _DEFAULT_POLICY
+    return _DOCS_POLICY if path in {"/api/docs", *_ACCOUNT_PAGES} else _DEFAULT_POLICY

@@ -31,13 +31,14 @@ from fluxori.api.names import camel
 from fluxori.api.rendering import JSONRenderer, to_json
 from fluxori.core import errors, metrics, request_context
 from fluxori.db import sqlstates
-from fluxori.identity.errors import UnauthenticatedError
+from fluxori.identity.errors import LoginLockedError, OneTimeTokenError, UnauthenticatedError
 
 CONTENT_TYPE = "application/problem+json"
 
 STATUS_BY_KIND: Mapping[type[errors.DomainError], int] = {
     errors.InvalidRequestError: 400,
     MalformedRequestError: 400,
+    OneTimeTokenError: 400,
     UnauthenticatedError: 401,
     errors.PaymentRequiredError: 402,
     errors.ForbiddenError: 403,
@@ -45,6 +46,7 @@ STATUS_BY_KIND: Mapping[type[errors.DomainError], int] = {
     errors.ConflictError: 409,
     errors.KeyReusedError: 422,
     errors.AbortedError: 424,
+    LoginLockedError: 429,
     errors.UnavailableError: 503,
 }
 
@@ -95,6 +97,8 @@ class Problem:
             headers["WWW-Authenticate"] = "Bearer"
         if self.code in RETRY_AFTER_SECONDS:
             headers["Retry-After"] = str(RETRY_AFTER_SECONDS[self.code])
+        if "retryAfter" in self.facts:
+            headers["Retry-After"] = str(self.facts["retryAfter"])
         return headers
 
 

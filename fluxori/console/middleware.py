@@ -1,4 +1,4 @@
-"""The middleware of the admin: sessions, CSRF, users, messages, history and the time zone of the reader.
+"""The middleware of the admin: sessions, CSRF, users, two-factor login, messages, history and the reader's time zone.
 
 A request to the API has a token and needs none of them. ``admin_only`` is the factory that limits a middleware class to
 the pages of the admin; the setting MIDDLEWARE names the classes that it returns. They are subclasses of Django's, so
@@ -17,7 +17,10 @@ from django.http.response import HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware as DjangoCsrfViewMiddleware
 from django.utils import timezone
 from django.utils.deprecation import MiddlewareMixin
+from django_otp.middleware import OTPMiddleware as DjangoOTPMiddleware
 from simple_history.middleware import HistoryRequestMiddleware
+
+from fluxori.console.login.two_factor import code_page
 
 # The browser sends the name of its time zone in this cookie. Without it the pages are in UTC.
 TIME_ZONE_COOKIE = "console_zone"
@@ -48,6 +51,13 @@ def admin_only(middleware: Any) -> Any:
     return AdminOnly
 
 
+class _TwoFactor(MiddlewareMixin):
+    """Sends a session that must still give a code to the page for it, from every page of the admin."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return code_page(request) or self.get_response(request)
+
+
 class _History(MiddlewareMixin):
     """The middleware of django-simple-history, which is a function, as a class."""
 
@@ -75,6 +85,8 @@ def parse_time_zone(name: str) -> ZoneInfo:
 SessionMiddleware = admin_only(DjangoSessionMiddleware)
 CsrfViewMiddleware = admin_only(DjangoCsrfViewMiddleware)
 AuthenticationMiddleware = admin_only(DjangoAuthenticationMiddleware)
+OTPMiddleware = admin_only(DjangoOTPMiddleware)
+TwoFactorMiddleware = admin_only(_TwoFactor)
 MessageMiddleware = admin_only(DjangoMessageMiddleware)
 HistoryMiddleware = admin_only(_History)
 TimeZoneMiddleware = admin_only(_TimeZone)

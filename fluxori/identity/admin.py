@@ -6,6 +6,7 @@ Nothing is deleted here, because the ledger refers to users and organizations by
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django import forms
 from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
@@ -16,24 +17,30 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.forms import BaseInlineFormSet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse_lazy
 from unfold.admin import TabularInline
 from unfold.forms import AdminOwnPasswordChangeForm, AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldBooleanWidget
 
 from fluxori.adminkit.changelist import BaseAdmin, ListAdmin
 from fluxori.adminkit.formatting import timestamp_html
 from fluxori.adminkit.names import VisibleNames
-from fluxori.identity import queries
-from fluxori.identity.administrators import require_other_administrator
-from fluxori.identity.errors import LastAdministratorError, LastOwnerError
+from fluxori.identity import accounts, queries, two_factor
+from fluxori.identity.constraints import check_other_admin_remains, constraint_errors
+from fluxori.identity.errors import LastAdminError, LastOwnerError
 from fluxori.identity.models import Membership, Organization, User
 
 # Groups are registered again below with Unfold's admin class. The rows of tokens are of no use to staff.
 admin.site.unregister(Group)
-for _name in ("OutstandingToken", "BlacklistedToken"):
-    admin.site.unregister(apps.get_model("token_blacklist", _name))
+for _app, _name in (
+    ("token_blacklist", "OutstandingToken"),
+    ("token_blacklist", "BlacklistedToken"),
+    ("otp_totp", "TOTPDevice"),
+    ("otp_static", "StaticDevice"),
+):
+    admin.site.unregister(apps.get_model(_app, _name))
 
 
 _MAX_MATCHES = 100
@@ -72,6 +79,21 @@ class IdentityAdmin(VisibleNames, ListAdmin):
 
 
 class NewUserForm(UserCreationForm):  # type: ignore[misc]
+    """A new user, with a password or with an invitation."""
+
+    invite = forms.BooleanField(
+        label="send an invitation",
+        required=False,
+        widget=UnfoldBooleanWidget,
+        help_text="For an account without a password: the person receives a link and sets it.",
+    )
+
+    def clean(self) -> Any:
+        cleaned = super().clean()
+        if self.cleaned_data.get("invite") and self.cleaned_data.get("set_usable_password"):
+            self.add_error("invite", "A person who is invited sets the password. Disable the password here.")
+        return cleaned
+
     class Meta:
         model = User
         fields = ("email", "role", "external_id")
@@ -97,8 +119,8 @@ class UserForm(UserChangeForm):  # type: ignore[misc]
         super()._post_clean()
         if not self.errors:
             try:
-                require_other_administrator(self.instance)
-            except LastAdministratorError as error:
+                check_other_admin_remains(self.instance)
+            except LastAdminError as error:
                 self.add_error(None, error.detail)
 
 
@@ -109,6 +131,8 @@ class PasswordOnly:
         super().set_password_and_save(user, *args, commit=False, **options)  # type: ignore[misc]
         if commit:
             user.save(update_fields=["password"])
+            # The session of a person who changes the own password goes on in the new generation.
+            user.refresh_from_db(fields=["session_generation"])
         return user
 
 
@@ -145,14 +169,16 @@ class UserAdmin(BaseUserAdmin, IdentityAdmin):  # type: ignore[type-arg,misc]
     unversioned_fields = ("password", "last_login")
     filter_horizontal = ("groups", "user_permissions")
     inlines: ClassVar[Any] = [MembershipsInline]
-    actions: Any = ["deactivate", "activate"]
+    actions: Any = ["deactivate", "activate", "send_invitation", "remove_two_factor"]
     fieldsets = (
         (None, {"fields": ("id", "email", "external_id", "password")}),
         ("API access", {"fields": ("role", "is_active")}),
         ("Admin access", {"fields": ("is_staff", "is_superuser", "groups", "user_permissions")}),
         ("Dates", {"fields": ("created_at", "last_login")}),
     )
-    add_fieldsets = ((None, {"fields": ("email", "role", "external_id", "usable_password", "password1", "password2")}),)
+    add_fieldsets = (
+        (None, {"fields": ("email", "role", "external_id", "usable_password", "password1", "password2", "invite")}),
+    )
 
     # Only superusers may change these: a user who can change their own could give themselves every permission.
     _permission_fields = ("role", "is_staff", "is_superuser", "groups", "user_permissions")
@@ -177,6 +203,45 @@ class UserAdmin(BaseUserAdmin, IdentityAdmin):  # type: ignore[type-arg,misc]
     def activate(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         self._set_active(request, queryset, is_active=True)
 
+    @admin.action(description="Send an invitation to set the password", permissions=["change"])
+    def send_invitation(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        sent = 0
+        for user in queryset:
+            if self.has_change_permission(request, user) and user.is_active and not user.has_usable_password():
+                accounts.invite(user=user, actor=_staff(request))
+                sent += 1
+        message = f"Sent {sent} of {queryset.count()}. Only active users without a password are invited."
+        self.message_user(request, message, messages.INFO)
+
+    @admin.action(description="Turn two-factor login off (a device was lost)", permissions=["remove_two_factor"])
+    def remove_two_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        users = [user for user in queryset if two_factor.is_on(user)]
+        for user in users:
+            two_factor.turn_off(user=user, actor=_staff(request))
+        self.message_user(request, f"Turned off for {len(users)} of {queryset.count()}.", messages.INFO)
+
+    def has_remove_two_factor_permission(self, request: HttpRequest) -> bool:
+        return _is_superuser(request)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        with constraint_errors():
+            super().save_model(request, obj, form, change)
+        if not change and form.cleaned_data.get("invite"):
+            accounts.invite(user=obj, actor=_staff(request))
+
+    def changeform_view(
+        self,
+        request: Any,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except LastAdminError as error:  # another administrator lost access after the form was checked
+            self.message_user(request, error.detail, messages.ERROR)
+            return HttpResponseRedirect(request.path)
+
     def _set_active(self, request: HttpRequest, queryset: QuerySet[User], *, is_active: bool) -> None:
         verb = "Activated" if is_active else "Deactivated"
         users = [user for user in queryset.exclude(is_active=is_active) if self.has_change_permission(request, user)]
@@ -185,11 +250,11 @@ class UserAdmin(BaseUserAdmin, IdentityAdmin):  # type: ignore[type-arg,misc]
             for user in users:
                 user.is_active = is_active
                 try:
-                    require_other_administrator(user)
-                except LastAdministratorError as error:
+                    with constraint_errors():
+                        user.save(update_fields=["is_active"])
+                except LastAdminError as error:
                     self.message_user(request, f"{user}: {error.detail}", messages.ERROR)
                     continue
-                user.save(update_fields=["is_active"])
                 self.log_change(request, user, f"{verb}.")
                 changed.append(user)
         self.message_user(request, f"{verb} {len(changed)} of {queryset.count()}.", messages.INFO)
@@ -249,6 +314,11 @@ class MembershipAdmin(IdentityAdmin):
 @admin.register(Group)
 class GroupAdmin(BaseGroupAdmin, BaseAdmin):  # type: ignore[misc]
     """Groups of staff members with their permissions."""
+
+
+def _staff(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)
+    return request.user
 
 
 def _is_superuser(request: HttpRequest) -> bool:

@@ -19,6 +19,20 @@ class TokenNotValidError(UnauthenticatedError):
     title = "The token is not valid"
 
 
+class OneTimeTokenError(DomainError):
+    """A token that was sent by e-mail cannot be used any more."""
+
+
+class TokenUsedError(OneTimeTokenError):
+    code = "token_used"
+    title = "This link was used already, or a later change made it invalid"
+
+
+class TokenExpiredError(OneTimeTokenError):
+    code = "token_expired"
+    title = "This link has expired; request a new one"
+
+
 class PermissionDeniedError(ForbiddenError):
     code = "permission_denied"
     title = "You may not do this"
@@ -59,6 +73,16 @@ class LoginBusyError(UnavailableError):
     title = "Too many passwords are being checked; try again in a moment"
 
 
-class LastAdministratorError(ConflictError):
-    code = "last_administrator"
+class LoginLockedError(DomainError):
+    """Too many attempts failed. ``retry_after`` is the number of seconds until the next one is allowed."""
+
+    code = "throttled"
+    title = "Too many attempts failed"
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(retry_after=retry_after)
+
+
+class LastAdminError(ConflictError):
+    code = "last_admin"
     title = "At least one active administrator must remain"

@@ -1,5 +1,6 @@
 """Models of users, organizations and memberships. ``fluxori.identity.operations`` writes them."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pgtrigger
@@ -10,6 +11,7 @@ from django.contrib.postgres.search import SearchVector
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils.crypto import salted_hmac
 
 from fluxori.core import clock
 from fluxori.core.ids import uuid7
@@ -61,6 +63,9 @@ class UserManager(BaseUserManager["User"]):
         return self.create_user(email, password, **{**defaults, **fields})
 
 
+_ENDS_SESSIONS = "OLD.password IS DISTINCT FROM NEW.password OR (OLD.is_active AND NOT NEW.is_active)"
+
+
 class User(AbstractBaseUser, PermissionsMixin):
     """A person or a service. ``role`` gives permissions in the API, ``is_staff`` gives access to the admin."""
 
@@ -83,6 +88,9 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_staff = models.BooleanField("may use the admin", default=False)
     is_active = models.BooleanField("active", default=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
+    # A token or session is valid as long as it has this number. A trigger increases it when the password changes and
+    # when the user is deactivated.
+    session_generation = models.BigIntegerField(default=0, editable=False)
     # Increases in the order of the commits (migrations/sql/user_number.sql), which the id does not.
     number = models.BigIntegerField(
         unique=True,
@@ -117,11 +125,64 @@ class User(AbstractBaseUser, PermissionsMixin):
                     "INSERT INTO identity_formeremail (user_id, email, until)"
                     " VALUES (OLD.id, OLD.email, CURRENT_TIMESTAMP); RETURN NULL;"
                 ),
-            )
+            ),
+            # A stale row that is saved with all its columns does not bring an earlier number back.
+            pgtrigger.Trigger(
+                name="user_sessions_end",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition(f"NEW.session_generation < OLD.session_generation OR {_ENDS_SESSIONS}"),
+                func=(
+                    "NEW.session_generation = OLD.session_generation"
+                    f" + CASE WHEN {_ENDS_SESSIONS} THEN 1 ELSE 0 END; RETURN NEW;"
+                ),
+            ),
         ]
 
     def __str__(self) -> str:
         return self.email
+
+    def get_session_auth_hash(self) -> str:
+        return self._with_generation(super().get_session_auth_hash())
+
+    def get_session_auth_fallback_hash(self) -> Iterator[str]:
+        for auth_hash in super().get_session_auth_fallback_hash():
+            yield self._with_generation(auth_hash)
+
+    def _with_generation(self, auth_hash: str) -> str:
+        return salted_hmac("fluxori.identity.session", f"{auth_hash}:{self.session_generation}").hexdigest()
+
+
+class OneTimeToken(models.Model):
+    """A token that was sent to a person by e-mail; only its digest is stored. ``one_time_tokens`` writes the rows."""
+
+    class Purpose(models.TextChoices):
+        PASSWORD_RESET = "password_reset", "Password reset"
+        INVITATION = "invitation", "Invitation"
+        EMAIL_CHANGE = "email_change", "Change of e-mail"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="one_time_tokens")
+    purpose = models.CharField(max_length=16, choices=Purpose.choices)
+    digest = models.CharField(max_length=64, unique=True)
+    # The new address, for a change of e-mail.
+    email = models.CharField(max_length=MAX_EMAIL, null=True)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(
+                name="identity_one_time_token_email_of_change",
+                condition=models.Q(purpose="email_change", email__isnull=False)
+                | models.Q(purpose__in=["password_reset", "invitation"], email__isnull=True),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_purpose_display()} until {self.expires_at:%Y-%m-%d %H:%M}"
 
 
 class FormerEmail(models.Model):
@@ -138,6 +199,20 @@ class FormerEmail(models.Model):
 
     def __str__(self) -> str:
         return self.email
+
+
+class LoginFailures(models.Model):
+    """The number of recent failed logins for one key: a hash of account and address, or of an address alone."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+    failures = models.IntegerField()
+    last_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.failures} until {self.last_at:%Y-%m-%d %H:%M}"
 
 
 NAME_SEARCH_VECTOR = SearchVector("name", config="simple")

@@ -1,32 +1,24 @@
 """Write operations on users, organizations and memberships. Each function is one database transaction."""
 
-from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
-from fluxori.core.errors import DomainError, InvalidRequestError
+from fluxori.core.errors import InvalidRequestError
 from fluxori.core.input_rules import name_error
-from fluxori.identity.administrators import require_other_administrator
+from fluxori.identity import accounts
 from fluxori.identity.change_log import record_changes, record_creation
-from fluxori.identity.emails import INVALID, MAX_EMAIL, email_for_lookup, normalize_email
+from fluxori.identity.constraints import constraint_errors
+from fluxori.identity.emails import email_for_lookup
 from fluxori.identity.errors import (
     EmailTakenError,
-    ExternalIdTakenError,
     LastOwnerError,
     OrganizationNotFoundError,
     PermissionDeniedError,
     UserNotFoundError,
 )
+from fluxori.identity.input_checks import check_password_strength, checked_email
 from fluxori.identity.models import Membership, Organization, User
-
-_ERROR_BY_CONSTRAINT: dict[str, type[DomainError]] = {
-    "identity_user_email_key": EmailTakenError,
-    "identity_user_external_id_key": ExternalIdTakenError,
-    "identity_organization_external_id_key": ExternalIdTakenError,
-}
 
 
 @transaction.atomic
@@ -36,21 +28,28 @@ def create_user(
     password: str | None = None,
     role: str = User.Role.USER,
     external_id: str | None = None,
+    invite: bool = False,
     actor: User | None = None,
 ) -> User:
     """Create a user. Without a password the user can only use tokens of the external issuer.
 
+    With ``invite``, a mail has a link with which the person sets a password.
+
     :raises InvalidRequestError: the e-mail address is not one (``wrong_type``) or too long (``too_long``), or the
-        password is easily guessed (``out_of_range``)
+        password is easily guessed (``out_of_range``), or given with ``invite`` (``invalid_choice``)
     :raises EmailTakenError: another user has this e-mail address
     :raises ExternalIdTakenError: another user has this external id
     """
-    user = User(email=_checked_email(email), role=role, external_id=external_id)
+    if invite and password is not None:
+        raise InvalidRequestError.field("invite", "invalid_choice", "A person who is invited sets the password.")
+    user = User(email=checked_email(email), role=role, external_id=external_id)
     if password is not None:
-        _check_password(password, user)
+        check_password_strength(password, user)
     user.set_password(password)
     _insert(user)
     record_creation(user, actor=actor)
+    if invite:
+        accounts.invite(user=user, actor=actor)
     return user
 
 
@@ -64,7 +63,7 @@ def change_user(
 
     :raises UserNotFoundError: the user does not exist
     :raises PermissionDeniedError: the user is a superuser and the actor is not
-    :raises LastAdministratorError: the user is the last administrator and would not be one any more
+    :raises LastAdminError: the user is the last administrator and would not be one any more
     """
     user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
     if user is None:
@@ -74,8 +73,8 @@ def change_user(
     before = user.is_active, user.role
     user.is_active = user.is_active if is_active is None else is_active
     user.role = role or user.role
-    require_other_administrator(user)
-    user.save(update_fields=["is_active", "role"])
+    with constraint_errors():
+        user.save(update_fields=["is_active", "role"])
     record_changes(user, {"active": (before[0], user.is_active), "role": (before[1], user.role)}, actor=actor)
     return user
 
@@ -146,6 +145,32 @@ def set_member(
 
 
 @transaction.atomic
+def add_member(*, organization_id: UUID, email: str, role: str, actor: User | None = None) -> tuple[Membership, bool]:
+    """Add the person with this address, or change the role. Return the membership and whether it is new.
+
+    If no user has the address, a user is created and invited by e-mail.
+
+    :raises InvalidRequestError: ``email`` is not an address
+    :raises OrganizationNotFoundError: the organization does not exist
+    :raises LastOwnerError: the user is the only owner and would lose that role
+    """
+    organization = _lock_organization(organization_id)
+    address = checked_email(email)
+    user = User.objects.filter(email=address).first()
+    is_unknown = user is None
+    if user is None:
+        try:
+            user = create_user(email=address, actor=actor)
+        except EmailTakenError:  # in this moment, by another request
+            is_unknown, user = False, User.objects.get(email=address)
+    is_new = not organization.memberships.filter(user=user).exists()
+    membership = set_member(organization_id=organization_id, user_id=user.pk, role=role, email=address, actor=actor)
+    if is_unknown:
+        accounts.invite(user=user, actor=actor)
+    return membership, is_new
+
+
+@transaction.atomic
 def remove_member(*, organization_id: UUID, user_id: UUID, actor: User | None = None) -> None:
     """Remove a member.
 
@@ -193,29 +218,5 @@ def _get_user(user_id: UUID) -> User:
 
 
 def _insert(row: User | Organization) -> None:
-    try:
-        with transaction.atomic():
-            row.save(force_insert=True)
-    except IntegrityError as error:
-        diagnostics: Any = getattr(error.__cause__, "diag", None)
-        domain_error = _ERROR_BY_CONSTRAINT.get(getattr(diagnostics, "constraint_name", ""))
-        if domain_error is None:
-            raise
-        raise domain_error from None
-
-
-def _checked_email(email: str) -> str:
-    try:
-        normalized = normalize_email(email)
-    except ValueError:
-        raise InvalidRequestError.field("email", "wrong_type", INVALID) from None
-    if len(normalized) > MAX_EMAIL:
-        raise InvalidRequestError.field("email", "too_long", f"At most {MAX_EMAIL} characters.")
-    return normalized
-
-
-def _check_password(password: str, user: User) -> None:
-    try:
-        validate_password(password, user)
-    except ValidationError as error:
-        raise InvalidRequestError.field("password", "out_of_range", " ".join(error.messages)) from None
+    with constraint_errors():
+        row.save(force_insert=True)

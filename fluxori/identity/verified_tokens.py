@@ -8,6 +8,7 @@ changed in one character, and every token after a change of the key, is verified
 import hmac
 from threading import Lock
 from time import time
+from typing import Any
 
 # A client has one access token at a time. An entry takes about 300 bytes.
 MAX_TOKENS = 10_000
@@ -19,14 +20,14 @@ class VerifiedTokens:
     def __init__(self, *, size: int = MAX_TOKENS) -> None:
         self._size = size
         self._lock = Lock()
-        self._entries: dict[bytes, tuple[str, float]] = {}
+        self._entries: dict[bytes, tuple[Any, float]] = {}
 
-    def subject_of(self, token: str, *, key: str) -> str | None:
+    def subject_of(self, token: str, *, key: str) -> Any:
         """Return the subject of a token that was verified with ``key`` and has not expired, or None."""
         subject, until = self._entries.get(_digest(token, key), (None, 0.0))
         return subject if time() < until else None
 
-    def remember(self, token: str, subject: str, *, key: str, until: float) -> None:
+    def remember(self, token: str, subject: Any, *, key: str, until: float) -> None:
         """Store the subject of a token that has just been verified with ``key``, until a time in seconds since 1970."""
         with self._lock:
             self._entries[_digest(token, key)] = subject, until

@@ -68,6 +68,48 @@ class TestDatabase:
             env.raise_if_invalid()
 
 
+class TestEmail:
+    def read(self, value):
+        env = Reader({"EMAIL_URL": value} if value else {})
+        settings = env.email("EMAIL_URL", {"EMAIL_BACKEND": "default"})
+        env.raise_if_invalid()
+        return settings
+
+    @pytest.mark.parametrize(
+        ("url", "port", "starttls", "tls"),
+        [
+            ("smtp://mail.example", 25, False, False),
+            ("smtp+tls://mail.example", 587, True, False),
+            ("smtps://mail.example", 465, False, True),
+            ("smtps://mail.example:2465/", 2465, False, True),
+        ],
+    )
+    def test_parses_the_schemes_of_smtp(self, url, port, starttls, tls):
+        settings = self.read(url)
+
+        assert (settings["EMAIL_HOST"], settings["EMAIL_PORT"]) == ("mail.example", port)
+        assert (settings["EMAIL_USE_TLS"], settings["EMAIL_USE_SSL"]) == (starttls, tls)
+
+    def test_decodes_the_user_and_the_password(self):
+        settings = self.read("smtp+tls://me%40example.com:p%40ss@mail.example")
+
+        assert (settings["EMAIL_HOST_USER"], settings["EMAIL_HOST_PASSWORD"]) == ("me@example.com", "p@ss")
+
+    def test_prints_or_drops_mail_or_uses_the_default(self):
+        assert str(self.read("console:")["EMAIL_BACKEND"]).endswith("console.EmailBackend")
+        assert self.read("off:") == {"EMAIL_BACKEND": ""}
+        assert self.read("") == {"EMAIL_BACKEND": "default"}
+
+    @pytest.mark.parametrize(
+        "url", ["mail.example", "http://s3cret", "smtp://", "smtp://h/path", "smtp://h:port", "off:x"]
+    )
+    def test_rejects_another_value_without_repeating_it(self, url):
+        with pytest.raises(EnvironmentSettingsError, match="EMAIL_URL must be") as error:
+            self.read(url)
+
+        assert "s3cret" not in str(error.value)
+
+
 class TestIsWeak:
     @pytest.mark.parametrize(
         ("secret", "weak"),

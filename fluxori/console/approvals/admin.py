@@ -20,6 +20,7 @@ from fluxori.console.actions.operations import preview
 from fluxori.console.actions.pages import account_url
 from fluxori.console.approvals import operations
 from fluxori.console.approvals.forms import DecisionForm
+from fluxori.console.login.two_factor import page_before_approval
 from fluxori.console.models import ApprovalRequest, StaffAction
 from fluxori.core import clock
 from fluxori.core.errors import DomainError
@@ -80,6 +81,8 @@ class ApprovalRequestAdmin(OwnedAdmin):
         form = DecisionForm(request.POST)
         if not form.is_valid():
             return self.request_page(request, row, form)
+        if form.cleaned_data["decision"] == "approve" and (page := page_before_approval(request)) is not None:
+            return page
         decision, note, at = form.cleaned_data["decision"], form.cleaned_data["note"], clock.now()
         try:
             if decision == "approve":

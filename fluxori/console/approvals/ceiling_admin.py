@@ -13,6 +13,7 @@ from fluxori.adminkit.dated_rows import HistoryAdmin, ReasonedForm
 from fluxori.adminkit.formatting import NOTHING, format_credits
 from fluxori.console import errors
 from fluxori.console.approvals import ceilings
+from fluxori.console.login.two_factor import page_before_approval
 from fluxori.console.models import ManualCreditCeiling
 from fluxori.core.errors import DomainError
 
@@ -95,6 +96,8 @@ class ManualCreditCeilingAdmin(HistoryAdmin):
         if row is None or not form.is_valid():
             messages.error(request, errors.RaiseChangedError().detail)
             return HttpResponseRedirect(reverse("admin:console_manualcreditceiling_changelist"))
+        if form.cleaned_data["decision"] == "confirm" and (page := page_before_approval(request)) is not None:
+            return page
         decide = ceilings.confirm_raise if form.cleaned_data["decision"] == "confirm" else ceilings.reject_raise
         expected = ceilings.Raise(form.cleaned_data["per_action"], form.cleaned_data["per_day"])
         try:

@@ -9,14 +9,12 @@ from fluxori.console.models.approvals import ApprovalRequest
 from fluxori.console.models.ceilings import ManualCreditCeiling
 from fluxori.console.models.dashboard import DashboardSnapshot
 from fluxori.console.models.fields import Reason
-from fluxori.console.models.login import LoginFailures
 from fluxori.console.models.saved_filters import SavedFilter
 
 __all__ = [
     "ACTION_PERMISSIONS",
     "ApprovalRequest",
     "DashboardSnapshot",
-    "LoginFailures",
     "ManualCreditCeiling",
     "Reason",
     "SavedFilter",

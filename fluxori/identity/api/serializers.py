@@ -25,6 +25,33 @@ class TokenPairResponse(ResponseSerializer):
     refresh = Text()
 
 
+class ChangePasswordRequest(RequestSerializer):
+    current = Text(max_length=1024)
+    new = Text(max_length=1024)
+
+
+class ResetPasswordRequest(RequestSerializer):
+    email = Email()
+
+
+class SetPasswordRequest(RequestSerializer):
+    token = Text(max_length=255)
+    password = Text(max_length=1024)
+
+
+class ChangeEmailRequest(RequestSerializer):
+    email = Email()
+    password = Text(max_length=1024)
+
+
+class ConfirmEmailRequest(RequestSerializer):
+    token = Text(max_length=255)
+
+
+class NoFieldsRequest(RequestSerializer):
+    """An empty object, or no body."""
+
+
 class EmptyResponse(ResponseSerializer):
     """An empty object."""
 
@@ -34,6 +61,7 @@ class CreateUserRequest(RequestSerializer):
     password = Text(max_length=1024, required=False)
     role = Choice(User.Role.choices, required=False)
     external_id = Text(max_length=255, required=False)
+    invite = Flag(required=False, help_text="Send a mail with a link with which the person sets a password.")
 
 
 class ChangeUserRequest(RequestSerializer):
@@ -83,6 +111,11 @@ class SetMemberRequest(RequestSerializer):
     email = Email(
         required=False, help_text="The e-mail address of the user. The other members see it if it is given here."
     )
+
+
+class AddMemberRequest(RequestSerializer):
+    email = Email()
+    role = Choice(Membership.Role.choices)
 
 
 class MemberResponse(ResponseSerializer):

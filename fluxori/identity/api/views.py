@@ -11,9 +11,10 @@ from rest_framework.response import Response
 from fluxori.api.access import caller_of, require_organization_member, require_organization_owner
 from fluxori.api.permissions import IsAdmin
 from fluxori.api.serializers import EmptyQuery
-from fluxori.api.throttling import CallerThrottle, LoginThrottle
+from fluxori.api.throttling import CallerThrottle, LoginThrottle, address_of
 from fluxori.api.views import GenericViewSet, ViewSet
-from fluxori.identity import operations, queries, tokens
+from fluxori.core import clock
+from fluxori.identity import accounts, operations, queries, tokens
 from fluxori.identity.api import serializers
 from fluxori.identity.api.filters import UserFilters
 from fluxori.identity.models import Membership, User
@@ -30,7 +31,7 @@ class LoginViewSet(ViewSet):
     def token(self, request: Request) -> Response:
         """Log in by e-mail address and password."""
         payload = serializers.LoginRequest.parse(request.data)
-        pair = tokens.log_in(**payload)
+        pair = tokens.log_in(**payload, address=address_of(request))
         return Response(serializers.TokenPairResponse.render(pair))
 
 
@@ -59,6 +60,60 @@ class TokenViewSet(ViewSet):
         """Revoke a refresh token."""
         payload = serializers.RefreshTokenRequest.parse(request.data)
         tokens.revoke(payload["refresh"])
+        return Response(status=204)
+
+
+class PasswordResetViewSet(ViewSet):
+    """A new password by e-mail. Requests are limited for each account."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    throttle_classes = (CallerThrottle, LoginThrottle)
+
+    @extend_schema(request=serializers.ResetPasswordRequest, responses={202: None})
+    def request_reset(self, request: Request) -> Response:
+        """Send a link for a new password. The response is the same for every address."""
+        payload = serializers.ResetPasswordRequest.parse(request.data)
+        accounts.request_password_reset(**payload)
+        return Response(status=202)
+
+    @extend_schema(request=serializers.SetPasswordRequest, responses={204: None})
+    def confirm(self, request: Request) -> Response:
+        """Set the password with the token of a reset or of an invitation. Every session and token of the user ends."""
+        payload = serializers.SetPasswordRequest.parse(request.data)
+        accounts.set_password(**payload, at=clock.now())
+        return Response(status=204)
+
+
+class AccountViewSet(ViewSet):
+    """The caller's own password, e-mail address and sessions."""
+
+    @extend_schema(request=serializers.ChangePasswordRequest, responses={204: None})
+    def change_password(self, request: Request) -> Response:
+        """Change the password. Every session and token of the caller ends, also the one of this request."""
+        payload = serializers.ChangePasswordRequest.parse(request.data)
+        accounts.change_password(user=caller_of(request), address=address_of(request), at=clock.now(), **payload)
+        return Response(status=204)
+
+    @extend_schema(request=serializers.ChangeEmailRequest, responses={202: None})
+    def request_email_change(self, request: Request) -> Response:
+        """Send a link to a new e-mail address. The address changes when the link is used."""
+        payload = serializers.ChangeEmailRequest.parse(request.data)
+        accounts.request_email_change(user=caller_of(request), address=address_of(request), at=clock.now(), **payload)
+        return Response(status=202)
+
+    @extend_schema(request=serializers.ConfirmEmailRequest, responses={204: None})
+    def confirm_email(self, request: Request) -> Response:
+        """Change the e-mail address to the one to which the token was sent."""
+        payload = serializers.ConfirmEmailRequest.parse(request.data)
+        accounts.confirm_email(user=caller_of(request), at=clock.now(), **payload)
+        return Response(status=204)
+
+    @extend_schema(request=None, responses={204: None})
+    def end_sessions(self, request: Request) -> Response:
+        """Log out everywhere: end every session and token of the caller."""
+        serializers.NoFieldsRequest.parse(request.data)
+        accounts.end_sessions(user=caller_of(request))
         return Response(status=204)
 
 
@@ -129,6 +184,21 @@ class MemberViewSet(GenericViewSet[Membership]):
         require_organization_member(request, organization_id)
         page = self.paginate_queryset(self.filter_queryset(queries.members_of(organization_id)))
         return self.get_paginated_response([_render_member(request, member) for member in page or []])
+
+    @extend_schema(
+        request=serializers.AddMemberRequest,
+        responses={200: serializers.MemberResponse, 201: serializers.MemberResponse},
+    )
+    def create(self, request: Request, organization_id: UUID) -> Response:
+        """Add a person by e-mail address. For owners and admins.
+
+        If no user has the address, a user is created and receives an invitation by e-mail. A repeated request changes
+        the role and sends no second invitation.
+        """
+        require_organization_owner(request, organization_id)
+        payload = serializers.AddMemberRequest.parse(request.data)
+        member, is_new = operations.add_member(organization_id=organization_id, actor=caller_of(request), **payload)
+        return Response(_render_member(request, member), status=201 if is_new else 200)
 
     @extend_schema(request=serializers.SetMemberRequest, responses=serializers.MemberResponse)
     def update(self, request: Request, organization_id: UUID, user_id: UUID) -> Response:

@@ -2,9 +2,11 @@ from functools import partial
 
 import pytest
 from django.contrib.auth.models import Group, Permission
+from django.db import IntegrityError, transaction
 
 from fluxori.identity import operations, queries
-from fluxori.identity.errors import LastAdministratorError
+from fluxori.identity.constraints import constraint_errors
+from fluxori.identity.errors import LastAdminError
 from fluxori.identity.models import Membership, Organization, User
 from tests.support.admin import form_of, text_of, version_of
 from tests.support.factories.identity import PASSWORD, MembershipFactory, OrganizationFactory, UserFactory
@@ -269,10 +271,28 @@ class TestLastAdministrator:
         user = UserFactory.create(role="admin")
 
         for change in ({"is_active": False}, {"role": "user"}):
-            with pytest.raises(LastAdministratorError):
+            with pytest.raises(LastAdminError):
                 operations.change_user(user_id=user.pk, **change)
         UserFactory.create(role="admin")
         assert operations.change_user(user_id=user.pk, role="user").role == "user"
+
+    @pytest.mark.parametrize("change", [{"is_active": False}, {"role": "user"}, {"is_superuser": False}, "delete"])
+    def test_no_program_removes_the_last_administrator(self, root, change):
+        user = User.objects.get(email="root@example.com")
+
+        with pytest.raises(IntegrityError, match="at least one active administrator"), transaction.atomic():
+            user.delete() if change == "delete" else User.objects.update(**change)
+
+        User.objects.create_superuser("second@example.com", PASSWORD)
+        with constraint_errors():
+            User.objects.filter(pk=user.pk).update(is_active=False)
+
+    def test_the_api_reports_the_last_administrator(self, api):
+        admin = UserFactory.create(role="admin")
+
+        response = api(admin).patch(f"/api/users/{admin.pk}", {"isActive": False})
+
+        assert (response.status_code, response.json()["code"]) == (409, "last_admin")
 
     @pytest.mark.django_db(transaction=True)
     def test_two_administrators_cannot_deactivate_each_other_at_once(self):
@@ -282,5 +302,5 @@ class TestLastAdministrator:
             [partial(operations.change_user, user_id=user.pk, is_active=False) for user in users]
         )
 
-        assert results.count("last_administrator") == 1
+        assert results.count("last_admin") == 1
         assert User.objects.filter(is_active=True, is_superuser=True).count() == 1

@@ -219,11 +219,11 @@ class TestRotate:
 
         assert response.status_code == 200
         assert me(api, response.json()["access"]).json()["id"] == str(user.pk)
+        assert api().post("/api/auth/token/refresh", {"refresh": response.json()["refresh"]}).status_code == 200
         assert status_and_code(api().post("/api/auth/token/refresh", {"refresh": first.refresh})) == (
             401,
             "token_not_valid",
         )
-        assert api().post("/api/auth/token/refresh", {"refresh": response.json()["refresh"]}).status_code == 200
 
     def test_issues_tokens_with_the_current_role(self):
         user = UserFactory.create()

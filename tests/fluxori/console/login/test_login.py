@@ -7,9 +7,9 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from fluxori.api.throttling import address_of
-from fluxori.console.login import throttle
-from fluxori.console.models import LoginFailures
-from fluxori.identity.models import User
+from fluxori.identity import lock_out
+from fluxori.identity.errors import LoginBusyError
+from fluxori.identity.models import LoginFailures, User
 from tests.support.factories.identity import PASSWORD
 from tests.support.threads import run_concurrently
 from tests.support.times import MINUTE, NOON
@@ -81,7 +81,7 @@ class TestLogin:
         assert log_in().status_code == 302
 
     def test_an_address_that_tries_many_accounts_is_locked(self):
-        for number in range(LIMIT * throttle.ADDRESS_FACTOR):
+        for number in range(LIMIT * lock_out.ADDRESS_FACTOR):
             log_in("wrong", email=f"{number}@staff.test")
 
         assert is_locked(log_in())
@@ -99,13 +99,43 @@ class TestLogin:
         assert is_locked(log_in())
 
 
+@pytest.mark.usefixtures("account")
+class TestApiLogin:
+    def log_in(self, api, password=PASSWORD):
+        return api().post(
+            "/api/auth/token", {"email": "Admin@staff.test", "password": password}, REMOTE_ADDR="10.0.0.1"
+        )
+
+    def test_shares_the_lock_with_the_admin(self, api, clock_at):
+        clock_at(NOON)
+        fail_to_log_in(LIMIT - 1)
+        assert self.log_in(api, "wrong").status_code == 401
+
+        response = self.log_in(api)
+
+        assert is_locked(log_in())
+        assert (response.status_code, response.json()["code"]) == (429, "throttled")
+        assert response["Retry-After"] == "900"
+        clock_at(NOON + 15 * MINUTE)
+        assert self.log_in(api).status_code == 200
+
+    def test_does_not_count_an_attempt_that_was_too_busy_to_be_checked(self, api, monkeypatch):
+        def refuse(*args, **options):
+            raise LoginBusyError
+
+        monkeypatch.setattr("fluxori.identity.tokens.authenticate", refuse)
+
+        assert [self.log_in(api).status_code for _ in range(LIMIT + 1)] == [503] * (LIMIT + 1)
+        assert not LoginFailures.objects.filter(failures__gt=0).exists()
+
+
 @pytest.mark.django_db(transaction=True)
 class TestConcurrentLogins:
     def test_concurrent_attempts_do_not_exceed_the_limit(self):
-        outcomes = run_concurrently([lambda: throttle.record_attempt("name", limit=LIMIT, at=NOON)] * 12)
+        outcomes = run_concurrently([lambda: lock_out.record_attempt("name", limit=LIMIT, at=NOON)] * 12)
 
-        assert outcomes.count(True) == LIMIT
-        assert throttle.record_attempt("name", limit=LIMIT, at=NOON + timedelta(minutes=15))
+        assert outcomes.count(None) == LIMIT
+        assert lock_out.record_attempt("name", limit=LIMIT, at=NOON + timedelta(minutes=15)) is None
 
 
 @pytest.mark.usefixtures("account")

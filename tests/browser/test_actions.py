@@ -34,10 +34,6 @@ def press(page, label: str) -> None:
         page.click(f"button:has-text('{label}')")
 
 
-def _screenshot(page, name):
-    page.screenshot(path=f"/tmp/subs_shots/{name.replace(" ", "_")}.png", full_page=True)
-
-
 class TestStaffActions:
     def test_an_action_above_the_ceiling_is_requested_and_approved_by_another_person(self, log_in):
         balance = make_balance(grants=[(120, None)])
@@ -84,14 +80,11 @@ class TestStaffActions:
             with staff.page.expect_navigation():
                 staff.page.click(f"a:has-text('{label}')")
             fill_and_continue(staff.page)
-            _screenshot(staff.page, f"{label} preview")
             press(staff.page, label.split()[0])
             staff.page.goto(account)
-            _screenshot(staff.page, label)
             assert shown in staff.text()
 
         staff.page.goto(reverse("admin:tiers_subscription_change", args=[balance.pk]))
-        _screenshot(staff.page, "history")
         assert "pause: explorer → explorer" in staff.text()
 
     def test_a_refund_suggests_the_whole_usage(self, log_in):

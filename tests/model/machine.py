@@ -406,6 +406,26 @@ class LedgerMachine(RuleBasedStateMachine):
     def extend(self, nth: int, end: int, **options: Any) -> None:
         self.send("extend", grant=self.nth(self.model.grants, nth), expires_at=self.end(end), **options)
 
+    @action(
+        3,
+        when=lambda self: self.model.open_holds(),
+        nth=which,
+        end=ends,
+        then=st.sampled_from(["release", "lapse", "capture", "extend"]),
+    )
+    def extend_a_pinned_grant(self, nth: int, end: int, then: str) -> None:
+        """Extend the grant that a hold pins; what comes back from the hold follows the extension."""
+        hold = self.model.holds[self.nth_hold(nth) - 1]
+        self.send("extend", grant=hold.pins[-1], expires_at=self.end(end))
+        if then == "extend":
+            self.send("extend", grant=len(self.model.grants), expires_at=self.end(end))
+        elif then == "lapse" and hold.expires_at > self.now:
+            self.go_to(hold.expires_at)
+        elif then == "capture":
+            self.send("capture", hold=hold.number, amount=hold.amount // 2)
+        else:
+            self.send("release", hold=hold.number)
+
     @action(1, verb=st.sampled_from(["suspend", "resume", "resume"]), caller=callers, key=keys, lag=request_lags)
     def suspend_or_resume(self, verb: str, **options: Any) -> None:
         self.send(verb, **options)

@@ -153,7 +153,7 @@ class AllocationRunAdmin(ReadOnlyAdmin):
     allocated_count = credits_column("allocated")
     rejected_count = credits_column("rejected")
     granted = credits_column("credits")
-    empty_message = "The scheduler starts a run every five minutes. A dry run shows what it would grant now."
+    empty_message = "The worker starts a run every five minutes. A dry run shows what it would grant now."
     list_filter = [RunStatusFilter]
     export_columns = {"status": lambda row: INTERRUPTED if row.interrupted(clock.now()) else row.status}
     list_select_related = ["tier"]

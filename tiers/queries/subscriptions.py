@@ -19,6 +19,7 @@ from tiers.domain.subscription_timeline import (
 )
 from tiers.models import MonthlyAllocation, PastSubscription, Subscription, Tier, TierChange
 
+_OF_BALANCES = "balance_id = ANY(%s::uuid[])"
 _CHANGES = "balance_id = ANY(%s::uuid[]) AND period >= %s AND kind = 'change' ORDER BY balance_id, number"
 
 
@@ -38,7 +39,7 @@ def tier_facts_of(balance_ids: Iterable[UUID], *, at: datetime | None = None) ->
     Without ``at`` the clock is read.
     """
     at = at or clock.now()
-    subscriptions = Subscription.objects.filter(pk__in=balance_ids)
+    subscriptions = statements.select(Subscription, _OF_BALANCES, [statements.array(balance_ids)])
     return {row.pk: subscription_facts(apply_scheduled_change(row, at)) for row in subscriptions}
 
 

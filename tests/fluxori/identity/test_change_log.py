@@ -118,7 +118,18 @@ class TestNames:
         ]
         assert not Organization.objects.exists()
 
-    @pytest.mark.parametrize("name", ["Kraal & Söhne (Pty) Ltd", "Ìṣẹ́", "有限公司", "o'Brien 🚀"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "Kraal & Söhne (Pty) Ltd",
+            "Ìṣẹ́",
+            "有限公司",
+            "o'Brien 🚀",
+            "نمی\u200cبینم",  # a non-joiner between two Persian letters
+            "क्\u200cष",  # a non-joiner after a virama
+            "ක්\u200dෂ",  # a joiner after a virama
+        ],
+    )
     def test_in_any_script_are_accepted(self, api, admin, name):
         assert api(admin).post("/api/organizations", {"name": name, "ownerId": str(admin.pk)}).status_code == 201
 

@@ -71,7 +71,8 @@ class SubscriptionAdmin(OwnedAdmin):
     fields = [
         "owner",
         ("tier", "status"),
-        ("anchor", "first_period", "next_period", "next_allocation_at"),
+        ("anchor", "first_period"),
+        ("next_period", "next_allocation_at"),
         ("scheduled_tier", "scheduled_at"),
         ("paused_at", "ended_at"),
         "created_at",

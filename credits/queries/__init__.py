@@ -5,6 +5,7 @@ share.
 """
 
 from credits.queries.balances import (
+    account_names,
     balances_in_debt,
     due_balances,
     filter_by_available,
@@ -33,6 +34,7 @@ from credits.queries.transactions import (
 
 __all__ = [
     "Check",
+    "account_names",
     "balances_in_debt",
     "check_spending",
     "cost_of",

@@ -81,7 +81,10 @@ def expired_at_once(refund: CreditTransaction) -> int:
     """
     grants = {entry.grant_id for entry in refund.entries.all()}
     following = CreditEntry.objects.filter(
-        balance=refund.balance_id, transaction__sequence__gt=refund.sequence, transaction__timestamp=refund.timestamp
+        balance=refund.balance_id,
+        transaction__balance=refund.balance_id,
+        transaction__sequence__gt=refund.sequence,
+        transaction__timestamp=refund.timestamp,
     ).order_by("transaction__sequence")
     expired = 0
     for type_, grant_id, amount in following.values_list("transaction__type", "grant", "amount"):

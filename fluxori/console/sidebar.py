@@ -73,6 +73,10 @@ NAVIGATION: list[dict[str, Any]] = [
         ],
     },
     {
+        "title": "Operation",
+        "items": [_page("Jobs", "schedule", "procrastinate", "procrastinatejob")],
+    },
+    {
         "title": "Ledger details",
         "separator": True,
         "collapsible": True,

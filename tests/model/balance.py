@@ -5,15 +5,16 @@ from the history when it is read, and payments are computed credit by credit. It
 imports nothing of the project. Rows are identified by number, from 1. Credits are whole, timestamps are aware, and a
 period ends before its end instant.
 
-``Grant.burn_position`` is one of the four places that contain the burn order; the others are
-``credits/domain/burn_order.py``, ``credits/verification/rules/burn_order.sql`` and
+``Grant.burn_position`` is one of the five places that contain the burn order; the others are
+``credits/domain/burn_order.py``, ``credits/queries/sql/balance_states.sql``,
+``credits/verification/rules/burn_order.sql`` and
 ``fluxori/devtools/bench/reference.sql``.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 MAX_HOLD_SECONDS = 24 * 60 * 60
@@ -152,7 +153,7 @@ class Request:
 
 
 NO_REQUEST = Request("", {})
-Plan = Callable[["Balance", datetime], Outcome]
+Plan = Callable[[Any, datetime], Outcome]
 
 
 class Balance:
@@ -264,13 +265,13 @@ class Balance:
 
     # Changes
 
-    def copy(self) -> "Balance":
-        state = object.__new__(Balance)
+    def copy(self) -> Self:
+        state = object.__new__(type(self))
         for name, value in vars(self).items():
             setattr(state, name, value.copy() if isinstance(value, list | dict) else value)
         return state
 
-    def with_due_events(self, at: datetime) -> "Balance":
+    def with_due_events(self, at: datetime) -> Self:
         """Return a copy with the events applied that are due by ``at``, or by the last change if that is later."""
         state = self.copy()
         state.apply_due_events(max(at, state.last_at))

@@ -27,10 +27,8 @@ END = NOON + 5 * DAY
 MICROSECOND = timedelta(microseconds=1)
 Act = Callable[[User], Any]
 tried = settings(
-    max_examples=15,
     derandomize=True,
     database=None,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 hours = st.integers(1, 96)

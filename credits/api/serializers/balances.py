@@ -41,7 +41,9 @@ class SourcesResponse(ResponseSerializer):
 
 
 class PendingTierResponse(ResponseSerializer):
-    tier = Text()
+    """What is scheduled for the subscription: a change of tier, or with the tier null its end."""
+
+    tier = Text(allow_null=True)
     at = Timestamp()
 
 
@@ -74,6 +76,9 @@ class BalanceResponse(ResponseSerializer):
     )
     tier = Text(source="tier_facts.tier", allow_null=True)
     pending_tier = PendingTierResponse(source="tier_facts.pending_tier", allow_null=True)
+    tier_paused_at = Timestamp(
+        source="tier_facts.paused_at", allow_null=True, help_text="Months that begin from then on are skipped."
+    )
     last_updated = Timestamp(source="balance.last_updated")
     next_allocation_at = Timestamp(source="tier_facts.next_allocation_at", allow_null=True)
     next_expiry = SerializerMethodField()

@@ -28,6 +28,7 @@ class TestReadBalance:
             "debt": 0,
             "tier": None,
             "pendingTier": None,
+            "tierPausedAt": None,
             "lastUpdated": "2025-03-03T12:00:00Z",
             "nextAllocationAt": None,
             "nextExpiry": {"amount": 30, "at": "2025-03-04T12:00:00Z"},
@@ -96,8 +97,9 @@ class TestReadPastBalance:
         body = api(user).get(BALANCE, {"at": "2025-03-03T12:30:00Z"}).json()
 
         amounts = {"balance": 100, "held": 0, "available": 100, "debt": 0, "at": "2025-03-03T12:30:00Z"}
-        others = ["userId", "organizationId", "tier", "pendingTier", "lastUpdated", "nextAllocationAt", "nextExpiry"]
-        assert body == {**amounts, **dict.fromkeys([*others, "sequence", "version", "availableBySource"])}
+        others = ["userId", "organizationId", "lastUpdated", "nextExpiry", "sequence", "version", "availableBySource"]
+        tiers = ["tier", "pendingTier", "tierPausedAt", "nextAllocationAt"]
+        assert body == {**amounts, **dict.fromkeys([*others, *tiers])}
 
     def test_is_zero_before_the_balance_existed(self, api):
         user = UserFactory.create()

@@ -129,18 +129,22 @@ def _load_purchases(states: Iterable[BalanceState]) -> None:
 def _load_extensions(states: Iterable[BalanceState], *, at: datetime | None = None) -> None:
     """Load the extensions of grants to which credits of a hold may come back, as of ``at`` or now.
 
-    An extension leaves only pinned credits on a grant, so most holds need no statement.
+    An extension takes something from a grant and leaves only pinned credits, so most holds need no statement.
     """
     needed: dict[UUID, BalanceState] = {}
     for state in states:
         for hold in state.holds.values():
             pinned = (state.grants[grant_id] for grant_id, _ in hold.pins)
-            needed |= {grant.id: state for grant in pinned if grant.expires_at is not None and grant.remaining == 0}
+            needed |= {grant.id: state for grant in pinned if _may_be_extended(grant)}
     if not needed:
         return
     balance_ids = {state.id for state in needed.values()}
     for grant_id, extension in extended_copies(needed, balance_ids=balance_ids, at=at).items():
         needed[grant_id].extensions[grant_id] = extension
+
+
+def _may_be_extended(grant: Grant) -> bool:
+    return grant.expires_at is not None and grant.remaining == 0 and grant.held < grant.amount
 
 
 def load_states(balance_ids: Iterable[UUID], *, at: datetime, **needs: Any) -> dict[UUID, BalanceState]:

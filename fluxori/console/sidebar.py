@@ -84,6 +84,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _page("Entries", "list", "credits", "creditentry"),
             _page("Pins", "keep", "credits", "creditpin"),
             _page("Idempotency keys", "key", "credits", "creditrequest"),
+            _page("Repairs", "build", "credits", "balancerepair"),
         ],
     },
 ]

@@ -47,19 +47,19 @@ operation_refusals = Counter(
 )
 group_commit_requests = Histogram(
     "fluxori_group_commit_requests",
-    "Deductions that shared one transaction.",
+    "Requests that shared one transaction.",
     buckets=(1, 2, 4, 8, 16, 32, 64),
     registry=REGISTRY,
 )
 group_commit_wait_seconds = Histogram(
     "fluxori_group_commit_wait_seconds",
-    "Time that a deduction waited in a queue of this process for earlier ones.",
+    "Time that a request waited in a queue of this process for earlier ones.",
     buckets=_SECONDS,
     registry=REGISTRY,
 )
 group_commit_rejections = Counter(
     "fluxori_group_commit_rejections_total",
-    "Deductions refused by a queue: queue_full (DEDUCTION_QUEUE_LIMIT), or wait_timeout (LOCK_TIMEOUT_MS).",
+    "Requests refused by a queue: queue_full (OPERATION_QUEUE_LIMIT), or wait_timeout (LOCK_TIMEOUT_MS).",
     ["reason"],
     registry=REGISTRY,
 )

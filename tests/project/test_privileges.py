@@ -30,6 +30,7 @@ WRITTEN_ONCE = {
     "tiers_historicalrecoverycost",
     "tiers_historicaltier",
     "tiers_monthlyallocation",
+    "tiers_pastsubscription",
     "tiers_tierchange",
 }
 NEVER_DELETED = {

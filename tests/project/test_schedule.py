@@ -36,7 +36,7 @@ def environment(tmp_path):
     path = tmp_path / "environment"
     url = re.sub(r"/[^/?]*\?", f"/{connection.settings_dict['NAME']}?", os.environ["DATABASE_URL"])
     path.write_text(
-        f"ENVIRONMENT=production\nSECRET_KEY={'k3y-' * 20}\nALLOWED_HOSTS=credits.example\nDATABASE_URL='{url}'\n"
+        f"ENVIRONMENT=production\nSECRET_KEY={'k3y-x' * 20}\nALLOWED_HOSTS=credits.example\nDATABASE_URL='{url}'\n"
     )
     return path
 

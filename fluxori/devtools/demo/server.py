@@ -1,9 +1,10 @@
-"""The processes of the demo and of the benchmarks: gunicorn as in production, and the worker of the demo.
+"""The processes of the demo, the benchmarks and the tests: the server as in production, and the worker of the demo.
 
 The server listens on the loopback interface only.
 """
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,13 +13,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[3]
 
 FIRST_PORT = 8000
+APPLICATION = "fluxori.wsgi:application"
+GRANIAN, GUNICORN = "granian", "gunicorn"
+SERVERS = (GRANIAN, GUNICORN)
 WORKERS = 2
 THREADS = 16
 _PORTS = 100
 _TIMEOUT = 60.0
-_MANAGE = Path(__file__).parents[3] / "manage.py"
+_STOP_SECONDS = 40.0
 
 
 class ServerError(Exception):
@@ -41,22 +48,33 @@ def free_port(requested: int | None) -> int:
     raise ServerError(f"Port {requested} is in use." if requested is not None else "There is no free port.")
 
 
+def command_of(server: str, port: int, *, application: str = APPLICATION) -> list[str]:
+    """Return the command that serves on ``port``. Its working folder is that of the project."""
+    if server == GRANIAN:
+        return [sys.executable, "-m", "fluxori.server", "--port", str(port), "--application", application]
+    options = ["--workers", str(WORKERS), "--threads", str(THREADS), "--log-level", "warning"]
+    return [sys.executable, "-m", "gunicorn", application, "--bind", f"127.0.0.1:{port}", *options]
+
+
 @contextmanager
-def serving(port: int, *, environ: Mapping[str, str] | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+def serving(
+    port: int, *, environ: Mapping[str, str] | None = None, server: str = "", application: str = APPLICATION
+) -> Iterator["subprocess.Popen[bytes]"]:
     """Run the server on ``port`` while the block runs. ``environ`` overrides variables of this process.
+
+    ``server`` is one of ``SERVERS``. Without it the variable HTTP_SERVER decides; the default is granian.
 
     :raises ServerError: the server ends, or is not ready within a minute
     """
-    command = [sys.executable, "-m", "gunicorn", "fluxori.wsgi", "--bind", f"127.0.0.1:{port}"]
-    command += ["--workers", str(WORKERS), "--threads", str(THREADS), "--log-level", "warning"]
-    with _running(command, environ) as server:
-        _wait_until_ready(server, port)
-        yield server
+    command = command_of(server or os.environ.get("HTTP_SERVER", GRANIAN), port, application=application)
+    with _running(command, environ) as process:
+        _wait_until_ready(process, port)
+        yield process
 
 
 def working(*, environ: Mapping[str, str] | None = None) -> AbstractContextManager["subprocess.Popen[bytes]"]:
     """Run the worker of the background jobs while the block runs. It need not be ready for anything else."""
-    return _running([sys.executable, str(_MANAGE), "procrastinate", "worker"], environ)
+    return _running([sys.executable, "manage.py", "procrastinate", "worker"], environ)
 
 
 @contextmanager
@@ -64,6 +82,7 @@ def _running(command: list[str], environ: Mapping[str, str] | None) -> Iterator[
     # In its own session, so that Ctrl-C reaches only this process, which then stops the other.
     process = subprocess.Popen(  # noqa: S603 (runs the current interpreter)
         command,
+        cwd=PROJECT,
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
         env={"LOG_LEVEL": "WARNING", **os.environ, **(environ or {})},
@@ -72,12 +91,17 @@ def _running(command: list[str], environ: Mapping[str, str] | None) -> Iterator[
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)
+
+
+def stop(process: "subprocess.Popen[Any]") -> None:
+    """Stop a process that has a session of its own. Its children would go on if only the main process were killed."""
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _wait_until_ready(server: "subprocess.Popen[bytes]", port: int) -> None:

@@ -48,6 +48,7 @@ VIEWERS = {
             "credithold",
             "creditpin",
             "creditrequest",
+            "balancerepair",
             "rejectedattempt",
             "feature",
             "featureprice",

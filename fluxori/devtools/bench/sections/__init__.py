@@ -2,7 +2,19 @@
 
 from collections.abc import Callable
 
-from fluxori.devtools.bench.sections import allocation, growth, history, holds, http, in_process, latency, sql, verify
+from fluxori.devtools.bench.sections import (
+    allocation,
+    grants,
+    growth,
+    history,
+    holds,
+    http,
+    in_process,
+    latency,
+    soak,
+    sql,
+    verify,
+)
 from fluxori.devtools.bench.session import BenchSession
 
 SECTIONS: dict[str, Callable[[BenchSession], None]] = {
@@ -13,6 +25,10 @@ SECTIONS: dict[str, Callable[[BenchSession], None]] = {
     "history": history.measure,
     "allocation": allocation.measure,
     "latency": latency.measure,
+    "grants": grants.measure,
     "growth": growth.measure,
     "verify": verify.measure,
+    "soak": soak.measure,
 }
+# Runs only if it is named: it takes many minutes.
+NOT_BY_DEFAULT = ("soak",)

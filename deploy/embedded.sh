@@ -23,7 +23,7 @@ if [ ! -d "$data" ]; then
     mv "$volume/new" "$data"
 fi
 
-server= worker=
+server='' worker=''
 postgres -D "$data" -c listen_addresses= -c unix_socket_directories="$socket" &
 database=$!
 

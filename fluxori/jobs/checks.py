@@ -17,7 +17,7 @@ _SQL = """
 SELECT greatest((SELECT min(applied) FROM django_migrations),
                 pg_postmaster_start_time(),
                 (SELECT max(last_heartbeat) FROM procrastinate_workers),
-                (SELECT max(started_at) FROM credits_aggregationrun)) < now() - %s
+                (SELECT max(started_at) FROM credits_aggregationrun)) < now() - make_interval(secs => %s)
 """
 
 
@@ -44,6 +44,6 @@ def _is_missing(alias: str) -> bool:
         cursor.execute("SELECT to_regclass('procrastinate_workers') IS NOT NULL")
         if cursor.fetchone() == (False,):
             return False
-        cursor.execute(_SQL, [MISSING_AFTER])
+        cursor.execute(_SQL, [MISSING_AFTER.total_seconds()])
         [missing] = cursor.fetchone()
     return bool(missing)

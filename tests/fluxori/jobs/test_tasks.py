@@ -38,14 +38,13 @@ def run_periodic(name):
     return statuses()[name]
 
 
-def defer_due(deferrers: int) -> None:
-    """Let several workers add the jobs that are due now, all at once."""
-    now = time.time()
+def defer_due(deferrers: int, *, at: float) -> None:
+    """Let several workers add the jobs that are due, all at once."""
 
     async def run() -> None:
         async with app.open_async():
             each = [PeriodicDeferrer(registry=app.periodic_registry, **app.periodic_defaults) for _ in range(deferrers)]
-            await asyncio.gather(*(one.defer_jobs(one.get_previous_tasks(at=now)) for one in each))
+            await asyncio.gather(*(one.defer_jobs(one.get_previous_tasks(at=at)) for one in each))
 
     with app.replace_connector(app.connector.get_worker_connector()):  # type: ignore[attr-defined]
         asyncio.run(run())
@@ -96,7 +95,8 @@ class TestPeriodicJobs:
         assert record.first_run_at < record.succeeded_at <= clock.now()
 
     def test_are_all_added_once_and_succeed_though_three_workers_are_due(self):
-        defer_due(3)
+        now = time.time()
+        defer_due(3, at=now)
 
         assert Counter(ProcrastinateJob.objects.values_list("task_name", flat=True)) == dict.fromkeys(PERIODIC, 1)
 
@@ -104,7 +104,7 @@ class TestPeriodicJobs:
 
         assert statuses() == dict.fromkeys(PERIODIC, "succeeded")
         assert set(PeriodicJob.objects.exclude(succeeded_at=None).values_list("name", flat=True)) == PERIODIC.keys()
-        defer_due(1)
+        defer_due(1, at=now)
         assert ProcrastinateJob.objects.filter(status="todo").count() == 0
 
     def test_that_fail_are_recorded_as_such_and_not_as_a_success(self):

@@ -4,6 +4,7 @@ Tests marked ``slow``, ``browser`` or ``drill`` run only with the option of that
 Every test starts with the rows that the migrations wrote (see ``tests/support/database.py``).
 """
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from unittest.mock import patch
 
 import pytest
 from django.test import TransactionTestCase
+from hypothesis import settings
 from pytest_django import DjangoDbBlocker
 
 from fluxori.devtools.demo.server import GRANIAN, SERVERS
@@ -22,6 +24,11 @@ SETS = {
     "browser": "needs Chromium",
     "drill": "a drill of an emergency that takes minutes",
 }
+
+# How many examples a property test draws: few in the default run, many with ``--hypothesis-profile thorough``.
+settings.register_profile("few", max_examples=20, deadline=None)
+settings.register_profile("thorough", max_examples=150, deadline=None)
+settings.load_profile("few")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,6 +63,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if deselected:
         config.hook.pytest_deselected(items=deselected)
         items[:] = wanted
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported and collected out of garbage collection: it lives as long as the tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 @pytest.fixture(scope="session")

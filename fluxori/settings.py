@@ -14,7 +14,7 @@ from django.templatetags.static import static
 
 from fluxori.console.sidebar import NAVIGATION
 from fluxori.core.log_config import log_config
-from fluxori.env import Reader
+from fluxori.env import Reader, is_weak
 
 # Makes Django's generic classes subscriptable at run time, for annotations such as ModelAdmin[Any].
 django_stubs_ext.monkeypatch()
@@ -28,8 +28,8 @@ PRODUCTION = ENVIRONMENT == "production"
 
 # The key for development is fixed, so that sessions and tokens survive a restart.
 SECRET_KEY = env.string("SECRET_KEY", None if PRODUCTION else "development only: not a secret, never for production")
-if PRODUCTION and 0 < len(SECRET_KEY) < 50:
-    env.add_error("SECRET_KEY must have at least 50 characters in production")
+if PRODUCTION and SECRET_KEY and is_weak(SECRET_KEY, minimum=50):
+    env.add_error("SECRET_KEY must be a random text of at least 50 characters in production")
 DEBUG = env.flag("DEBUG", False)
 if PRODUCTION and DEBUG:
     env.add_error("DEBUG must be off in production")
@@ -58,6 +58,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "pgtrigger",
+    "procrastinate.contrib.django",
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
     "simple_history",
@@ -66,6 +67,7 @@ INSTALLED_APPS = [
     "credits",
     "tiers",
     "fluxori.console",
+    "fluxori.jobs",
 ]
 if not PRODUCTION:
     # Sample data and benchmarks. The production image does not contain them.
@@ -129,7 +131,7 @@ _session = (
     " -c TimeZone=UTC"
 )
 # The number of deductions that may wait in the group commit queue of one process. Further ones receive 503.
-DEDUCTION_QUEUE_LIMIT = env.integer("DEDUCTION_QUEUE_LIMIT", 256, minimum=1)
+OPERATION_QUEUE_LIMIT = env.integer("OPERATION_QUEUE_LIMIT", 256, minimum=1)
 # Turn this off behind a connection pooler that does not support prepared statements, such as PgBouncer before 1.21.
 PREPARED_STATEMENTS = env.flag("PREPARED_STATEMENTS", True)
 DATABASES = {
@@ -155,6 +157,12 @@ DATABASES = {
 # This check looks for CsrfViewMiddleware by its name, and would not find the subclass for the admin.
 SILENCED_SYSTEM_CHECKS = ["security.W003", *env.string_list("SILENCED_CHECKS", ())]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# The worker: manage.py procrastinate worker. It asks for jobs every second and needs no notifications, which a
+# connection pooler does not forward.
+PROCRASTINATE_WORKER_DEFAULTS = {"concurrency": 4, "listen_notify": False, "fetch_job_polling_interval": 1.0}
+# A periodic job that was missed, because no worker ran, is made up for once within a day.
+PROCRASTINATE_PERIODIC_DEFAULTS = {"max_delay": 24 * 60 * 60}
 
 _cache = env.string("CACHE_URL", "memory:")
 CACHES = {
@@ -285,8 +293,8 @@ LOGGING = log_config(
 
 # The token that Prometheus sends to /metrics. Without it that path does not exist.
 METRICS_TOKEN = env.string("METRICS_TOKEN", "")
-if PRODUCTION and 0 < len(METRICS_TOKEN) < 32:
-    env.add_error("METRICS_TOKEN must have at least 32 characters in production")
+if PRODUCTION and METRICS_TOKEN and is_weak(METRICS_TOKEN, minimum=32):
+    env.add_error("METRICS_TOKEN must be a random text of at least 32 characters in production")
 env.check_folder("PROMETHEUS_MULTIPROC_DIR")
 
 if PRODUCTION:

@@ -51,7 +51,7 @@ class HoldViewSet(GenericViewSet[CreditHold]):
     def retrieve(self, request: Request, hold_id: UUID) -> Response:
         """One hold. Its status is `lapsed` as soon as it has lapsed."""
         EmptyQuery.parse(request.query_params)
-        return Response(HoldResponse.render(_visible_hold(request, hold_id)))
+        return Response(HoldResponse.render(_visible_hold(request, hold_id, with_pins=True)))
 
     @extend_schema(parameters=[IDEMPOTENCY_KEY], request=PlaceHoldRequest, responses={201: HoldChangeResponse})
     def place(self, request: Request) -> Response:
@@ -99,9 +99,10 @@ class HoldViewSet(GenericViewSet[CreditHold]):
         return idempotent_response(HoldChangeResponse.render(result), replayed=result.replayed)
 
 
-def _visible_hold(request: Request, hold_id: UUID) -> CreditHold:
+def _visible_hold(request: Request, hold_id: UUID, *, with_pins: bool = False) -> CreditHold:
     """Return the hold, if the caller may see its balance."""
-    return queries.get_hold(hold_id=hold_id, at=clock.now(), visible=in_balances(visible_balances(request)))
+    visible = in_balances(visible_balances(request))
+    return queries.get_hold(hold_id=hold_id, at=clock.now(), visible=visible, with_pins=with_pins)
 
 
 def _own_hold(request: Request, hold_id: UUID) -> CreditHold:

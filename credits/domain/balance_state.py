@@ -27,6 +27,23 @@ from credits.domain.records import (
 from fluxori.core.ids import uuid7
 
 
+class GrantsNotLoadedError(Exception):
+    """The loaded grants do not cover a payment, though the balance does: more of them must be loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class OmittedGrants:
+    """The live grants that are not loaded: all are spendable and come ``after`` a position in the burn order.
+
+    Time and other requests do not change them as long as the state is locked: none is due, rolls over or is pinned by a
+    loaded hold. ``next_expiry`` is how many of their credits expire first, and when.
+    """
+
+    after: burn_order.Position
+    by_source: dict[str, int]
+    next_expiry: tuple[int, datetime] | None
+
+
 @dataclass(slots=True)
 class BalanceState:
     """The balance row, its live grants, the loaded holds and limits, and all changes since loading."""
@@ -46,8 +63,12 @@ class BalanceState:
     holds: dict[UUID, Hold]
     recorded_at: datetime
     limits: dict[UUID, Limit] = field(default_factory=dict)
+    # None: all live grants are loaded.
+    omitted: OmittedGrants | None = None
     # Of grants of purchases and their copies; loaded if there is debt. Grants of one purchase share the object.
     purchases: dict[UUID, PurchaseLeft] = field(default_factory=dict)
+    # The copy that lasts longest, of grants that were extended; loaded if credits may come back to them.
+    extensions: dict[UUID, Grant] = field(default_factory=dict)
     suspension_actor_id: UUID | None = None
     suspension_reason: str = ""
     transactions: list[Transaction] = field(default_factory=list)
@@ -192,14 +213,27 @@ class BalanceState:
         self.last_at = max(self.last_at, at)
         self.changed_limits[limit.id] = limit
 
+    def payments(self, amount: int) -> list[tuple[Grant, int]]:
+        """Return the (grant, credits) pairs that pay ``amount`` whole credits of what is available, in burn order.
+
+        :raises GrantsNotLoadedError: grants that are not loaded would have to pay a part
+        """
+        grants: Iterable[Grant] = self.grants.values()
+        if self.omitted is not None:
+            grants = [grant for grant in grants if burn_order.position(grant) <= self.omitted.after]
+        payments = burn_order.plan_payments(amount, grants)
+        if self.omitted is not None and sum(paid for _, paid in payments) < amount:
+            raise GrantsNotLoadedError
+        return payments
+
     def spendable(self) -> list[Grant]:
-        """Return the grants with something remaining, in burn order."""
+        """Return the loaded grants with something remaining, in burn order."""
         return burn_order.in_burn_order(grant for grant in self.grants.values() if grant.remaining > 0)
 
     def persisted_ancestor(self, grant: Grant) -> Grant:
         """Return the stored grant whose row holds these credits until the changes of this state are written.
 
-        It is the grant itself or, if due events created the grant by rollover, the stored grant that rolled over.
+        It is the grant itself or, if due events created the grant, the stored grant that its credits come from.
         """
         unwritten = {grant.id for grant in self.opened_grants}
         while grant.id in unwritten and grant.parent_id is not None:
@@ -217,15 +251,24 @@ class BalanceState:
             available=self.available,
             debt=self.debt,
             last_updated=self.last_at,
-            next_expiry=forecasting.next_loss(self.grants.values()),
+            next_expiry=self._next_expiry(),
             sequence=self.sequence,
             version=self.version,
             suspended_at=self.suspended_at,
             by_source=self._by_source(),
         )
 
+    def _next_expiry(self) -> tuple[int, datetime] | None:
+        loaded = forecasting.next_loss(self.grants.values())
+        omitted = self.omitted.next_expiry if self.omitted else None
+        if loaded is None or omitted is None:
+            return loaded or omitted
+        if loaded[1] == omitted[1]:
+            return loaded[0] + omitted[0], loaded[1]
+        return min(loaded, omitted, key=lambda loss: loss[1])
+
     def _by_source(self) -> dict[str, int]:
-        result: dict[str, int] = {}
+        result = dict(self.omitted.by_source) if self.omitted else {}
         for grant in self.grants.values():
             if grant.remaining > 0:
                 result[grant.source] = result.get(grant.source, 0) + grant.remaining

@@ -2,7 +2,8 @@
 
 The order is total, so the same grants always pay in the same way. The same rule is written again, on purpose, in
 ``credits/verification/rules/burn_order.sql`` (to check stored history), in ``tests/model/balance.py`` (to check this
-code) and in ``fluxori/devtools/bench/reference.sql`` (to compare speed): change all four together.
+code), in ``credits/queries/sql/balance_states.sql`` (to load the first grants) and in
+``fluxori/devtools/bench/reference.sql`` (to compare speed): change all five together.
 """
 
 from collections.abc import Iterable
@@ -25,9 +26,10 @@ class Burnable(Protocol):
 
 
 G = TypeVar("G", bound=Burnable)
+Position = tuple[int, bool, datetime, bool, datetime, UUID]
 
 
-def position(grant: Burnable) -> tuple[int, bool, datetime, bool, datetime, UUID]:
+def position(grant: Burnable) -> Position:
     """Return the sort key of a grant in the burn order.
 
     Lower priority numbers first; then the earlier expiry, never last; then every other source before purchases; then

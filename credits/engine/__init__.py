@@ -2,5 +2,5 @@
 
 Read in the order of one request: ``locked_balance`` (lock, load, plan), ``idempotency`` (keys and stored results),
 ``spending`` (price, suspension, limits, funds), ``rows`` and ``write`` (one statement), ``results`` (what callers get).
-``deductions`` joins concurrent deductions into one transaction.
+``operation_queue`` joins concurrent requests into one transaction.
 """

@@ -2,7 +2,7 @@
 ends.
 
 There are two ways to change the ledger: ``lock_balance`` and ``lock_balances`` for one operation, and ``BalanceLoader``
-with ``flush_on_exit`` for a group of deductions. The order is always the same: lock, load, plan, write, in one
+with ``flush_on_exit`` for a group of requests. The order is always the same: lock, load, plan, write, in one
 transaction of the caller's operation; planning reads the tier facts for its first result. The lock is ``SELECT ... FOR
 NO KEY UPDATE`` on the balance row, taken in order of id; everything that depends on it is read in a later statement. A
 planned operation that raises an error writes nothing. Next: ``write.py`` for the write, ``idempotency.py`` for requests
@@ -275,18 +275,18 @@ class BalanceLoader:
         """Lock the balances that exist and load them; ``skip_locked`` as for :func:`lock`."""
         return self._load(lock(self._ids, skip_locked=skip_locked))
 
-    def load(self) -> LockedBalances:
-        """Load balances that this transaction has locked before."""
-        return self._load(self._ids)
+    def load(self, *, grant_limit: int | None = None) -> LockedBalances:
+        """Load balances that this transaction has locked before; ``grant_limit`` as for ``load_balances``."""
+        return self._load(self._ids, grant_limit)
 
-    def _load(self, locked_ids: Collection[UUID]) -> LockedBalances:
+    def _load(self, locked_ids: Collection[UUID], grant_limit: int | None = None) -> LockedBalances:
         if not locked_ids:
             return LockedBalances()
         tier_facts = GroupTierFacts(locked_ids, self._earliest)
         return LockedBalances(
             {
                 loaded.state.id: LockedBalance(loaded.state, tier_facts, loaded.remembered, loaded.prices)
-                for loaded in load_balances(locked_ids, at=self._at, **self._needs)
+                for loaded in load_balances(locked_ids, at=self._at, grant_limit=grant_limit, **self._needs)
             }
         )
 
@@ -331,7 +331,7 @@ def lock_balance(
     loader = BalanceLoader([owner.id], at, requests=requests, **needs)
     balances = loader.lock_and_load()
     if create and owner.id not in balances:
-        _open_balance(owner, at)
+        open_balance(owner, at)
         balances = loader.lock_and_load()
     with flush_on_exit(balances):
         balance = balances.of(owner)
@@ -377,10 +377,14 @@ def transaction_details(request: RequestIdentity, **details: Any) -> Transaction
     )
 
 
-def _open_balance(owner: Owner, at: datetime) -> None:
+def open_balance(owner: Owner, at: datetime) -> None:
+    """Insert a balance for an owner that has none. Lock it afterwards: a concurrent request may insert it first.
+
+    :raises UserNotFoundError: there is no such user
+    :raises OrganizationNotFoundError: there is no such organization
+    """
     identity.require_owner(owner)
     row = CreditBalance(
         id=owner.id, user_id=owner.user_id, organization_id=owner.organization_id, last_at=at, created_at=at
     )
-    # A concurrent request may open it first; both then wait for the same lock.
     CreditBalance.objects.bulk_create([row], ignore_conflicts=True)

@@ -1,13 +1,15 @@
-"""Planners that create grants: credits given now, and the allocation of a period that is already over."""
+"""Planners that create grants: credits given now, with their request, and the allocation of a period that is over."""
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from credits.domain import constants, errors
 from credits.domain.due_events import enforce_rollover_cap, roll_over
 from credits.domain.records import Grant, Transaction
 from credits.engine.idempotency import RequestIdentity
-from credits.engine.locked_balance import LockedBalance, transaction_details
+from credits.engine.locked_balance import LockedBalance, OperationResult, transaction_details
+from credits.engine.operation_queue import GroupRequest
 from fluxori.core.ids import uuid7
 
 
@@ -61,3 +63,22 @@ def plan_expired_period_grant(
         roll_over(balance.state, grant, balance.at, until=until)
         enforce_rollover_cap(balance.state, cap, balance.at)
     return transaction
+
+
+@dataclass(frozen=True, slots=True)
+class AddRequest(GroupRequest):
+    """A grant of ``amount`` credits at ``at``, with the identity of its request; see :func:`plan_grant`."""
+
+    amount: int
+    kind: str
+    terms: dict[str, Any]
+    details: dict[str, Any]
+    identity: RequestIdentity
+    at: datetime
+    creates_balance: ClassVar[bool] = True
+
+    def apply_to(self, balance: LockedBalance) -> OperationResult:
+        transaction = plan_grant(
+            balance, self.identity, amount=self.amount, kind=self.kind, terms=self.terms, details=self.details
+        )
+        return balance.record(self.identity, transaction=transaction)

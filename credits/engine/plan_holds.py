@@ -1,6 +1,9 @@
-"""Planners of holds: place, capture and release. One hold ends in exactly one of captured, released or lapsed."""
+"""Planners of holds and their requests: place, capture and release. One hold ends in exactly one of captured, released
+or lapsed.
+"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -13,7 +16,10 @@ from credits.domain.records import GrantDelta, Hold
 from credits.engine.deductions import Deduction
 from credits.engine.idempotency import RequestIdentity
 from credits.engine.locked_balance import LockedBalance, OperationResult, lock_balance, transaction_details
+from credits.engine.operation_queue import GroupRequest
+from credits.engine.rejected_attempts import Rejection
 from credits.engine.spending import check_spendable, resolve_price
+from fluxori.core.errors import DomainError
 from fluxori.core.ids import uuid7
 from fluxori.core.input_rules import canonical_json
 from fluxori.db.transactions import transaction_with_retry
@@ -30,7 +36,7 @@ def plan_hold(
     check_spendable(balance, amount, member_id=member_id)
 
     # No error below this line.
-    payments = burn_order.plan_payments(amount, balance.state.grants.values())
+    payments = balance.state.payments(amount)
     hold = Hold(
         id=uuid7(),
         amount=amount,
@@ -67,7 +73,7 @@ def plan_capture(balance: LockedBalance, hold: Hold, amount: int, request: Reque
         check_spendable(balance, amount, member_id=hold.member_id, hold=hold)
 
     # No error below this line.
-    used = {grant.id: paid for grant, paid in burn_order.plan_payments(excess, state.grants.values())}
+    used = {grant.id: paid for grant, paid in state.payments(excess)}
     from_pins = amount - excess
     for grant_id, pinned in hold.pins:
         paid = min(from_pins, pinned)
@@ -96,6 +102,93 @@ def _details_of(hold: Hold) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class PlaceHoldRequest(GroupRequest):
+    """One valid hold at ``at``, with the identity of its request."""
+
+    deduction: Deduction
+    lifetime: timedelta
+    identity: RequestIdentity
+    at: datetime
+
+    @property
+    def features(self) -> Collection[str]:
+        return self.deduction.features
+
+    @property
+    def member_ids(self) -> Collection[UUID | None]:
+        return (id_of(self.deduction.member),)
+
+    def apply_to(self, balance: LockedBalance) -> OperationResult:
+        return plan_hold(balance, self.deduction, self.identity, self.lifetime)
+
+    def rejection(self, balance: LockedBalance, error: DomainError) -> Rejection:
+        return self.deduction.rejected(error, balance_id=balance.state.id, at=self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRequest(GroupRequest):
+    """The release of one hold at ``at``, with the identity of its request."""
+
+    hold_id: UUID
+    identity: RequestIdentity
+    at: datetime
+
+    @property
+    def hold_ids(self) -> Collection[UUID]:
+        return (self.hold_id,)
+
+    def apply_to(self, balance: LockedBalance) -> OperationResult:
+        return plan_release(balance, open_hold(balance, self.hold_id), self.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureRequest(GroupRequest):
+    """The capture of one hold at ``at``: of ``amount`` credits, or of all that it holds; 0 releases it."""
+
+    hold_id: UUID
+    amount: int | None
+    identity: RequestIdentity
+    at: datetime
+
+    @property
+    def hold_ids(self) -> Collection[UUID]:
+        return (self.hold_id,)
+
+    def apply_to(self, balance: LockedBalance) -> OperationResult:
+        hold = open_hold(balance, self.hold_id)
+        amount = hold.amount if self.amount is None else self.amount
+        if amount == 0:
+            return plan_release(balance, hold, self.identity)
+        return plan_capture(balance, hold, amount, self.identity)
+
+    def rejection(self, balance: LockedBalance, error: DomainError) -> Rejection:
+        hold = balance.state.holds.get(self.hold_id)
+        return Rejection(
+            balance.state.id,
+            error,
+            self.at,
+            feature=hold.feature_id if hold else None,
+            actor_id=self.identity.caller,
+            member_id=hold.member_id if hold else None,
+        )
+
+
+def open_hold(balance: LockedBalance, hold_id: UUID) -> Hold:
+    """Return an existing hold of the balance if it is open.
+
+    :raises HoldClosedError: the hold was captured, released or has lapsed
+    """
+    hold = balance.state.holds.get(hold_id)
+    if hold is None:
+        # It may have been closed by due events, or by an earlier request of the same group.
+        closed = balance.state.changed_holds.get(hold_id)
+        raise errors.HoldClosedError(
+            hold_status=closed.status if closed else queries.hold_status(hold_id=hold_id, at=balance.at)
+        )
+    return hold
+
+
 @transaction_with_retry
 def run_on_hold(
     hold_id: UUID,
@@ -111,9 +204,4 @@ def run_on_hold(
     """
     owner = queries.owner_of_hold(hold_id=hold_id)
     with lock_balance(owner, at=at, requests=[request], hold_ids=[hold_id]) as balance:
-        if (previous := balance.find_result(request)) is not None:
-            return previous
-        hold = balance.state.holds.get(hold_id)
-        if hold is None:
-            raise errors.HoldClosedError(hold_status=queries.hold_status(hold_id=hold_id, at=balance.at))
-        return plan(balance, hold)
+        return balance.find_result(request) or plan(balance, open_hold(balance, hold_id))

@@ -14,9 +14,6 @@ from uuid import UUID
 
 from django.db import transaction
 
-from credits.arguments import id_of
-from credits.engine.deductions import Deduction
-from fluxori.core import clock
 from fluxori.core.errors import DomainError, ForbiddenError, PaymentRequiredError
 from fluxori.core.ids import uuid7
 from fluxori.db import statements
@@ -30,47 +27,46 @@ REJECTIONS = (ForbiddenError, PaymentRequiredError)
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """One rejected attempt: the error, the feature, the actor and the member."""
+    """One rejected attempt on a balance at an instant: the error, the feature, the actor and the member."""
 
+    balance_id: UUID
     error: DomainError
-    feature: str | None
-    actor_id: UUID | None
-    member_id: UUID | None
-
-    @classmethod
-    def of(cls, deduction: Deduction, error: DomainError) -> "Rejection":
-        """Return the rejection of a deduction."""
-        return cls(error, deduction.feature, id_of(deduction.actor), id_of(deduction.member))
+    at: datetime
+    feature: str | None = None
+    actor_id: UUID | None = None
+    member_id: UUID | None = None
 
 
-def record_rejected_attempts(balance_id: UUID, rejections: Iterable[Rejection], at: datetime | None) -> None:
-    """Count the rejections under the hour of ``at``, after the commit of the current transaction; other errors are
-    ignored.
+def record_rejected_attempts(rejections: Iterable[Rejection]) -> None:
+    """Count the rejections under their hours, in one statement after the commit of the current transaction; other
+    errors are ignored.
 
-    Rows of the balance that are older than 90 days are deleted.
+    Rows of these balances that are older than 90 days are deleted.
     """
-    when = at or clock.now()
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    rows: dict[tuple[UUID, datetime, str, str], dict[str, Any]] = {}
     for rejection in rejections:
         if not isinstance(rejection.error, REJECTIONS):
             continue
-        key = (rejection.error.code, rejection.feature or "")
+        hour = rejection.at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        key = (rejection.balance_id, hour, rejection.error.code, rejection.feature or "")
         earlier = rows[key]["count"] if key in rows else 0
         rows[key] = {
             "id": uuid7(),
-            "hour": when.astimezone(UTC).replace(minute=0, second=0, microsecond=0),
-            "code": key[0],
-            "feature": key[1],
+            "balance_id": key[0],
+            "hour": hour,
+            "code": key[2],
+            "feature": key[3],
             "count": earlier + 1,
-            "last_at": when,
+            "last_at": rejection.at,
             "actor_id": rejection.actor_id,
             "member_id": rejection.member_id,
             "facts": rejection.error.facts,
         }
     if rows:
         parameters = {
-            "balance": balance_id,
-            "oldest": when - RETENTION,
-            "rows": statements.to_json(list(rows.values())),
+            "balances": statements.array({balance_id for balance_id, *_ in rows}),
+            "oldest": min(row["last_at"] for row in rows.values()) - RETENTION,
+            # In one order, so that the statements of two processes do not deadlock.
+            "rows": statements.to_json([rows[key] for key in sorted(rows)]),
         }
         transaction.on_commit(lambda: statements.execute(_RECORD, parameters), robust=True)

@@ -124,7 +124,6 @@ class CreditEntry(models.Model):
     remaining_after = models.BigIntegerField(null=True)
 
     class Meta:
-        ordering = ["transaction", "position"]
         verbose_name_plural = "credit entries"
         constraints = [
             models.UniqueConstraint(

@@ -5,15 +5,14 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from credits.arguments import Validator
+from credits.arguments import Validator, resolve_timestamp
 from credits.domain import constants
-from credits.engine.idempotency import RequestIdentity, build_request
-from credits.engine.locked_balance import OperationResult, lock_balance
-from credits.engine.plan_grants import plan_grant
+from credits.engine.idempotency import build_request
+from credits.engine.operation_queue import run_in_group
+from credits.engine.plan_grants import AddRequest
 from credits.engine.results import TransactionResult, transaction_result
 from fluxori.core.input_rules import canonical_json
 from fluxori.db.measured import measured
-from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 
@@ -46,7 +45,10 @@ def add_credits(
     ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
     docs/explanation/back-dated-operations.md.
 
+    Concurrent requests share a transaction (group commit), except inside a transaction of the caller.
+
     :raises InvalidArgumentError: an argument is not valid
+    :raises BusyError: too many requests wait, or this one waited too long for a lock; nothing was written
     :raises UserNotFoundError: there is no such user to open a balance for
     :raises OrganizationNotFoundError: there is no such organization to open a balance for
     :raises IdempotencyKeyReusedError: the key was used for a different request
@@ -69,7 +71,7 @@ def add_credits(
     if unit_price is not None:
         # One representation, so that R0.1 and R0.10 have the same fingerprint.
         unit_price = unit_price.quantize(_UNIT_PRICE_STEP)
-    request = build_request(
+    identity = build_request(
         "add_credits",
         actor=actor,
         key=idempotency_key,
@@ -90,14 +92,5 @@ def add_credits(
         "metadata": None if metadata is None else canonical_json(metadata),
     }
     terms = {"expires_at": expires_at, "priority": priority, "unit_price": unit_price}
-    return transaction_result(
-        _add(Owner.of(owner), request, at, amount=amount, kind=type, terms=terms, details=details)
-    )
-
-
-@transaction_with_retry
-def _add(owner: Owner, request: RequestIdentity, at: datetime | None, **grant: Any) -> OperationResult:
-    with lock_balance(owner, at=at, requests=[request], create=True) as balance:
-        if (previous := balance.find_result(request)) is not None:
-            return previous
-        return balance.record(request, transaction=plan_grant(balance, request, **grant))
+    request = AddRequest(amount, type, terms, details, identity, resolve_timestamp(at))
+    return transaction_result(run_in_group(Owner.of(owner), request))

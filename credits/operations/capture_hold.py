@@ -4,12 +4,10 @@ from datetime import datetime
 from uuid import UUID
 
 from credits import queries
-from credits.arguments import Validator, id_of, resolve_timestamp
-from credits.domain.records import Hold
+from credits.arguments import Validator, resolve_timestamp
 from credits.engine.idempotency import build_request
-from credits.engine.locked_balance import LockedBalance, OperationResult
-from credits.engine.plan_holds import plan_capture, plan_release, run_on_hold
-from credits.engine.rejected_attempts import REJECTIONS, Rejection, record_rejected_attempts
+from credits.engine.operation_queue import run_in_group
+from credits.engine.plan_holds import CaptureRequest
 from credits.engine.results import CaptureResult, capture_result
 from fluxori.db.measured import measured
 from fluxori.identity.models import User
@@ -33,8 +31,11 @@ def capture_hold(
     ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
     docs/explanation/back-dated-operations.md.
 
+    Concurrent requests share a transaction (group commit), except inside a transaction of the caller.
+
     :raises InvalidArgumentError: an argument is not valid
     :raises HoldNotFoundError: there is no such hold
+    :raises BusyError: too many requests wait, or this one waited too long for a lock; nothing was written
     :raises IdempotencyKeyReusedError: the key was used for a different request
     :raises HoldClosedError: the hold was captured, released or has lapsed
     :raises SpendingSuspendedError: for an excess: spending from the balance is suspended; the hold stays open
@@ -45,18 +46,6 @@ def capture_hold(
         validator = Validator()
         validator.integer("amount", amount, minimum=0)
         validator.raise_if_invalid()
-    request = build_request("capture_hold", actor=actor, key=idempotency_key, hold_id=hold_id, amount=amount)
-
-    def plan(balance: LockedBalance, hold: Hold) -> OperationResult:
-        captured = hold.amount if amount is None else amount
-        if captured == 0:
-            return plan_release(balance, hold, request)
-        return plan_capture(balance, hold, captured, request)
-
-    try:
-        return capture_result(run_on_hold(hold_id, request, at, plan))
-    except REJECTIONS as error:
-        hold = queries.get_hold(hold_id=hold_id, at=resolve_timestamp(at))
-        rejection = Rejection(error, hold.feature_id, id_of(actor), hold.member_id)
-        record_rejected_attempts(hold.balance_id, [rejection], at)
-        raise
+    identity = build_request("capture_hold", actor=actor, key=idempotency_key, hold_id=hold_id, amount=amount)
+    request = CaptureRequest(hold_id, amount, identity, resolve_timestamp(at))
+    return capture_result(run_in_group(queries.owner_of_hold(hold_id=hold_id), request))

@@ -7,9 +7,10 @@ from django.db import Error as DatabaseError
 
 from credits.arguments import resolve_timestamp
 from credits.domain import errors
-from credits.engine.deductions import Deduction, DeductionRequest, loader_for, plan_in_order
-from credits.engine.locked_balance import LockedBalance, OperationResult, flush_on_exit
-from credits.engine.rejected_attempts import Rejection, record_rejected_attempts
+from credits.engine.deductions import Deduction, DeductionRequest
+from credits.engine.locked_balance import LockedBalance, LockedBalances, OperationResult, lock
+from credits.engine.operation_queue import load_and_plan, loader_for, plan_in_order
+from credits.engine.rejected_attempts import record_rejected_attempts
 from credits.engine.results import TransactionResult, transaction_results
 from fluxori.core.errors import DomainError
 from fluxori.db.measured import measured
@@ -51,11 +52,11 @@ def deduct_many(
         # An error of the balance itself is the result of every deduction that was not rejected before.
         return [request if isinstance(request, DomainError) else error for request in requests]
     rejections = [
-        Rejection.of(deduction, result)
+        deduction.rejected(result, balance_id=target.id, at=when)
         for deduction, result in zip(deductions, results, strict=True)
         if isinstance(deduction, Deduction) and isinstance(result, DomainError)
     ]
-    record_rejected_attempts(target.id, rejections, when)
+    record_rejected_attempts(rejections)
     succeeded = iter(transaction_results([result for result in results if isinstance(result, OperationResult)]))
     return [result if isinstance(result, DomainError) else next(succeeded) for result in results]
 
@@ -115,11 +116,14 @@ def _deduct(
 ) -> list[OperationResult | DomainError]:
     # Only valid deductions reach the database: one invalid deduction must not fail the others.
     valid = [request for request in requests if isinstance(request, DeductionRequest)]
-    with flush_on_exit(loader_for({owner.id}, valid).lock_and_load()) as balances:
+
+    def plan(balances: LockedBalances) -> list[OperationResult | DomainError]:
         balance = balances.of(owner)
         planned = iter(plan_in_order(balance, valid))
         results = [request if isinstance(request, DomainError) else next(planned) for request in requests]
         return _all_or_nothing(balance, results) if atomic else results
+
+    return load_and_plan(loader_for(lock([owner.id]), valid), plan)
 
 
 def _all_or_nothing(

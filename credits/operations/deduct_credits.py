@@ -5,10 +5,9 @@ from typing import Any
 from uuid import UUID
 
 from credits.arguments import resolve_timestamp
-from credits.engine.deductions import Deduction, DeductionRequest, deduction_queue
-from credits.engine.rejected_attempts import Rejection, record_rejected_attempts
+from credits.engine.deductions import Deduction, DeductionRequest
+from credits.engine.operation_queue import run_in_group
 from credits.engine.results import TransactionResult, transaction_result
-from fluxori.core.errors import DomainError
 from fluxori.db.measured import measured
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
@@ -38,10 +37,10 @@ def deduct_credits(
     with the price and the grants of that instant: credits that arrived between the two can pay, and those whose expiry
     is recorded cannot. See docs/explanation/back-dated-operations.md.
 
-    Concurrent deductions share a transaction (group commit), except inside a transaction of the caller.
+    Concurrent requests share a transaction (group commit), except inside a transaction of the caller.
 
     :raises InvalidArgumentError: an argument is not valid; later ``out_of_range``: quantity times price exceeds 10**12
-    :raises BusyError: too many deductions wait, or this one waited too long for a lock; nothing was written
+    :raises BusyError: too many requests wait, or this one waited too long for a lock; nothing was written
     :raises BalanceNotFoundError: the owner has no balance
     :raises IdempotencyKeyReusedError: the key was used for a different request
     :raises FeatureNotFoundError: the feature does not exist, or has no price at that instant
@@ -61,10 +60,5 @@ def deduct_credits(
         metadata=metadata,
         idempotency_key=idempotency_key,
     )
-    target = Owner.of(owner)
     request = DeductionRequest.of(deduction, resolve_timestamp(at))
-    result = deduction_queue.run(target, request)
-    if isinstance(result, DomainError):
-        record_rejected_attempts(target.id, [Rejection.of(deduction, result)], request.at)
-        raise result
-    return transaction_result(result)
+    return transaction_result(run_in_group(Owner.of(owner), request))

@@ -4,16 +4,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from credits.arguments import id_of
+from credits.arguments import resolve_timestamp
 from credits.domain import constants
 from credits.engine.deductions import Deduction
-from credits.engine.idempotency import RequestIdentity
-from credits.engine.locked_balance import OperationResult, lock_balance
-from credits.engine.plan_holds import plan_hold
-from credits.engine.rejected_attempts import REJECTIONS, Rejection, record_rejected_attempts
+from credits.engine.operation_queue import run_in_group
+from credits.engine.plan_holds import PlaceHoldRequest
 from credits.engine.results import HoldResult, hold_result
 from fluxori.db.measured import measured
-from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 
@@ -42,7 +39,10 @@ def place_hold(
     ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
     docs/explanation/back-dated-operations.md.
 
+    Concurrent requests share a transaction (group commit), except inside a transaction of the caller.
+
     :raises InvalidArgumentError: an argument is not valid
+    :raises BusyError: too many requests wait, or this one waited too long for a lock; nothing was written
     :raises BalanceNotFoundError: the owner has no balance
     :raises IdempotencyKeyReusedError: the key was used for a different request
     :raises FeatureNotFoundError: the feature does not exist, or has no price at that instant
@@ -64,26 +64,7 @@ def place_hold(
     validator = deduction.validator()
     validator.integer("expires_in_seconds", expires_in_seconds, maximum=constants.MAX_HOLD_SECONDS)
     validator.raise_if_invalid()
-    request = deduction.build_identity("place_hold", expires_in_seconds=expires_in_seconds)
-    target = Owner.of(owner)
-    try:
-        return hold_result(_place(target, deduction, request, timedelta(seconds=expires_in_seconds), at))
-    except REJECTIONS as error:
-        record_rejected_attempts(target.id, [Rejection.of(deduction, error)], at)
-        raise
-
-
-@transaction_with_retry
-def _place(
-    owner: Owner, deduction: Deduction, request: RequestIdentity, lifetime: timedelta, at: datetime | None
-) -> OperationResult:
-    with lock_balance(
-        owner,
-        at=at,
-        requests=[request],
-        features=[deduction.feature] if deduction.feature is not None else [],
-        member_ids=[id_of(deduction.member)],
-    ) as balance:
-        if (previous := balance.find_result(request)) is not None:
-            return previous
-        return plan_hold(balance, deduction, request, lifetime)
+    identity = deduction.build_identity("place_hold", expires_in_seconds=expires_in_seconds)
+    lifetime = timedelta(seconds=expires_in_seconds)
+    request = PlaceHoldRequest(deduction, lifetime, identity, resolve_timestamp(at))
+    return hold_result(run_in_group(Owner.of(owner), request))

@@ -3,8 +3,11 @@
 from datetime import datetime
 from uuid import UUID
 
+from credits import queries
+from credits.arguments import resolve_timestamp
 from credits.engine.idempotency import build_request
-from credits.engine.plan_holds import plan_release, run_on_hold
+from credits.engine.operation_queue import run_in_group
+from credits.engine.plan_holds import ReleaseRequest
 from credits.engine.results import HoldResult, hold_result
 from fluxori.db.measured import measured
 from fluxori.identity.models import User
@@ -23,9 +26,14 @@ def release_hold(
     ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
     docs/explanation/back-dated-operations.md.
 
+    Concurrent requests share a transaction (group commit), except inside a transaction of the caller.
+
+    :raises InvalidArgumentError: an argument is not valid
     :raises HoldNotFoundError: there is no such hold
+    :raises BusyError: too many requests wait, or this one waited too long for a lock; nothing was written
     :raises IdempotencyKeyReusedError: the key was used for a different request
     :raises HoldClosedError: the hold was captured, released or has lapsed
     """
-    request = build_request("release_hold", actor=actor, key=idempotency_key, hold_id=hold_id)
-    return hold_result(run_on_hold(hold_id, request, at, lambda balance, hold: plan_release(balance, hold, request)))
+    identity = build_request("release_hold", actor=actor, key=idempotency_key, hold_id=hold_id)
+    request = ReleaseRequest(hold_id, identity, resolve_timestamp(at))
+    return hold_result(run_in_group(queries.owner_of_hold(hold_id=hold_id), request))

@@ -19,6 +19,7 @@ from credits.domain.forecasting import Arrival
 from credits.domain.records import BalanceSnapshot, Grant, TransactionDetails
 from credits.models import CreditBalance
 from credits.queries.loading import (
+    FIRST_GRANTS,
     load_balances,
     load_past_balance,
     load_settled_balance,
@@ -46,10 +47,16 @@ def get_balance(*, owner: OwnerLike, at: datetime | None = None) -> BalanceSnaps
         raise errors.InvalidArgumentError.field("at", "wrong_type", "A timestamp with a time zone is needed.")
     now = clock.now()
     if at is None:
-        return load_settled_balance(Owner.of(owner), at=now).snapshot()
+        return load_settled_balance(Owner.of(owner), at=now, grant_limit=FIRST_GRANTS).snapshot()
     if at > now:
         raise errors.InvalidArgumentError.field("at", "in_future", "The balance is known up to now, not in the future.")
     return load_past_balance(Owner.of(owner), at=at).snapshot()
+
+
+def account_names(balance_ids: Iterable[UUID]) -> dict[UUID, str]:
+    """Return for each balance that exists the e-mail of its user or the name of its organization."""
+    balances = CreditBalance.objects.select_related("user", "organization").in_bulk(list(balance_ids))
+    return {key: str(balance.user or balance.organization) for key, balance in balances.items()}
 
 
 def preview_balance(*, owner: OwnerLike, at: datetime, with_allocations: bool = False) -> BalanceSnapshot:
@@ -112,7 +119,8 @@ def get_snapshots(balance_ids: Iterable[UUID], *, at: datetime | None = None) ->
     :raises InvalidArgumentError: ``at`` has no time zone, or is more than five minutes ahead of the clock
     """
     at = resolve_timestamp(at)
-    return {balance_id: state.snapshot() for balance_id, state in load_states(balance_ids, at=at).items()}
+    states = load_states(balance_ids, at=at, grant_limit=FIRST_GRANTS)
+    return {balance_id: state.snapshot() for balance_id, state in states.items()}
 
 
 def settle_balances(balances: Sequence[CreditBalance], *, at: datetime) -> None:
@@ -142,6 +150,23 @@ def filter_by_available(
         matching += [balance_id for balance_id, snapshot in snapshots.items() if snapshot.available <= maximum]
     stored = Q(balance__lte=F("held") - F("debt") + maximum)
     return balances.filter((stored & ~Q(pk__in=due)) | Q(pk__in=matching))
+
+
+def balances_in_debt(balances: QuerySet[CreditBalance], *, at: datetime) -> QuerySet[CreditBalance]:
+    """Narrow ``balances`` to those in debt at ``at``.
+
+    Time alone makes no debt, but it can repay it: the credits of a hold that lapses repay debt first. So those that are
+    stored as in debt and have due events are loaded and settled in memory.
+
+    :raises InvalidArgumentError: ``at`` has no time zone, or is more than five minutes ahead of the clock
+    """
+    at = resolve_timestamp(at)
+    stored = CreditBalance.objects.filter(debt__gt=0)
+    grants = Q(grants__live=True, grants__remaining__gt=0, grants__expires_at__lte=at)
+    holds = Q(holds__status="open", holds__expires_at__lte=at)
+    due = {key for condition in (grants, holds) for key in stored.filter(condition).values_list("pk", flat=True)}
+    repaid = [key for key, snapshot in get_snapshots(due, at=at).items() if snapshot.debt == 0]
+    return balances.filter(debt__gt=0).exclude(pk__in=repaid)
 
 
 def find_balance(owner: OwnerLike) -> CreditBalance | None:

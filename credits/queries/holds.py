@@ -35,7 +35,9 @@ def settle_holds(holds: Iterable[CreditHold], *, at: datetime) -> None:
             hold.status, hold.closed_at = CreditHold.Status.LAPSED, hold.expires_at
 
 
-def get_hold(*, hold_id: UUID, at: datetime | None = None, visible: Q | None = None) -> CreditHold:
+def get_hold(
+    *, hold_id: UUID, at: datetime | None = None, visible: Q | None = None, with_pins: bool = True
+) -> CreditHold:
     """Return one hold with its balance, its pins and its ``current_status`` at ``at``.
 
     :raises InvalidArgumentError: ``at`` has no time zone, or is more than five minutes ahead of the clock
@@ -44,6 +46,8 @@ def get_hold(*, hold_id: UUID, at: datetime | None = None, visible: Q | None = N
     hold = get_holds(at=at).filter(visible or Q(), pk=hold_id).select_related("balance").first()
     if hold is None:
         raise errors.HoldNotFoundError(hold_id=hold_id)
+    if not with_pins:
+        return hold
     pins = CreditPin.objects.filter(balance=hold.balance_id).order_by("position")
     prefetch_related_objects([hold], Prefetch("pins", pins))
     return hold

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from credits.domain import errors
-from credits.domain.balance_state import BalanceState
+from credits.domain import burn_order, errors
+from credits.domain.balance_state import BalanceState, OmittedGrants
 from credits.domain.due_events import apply_due_events
 from credits.domain.limits import Limit
 from credits.domain.records import Grant, Hold, Price, PurchaseLeft
+from credits.queries.transactions import extended_copies
 from fluxori.core import clock
 from fluxori.db import statements
 from fluxori.identity.owner import Owner
@@ -27,6 +28,11 @@ _SQL = Path(__file__).parent / "sql"
 _BALANCE_STATES = (_SQL / "balance_states.sql").read_text(encoding="utf-8")
 _PURCHASES_LEFT = (_SQL / "purchases_left.sql").read_text(encoding="utf-8")
 _BALANCE_STATE_AT = (_SQL / "balance_state_at.sql").read_text(encoding="utf-8")
+
+# How many grants of a balance are loaded for its snapshot, and at first for an operation: few pay for one request.
+FIRST_GRANTS = 64
+# More grants than a balance can have.
+_ALL_GRANTS = 2**62
 
 
 class RememberedRequest(NamedTuple):
@@ -58,6 +64,7 @@ def load_balances(
     keys: Iterable[str] = (),
     caller_ids: Iterable[UUID | None] = (),
     features: Iterable[str] = (),
+    grant_limit: int | None = None,
 ) -> list[LoadedBalance]:
     """Return the balances that exist, in order of id, without applying due events.
 
@@ -65,6 +72,9 @@ def load_balances(
     empty grants and limits of members are loaded if named. Remembered requests are those with one of ``keys`` by one of
     ``caller_ids`` or without a caller. Prices are those in force from ``earliest`` (default ``at``) to ``at``, each
     instant replaced by the last change of the balance where that is later.
+
+    With ``grant_limit`` a balance with more spendable grants has the first ones in burn order only, and those that due
+    events or the named holds and grants may concern; see :class:`OmittedGrants`.
     """
     rows = statements.fetch(
         _BALANCE_STATES,
@@ -78,6 +88,7 @@ def load_balances(
             "keys": statements.array(keys),
             "callers": statements.array(caller_ids),
             "features": statements.array(features),
+            "grant_limit": _ALL_GRANTS if grant_limit is None else grant_limit,
         },
     )
     # Read after the statement, and so after any wait for a lock.
@@ -90,7 +101,9 @@ def load_balances(
         )
         for row in rows
     ]
-    _load_purchases(each.state for each in loaded)
+    states = [each.state for each in loaded]
+    _load_purchases(states)
+    _load_extensions(states)
     return loaded
 
 
@@ -113,22 +126,42 @@ def _load_purchases(states: Iterable[BalanceState]) -> None:
         indebted[row["balance_id"]].purchases[row["grant_id"]] = purchase
 
 
-def load_states(
-    balance_ids: Iterable[UUID], *, at: datetime, member_ids: Iterable[UUID | None] = ()
-) -> dict[UUID, BalanceState]:
-    """Return the states of these balances by id, with the due events of each applied up to ``at`` in memory."""
-    states = {loaded.state.id: loaded.state for loaded in load_balances(balance_ids, at=at, member_ids=member_ids)}
+def _load_extensions(states: Iterable[BalanceState], *, at: datetime | None = None) -> None:
+    """Load the extensions of grants to which credits of a hold may come back, as of ``at`` or now.
+
+    An extension leaves only pinned credits on a grant, so most holds need no statement.
+    """
+    needed: dict[UUID, BalanceState] = {}
+    for state in states:
+        for hold in state.holds.values():
+            pinned = (state.grants[grant_id] for grant_id, _ in hold.pins)
+            needed |= {grant.id: state for grant in pinned if grant.expires_at is not None and grant.remaining == 0}
+    if not needed:
+        return
+    balance_ids = {state.id for state in needed.values()}
+    for grant_id, extension in extended_copies(needed, balance_ids=balance_ids, at=at).items():
+        needed[grant_id].extensions[grant_id] = extension
+
+
+def load_states(balance_ids: Iterable[UUID], *, at: datetime, **needs: Any) -> dict[UUID, BalanceState]:
+    """Return the states of these balances by id, with the due events of each applied up to ``at`` in memory.
+
+    ``needs`` are arguments of :func:`load_balances`.
+    """
+    states = {loaded.state.id: loaded.state for loaded in load_balances(balance_ids, at=at, **needs)}
     for state in states.values():
         apply_due_events(state, max(at, state.last_at))
     return states
 
 
-def load_settled_balance(owner: Owner, *, at: datetime, member_ids: Iterable[UUID | None] = ()) -> BalanceState:
+def load_settled_balance(owner: Owner, *, at: datetime, **needs: Any) -> BalanceState:
     """Return the state of the owner's balance with everything due by ``at`` applied in memory.
+
+    ``needs`` are arguments of :func:`load_balances`.
 
     :raises BalanceNotFoundError: the owner has no balance
     """
-    state = load_states([owner.id], at=at, member_ids=member_ids).get(owner.id)
+    state = load_states([owner.id], at=at, **needs).get(owner.id)
     return require_state(owner, state)
 
 
@@ -140,6 +173,7 @@ def load_past_balance(owner: Owner, *, at: datetime) -> BalanceState:
     rows = statements.fetch(_BALANCE_STATE_AT, {"balance": owner.id, "at": at})
     state = require_state(owner, _balance_state(rows[0], recorded_at=at) if rows else None)
     _load_purchases([state])
+    _load_extensions([state], at=at)
     apply_due_events(state, max(at, state.last_at))
     return state
 
@@ -155,6 +189,7 @@ def require_state(owner: Owner, state: BalanceState | None) -> BalanceState:
 
 
 def _balance_state(row: dict[str, Any], recorded_at: datetime) -> BalanceState:
+    grants = {grant.id: grant for grant in map(_grant, row["grants"] or ())}
     return BalanceState(
         id=row["id"],
         user_id=row["user_id"],
@@ -167,12 +202,25 @@ def _balance_state(row: dict[str, Any], recorded_at: datetime) -> BalanceState:
         head_hash=bytes(row["head_hash"]),
         last_at=row["last_at"],
         suspended_at=row["suspended_at"],
-        grants={grant.id: grant for grant in map(_grant, row["grants"] or ())},
+        grants=grants,
+        omitted=_omitted_grants(row, grants),
         holds={hold.id: hold for hold in map(_hold, row["holds"] or ())},
         recorded_at=recorded_at,
         limits={limit.id: limit for limit in map(_limit, row["limits"] or ())},
         suspension_actor_id=row["suspension_actor_id"],
         suspension_reason=row["suspension_reason"],
+    )
+
+
+def _omitted_grants(row: dict[str, Any], grants: dict[UUID, Grant]) -> OmittedGrants | None:
+    final = row.get("final_grant_id")
+    if final is None:
+        return None
+    expiry = row["omitted_next_expiry"]
+    return OmittedGrants(
+        after=burn_order.position(grants[final]),
+        by_source=row["omitted_by_source"] or {},
+        next_expiry=expiry and (expiry[0], datetime.fromisoformat(expiry[1])),
     )
 
 

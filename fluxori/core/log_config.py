@@ -61,5 +61,8 @@ def log_config(*, as_json: bool, level: str) -> dict[str, Any]:
             "django.security": {"level": "CRITICAL"},
             "django.security.csrf": {"level": level},
             "django.server": {"level": "ERROR"},
+            # It logs every periodic job at each start of any process. Of the worker, the jobs are of interest.
+            "procrastinate": {"level": "WARNING"},
+            "procrastinate.worker": {"level": level},
         },
     }

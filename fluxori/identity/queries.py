@@ -5,6 +5,7 @@ building them with the ORM takes several times as long as PostgreSQL needs to ru
 """
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -33,6 +34,12 @@ FROM identity_organization AS organization
 LEFT JOIN identity_membership AS membership
     ON membership.organization_id = organization.id AND membership.user_id = %s
 WHERE organization.id = %s
+"""
+
+_INACTIVE_OWNERS = """
+SELECT id FROM identity_user WHERE id = ANY(%(ids)s::uuid[]) AND NOT is_active
+UNION ALL
+SELECT id FROM identity_organization WHERE id = ANY(%(ids)s::uuid[]) AND NOT is_active
 """
 
 
@@ -74,6 +81,12 @@ def require_owner(owner: Owner) -> None:
         raise UserNotFoundError
     if owner.kind == "organization" and not organization_exists(owner.id):
         raise OrganizationNotFoundError
+
+
+def inactive_owners(owner_ids: Iterable[UUID]) -> set[UUID]:
+    """Return those of the owners that are deactivated users or closed organizations, in one query."""
+    ids = statements.array(owner_ids)
+    return {row["id"] for row in statements.fetch(_INACTIVE_OWNERS, {"ids": ids})}
 
 
 def organization_ids_of(user_id: UUID) -> set[UUID]:

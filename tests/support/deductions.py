@@ -16,8 +16,8 @@ from django.db import connection
 from django.http import HttpRequest
 from rest_framework.request import Request
 
-from credits.engine import deductions
-from credits.engine.deductions import Deduction, deduction_queue
+from credits.engine import operation_queue as queue_module
+from credits.engine.operation_queue import operation_queue
 from credits.models import CreditBalance
 from credits.verification import verify_balance
 from fluxori.api import problems
@@ -35,40 +35,40 @@ def deduction(balance: CreditBalance, amount: int = 1, **arguments: Any) -> Call
 
 
 def is_waiting(count: int) -> bool:
-    """Return whether exactly ``count`` deductions of this process wait in the queues."""
-    return deduction_queue._waiting_count == count
+    """Return whether exactly ``count`` requests of this process wait in the queues."""
+    return operation_queue._waiting_count == count
 
 
 @contextmanager
 def intercepted(
     *,
     before: Callable[[], Any] = lambda: None,
-    taken: Callable[[list[Deduction]], Any] = lambda deductions: None,
+    taken: Callable[[list[Any]], Any] = lambda requests: None,
     written: Callable[[], Any] = lambda: None,
     queue: str = "contended",
 ) -> Iterator[None]:
     """Call functions inside each group of one kind of queue, ``contended`` or ``first``.
 
-    ``before`` runs before the lock, ``taken`` with the deductions of the group as soon as it is taken, ``written`` when
+    ``before`` runs before the lock, ``taken`` with the requests of the group as soon as it is taken, ``written`` when
     all rows are written but not committed.
     """
 
     def process_group(wait_for, take_group):
         if (queue == "first") != (wait_for is None):
-            return deductions.process_group(wait_for, take_group)
+            return queue_module.process_group(wait_for, take_group)
 
         def take_and_report():
             group = take_group()
-            taken([request.deduction for _, request in group])
+            taken([request for _, request in group])
             return group
 
         before()
-        results = deductions.process_group(wait_for, take_and_report)
+        results = queue_module.process_group(wait_for, take_and_report)
         written()
         return results
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deduction_queue, "_process", process_group)
+        patch.setattr(operation_queue, "_process", process_group)
         yield
 
 
@@ -98,12 +98,10 @@ def run_behind_lock(calls: Sequence[Call], balance: CreditBalance) -> list[Any]:
     return outcomes
 
 
-def run_in_first_queue(
-    calls: Sequence[Call], taken: Callable[[list[Deduction]], Any] = lambda deductions: None
-) -> list[Any]:
+def run_in_first_queue(calls: Sequence[Call], taken: Callable[[list[Any]], Any] = lambda requests: None) -> list[Any]:
     """Run the calls in one group of the first queue, in this order, and return the outcomes.
 
-    ``taken`` runs with the deductions of each later group of any queue, as soon as the group is taken.
+    ``taken`` runs with the requests of each later group of any queue, as soon as the group is taken.
     """
     other_balance, is_leading, may_continue = make_balance(), Event(), Event()
 
@@ -114,13 +112,13 @@ def run_in_first_queue(
                 is_leading.set()
                 may_continue.wait(20)
             else:
-                taken([request.deduction for _, request in group])
+                taken([request for _, request in group])
             return group
 
-        return deductions.process_group(wait_for, take_and_report)
+        return queue_module.process_group(wait_for, take_and_report)
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(len(calls) + 1) as pool:
-        patch.setattr(deduction_queue, "_process", process_group)
+        patch.setattr(operation_queue, "_process", process_group)
         leader = pool.submit(outcome_of, deduction(other_balance))
         assert is_leading.wait(20)
         futures = []
@@ -164,4 +162,4 @@ def check_balance(balance: CreditBalance) -> None:
     check_sums(balance)
     assert verify_balance(balance.pk).differences == ()
     assert is_waiting(0)
-    assert not deduction_queue._queues
+    assert not operation_queue._queues

@@ -1,8 +1,8 @@
 -- Usage and downward adjustments take free credits in burn order, and use up each grant before the next one.
 --
--- The burn order is written in four places on purpose, so that they check each other. Change all of them together:
--- credits/domain/burn_order.py (the rule that operations apply), this file, tests/model/balance.py (the model) and
--- fluxori/devtools/bench/reference.sql (the benchmark reference).
+-- The burn order is written in five places on purpose, so that they check each other. Change all of them together:
+-- credits/domain/burn_order.py (the rule that operations apply), credits/queries/sql/balance_states.sql (which grants are
+-- loaded), this file, tests/model/balance.py (the model) and fluxori/devtools/bench/reference.sql (the benchmark reference).
 --
 -- The rule applies to transactions recorded from valid_from on. A change of the burn order sets it to the time of the
 -- release, because older transactions followed the previous order and must not be reported.

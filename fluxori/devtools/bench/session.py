@@ -63,6 +63,7 @@ class Sizes:
     subscriptions: tuple[int, ...] = (100_000, 1_000_000)
     growth: tuple[int, ...] = (10_000, 1_000_000)
     verified: int = 200_000
+    grants: tuple[int, ...] = (1, 100, 3_000, 100_000)
     minutes: int = 10
 
 
@@ -76,6 +77,7 @@ QUICK = Sizes(
     subscriptions=(300,),
     growth=(1_000, 4_000),
     verified=2_000,
+    grants=(1, 100),
     minutes=2,
 )
 

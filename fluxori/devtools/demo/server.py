@@ -1,4 +1,7 @@
-"""The server of the demo, the benchmarks and the tests: as in production, on the loopback interface only."""
+"""The processes of the demo, the benchmarks and the tests: the server as in production, and the worker of the demo.
+
+The server listens on the loopback interface only.
+"""
 
 import os
 import signal
@@ -7,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -63,9 +66,22 @@ def serving(
 
     :raises ServerError: the server ends, or is not ready within a minute
     """
-    # In its own session, so that Ctrl-C reaches only this process, which then stops the server.
+    command = command_of(server or os.environ.get("HTTP_SERVER", GRANIAN), port, application=application)
+    with _running(command, environ) as process:
+        _wait_until_ready(process, port)
+        yield process
+
+
+def working(*, environ: Mapping[str, str] | None = None) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+    """Run the worker of the background jobs while the block runs. It need not be ready for anything else."""
+    return _running([sys.executable, "manage.py", "procrastinate", "worker"], environ)
+
+
+@contextmanager
+def _running(command: list[str], environ: Mapping[str, str] | None) -> Iterator["subprocess.Popen[bytes]"]:
+    # In its own session, so that Ctrl-C reaches only this process, which then stops the other.
     process = subprocess.Popen(  # noqa: S603 (runs the current interpreter)
-        command_of(server or os.environ.get("HTTP_SERVER", GRANIAN), port, application=application),
+        command,
         cwd=PROJECT,
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
@@ -73,14 +89,13 @@ def serving(
         start_new_session=True,
     )
     try:
-        _wait_until_ready(process, port)
         yield process
     finally:
         stop(process)
 
 
 def stop(process: "subprocess.Popen[Any]") -> None:
-    """Stop a server that has a session of its own. Its workers would go on if only the main process were killed."""
+    """Stop a process that has a session of its own. Its children would go on if only the main process were killed."""
     process.terminate()
     try:
         process.wait(_STOP_SECONDS)

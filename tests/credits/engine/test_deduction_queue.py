@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from credits import operations
-from credits.engine import deductions
+from credits.engine import operation_queue
 from credits.engine.deductions import Deduction, DeductionRequest
 from credits.models import CreditBalance, FeaturePrice, RejectedAttempt
 from fluxori.core import request_context
@@ -249,7 +249,7 @@ class TestSeveralBalances:
         balances = [make_balance(grants=[(30, None)]) for _ in range(2)]
         # A process has one queue. Between several queues only the lock of the balance decides.
         queues = [
-            GroupCommitQueue(deductions.process_group, busy_error=operations.BusyError, queue_limit=lambda: 100)
+            GroupCommitQueue(operation_queue.process_group, busy_error=operations.BusyError, queue_limit=lambda: 100)
             for _ in range(4)
         ]
 
@@ -393,7 +393,7 @@ requests = st.builds(
 
 @pytest.mark.django_db
 class TestGrouping:
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         st.lists(requests, min_size=2, max_size=8),
         st.lists(st.tuples(st.integers(1, 50), st.none() | st.integers(1, 300)), min_size=1, max_size=4),
@@ -408,7 +408,7 @@ class TestGrouping:
             alone, shared = make_balance(grants=terms), make_balance(grants=terms)
             requests = [(Owner.of(shared.owner), DeductionRequest.of(each, at)) for at, each in wanted]
 
-            planned = deductions.process_group(None, lambda: requests)
+            planned = operation_queue.process_group(None, lambda: requests)
 
             in_order = sorted(range(len(wanted)), key=lambda n: (wanted[n][0], n))
             one_by_one = [_commit_one(alone, *wanted[n]) for n in in_order]
@@ -420,7 +420,7 @@ class TestGrouping:
 
 def _commit_one(balance, at, wanted):
     request = Owner.of(balance.owner), DeductionRequest.of(wanted, at)
-    [result] = deductions.process_group(None, lambda: [request])
+    [result] = operation_queue.process_group(None, lambda: [request])
     return result
 
 

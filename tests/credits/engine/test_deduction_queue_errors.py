@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def has_13(group):
-    return any(each.amount == 13 for each in group)
+    return any(each.deduction.amount == 13 for each in group)
 
 
 class TestAnErrorOfOneDeduction:

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 class TestLimits:
     def test_a_deduction_beyond_the_queue_limit_is_busy_at_once(self, settings):
-        settings.DEDUCTION_QUEUE_LIMIT = 2
+        settings.OPERATION_QUEUE_LIMIT = 2
         balance, other = make_balance(), make_balance()
 
         with waiting_behind_lock([deduction(balance)] * 3, balance) as outcomes:
@@ -54,7 +54,7 @@ class TestLimits:
         check_balance(balance)
 
     def test_the_api_answers_503_with_retry_after_beyond_the_queue_limit(self, settings, api, clock_at):
-        settings.DEDUCTION_QUEUE_LIMIT = 1
+        settings.OPERATION_QUEUE_LIMIT = 1
         user = make_user()
         balance = make_balance(user)
         clock_at(NOON)

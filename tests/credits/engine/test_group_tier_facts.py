@@ -2,8 +2,9 @@ from datetime import timedelta
 
 import pytest
 
-from credits.engine.deductions import Deduction, DeductionRequest, process_group
+from credits.engine.deductions import Deduction, DeductionRequest
 from credits.engine.locked_balance import OperationResult
+from credits.engine.operation_queue import process_group
 from credits.operations import Owner
 from credits.tier_registry import PendingTier
 from tests.credits.operations.verbs import subscribe

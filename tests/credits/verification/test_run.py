@@ -1,9 +1,10 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
+from threading import get_ident
 from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from credits import verification
 from credits.models import CreditTotal
@@ -74,6 +75,31 @@ class TestVerifyAll:
         assert difference.details.endswith(
             "nothing; the roll-ups have 0 credits in, 5 credits out, 1 counted, value -0.500000, unpriced 0"
         )
+
+
+@pytest.mark.django_db(transaction=True)
+class TestJobs:
+    def test_verify_the_same_ranges_in_the_same_order_on_their_own_connections(self, monkeypatch):
+        for amount in range(1, 5):
+            deduct(make_balance(), amount)
+        alone, threads = list(verification.verify_all(chunk=1)), set()
+        verify_range = run.verify_range
+
+        def verify_in_thread(first, last):
+            threads.add(get_ident())
+            return verify_range(first, last)
+
+        monkeypatch.setattr(run, "verify_range", verify_in_thread)
+
+        assert list(verification.verify_all(chunk=1, jobs=2)) == alone
+        assert sum(part.balances for part in alone) == 4
+        assert get_ident() not in threads
+
+    def test_report_the_error_of_a_range(self, monkeypatch):
+        monkeypatch.setattr(run, "RULES", ["SELECT 1 / 0"])
+
+        with pytest.raises(DatabaseError, match="division by zero"):
+            list(verification.verify_all(chunk=1, jobs=2))
 
 
 @pytest.mark.django_db(transaction=True)

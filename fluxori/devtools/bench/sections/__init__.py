@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from fluxori.devtools.bench.sections import (
     allocation,
+    grants,
     growth,
     history,
     holds,
@@ -24,6 +25,7 @@ SECTIONS: dict[str, Callable[[BenchSession], None]] = {
     "history": history.measure,
     "allocation": allocation.measure,
     "latency": latency.measure,
+    "grants": grants.measure,
     "growth": growth.measure,
     "verify": verify.measure,
     "soak": soak.measure,

@@ -1,5 +1,6 @@
 """The duration of ``verify_ledger``. It also shows that the benchmarks have written a valid ledger."""
 
+import os
 import time
 
 from credits.verification import run
@@ -12,7 +13,7 @@ SECTION = "verify"
 def measure(session: BenchSession) -> None:
     seeding.fill(session.sizes.verified, number=11)
     began, transactions = time.perf_counter(), 0
-    for findings in run.verify_all(chunk=2000):
+    for findings in run.verify_all(chunk=500, jobs=os.cpu_count() or 1):
         transactions += findings.transactions
         if findings.differences:
             raise UnexpectedResultError(f"verify_ledger: {findings.differences[0]}")

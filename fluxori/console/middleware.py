@@ -69,7 +69,7 @@ class _History(MiddlewareMixin):
 class _TimeZone(MiddlewareMixin):
     """Activates the time zone of the browser."""
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+    def __call__(self, request: HttpRequest) -> Any:
         with timezone.override(parse_time_zone(request.COOKIES.get(TIME_ZONE_COOKIE, ""))):
             return self.get_response(request)
 

@@ -139,7 +139,7 @@ def user_from_access_token(access: str) -> User:
     issuer = external_issuer.configured_issuer()
     if issuer is not None and _algorithm(access) == external_issuer.ALGORITHM:
         return _require_active(queries.user_by_subject(external_issuer.verified_subject(access, issuer)))
-    key: str = settings.SIMPLE_JWT["SIGNING_KEY"]
+    key = str(settings.SIMPLE_JWT["SIGNING_KEY"])
     subject = _verified.subject_of(access, key=key)
     if subject is None:
         token = _parse(AccessToken, access)

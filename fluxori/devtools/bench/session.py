@@ -215,7 +215,7 @@ class Server:
     def memory(self) -> float:
         """Return the memory of the processes of the server in megabytes. What they share counts once."""
         children = Path(f"/proc/{self.process_id}/task/{self.process_id}/children").read_text().split()
-        return sum(_memory_of(int(pid)) for pid in [self.process_id, *children]) / 1024
+        return sum(_memory_of(int(pid)) for pid in [str(self.process_id), *children]) / 1024
 
     def _token(self, user: User) -> str:
         token, renew_at = self._tokens.get(user.pk, ("", 0.0))

@@ -8,6 +8,8 @@ class Balance(models.Model):
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="balance")
     credits = models.BigIntegerField()
 
+    objects: "models.Manager[Balance]" = models.Manager()
+
     class Meta:
         app_label = "naive"
 
@@ -20,6 +22,8 @@ class Movement(models.Model):
     amount = models.BigIntegerField()
     key = models.CharField(max_length=255)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects: "models.Manager[Movement]" = models.Manager()
 
     class Meta:
         app_label = "naive"

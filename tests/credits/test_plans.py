@@ -141,8 +141,12 @@ class Requests:
         self.send(self.user, "delete", "credits/limits/{id}", id=limit["id"])
         new = {"userId": str(make_user().pk), "tier": "explorer"}
         self.send(self.admin, "post", "credits/initialize", new)
-        for terms in ({}, {"proration": "difference"}, {"effective": "nextPeriod"}):
-            body = {**new, "tier": "growth" if terms else "pro", **terms}
+        for tier, terms in (
+            ("growth", {}),
+            ("pro", {"proration": "difference"}),
+            ("growth", {"effective": "nextPeriod"}),
+        ):
+            body = {**new, "tier": tier, **terms}
             self.send(self.admin, "post", "credits/tier/preview", body)
             self.send(self.admin, "put", "credits/tier", body)
         self.send(self.admin, "delete", "credits/tier/scheduled?userId=" + new["userId"])

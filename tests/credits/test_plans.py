@@ -159,7 +159,7 @@ def routes():
     for pattern in get_resolver("credits.api.urls").url_patterns + get_resolver("tiers.api.urls").url_patterns:
         route = str(pattern.pattern)
         route = "/".join("{id}" if part.startswith("<") else part for part in route.split("/"))
-        result |= {(method, route) for method in pattern.callback.actions}
+        result |= {(method, route) for method in pattern.callback.actions if method != "head"}
     return result
 
 
@@ -172,8 +172,8 @@ def check_plans(api, transactions):
 
     assert {(method, route.partition("?")[0]) for method, route in requests.sent} == routes()
     assert len(statements) > 60
-    found = {statement.sql: tables for statement in statements if (tables := reads_without_index(statement))}
-    assert found == {}
+    found = [(tables, statement.sql) for statement in statements if (tables := reads_without_index(statement))]
+    assert found == []
 
 
 class TestStatementsOfRequests:

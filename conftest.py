@@ -4,14 +4,18 @@ Tests marked ``slow``, ``browser`` or ``drill`` run only with the option of that
 Every test starts with the rows that the migrations wrote (see ``tests/support/database.py``).
 """
 
+import gc
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from unittest.mock import patch
 
 import pytest
 from django.test import TransactionTestCase
+from hypothesis import settings
 from pytest_django import DjangoDbBlocker
 
+from fluxori.devtools.demo.server import GRANIAN, SERVERS
 from tests.support.database import restore_migrated_rows, restricted_role, save_migrated_rows
 
 # The markers that are also options, with what they mean. No test has two of them.
@@ -20,6 +24,11 @@ SETS = {
     "browser": "needs Chromium",
     "drill": "a drill of an emergency that takes minutes",
 }
+
+# How many examples a property test draws: few in the default run, many with ``--hypothesis-profile thorough``.
+settings.register_profile("few", max_examples=20, deadline=None)
+settings.register_profile("thorough", max_examples=150, deadline=None)
+settings.load_profile("few")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,11 +40,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="Run the tests with the database privileges of the application, instead of those of the owner.",
     )
+    project.addoption(
+        "--server", choices=SERVERS, default=GRANIAN, help="The HTTP server of tests that start one. Default: granian."
+    )
     project.addoption("--model-steps", type=int, default=500, help="Number of random steps in tests/model.")
     project.addoption("--model-seed", type=int, default=1, help="Seed of tests/model: one seed, one sequence of steps.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ["HTTP_SERVER"] = config.getoption("--server")
     for name, meaning in SETS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}; runs with --{name}")
 
@@ -50,6 +63,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if deselected:
         config.hook.pytest_deselected(items=deselected)
         items[:] = wanted
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported and collected out of garbage collection: it lives as long as the tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 @pytest.fixture(scope="session")

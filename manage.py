@@ -82,8 +82,12 @@ def run_django(name: str, arguments: "list[str]") -> None:
     else:
         # makemigrations --check also compares with a database, and warns if there is none.
         warnings.filterwarnings("ignore", "Got an error checking a consistent migration history", RuntimeWarning)
+    from django.db import Error  # noqa: PLC0415
+
     from fluxori.env import EnvironmentSettingsError  # noqa: PLC0415
 
+    # The name with which the sessions of this command appear in pg_stat_activity.
+    os.environ.setdefault("PGAPPNAME", f"fluxori {name}")
     if name not in SERVERS:
         # A command is not scraped, and each process would leave files in that folder.
         os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
@@ -91,6 +95,13 @@ def run_django(name: str, arguments: "list[str]") -> None:
         execute_from_command_line(sys.argv)
     except EnvironmentSettingsError as error:
         sys.exit(str(error))
+    except Error as error:
+        from fluxori.db.error_lines import error_line  # noqa: PLC0415
+
+        line = error_line(error)
+        if line is None or "--traceback" in arguments:
+            raise
+        sys.exit(line)
 
 
 def needs_database(name: str, arguments: "list[str]") -> bool:

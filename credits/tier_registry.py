@@ -20,28 +20,31 @@ from fluxori.identity.owner import Owner
 
 @dataclass(frozen=True, slots=True)
 class PendingTier:
-    """A scheduled change to ``tier`` that takes effect at ``at``."""
+    """A scheduled change to ``tier`` that takes effect at ``at``; ``tier`` is None for the end of the subscription."""
 
-    tier: str
+    tier: str | None
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class TierFacts:
-    """The tier of a balance at one instant; all None without a subscription.
+    """The tier of a balance at one instant; all None without a subscription, or after its end.
 
     ``next_allocation_at`` is the start of the first period that the monthly allocation has not processed; it lies in
-    the past while that run is due.
+    the past while that run is due. It is None while the subscription is paused, and if it ends before.
     """
 
     tier: str | None = None
     pending_tier: PendingTier | None = None
     next_allocation_at: datetime | None = None
+    paused_at: datetime | None = None
 
     def as_of(self, at: datetime) -> "TierFacts":
         """Return the facts at the same or a later instant: a pending change that is due by then has taken effect."""
         if self.pending_tier is None or self.pending_tier.at > at:
             return self
+        if self.pending_tier.tier is None:
+            return NO_TIER_FACTS
         return replace(self, tier=self.pending_tier.tier, pending_tier=None)
 
     def to_json(self) -> dict[str, Any]:
@@ -51,16 +54,18 @@ class TierFacts:
             "tier": self.tier,
             "pending_tier": pending and {"tier": pending.tier, "at": pending.at.isoformat()},
             "next_allocation_at": self.next_allocation_at and self.next_allocation_at.isoformat(),
+            "paused_at": self.paused_at and self.paused_at.isoformat(),
         }
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "TierFacts":
         """Return the facts that :meth:`to_json` made."""
-        pending, next_at = stored["pending_tier"], stored["next_allocation_at"]
+        pending, next_at, paused_at = stored["pending_tier"], stored["next_allocation_at"], stored["paused_at"]
         return cls(
             stored["tier"],
             pending and PendingTier(pending["tier"], datetime.fromisoformat(pending["at"])),
             next_at and datetime.fromisoformat(next_at),
+            paused_at and datetime.fromisoformat(paused_at),
         )
 
 

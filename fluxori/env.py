@@ -16,6 +16,12 @@ class EnvironmentSettingsError(Exception):
     """The environment is not valid. The message lists all errors."""
 
 
+def is_weak(secret: str, *, minimum: int) -> bool:
+    """Return whether a secret is too short, has fewer than five different characters, or is a known placeholder."""
+    is_placeholder = secret.startswith(("django-insecure-", "development only"))
+    return len(secret) < minimum or len(set(secret)) < 5 or is_placeholder
+
+
 class Reader:
     """Reads typed values from ``environ`` and collects the errors."""
 

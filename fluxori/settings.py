@@ -14,7 +14,7 @@ from django.templatetags.static import static
 
 from fluxori.console.sidebar import NAVIGATION
 from fluxori.core.log_config import log_config
-from fluxori.env import Reader
+from fluxori.env import Reader, is_weak
 
 # Makes Django's generic classes subscriptable at run time, for annotations such as ModelAdmin[Any].
 django_stubs_ext.monkeypatch()
@@ -28,8 +28,8 @@ PRODUCTION = ENVIRONMENT == "production"
 
 # The key for development is fixed, so that sessions and tokens survive a restart.
 SECRET_KEY = env.string("SECRET_KEY", None if PRODUCTION else "development only: not a secret, never for production")
-if PRODUCTION and 0 < len(SECRET_KEY) < 50:
-    env.add_error("SECRET_KEY must have at least 50 characters in production")
+if PRODUCTION and SECRET_KEY and is_weak(SECRET_KEY, minimum=50):
+    env.add_error("SECRET_KEY must be a random text of at least 50 characters in production")
 DEBUG = env.flag("DEBUG", False)
 if PRODUCTION and DEBUG:
     env.add_error("DEBUG must be off in production")
@@ -58,6 +58,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "pgtrigger",
+    "procrastinate.contrib.django",
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
     "simple_history",
@@ -66,6 +67,7 @@ INSTALLED_APPS = [
     "credits",
     "tiers",
     "fluxori.console",
+    "fluxori.jobs",
 ]
 if not PRODUCTION:
     # Sample data and benchmarks. The production image does not contain them.
@@ -78,14 +80,16 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    # Checks the Host header, and sets Content-Length.
     "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "simple_history.middleware.HistoryRequestMiddleware",
-    "fluxori.console.timezone_middleware.TimeZoneMiddleware",
+    # From here on for the pages of the admin only.
+    "fluxori.console.middleware.SessionMiddleware",
+    "fluxori.console.middleware.CsrfViewMiddleware",
+    "fluxori.console.middleware.AuthenticationMiddleware",
+    "fluxori.console.middleware.MessageMiddleware",
+    "fluxori.console.middleware.HistoryMiddleware",
+    "fluxori.console.middleware.TimeZoneMiddleware",
 ]
 
 ROOT_URLCONF = "fluxori.urls"
@@ -135,7 +139,6 @@ DATABASES = {
         **_database,
         "ATOMIC_REQUESTS": False,
         "CONN_MAX_AGE": env.integer("CONN_MAX_AGE", 60),
-        "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             "options": _session,
             "connect_timeout": 10,
@@ -151,8 +154,15 @@ DATABASES = {
         },
     }
 }
-SILENCED_SYSTEM_CHECKS = env.string_list("SILENCED_CHECKS", ())
+# This check looks for CsrfViewMiddleware by its name, and would not find the subclass for the admin.
+SILENCED_SYSTEM_CHECKS = ["security.W003", *env.string_list("SILENCED_CHECKS", ())]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# The worker: manage.py procrastinate worker. It asks for jobs every second and needs no notifications, which a
+# connection pooler does not forward.
+PROCRASTINATE_WORKER_DEFAULTS = {"concurrency": 4, "listen_notify": False, "fetch_job_polling_interval": 1.0}
+# A periodic job that was missed, because no worker ran, is made up for once within a day.
+PROCRASTINATE_PERIODIC_DEFAULTS = {"max_delay": 24 * 60 * 60}
 
 _cache = env.string("CACHE_URL", "memory:")
 CACHES = {
@@ -283,8 +293,8 @@ LOGGING = log_config(
 
 # The token that Prometheus sends to /metrics. Without it that path does not exist.
 METRICS_TOKEN = env.string("METRICS_TOKEN", "")
-if PRODUCTION and 0 < len(METRICS_TOKEN) < 32:
-    env.add_error("METRICS_TOKEN must have at least 32 characters in production")
+if PRODUCTION and METRICS_TOKEN and is_weak(METRICS_TOKEN, minimum=32):
+    env.add_error("METRICS_TOKEN must be a random text of at least 32 characters in production")
 env.check_folder("PROMETHEUS_MULTIPROC_DIR")
 
 if PRODUCTION:

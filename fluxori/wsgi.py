@@ -17,7 +17,7 @@ _MAX_CHUNKED_BODY = 64 * 1024 * 1024
 try:
     _django_application = get_wsgi_application()
 except EnvironmentSettingsError as error:
-    # Without a traceback. The status is the one with which a worker of gunicorn reports that it cannot load.
+    # Without a traceback. gunicorn has the same status for a worker that cannot load.
     sys.stderr.write(f"{error}\n")
     sys.exit(4)
 

@@ -11,6 +11,7 @@ from unfold.admin import TabularInline
 from credits import queries
 from credits.admin.owners import OwnedAdmin, owner_name
 from credits.models import (
+    BalanceRepair,
     CreditBalance,
     CreditEntry,
     CreditGrant,
@@ -43,21 +44,21 @@ class ReadOnlyInline(TabularInline):  # type: ignore[misc]
 
 
 class StateFilter(admin.SimpleListFilter):
-    """A filter for balances that need attention. Each choice has its own partial index, because few rows match."""
+    """A filter for balances that need attention, at the time of the request.
+
+    Each choice has its own partial index, because few rows match.
+    """
 
     title = "state"
     parameter_name = "state"
-    conditions = {
-        "suspended": Q(suspended_at__isnull=False),
-        "debt": Q(debt__gt=0),
-    }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [("suspended", "Spending suspended"), ("debt", "In debt")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[CreditBalance]) -> QuerySet[CreditBalance]:
-        condition = self.conditions.get(self.value() or "")
-        return queryset if condition is None else queryset.filter(condition)
+        if self.value() == "suspended":
+            return queryset.filter(suspended_at__isnull=False)
+        return queries.balances_in_debt(queryset, at=clock.now()) if self.value() == "debt" else queryset
 
 
 @admin.register(CreditBalance)
@@ -350,3 +351,12 @@ class CreditRequestAdmin(OwnedAdmin):
     @admin.display(description="fingerprint")
     def print(self, row: CreditRequest) -> str:
         return bytes(row.fingerprint).hex()
+
+
+@admin.register(BalanceRepair)
+class BalanceRepairAdmin(OwnedAdmin):
+    empty_message = "Repairs by rebuild_balance appear here, with the reason and the values before and after."
+    list_display = ["when", "owner", "reason"]
+    when = timestamp_column("at", "when")
+    id_to_copy = id_column()
+    fields = ["id_to_copy", "owner", "when", "reason", "before", "after"]

@@ -6,6 +6,7 @@ from credits.api import batch, corrections, holds, limits, usage, views
 
 urlpatterns = [
     path("credits/balance", views.BalanceViewSet.as_view({"get": "retrieve"})),
+    path("credits/balance/preview", views.BalanceViewSet.as_view({"get": "preview"})),
     path("credits/check", views.BalanceViewSet.as_view({"get": "check"})),
     path("credits/deduct", views.BalanceViewSet.as_view({"post": "deduct"})),
     path("credits/deduct/batch", batch.BatchViewSet.as_view({"post": "deduct"})),

@@ -9,7 +9,15 @@ from rest_framework.response import Response
 
 from credits import operations, queries, tier_registry
 from credits.api.filters import BalanceFilters, GrantFilters, HistoryFilters, in_balances, owner_in
-from credits.api.serializers.balances import BalanceAtResponse, BalanceQuery, BalanceResponse, BalanceWithTier
+from credits.api.serializers.balances import (
+    BalanceAtResponse,
+    BalancePreview,
+    BalancePreviewResponse,
+    BalanceQuery,
+    BalanceResponse,
+    BalanceWithTier,
+    PreviewQuery,
+)
 from credits.api.serializers.common import without_owner
 from credits.api.serializers.deductions import CheckQuery, CheckResponse, DeductRequest
 from credits.api.serializers.features import FeatureResponse
@@ -34,6 +42,16 @@ class BalanceViewSet(ViewSet):
         payload = BalanceQuery.parse(request.query_params)
         access = resolve_for_read(request, payload)
         return Response(_render_balance(access.owner, payload))
+
+    @extend_schema(parameters=[PreviewQuery], responses=BalancePreviewResponse)
+    def preview(self, request: Request) -> Response:
+        """What the balance will be at a future time if nobody uses or adds credits until then."""
+        payload = PreviewQuery.parse(request.query_params)
+        owner = resolve_for_read(request, payload).owner
+
+        balance = queries.preview_balance(owner=owner, **without_owner(payload))
+
+        return Response(BalancePreviewResponse.render(BalancePreview(balance, payload["at"])))
 
     @extend_schema(parameters=[CheckQuery], responses=CheckResponse)
     def check(self, request: Request) -> Response:

@@ -67,6 +67,8 @@ class BalanceState:
     omitted: OmittedGrants | None = None
     # Of grants of purchases and their copies; loaded if there is debt. Grants of one purchase share the object.
     purchases: dict[UUID, PurchaseLeft] = field(default_factory=dict)
+    # The copy that lasts longest, of grants that were extended; loaded if credits may come back to them.
+    extensions: dict[UUID, Grant] = field(default_factory=dict)
     suspension_actor_id: UUID | None = None
     suspension_reason: str = ""
     transactions: list[Transaction] = field(default_factory=list)
@@ -231,7 +233,7 @@ class BalanceState:
     def persisted_ancestor(self, grant: Grant) -> Grant:
         """Return the stored grant whose row holds these credits until the changes of this state are written.
 
-        It is the grant itself or, if due events created the grant by rollover, the stored grant that rolled over.
+        It is the grant itself or, if due events created the grant, the stored grant that its credits come from.
         """
         unwritten = {grant.id for grant in self.opened_grants}
         while grant.id in unwritten and grant.parent_id is not None:

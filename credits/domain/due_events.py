@@ -5,6 +5,7 @@ Operations write its transactions together with their own change, reads run it a
 writes it for balances that no operation touches, so that all three agree.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from credits.domain import burn_order, constants
@@ -39,6 +40,8 @@ def normalize(state: BalanceState, at: datetime) -> None:
     over as far as there is room under the grant's ``roll_cap``, and the rest leaves as ``expiry``. What remains then
     repays debt.
 
+    Credits of a grant that was extended move on to a new grant with the expiry of its extension first.
+
     Credits that a reversal of their purchase has taken already, while they were used or pinned, repay debt instead.
     """
     _settle(state, at, ending=[])
@@ -49,6 +52,7 @@ def _settle(state: BalanceState, at: datetime, *, ending: list[Grant]) -> None:
 
     Grants that roll over at one instant share the largest of their caps.
     """
+    _follow_extensions(state, at)
     ending_ids = {grant.id for grant in ending}
     for grant in state.spendable():
         if (grant.voided_at is None and not grant.expired(at)) or grant.id in ending_ids:
@@ -70,6 +74,31 @@ def _settle(state: BalanceState, at: datetime, *, ending: list[Grant]) -> None:
         enforce_rollover_cap(state, max(caps), at)
     if state.debt > 0:
         repay_debt(state, at)
+
+
+def _follow_extensions(state: BalanceState, at: datetime) -> None:
+    """Move credits that came back to a grant that was extended to a new copy with the terms of its extension.
+
+    An extension leaves nothing on the grant, so all that remains there has come back: from a refund or a hold.
+    """
+    for grant in state.spendable():
+        extension = state.extensions.get(grant.id)
+        if extension is None or grant.voided_at is not None or extension.expired(at):
+            continue
+        copy = replace(
+            extension,
+            id=uuid7(),
+            parent_id=grant.id,
+            amount=grant.remaining,
+            remaining=0,
+            held=0,
+            effective_at=at,
+            transaction_id=None,
+        )
+        deltas = [GrantDelta(grant, -grant.remaining), GrantDelta(copy, grant.remaining)]
+        state.post("adjustment", at, deltas, TransactionDetails(description="Expiry extended"), opened=[copy])
+        if grant.id in state.purchases:
+            state.purchases[copy.id] = state.purchases[grant.id]
 
 
 def _repay_reversed(state: BalanceState, grant: Grant, at: datetime) -> None:

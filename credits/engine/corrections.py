@@ -144,7 +144,7 @@ def plan_refund(
     the credits of expired grants come back as one new ``adjustment`` grant. Voided grants stay voided.
     """
     state = balance.state
-    copies = queries.extended_copies([grant.id for grant, _ in shares], balance_id=state.id)
+    copies = queries.extended_copies([grant.id for grant, _ in shares], balance_ids=[state.id])
     # Where the credits of each grant end up.
     targets = {grant.id: grant if grant.voided_at else copies.get(grant.id, grant) for grant, _ in shares}
     returned, created = shares, []
@@ -169,31 +169,9 @@ def plan_refund(
     if state.debt > owed:
         deltas.append(GrantDelta(None, state.debt - owed))
     transaction = state.post("refund", balance.at, deltas, details, opened=created)
-    for delta in deltas:
-        if delta.grant is not None and delta.grant.id in copies:
-            _move_to_copy(balance, delta.grant, targets[delta.grant.id], delta.amount)
+    state.extensions |= copies
     normalize(state, balance.at)
     return transaction
-
-
-def _move_to_copy(balance: LockedBalance, grant: Grant, target: Grant, amount: int) -> None:
-    """Move ``amount`` credits of the grant to a new copy with the terms of ``target``, unless these have ended."""
-    if target is grant or target.expired(balance.at):
-        return
-    copy = replace(
-        target,
-        id=uuid7(),
-        parent_id=grant.id,
-        amount=amount,
-        remaining=0,
-        held=0,
-        effective_at=balance.at,
-        transaction_id=None,
-    )
-    deltas = [GrantDelta(grant, -amount), GrantDelta(copy, amount)]
-    balance.state.post(
-        "adjustment", balance.at, deltas, TransactionDetails(description="Expiry extended"), opened=[copy]
-    )
 
 
 def copy_with_expiry(grant: Grant, expires_at: datetime, at: datetime) -> Grant:

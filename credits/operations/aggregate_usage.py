@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import UUID
 
 from credits.models import AggregationRun, UsageWatermark
+from fluxori.core.ids import uuid7
 from fluxori.db import statements
 from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
@@ -33,6 +34,10 @@ def aggregate_usage(*, balance_ids: Collection[UUID], most: int) -> dict[UUID, i
     return {row["balance_id"]: row["aggregated"] for row in rows}
 
 
-def finish_aggregation(*, started_at: datetime, finished_at: datetime, transactions: int, busy: int) -> None:
+def finish_aggregation(
+    *, started_at: datetime, finished_at: datetime, transactions: int, busy: int, run_id: UUID | None = None
+) -> None:
     """Record the end of a run over all balances: the totals now have everything written before ``started_at``."""
-    AggregationRun.objects.create(started_at=started_at, finished_at=finished_at, transactions=transactions, busy=busy)
+    AggregationRun.objects.create(
+        id=run_id or uuid7(), started_at=started_at, finished_at=finished_at, transactions=transactions, busy=busy
+    )

@@ -25,6 +25,8 @@ def extend_grant(
 ) -> TransactionResult:
     """Let what the grant has remaining last until ``expires_at``: it moves to a copy with the new expiry, amount 0.
 
+    Credits that come back to the grant later, from a refund or a hold, follow the extension.
+
     ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
     docs/explanation/back-dated-operations.md.
 

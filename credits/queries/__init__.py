@@ -5,6 +5,8 @@ share.
 """
 
 from credits.queries.balances import (
+    account_names,
+    balances_in_debt,
     due_balances,
     filter_by_available,
     find_balance,
@@ -32,6 +34,8 @@ from credits.queries.transactions import (
 
 __all__ = [
     "Check",
+    "account_names",
+    "balances_in_debt",
     "check_spending",
     "cost_of",
     "due_balances",

@@ -53,6 +53,12 @@ def get_balance(*, owner: OwnerLike, at: datetime | None = None) -> BalanceSnaps
     return load_past_balance(Owner.of(owner), at=at).snapshot()
 
 
+def account_names(balance_ids: Iterable[UUID]) -> dict[UUID, str]:
+    """Return for each balance that exists the e-mail of its user or the name of its organization."""
+    balances = CreditBalance.objects.select_related("user", "organization").in_bulk(list(balance_ids))
+    return {key: str(balance.user or balance.organization) for key, balance in balances.items()}
+
+
 def preview_balance(*, owner: OwnerLike, at: datetime, with_allocations: bool = False) -> BalanceSnapshot:
     """Return what the owner's balance will be at the future instant ``at`` if nobody uses or adds credits until then.
 
@@ -144,6 +150,23 @@ def filter_by_available(
         matching += [balance_id for balance_id, snapshot in snapshots.items() if snapshot.available <= maximum]
     stored = Q(balance__lte=F("held") - F("debt") + maximum)
     return balances.filter((stored & ~Q(pk__in=due)) | Q(pk__in=matching))
+
+
+def balances_in_debt(balances: QuerySet[CreditBalance], *, at: datetime) -> QuerySet[CreditBalance]:
+    """Narrow ``balances`` to those in debt at ``at``.
+
+    Time alone makes no debt, but it can repay it: the credits of a hold that lapses repay debt first. So those that are
+    stored as in debt and have due events are loaded and settled in memory.
+
+    :raises InvalidArgumentError: ``at`` has no time zone, or is more than five minutes ahead of the clock
+    """
+    at = resolve_timestamp(at)
+    stored = CreditBalance.objects.filter(debt__gt=0)
+    grants = Q(grants__live=True, grants__remaining__gt=0, grants__expires_at__lte=at)
+    holds = Q(holds__status="open", holds__expires_at__lte=at)
+    due = {key for condition in (grants, holds) for key in stored.filter(condition).values_list("pk", flat=True)}
+    repaid = [key for key, snapshot in get_snapshots(due, at=at).items() if snapshot.debt == 0]
+    return balances.filter(debt__gt=0).exclude(pk__in=repaid)
 
 
 def find_balance(owner: OwnerLike) -> CreditBalance | None:

@@ -19,6 +19,7 @@ from credits.domain.balance_state import BalanceState, OmittedGrants
 from credits.domain.due_events import apply_due_events
 from credits.domain.limits import Limit
 from credits.domain.records import Grant, Hold, Price, PurchaseLeft
+from credits.queries.transactions import extended_copies
 from fluxori.core import clock
 from fluxori.db import statements
 from fluxori.identity.owner import Owner
@@ -100,7 +101,9 @@ def load_balances(
         )
         for row in rows
     ]
-    _load_purchases(each.state for each in loaded)
+    states = [each.state for each in loaded]
+    _load_purchases(states)
+    _load_extensions(states)
     return loaded
 
 
@@ -121,6 +124,23 @@ def _load_purchases(states: Iterable[BalanceState]) -> None:
     for row in rows:
         purchase = purchases.setdefault(row["purchase_id"], PurchaseLeft(max(row["amount"], 0)))
         indebted[row["balance_id"]].purchases[row["grant_id"]] = purchase
+
+
+def _load_extensions(states: Iterable[BalanceState], *, at: datetime | None = None) -> None:
+    """Load the extensions of grants to which credits of a hold may come back, as of ``at`` or now.
+
+    An extension leaves only pinned credits on a grant, so most holds need no statement.
+    """
+    needed: dict[UUID, BalanceState] = {}
+    for state in states:
+        for hold in state.holds.values():
+            pinned = (state.grants[grant_id] for grant_id, _ in hold.pins)
+            needed |= {grant.id: state for grant in pinned if grant.expires_at is not None and grant.remaining == 0}
+    if not needed:
+        return
+    balance_ids = {state.id for state in needed.values()}
+    for grant_id, extension in extended_copies(needed, balance_ids=balance_ids, at=at).items():
+        needed[grant_id].extensions[grant_id] = extension
 
 
 def load_states(balance_ids: Iterable[UUID], *, at: datetime, **needs: Any) -> dict[UUID, BalanceState]:
@@ -153,6 +173,7 @@ def load_past_balance(owner: Owner, *, at: datetime) -> BalanceState:
     rows = statements.fetch(_BALANCE_STATE_AT, {"balance": owner.id, "at": at})
     state = require_state(owner, _balance_state(rows[0], recorded_at=at) if rows else None)
     _load_purchases([state])
+    _load_extensions([state], at=at)
     apply_due_events(state, max(at, state.last_at))
     return state
 

@@ -95,15 +95,21 @@ def expired_at_once(refund: CreditTransaction) -> int:
     return expired
 
 
-def extended_copies(grants: Collection[UUID], *, balance_id: UUID) -> dict[UUID, Grant]:
-    """Return, for each of these grants that was extended, the copy that lasts longest."""
-    copies = CreditGrant.objects.filter(balance=balance_id).exclude(source="rollover")
+def extended_copies(
+    grants: Collection[UUID], *, balance_ids: Collection[UUID], at: datetime | None = None
+) -> dict[UUID, Grant]:
+    """Return, for each of these grants that was extended, the copy that lasts longest, as of ``at`` or now."""
+    copies = CreditGrant.objects.filter(balance__in=balance_ids).exclude(source="rollover")
+    if at is not None:
+        copies = copies.filter(effective_at__lte=at)
     result: dict[UUID, Grant] = {}
     origins = {grant: grant for grant in grants}
     while rows := list(copies.filter(parent__in=origins)):
         origins = {row.pk: origins[row.parent_id] for row in rows if row.parent_id is not None}
         for row in rows:
             copy = Grant(**{name: getattr(row, name) for name in _GRANT})
+            if at is not None and copy.voided_at is not None and copy.voided_at > at:
+                copy.voided_at = None
             known = result.get(origins[copy.id])
             if known is None or _lasts(known) < _lasts(copy):
                 result[origins[copy.id]] = copy

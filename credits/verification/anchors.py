@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 from credits.models import LedgerIdentity
+from credits.queries import account_names
 from credits.verification import anchor_file
 from credits.verification.anchor_file import Anchor, AnchorError, Head
 from credits.verification.run import Difference, Findings, fetch_rows
@@ -96,9 +97,10 @@ def _stored_heads(on_page: Callable[[int], None]) -> Iterator[Head]:
     while rows := fetch_rows(_HEADS, {"after": after, "limit": _PAGE}):
         for balance_id, sequence, head_hash, last_hash in rows:
             if head_hash != last_hash:
+                [account] = account_names([balance_id]).values()
                 raise AnchorError(
-                    f"Balance {balance_id} does not end with its last transaction; run verify_ledger --balance"
-                    f" {balance_id}."
+                    f"Balance {balance_id} ({account}) does not end with its last transaction; run verify_ledger"
+                    f" --balance {balance_id}."
                 )
             yield Head(balance_id, sequence, bytes(head_hash))
         on_page(len(rows))

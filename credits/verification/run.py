@@ -17,6 +17,7 @@ from django.db import connection, transaction
 
 from credits import tier_registry
 from credits.models import CreditBalance
+from fluxori.db.chunked_work import ChunkSize
 from fluxori.db.deadlines import long_statements
 
 _SQL = Path(__file__).parent / "rules"
@@ -54,24 +55,28 @@ def verify_balance(balance_id: UUID) -> Findings:
 
 
 def verify_all(*, chunk: int, jobs: int = 1) -> Iterator[Findings]:
-    """Verify all balances in ranges of about ``chunk`` balances, in order of id, and then the global rules.
+    """Verify all balances in ranges of at most ``chunk`` balances, in order of id, and then the global rules.
 
     The ranges cover all ids, so rows of a balance that does not exist are verified too. ``jobs`` ranges are verified at
     a time, each by a thread with its own connection: the work is done by PostgreSQL. Inside a transaction of the
-    caller, which no other connection can see, there is one job.
+    caller, which no other connection can see, there is one job. With one job a range is smaller if it would take longer
+    than about a second.
     """
     if jobs == 1 or connection.in_atomic_block:
-        for first, last in _ranges(chunk):
-            yield verify_range(first, last)
+        size = ChunkSize(chunk)
+        for first, last in _ranges(size):
+            with size.measured(size.current):
+                findings = verify_range(first, last)
+            yield findings
     else:
         with ThreadPoolExecutor(jobs) as pool:
-            yield from pool.map(_verify_with_own_connection, _ranges(chunk))
+            yield from pool.map(_verify_with_own_connection, _ranges(ChunkSize(chunk, first=chunk)))
     yield verify_global()
 
 
-def _ranges(chunk: int) -> Iterator[tuple[UUID, UUID]]:
+def _ranges(size: ChunkSize) -> Iterator[tuple[UUID, UUID]]:
     first = _FIRST
-    while (last := _end_of_range(first, chunk)) is not None:
+    while (last := _end_of_range(first, size.current)) is not None:
         yield first, last
         first = UUID(int=last.int + 1)
     yield first, _LAST

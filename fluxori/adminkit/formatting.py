@@ -1,7 +1,7 @@
 """Text and HTML for credits, timestamps, names, ids and links on admin pages.
 
 ``format_*`` functions return plain text; ``*_html`` functions return escaped, safe HTML. Timestamps are in the time
-zone of the reader, which ``fluxori.console.timezone_middleware`` activates.
+zone of the reader, which ``fluxori.console.middleware`` activates.
 """
 
 import re

@@ -6,13 +6,13 @@ from django.http import HttpRequest, HttpResponse
 
 from fluxori.api.problems import generic_problem, public_page, to_response
 from fluxori.api.rendering import to_json
-from fluxori.db.deadlines import limit_waits
+from fluxori.db.deadlines import limit_connecting, limit_waits
 from fluxori.db.sqlstates import DISK_FULL, sqlstate_of
 
 # A probe that lasts longer counts as failed, so that the load balancer is not kept waiting.
-READY_SECONDS = 2.0
+READY_SECONDS = 2
 
-_LIMITS = f"SET LOCAL work_mem = '64kB'; SET LOCAL statement_timeout = {int(READY_SECONDS * 1000)}"
+_LIMITS = f"SET LOCAL work_mem = '64kB'; SET LOCAL statement_timeout = {READY_SECONDS * 1000}"
 # The sort needs more than its memory and so writes a temporary file of some hundred kilobytes: on a full disk it fails.
 _CAN_WRITE = """
 SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean,
@@ -39,7 +39,7 @@ class Readiness:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         try:
-            with limit_waits(READY_SECONDS):
+            with limit_connecting(READY_SECONDS), limit_waits(READY_SECONDS):
                 is_read_only = _is_read_only()
                 self._migrated = self._migrated or _is_migrated()
         except (DatabaseError, InterfaceError) as error:

@@ -18,6 +18,7 @@ from fluxori.core.errors import FieldError
 from fluxori.core.input_rules import idempotency_key_error
 
 HEADER = "Idempotency-Key"
+_ENVIRON_NAME = "HTTP_IDEMPOTENCY_KEY"
 
 # The header in the OpenAPI description of an operation.
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -31,16 +32,21 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 
 
 def key_from(request: Request) -> str | None:
-    """Return the idempotency key of the request, or None if the header is missing or empty.
+    """Return the idempotency key of the request, or None if the header is missing.
 
-    :raises InvalidInputError: the key has more than 255 characters, characters that are not printable ASCII, or
-        the header has several values
+    Some servers replace a value that is not ASCII by an empty one. Without this error such a request would run without
+    its key, and a retry would spend credits again.
+
+    :raises InvalidInputError: the key is empty, has more than 255 characters or characters that are not printable
+        ASCII, or the header has several values
     """
+    if _ENVIRON_NAME not in request.META:
+        return None
     key = single_value(request.META, HEADER)
-    error = _key_error(key) if key else None
+    error = _key_error(key) if key else ("required", "The key is empty, or contains characters that are not ASCII.")
     if error is not None:
         raise InvalidInputError([FieldError(HEADER, *error)])
-    return key or None
+    return key
 
 
 class IdempotencyKey(Text):

@@ -70,12 +70,16 @@ class SubscriptionWithActionsAdmin(ActionButtonsMixin, SubscriptionAdmin):
 
 def tier_action_candidates(subscription: Subscription | None) -> dict[str, tuple[str, bool]]:
     """Return the staff actions on a tier, as (label, applies) by code."""
-    subscribed = subscription is not None
-    scheduled = subscription is not None and subscription.scheduled_tier_id is not None
+    subscribed = subscription is not None and subscription.status == Subscription.Status.ACTIVE
+    scheduled = subscription is not None and subscription.scheduled_at is not None
+    paused = subscription is not None and subscription.paused_at is not None
     return {
         "tier": ("Change tier", subscribed),
-        "cancel_tier_change": ("Cancel tier change", scheduled),
+        "cancel_tier_change": ("Cancel what is scheduled", scheduled),
         "allocate": ("Allocate the month", subscribed),
+        "pause_subscription": ("Pause subscription", subscribed and not paused),
+        "resume_subscription": ("Resume subscription", subscribed and paused),
+        "end_subscription": ("End subscription", subscribed),
     }
 
 

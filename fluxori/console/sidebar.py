@@ -73,6 +73,10 @@ NAVIGATION: list[dict[str, Any]] = [
         ],
     },
     {
+        "title": "Operation",
+        "items": [_page("Jobs", "schedule", "procrastinate", "procrastinatejob")],
+    },
+    {
         "title": "Ledger details",
         "separator": True,
         "collapsible": True,
@@ -80,6 +84,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _page("Entries", "list", "credits", "creditentry"),
             _page("Pins", "keep", "credits", "creditpin"),
             _page("Idempotency keys", "key", "credits", "creditrequest"),
+            _page("Repairs", "build", "credits", "balancerepair"),
         ],
     },
 ]

@@ -19,6 +19,11 @@ _INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 # Letters and signs that are shown as a blank, or not at all.
 _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
+# The joiners change the shape of letters: in Persian between two letters, in the scripts of India after a virama.
+_ZERO_WIDTH_NON_JOINER, _ZERO_WIDTH_JOINER = "\u200c", "\u200d"
+_VIRAMA = 9  # its canonical combining class
+_CURSIVE = ("ARABIC LETTER ", "SYRIAC LETTER ")
+
 # NUL and surrogate code points: PostgreSQL stores neither.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -58,9 +63,12 @@ def metadata_error(value: object) -> tuple[str, str] | None:
 def name_error(name: str) -> tuple[str, str] | None:
     """Return what is wrong with the name of something that people choose from: every character can be seen.
 
-    Control and format characters, such as a change of the writing direction, make two names look alike.
+    Control and format characters, such as a change of the writing direction, make two names look alike. The joiners are
+    accepted where a script needs them.
     """
-    invisible = next((each for each in name if _is_invisible(each)), None)
+    invisible = next(
+        (each for index, each in enumerate(name) if _is_invisible(each) and not _shapes_letters(name, index)), None
+    )
     if invisible is not None:
         return "wrong_type", f"The character U+{ord(invisible):04X} cannot be seen."
     return None
@@ -68,6 +76,23 @@ def name_error(name: str) -> tuple[str, str] | None:
 
 def _is_invisible(character: str) -> bool:
     return unicodedata.category(character) in _INVISIBLE_CATEGORIES or character in _BLANK_LETTERS
+
+
+def _shapes_letters(name: str, index: int) -> bool:
+    """Return whether a character is a joiner in a place where it changes how its neighbours are written.
+
+    The places are those of RFC 5892, appendix A.1 and A.2, without the joining types of single letters.
+    """
+    character, before, after = name[index], name[index - 1 : index], name[index + 1 : index + 2]
+    if character not in {_ZERO_WIDTH_NON_JOINER, _ZERO_WIDTH_JOINER} or not before:
+        return False
+    if unicodedata.combining(before) == _VIRAMA:
+        return True
+    return character == _ZERO_WIDTH_NON_JOINER and _is_cursive(before) and _is_cursive(after)
+
+
+def _is_cursive(character: str) -> bool:
+    return bool(character) and unicodedata.name(character, "").startswith(_CURSIVE)
 
 
 def is_storable(text: str) -> bool:

@@ -6,6 +6,7 @@ Each record carries the id of its request. It is one readable line in developmen
 import sys
 from typing import Any
 
+import orjson
 import structlog
 
 _SHARED_PROCESSORS: list[Any] = [
@@ -14,6 +15,11 @@ _SHARED_PROCESSORS: list[Any] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+
+
+def _to_json(event: Any, **_: Any) -> str:
+    """Serialize a log line; what has no JSON form becomes its text."""
+    return orjson.dumps(event, default=str).decode()
 
 
 def log_config(*, as_json: bool, level: str) -> dict[str, Any]:
@@ -29,7 +35,7 @@ def log_config(*, as_json: bool, level: str) -> dict[str, Any]:
         cache_logger_on_first_use=True,
     )
     renderers: list[Any] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_to_json)]
         if as_json
         # A plain traceback: structlog's default shows local variables, which contain bodies and tokens.
         else [
@@ -55,5 +61,8 @@ def log_config(*, as_json: bool, level: str) -> dict[str, Any]:
             "django.security": {"level": "CRITICAL"},
             "django.security.csrf": {"level": level},
             "django.server": {"level": "ERROR"},
+            # It logs every periodic job at each start of any process. Of the worker, the jobs are of interest.
+            "procrastinate": {"level": "WARNING"},
+            "procrastinate.worker": {"level": level},
         },
     }

@@ -120,6 +120,14 @@ verification_differences = Gauge(
     "fluxori_last_verification_differences",
     "Differences that the last run of verify_ledger over all balances found; 0 before the first run.",
 )
+job_last_success = Gauge(
+    "fluxori_job_last_success_timestamp_seconds",
+    "End of the last success of a periodic job of the worker, or its first start if it has not succeeded yet.",
+    ("job_name",),
+)
+job_interval_seconds = Gauge(
+    "fluxori_job_interval_seconds", "Time between two runs of a periodic job of the worker.", ("job_name",)
+)
 database_connections = Gauge(
     "fluxori_database_connections",
     "Connections of this role to this database, by state: active, idle, idle_in_transaction or other.",
@@ -139,6 +147,8 @@ GAUGES = (
     last_aggregation,
     last_verification,
     verification_differences,
+    job_last_success,
+    job_interval_seconds,
     database_connections,
     server_connections,
     server_connections_limit,

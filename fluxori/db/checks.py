@@ -6,6 +6,7 @@ A plain ``check`` asks no database. ``SILENCED_CHECKS`` names the checks that an
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
@@ -43,7 +44,10 @@ def _durability_of(alias: str) -> Sequence[CheckMessage]:
 
 @register(Tags.database, deploy=True)
 def check_role(databases: Iterable[str] | None = None, **_: Any) -> list[CheckMessage]:
-    """Warn if the database role of the application can switch off the triggers of the ledger (``database.W001``)."""
+    """Report a database role that can switch off the triggers of the ledger: an error in production.
+
+    ``database.E002`` in production, ``database.W001`` in development, where one role does everything.
+    """
     messages: list[CheckMessage] = []
     for alias in databases or ():
         with connections[alias].cursor() as cursor:
@@ -54,10 +58,12 @@ def check_role(databases: Iterable[str] | None = None, **_: Any) -> list[CheckMe
             [owns] = cursor.fetchone()
         if owns:
             messages.append(
-                checks.Warning(
+                CheckMessage(
+                    checks.ERROR if settings.PRODUCTION else checks.WARNING,
                     "The database role owns tables of the ledger, so it can disable the triggers that protect history.",
-                    hint="Let the application log in as a restricted role: see docs/how-to/deploy.md.",
-                    id="database.W001",
+                    hint="Let the application log in as a restricted role (docs/how-to/deploy.md), or name"
+                    " database.E002 in SILENCED_CHECKS.",
+                    id="database.E002" if settings.PRODUCTION else "database.W001",
                 )
             )
     return messages

@@ -9,9 +9,11 @@ import gc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from threading import Event, Lock
+from time import monotonic
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -21,6 +23,8 @@ from fluxori.db.sqlstates import LOCK_NOT_AVAILABLE, sqlstate_of
 
 # Two jobs: one plans in Python while PostgreSQL writes for the other. More would wait for the GIL.
 JOBS = 2
+
+_CHUNK_SECONDS = 1.0
 
 R = TypeVar("R")
 
@@ -32,6 +36,29 @@ class ChunkResult(Generic[R]):
     count: int
     results: list[R] = field(default_factory=list)
     busy: list[UUID] = field(default_factory=list)
+
+
+class ChunkSize:
+    """The size of the next chunk, so that a chunk takes about a second and the progress is visible.
+
+    It begins small, grows or shrinks with the time that chunks took, and never exceeds ``most``.
+    """
+
+    def __init__(self, most: int, *, first: int = 250) -> None:
+        self._most = most
+        self.current = min(most, first)
+
+    @contextmanager
+    def measured(self, count: int) -> Iterator[None]:
+        """Measure the block, which processes a chunk of ``count`` items."""
+        began = monotonic()
+        yield
+        seconds = max(monotonic() - began, 0.001)
+        # At most four times larger, because the first items may not be typical.
+        wanted = int(count * min(_CHUNK_SECONDS / seconds, 4))
+        # The last chunk is short and shows nothing about a larger size.
+        if count >= self.current or seconds > _CHUNK_SECONDS:
+            self.current = max(1, min(wanted, self._most))
 
 
 def is_busy(error: OperationalError) -> bool:
@@ -84,7 +111,8 @@ def _process_in_threads(
             results.put(None)
 
     with ThreadPoolExecutor(jobs) as pool:
-        running = [pool.submit(job) for _ in range(jobs)]
+        # A thread begins without the context of the caller, which has the id of the run.
+        running = [pool.submit(copy_context().run, job) for _ in range(jobs)]
         try:
             for _ in running:
                 for result in iter(results.get, None):

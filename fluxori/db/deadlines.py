@@ -49,6 +49,19 @@ def limit_waits(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
+def limit_connecting(seconds: int) -> Iterator[None]:
+    """Let the connection of this thread, if it is opened in the block, be open within this time. At least 2 s."""
+    settings_dict = connection.settings_dict
+    options = {**settings_dict["OPTIONS"], "connect_timeout": seconds}
+    # The dictionary belongs to all threads, so this thread gets another one.
+    connection.settings_dict = {**settings_dict, "OPTIONS": options}
+    try:
+        yield
+    finally:
+        connection.settings_dict = settings_dict
+
+
+@contextmanager
 def long_statements() -> Iterator[None]:
     """Let each statement of the current transaction take up to an hour, for commands that read the whole ledger."""
     with limit_waits(LONG_SECONDS + MARGIN_SECONDS):
@@ -97,6 +110,17 @@ class Watchdog:
             progress.statements += 1
             progress.deadline = _limit.get() or _default_deadline()
         return execute(sql, params, many, context)
+
+    def waiting(self, seconds: float) -> dict[int, float]:
+        """Return the sessions whose statement has run longer than this: process id on the server, and seconds."""
+        with self._lock:
+            watched = list(self._connections.items())
+        now = monotonic()
+        return {
+            opened.info.backend_pid: now - progress.since
+            for opened, progress in watched
+            if progress.seen != -1 and now - progress.since > seconds and not opened.closed
+        }
 
     def _run(self) -> None:
         pause = threading.Event()

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable
 from threading import Lock, Thread
 
 import structlog
-from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from fluxori.core import metrics
 from fluxori.core.metrics import Gauge
+from fluxori.db.side_connection import new_connection
 
 DEADLINE_SECONDS = 3.0
 _STATEMENT_TIMEOUT_MS = 2_000
@@ -50,7 +49,7 @@ def read() -> list[Sample]:
 
 
 def _read_into(samples: list[Sample]) -> None:
-    connection = _new_connection()
+    connection = new_connection(statement_timeout_ms=_STATEMENT_TIMEOUT_MS)
     try:
         with connection.cursor() as cursor:
             found = [sample for reader in _readers for sample in reader(cursor)]
@@ -59,22 +58,6 @@ def _read_into(samples: list[Sample]) -> None:
         logger.warning("gauges_not_read", cause=repr(error))
     finally:
         connection.close()
-
-
-def _new_connection() -> BaseDatabaseWrapper:
-    connection = connections[DEFAULT_DB_ALIAS].copy()
-    options = connection.settings_dict["OPTIONS"]
-    connection.settings_dict["OPTIONS"] = {
-        **{name: value for name, value in options.items() if name != "pool"},
-        "options": f"{options.get('options', '')} -c statement_timeout={_STATEMENT_TIMEOUT_MS}",
-        "connect_timeout": 2,
-        # A host that no longer responds must not occupy the thread for the hours of the default keepalive.
-        "keepalives_idle": 5,
-        "keepalives_interval": 2,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 10_000,
-    }
-    return connection
 
 
 _CONNECTIONS = """

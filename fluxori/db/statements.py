@@ -2,8 +2,8 @@
 
 Django's cursors write parameter values into the text of a statement, so PostgreSQL parses and plans each call anew. The
 statements of the ledger run thousands of times with the same text; here psycopg prepares them once for each connection.
-Everything else stays Django's: the connection and its health check, error wrapping, the query log, execute wrappers and
-query-counting assertions. ``PREPARED_STATEMENTS`` off binds parameters in the same way but prepares nothing, for a
+Everything else stays Django's: the connection, error wrapping, the query log, execute wrappers and query-counting
+assertions. ``PREPARED_STATEMENTS`` off binds parameters in the same way but prepares nothing, for a
 connection pooler that does not follow prepared statements. See ``docs/decisions/`` for the measurements.
 """
 

@@ -215,10 +215,11 @@ class MembersInline(TabularInline):  # type: ignore[misc]
 
 @admin.register(Organization)
 class OrganizationAdmin(IdentityAdmin):
-    list_display = ("name", "external_id", "since")
+    list_display = ("name", "external_id", "is_active", "since")
+    list_filter = ("is_active",)
     search_help_text = "Name, external id or id"
     ordering = ("-id",)
-    fields = ("id", "name", "external_id", "created_at")
+    fields = ("id", "name", "external_id", "is_active", "created_at")
     readonly_fields = ("id", "created_at")
     inlines: Any = [MembersInline]
 

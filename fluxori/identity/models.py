@@ -156,6 +156,12 @@ class Organization(models.Model):
         blank=True,
         help_text="The id in another system.",
     )
+    is_active = models.BooleanField(
+        "active",
+        default=True,
+        db_default=True,
+        help_text="A closed organization is not active: it gets no further monthly credits.",
+    )
     created_at = models.DateTimeField(default=clock.now, editable=False)
     members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(
         User, through="Membership", related_name="organizations"

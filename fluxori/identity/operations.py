@@ -103,6 +103,21 @@ def create_organization(
 
 
 @transaction.atomic
+def change_organization(*, organization_id: UUID, is_active: bool, actor: User | None = None) -> Organization:
+    """Close an organization, or open it again. A closed organization gets no further monthly credits.
+
+    Its balance stays, and its members can spend what it has. The history of the organization records the change.
+
+    :raises OrganizationNotFoundError: the organization does not exist
+    """
+    organization = _lock_organization(organization_id)
+    before, organization.is_active = organization.is_active, is_active
+    organization.save(update_fields=["is_active"])
+    record_changes(organization, {"active": (before, is_active)}, actor=actor)
+    return organization
+
+
+@transaction.atomic
 def set_member(
     *, organization_id: UUID, user_id: UUID, role: str, email: str | None = None, actor: User | None = None
 ) -> Membership:

@@ -1,10 +1,11 @@
 """Reads of users, organizations and memberships. No function here writes or locks.
 
-The two reads of every HTTP request, the caller's row and the caller's membership, are prepared statements: building
-them with the ORM takes several times as long as PostgreSQL needs to run them.
+The reads of most HTTP requests, of the caller's row and of the owner that the request names, are prepared statements:
+building them with the ORM takes several times as long as PostgreSQL needs to run them.
 """
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -25,12 +26,20 @@ class MembershipLookup(NamedTuple):
     role: str | None
 
 
+_LOOK_UP_USER = "SELECT id FROM identity_user WHERE id = %s"
+_LOOK_UP_ORGANIZATION = "SELECT id FROM identity_organization WHERE id = %s"
 _LOOK_UP_MEMBERSHIP = """
 SELECT membership.role
 FROM identity_organization AS organization
 LEFT JOIN identity_membership AS membership
     ON membership.organization_id = organization.id AND membership.user_id = %s
 WHERE organization.id = %s
+"""
+
+_INACTIVE_OWNERS = """
+SELECT id FROM identity_user WHERE id = ANY(%(ids)s::uuid[]) AND NOT is_active
+UNION ALL
+SELECT id FROM identity_organization WHERE id = ANY(%(ids)s::uuid[]) AND NOT is_active
 """
 
 
@@ -49,7 +58,7 @@ def user_by_subject(subject: str) -> User | None:
 
 
 def user_exists(user_id: UUID) -> bool:
-    return User.objects.filter(pk=user_id).exists()
+    return bool(statements.fetch(_LOOK_UP_USER, [user_id]))
 
 
 def look_up_membership(*, organization_id: UUID, user_id: UUID) -> MembershipLookup | None:
@@ -59,7 +68,7 @@ def look_up_membership(*, organization_id: UUID, user_id: UUID) -> MembershipLoo
 
 
 def organization_exists(organization_id: UUID) -> bool:
-    return Organization.objects.filter(pk=organization_id).exists()
+    return bool(statements.fetch(_LOOK_UP_ORGANIZATION, [organization_id]))
 
 
 def require_owner(owner: Owner) -> None:
@@ -72,6 +81,12 @@ def require_owner(owner: Owner) -> None:
         raise UserNotFoundError
     if owner.kind == "organization" and not organization_exists(owner.id):
         raise OrganizationNotFoundError
+
+
+def inactive_owners(owner_ids: Iterable[UUID]) -> set[UUID]:
+    """Return those of the owners that are deactivated users or closed organizations, in one query."""
+    ids = statements.array(owner_ids)
+    return {row["id"] for row in statements.fetch(_INACTIVE_OWNERS, {"ids": ids})}
 
 
 def organization_ids_of(user_id: UUID) -> set[UUID]:

@@ -2,7 +2,8 @@
 
 Claims: ``sub`` (the user's id), ``role``, ``token_type``, ``jti``, ``iat``, ``exp``. An access token lasts 15 minutes,
 a refresh token 14 days. The user's row is read for every request and the claim ``role`` is not used, so deactivation
-and a change of role take effect at the next request.
+and a change of role take effect at the next request. The signature and the claims of an access token are verified once
+in each process; see ``fluxori.identity.verified_tokens``.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import jwt
+from django.conf import settings
 from django.contrib.auth import authenticate
 from django.db import DataError, transaction
 from rest_framework_simplejwt.exceptions import TokenError
@@ -20,6 +22,9 @@ from fluxori.core.ids import id_from_text
 from fluxori.identity import external_issuer, queries
 from fluxori.identity.errors import InvalidCredentialsError, TokenNotValidError
 from fluxori.identity.models import User
+from fluxori.identity.verified_tokens import VerifiedTokens
+
+_verified = VerifiedTokens()
 
 T = TypeVar("T", bound=Token)
 
@@ -103,7 +108,14 @@ def user_from_access_token(access: str) -> User:
     issuer = external_issuer.configured_issuer()
     if issuer is not None and _algorithm(access) == external_issuer.ALGORITHM:
         return _require_active(queries.user_by_subject(external_issuer.verified_subject(access, issuer)))
-    return _user_of(_parse(AccessToken, access))
+    key: str = settings.SIMPLE_JWT["SIGNING_KEY"]
+    subject = _verified.subject_of(access, key=key)
+    if subject is None:
+        token = _parse(AccessToken, access)
+        user = _user_of(token)
+        _verified.remember(access, token["sub"], key=key, until=float(token["exp"]))
+        return user
+    return _user_with_id(subject)
 
 
 def _parse(token_class: type[T], token: Any) -> T:
@@ -115,7 +127,11 @@ def _parse(token_class: type[T], token: Any) -> T:
 
 
 def _user_of(token: Token) -> User:
-    user_id = id_from_text(token.get("sub"))
+    return _user_with_id(token.get("sub"))
+
+
+def _user_with_id(text: Any) -> User:
+    user_id = id_from_text(text)
     return _require_active(None if user_id is None else queries.user_by_id(user_id))
 
 

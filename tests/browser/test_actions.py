@@ -5,8 +5,10 @@ from django.urls import reverse
 
 from credits import operations
 from fluxori.console.models import ApprovalRequest, StaffAction
+from fluxori.core import clock
 from tests.browser.conftest import PASSWORD
 from tests.support.factories.credits import make_balance
+from tests.support.factories.tiers import make_subscribed_balance
 from tests.support.staff import action_url, make_staff
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -62,6 +64,28 @@ class TestStaffActions:
         )
         assert action.summary in approver.page.inner_text("body")
         assert ApprovalRequest.objects.get().status == "approved"
+
+    def test_a_subscription_is_paused_resumed_and_ended(self, log_in):
+        balance = make_subscribed_balance(at=clock.now())
+        account = reverse("admin:credits_creditbalance_change", args=[balance.pk])
+        staff = log_in(make_staff_with_password("support lead").email)
+
+        for label, shown in (
+            ("Pause subscription", "paused since"),
+            ("Resume subscription", "Next allocation"),
+            ("End subscription", "ends"),
+            ("Cancel what is scheduled", "Next allocation"),
+        ):
+            staff.page.goto(account)
+            with staff.page.expect_navigation():
+                staff.page.click(f"a:has-text('{label}')")
+            fill_and_continue(staff.page)
+            press(staff.page, label.split()[0])
+            staff.page.goto(account)
+            assert shown in staff.text()
+
+        staff.page.goto(reverse("admin:tiers_subscription_change", args=[balance.pk]))
+        assert "pause: explorer → explorer" in staff.text()
 
     def test_a_refund_suggests_the_whole_usage(self, log_in):
         balance = make_balance(grants=[(120, None)])

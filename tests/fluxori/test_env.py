@@ -1,6 +1,6 @@
 import pytest
 
-from fluxori.env import EnvironmentSettingsError, Reader
+from fluxori.env import EnvironmentSettingsError, Reader, is_weak
 
 
 class TestReader:
@@ -66,3 +66,18 @@ class TestDatabase:
 
         with pytest.raises(EnvironmentSettingsError, match="DATABASE_URL must be"):
             env.raise_if_invalid()
+
+
+class TestIsWeak:
+    @pytest.mark.parametrize(
+        ("secret", "weak"),
+        [
+            ("k3y-x" * 10, False),
+            ("k3y-x" * 9, True),
+            ("abcd" * 20, True),
+            ("django-insecure-" + "k3y-x" * 10, True),
+            ("development only: not a secret, never for production", True),
+        ],
+    )
+    def test_a_secret_needs_length_and_variety(self, secret, weak):
+        assert is_weak(secret, minimum=50) is weak

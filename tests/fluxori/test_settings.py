@@ -7,7 +7,7 @@ import pytest
 
 VALID = {
     "ENVIRONMENT": "production",
-    "SECRET_KEY": "x" * 50,
+    "SECRET_KEY": "k3y-x" * 10,
     "ALLOWED_HOSTS": "credits.example",
     "DATABASE_URL": "postgres://db.example/credits",
 }
@@ -49,9 +49,9 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("variables", "message"),
         [
-            ({"SECRET_KEY": "short"}, "SECRET_KEY must have at least 50 characters"),
+            ({"SECRET_KEY": "short"}, "SECRET_KEY must be a random text of at least 50 characters"),
             ({"DEBUG": "on"}, "DEBUG must be off"),
-            ({"METRICS_TOKEN": "short"}, "METRICS_TOKEN must have at least 32 characters"),
+            ({"METRICS_TOKEN": "short"}, "METRICS_TOKEN must be a random text of at least 32 characters"),
             ({"PROMETHEUS_MULTIPROC_DIR": "/nonexistent"}, "PROMETHEUS_MULTIPROC_DIR must be a folder"),
             ({"OIDC_ISSUER": "https://login.partner.example"}, "belong together"),
         ],

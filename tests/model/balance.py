@@ -14,7 +14,7 @@ period ends before its end instant.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 MAX_HOLD_SECONDS = 24 * 60 * 60
@@ -153,7 +153,7 @@ class Request:
 
 
 NO_REQUEST = Request("", {})
-Plan = Callable[["Balance", datetime], Outcome]
+Plan = Callable[[Any, datetime], Outcome]
 
 
 class Balance:
@@ -265,13 +265,13 @@ class Balance:
 
     # Changes
 
-    def copy(self) -> "Balance":
-        state = object.__new__(Balance)
+    def copy(self) -> Self:
+        state = object.__new__(type(self))
         for name, value in vars(self).items():
             setattr(state, name, value.copy() if isinstance(value, list | dict) else value)
         return state
 
-    def with_due_events(self, at: datetime) -> "Balance":
+    def with_due_events(self, at: datetime) -> Self:
         """Return a copy with the events applied that are due by ``at``, or by the last change if that is later."""
         state = self.copy()
         state.apply_due_events(max(at, state.last_at))
@@ -346,6 +346,7 @@ class Balance:
         With ``ends`` the grants that expire at ``at`` end now, after the credits that have come back to earlier ones.
         """
         self.request = NO_REQUEST
+        self.follow_extensions(at)
         caps = [0]
 
         def is_ending(grant: Grant) -> bool:
@@ -818,21 +819,23 @@ class Balance:
                 repaid += 1
             else:
                 parts[grant.number] = parts.get(grant.number, 0) + 1
-        moving = {number: part for number, part in parts.items() if number is not None}
         if repaid:
             parts[None] = repaid
         number = self.post("refund", at, parts.items(), reverses=usage.number, member=usage.member)
-        self.request = NO_REQUEST
-        for origin, part in moving.items():
-            last = self.extension(self.grants[origin - 1])
-            if last.number != origin and not last.is_expired(at):
-                copy = replace(last, number=len(self.grants) + 1, amount=part, effective_at=at, parent=origin)
-                self.grants.append(copy)
-                if last.number in self.voided:
-                    self.voided[copy.number] = self.voided[last.number]
-                self.post("adjustment", at, [(origin, -part), (copy.number, part)])
         self.normalize(at)
         return number
+
+    def follow_extensions(self, at: datetime) -> None:
+        """Move credits that came back to an extended grant to a new grant that lasts as long as the extension."""
+        for grant in sorted(self.grants, key=Grant.burn_position):
+            last, part = self.extension(grant), self.free()[grant.number]
+            if not part or last.number == grant.number or last.is_expired(at):
+                continue
+            copy = replace(last, number=len(self.grants) + 1, amount=part, effective_at=at, parent=grant.number)
+            self.grants.append(copy)
+            if last.number in self.voided:
+                self.voided[copy.number] = self.voided[last.number]
+            self.post("adjustment", at, [(grant.number, -part), (copy.number, part)])
 
     def extension(self, grant: Grant) -> Grant:
         """Return the copy of a grant that lasts longest, or the grant itself if it was not extended or is voided."""

@@ -27,9 +27,13 @@ from fluxori.db.transactions import transaction_with_retry
 from fluxori.identity.models import User
 from tests.model import balance as model
 from tests.model import stored
+from tests.model.subscription import TIERS, SubscribedBalance
 from tests.support.factories.credits import make_user
 from tests.support.factories.identity import MembershipFactory, OrganizationFactory
 from tests.support.times import DAY, HOUR, MINUTE, SECOND
+from tiers import operations as tier_operations
+from tiers import queries as tier_queries
+from tiers.models import MonthlyAllocation, Tier
 
 # Four hours before the end of a day, a month and a quarter.
 START = datetime(2025, 3, 31, 20, tzinfo=UTC)
@@ -111,7 +115,11 @@ class LedgerMachine(RuleBasedStateMachine):
             self.owner = operations.Owner.of(organization)
         else:
             self.owner = operations.Owner.of(self.people[1])
-        self.model = model.Balance(pool=pool, members=[1, 2], prices=PRICES)
+        for code, tier in TIERS.items():
+            terms = {"name": code, "monthly_credits": tier.credits, "price_min": 0, "price_max": 0}
+            rollover = Tier.Rollover.NONE if tier.expires else Tier.Rollover.UNLIMITED
+            Tier.objects.get_or_create(code=code, defaults={**terms, "rollover": rollover})
+        self.model = SubscribedBalance(pool=pool, members=[1, 2], prices=PRICES)
         self.set_clock()
         self.stored = stored.Stored(stored.digest(self.owner.id))
         self.compare()
@@ -149,6 +157,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def due(self) -> list[datetime]:
         found = {hold.expires_at for hold in self.model.open_holds()}
         found |= {grant.expires_at for grant in self.model.grants if grant.expires_at is not None}
+        found |= set(self.model.next_period_at(self.now))
         return sorted(instant for instant in found if self.now <= instant < END_OF_CALENDAR)
 
     def set_clock(self) -> None:
@@ -397,6 +406,26 @@ class LedgerMachine(RuleBasedStateMachine):
     def extend(self, nth: int, end: int, **options: Any) -> None:
         self.send("extend", grant=self.nth(self.model.grants, nth), expires_at=self.end(end), **options)
 
+    @action(
+        3,
+        when=lambda self: self.model.open_holds(),
+        nth=which,
+        end=ends,
+        then=st.sampled_from(["release", "lapse", "capture", "extend"]),
+    )
+    def extend_a_pinned_grant(self, nth: int, end: int, then: str) -> None:
+        """Extend the grant that a hold pins; what comes back from the hold follows the extension."""
+        hold = self.model.holds[self.nth_hold(nth) - 1]
+        self.send("extend", grant=hold.pins[-1], expires_at=self.end(end))
+        if then == "extend":
+            self.send("extend", grant=len(self.model.grants), expires_at=self.end(end))
+        elif then == "lapse" and hold.expires_at > self.now:
+            self.go_to(hold.expires_at)
+        elif then == "capture":
+            self.send("capture", hold=hold.number, amount=hold.amount // 2)
+        else:
+            self.send("release", hold=hold.number)
+
     @action(1, verb=st.sampled_from(["suspend", "resume", "resume"]), caller=callers, key=keys, lag=request_lags)
     def suspend_or_resume(self, verb: str, **options: Any) -> None:
         self.send(verb, **options)
@@ -435,6 +464,66 @@ class LedgerMachine(RuleBasedStateMachine):
     def use_an_unknown_id(self, arguments: tuple[str, dict[str, Any]], key: str | None) -> None:
         verb, of = arguments
         self.send(verb, key=key, **of)
+
+    # The subscription
+
+    @action(
+        2,
+        when=lambda self: self.model.facts(self.now)[0] is None,
+        tier=st.sampled_from(sorted(TIERS)),
+        initial_balance=st.sampled_from([None, None, 0, 3]),
+        caller=callers,
+        key=keys,
+        lag=request_lags,
+    )
+    def subscribe(self, tier: str, initial_balance: int | None, **options: Any) -> None:
+        self.send("subscribe", tier=tier, initial_balance=initial_balance, **options)
+
+    @action(
+        2,
+        when=lambda self: self.model.terms,
+        verb=st.sampled_from(["allocate_month", "allocate_month", "pause", "unpause", "unpause", "cancel"]),
+        caller=callers,
+        key=keys,
+        lag=request_lags,
+    )
+    def change_the_subscription(self, verb: str, **options: Any) -> None:
+        self.send(verb, **options)
+
+    @action(
+        1,
+        when=lambda self: self.model.opened,
+        effective=st.sampled_from(["now", "nextPeriod"]),
+        caller=callers,
+        key=keys,
+        lag=request_lags,
+    )
+    def end_the_subscription(self, effective: str, **options: Any) -> None:
+        self.send("end", effective=effective, **options)
+
+    @action(1, when=lambda self: self.model.terms, offset=st.sampled_from([timedelta(0), -MICROSECOND, DAY, 31 * DAY]))
+    def advance_to_the_next_period(self, offset: timedelta) -> None:
+        for starts_at in self.model.next_period_at(self.now):
+            self.go_to(max(starts_at + offset, self.now))
+
+    @action(3, when=lambda self: self.model.terms, lag=lags)
+    def run_monthly_allocation(self, lag: timedelta) -> None:
+        at = self.now - lag
+        expected = self.model.run_allocation(at)
+
+        totals = tier_operations.allocate_due(balance_ids=[self.owner.id], at=at)
+
+        assert (totals.allocated.total(), totals.skipped.total(), totals.credits.total()) == expected
+        self.after(at)
+
+    def compare_subscription(self) -> None:
+        facts = tier_queries.tier_facts(owner=self.owner, at=self.now)
+        pending = facts.pending_tier and (facts.pending_tier.tier, facts.pending_tier.at)
+        assert (facts.tier, pending, facts.next_allocation_at, facts.paused_at) == self.model.facts(self.now)
+        rows = MonthlyAllocation.objects.filter(balance=self.owner.id).order_by("period")
+        assert list(rows.values_list("period", "credits", "skipped", "transaction__sequence")) == [
+            (period, *given) for period, given in sorted(self.model.given.items())
+        ]
 
     @action(3, when=lambda self: self.sent, nth=which, lag=request_lags)
     def repeat_a_request(self, nth: int, lag: timedelta) -> None:
@@ -584,6 +673,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.compare_rows(changed=self.stored is not before)
         if self.model.opened:
             self.compare_reads()
+        if self.model.terms:
+            self.compare_subscription()
 
     def compare_rows(self, *, changed: bool) -> None:
         expected, found = self.model, self.stored
@@ -726,5 +817,12 @@ VERBS: dict[str, Callable[..., Any]] = {
     "resume": operations.resume_spending,
     "set_limit": operations.set_limit,
     "remove_limit": operations.remove_limit,
+    "subscribe": tier_operations.initialize_balance,
+    "allocate_month": tier_operations.add_monthly_allocation,
+    "end": tier_operations.end_subscription,
+    "cancel": tier_operations.cancel_scheduled_change,
+    "pause": tier_operations.pause_subscription,
+    "unpause": tier_operations.resume_subscription,
 }
-OF_AN_OWNER = {"add", "allocate", "adjust", "deduct", "place", "suspend", "resume", "set_limit"}
+OF_A_SUBSCRIPTION = {"subscribe", "allocate_month", "end", "cancel", "pause", "unpause"}
+OF_AN_OWNER = {"add", "allocate", "adjust", "deduct", "place", "suspend", "resume", "set_limit", *OF_A_SUBSCRIPTION}

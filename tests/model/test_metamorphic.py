@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from credits import operations, queries
+from credits.engine.deductions import DeductionRequest, process_group
+from credits.engine.locked_balance import OperationResult
 from fluxori.core.errors import DomainError
 from fluxori.identity.models import User
 from fluxori.identity.owner import OwnerLike
@@ -22,15 +24,15 @@ from tests.support.times import DAY, HOUR, NOON, SECOND
 pytestmark = pytest.mark.django_db
 
 END = NOON + 5 * DAY
+MICROSECOND = timedelta(microseconds=1)
 Act = Callable[[User], Any]
 tried = settings(
-    max_examples=15,
     derandomize=True,
     database=None,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 hours = st.integers(1, 96)
+near = st.sampled_from([-HOUR, -MICROSECOND, timedelta(0), timedelta(0), MICROSECOND, HOUR])
 stops = st.lists(st.integers(0, 5 * 24 * 2), max_size=4)
 
 
@@ -92,6 +94,31 @@ def usage_by_grant(owner: User) -> dict[int | None, int]:
         for entry in transaction.entries if transaction.type == "usage" else ():
             result[entry.grant] = result.get(entry.grant, 0) - entry.amount
     return result
+
+
+def outcome_of(owner: User, amount: int, at: Any) -> Any:
+    """Return the instant and the number of the usage, or the code of the error."""
+    try:
+        transaction = spend(owner, amount, at).transaction
+    except DomainError as error:
+        return error.code
+    return transaction.timestamp, transaction.sequence
+
+
+def deduct_as_group(owner: User, deductions: list[tuple[int, Any]]) -> list[Any]:
+    """Run deductions as one group of the deduction queue, and return the outcome of each."""
+    whose = operations.Owner.of(owner)
+    group = [
+        (whose, DeductionRequest.of(operations.Deduction(amount=amount, description="Work"), at))
+        for amount, at in deductions
+    ]
+    results = process_group(None, lambda: group)
+    return [
+        (result.transaction.timestamp, result.transaction.sequence)
+        if isinstance(result, OperationResult) and result.transaction
+        else getattr(result, "code", None)
+        for result in results
+    ]
 
 
 def available(owner: OwnerLike, at: Any = NOON) -> int:
@@ -207,6 +234,22 @@ class TestDeduction:
 
         assert usage_by_grant(parted) == usage_by_grant(whole)
         assert read_stored(parted).free == read_stored(whole).free
+
+    @tried
+    @given(additions(), hours, st.lists(st.tuples(st.integers(1, 40), near), min_size=2, max_size=6))
+    def test_has_the_same_result_in_a_group_as_alone(self, initial, end, drawn):
+        """Concurrent deductions with their own instants, at the expiry of a grant and a microsecond around it."""
+        initial = [*initial, ("promotion", {"amount": 30, "expires_at": NOON + end * HOUR})]
+        deductions = [(amount, NOON + end * HOUR + offset) for amount, offset in drawn]
+        grouped, alone = make_owner(initial), make_owner(initial)
+
+        together = deduct_as_group(grouped, deductions)
+        by_instant = sorted(enumerate(deductions), key=lambda each: (each[1][1], each[0]))
+        separately = {index: outcome_of(alone, amount, at) for index, (amount, at) in by_instant}
+
+        assert together == [separately[index] for index in range(len(deductions))]
+        assert read_stored(grouped).transactions == read_stored(alone).transactions
+        assert read_stored(grouped).free == read_stored(alone).free
 
 
 class TestBalance:

@@ -127,4 +127,14 @@ class TestNames:
 
     @pytest.mark.parametrize("labels", labels_by_metric().values())
     def test_of_labels_are_those_with_few_values(self, labels):
-        assert set(labels) <= {"code", "method", "operation", "outcome", "reason", "route", "state", "status"}
+        assert set(labels) <= {
+            "code",
+            "job_name",
+            "method",
+            "operation",
+            "outcome",
+            "reason",
+            "route",
+            "state",
+            "status",
+        }

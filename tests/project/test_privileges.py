@@ -10,6 +10,7 @@ from django.db import ProgrammingError, connection, transaction
 
 from credits import operations, queries
 from credits.queries import usage
+from fluxori.db.jobs import defer
 from fluxori.db.privileges import OPERATIONS, privileges_of
 from tests.support.database import as_owner
 from tests.support.factories.credits import make_balance
@@ -29,6 +30,7 @@ WRITTEN_ONCE = {
     "tiers_historicalrecoverycost",
     "tiers_historicaltier",
     "tiers_monthlyallocation",
+    "tiers_pastsubscription",
     "tiers_tierchange",
 }
 NEVER_DELETED = {
@@ -112,6 +114,20 @@ class TestApplication:
 
         assert queries.get_balance(owner=balance.owner).balance == 100 + 100 + 300 - 9
         assert usage.get_usage(owner=balance.owner, at=NOON + DAY).total.used == 9
+
+    def test_can_add_run_repeat_and_remove_jobs(self):
+        job = defer("expire_credits", arguments={"timestamp": 0})
+        [(worker,)] = run("SELECT worker_id FROM procrastinate_register_worker_v1()")
+        run("SELECT procrastinate_update_heartbeat_v1(%s)", worker)
+
+        assert run("SELECT id, status FROM procrastinate_fetch_job_v2(NULL, %s)", worker) == [(job, "doing")]
+        run("SELECT procrastinate_retry_job_v2(%s, now(), NULL, NULL, NULL)", job)
+        assert run("SELECT id FROM procrastinate_fetch_job_v2(NULL, %s)", worker) == [(job,)]
+        run("SELECT procrastinate_finish_job_v1(%s, 'succeeded', true)", job)
+        run("SELECT procrastinate_unregister_worker_v1(%s)", worker)
+
+        assert run("SELECT procrastinate_defer_periodic_job_v2('q', NULL, NULL, 't', 0, '', 300, '{}')") != [(None,)]
+        assert run("SELECT procrastinate_defer_periodic_job_v2('q', NULL, NULL, 't', 0, '', 300, '{}')") == [(None,)]
 
     def test_has_no_privilege_on_any_table_that_its_model_does_not_declare(self):
         tables = [name for (name,) in run("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")]

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
+from fluxori.jobs.schedule import COMMANDS
+
 PROJECT = Path(__file__).parents[2]
 LINES = re.findall(
     r"^(?:\S+ +){5}fluxori +(cd /srv/fluxori .*)$", (PROJECT / "docs/how-to/operate.md").read_text(), re.MULTILINE
 )
 UNIT = PROJECT / "deploy/systemd/fluxori@.service"
+WORKER_UNIT = PROJECT / "deploy/systemd/fluxori-worker.service"
 
 
 def run_line(line: str, environment: Path) -> subprocess.CompletedProcess[str]:
@@ -33,7 +36,7 @@ def environment(tmp_path):
     path = tmp_path / "environment"
     url = re.sub(r"/[^/?]*\?", f"/{connection.settings_dict['NAME']}?", os.environ["DATABASE_URL"])
     path.write_text(
-        f"ENVIRONMENT=production\nSECRET_KEY={'k3y-' * 20}\nALLOWED_HOSTS=credits.example\nDATABASE_URL='{url}'\n"
+        f"ENVIRONMENT=production\nSECRET_KEY={'k3y-x' * 20}\nALLOWED_HOSTS=credits.example\nDATABASE_URL='{url}'\n"
     )
     return path
 
@@ -41,14 +44,8 @@ def environment(tmp_path):
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 class TestCronLines:
-    def test_are_the_five_scheduled_commands(self):
-        assert [line.rpartition(" ")[2] for line in LINES] == [
-            "allocate_monthly_credits",
-            "expire_credits",
-            "aggregate_usage",
-            "refresh_dashboard",
-            "verify_ledger",
-        ]
+    def test_are_the_commands_of_the_schedule(self):
+        assert [line.rpartition(" ")[2] for line in LINES] == list(COMMANDS)
 
     @pytest.mark.parametrize("line", LINES, ids=lambda line: line.rpartition(" ")[2])
     def test_run_with_an_empty_environment_and_the_file_that_they_name(self, environment, line):
@@ -72,10 +69,13 @@ class TestCronLines:
         assert "Traceback" not in completed.stderr
 
 
-class TestSystemdUnit:
-    def test_runs_an_instance_in_the_same_folder_and_environment_as_cron(self):
-        unit = UNIT.read_text()
+class TestSystemdUnits:
+    @pytest.mark.parametrize(
+        ("file", "command"), [(UNIT, "%i"), (WORKER_UNIT, "procrastinate worker")], ids=["command", "worker"]
+    )
+    def test_run_in_the_same_folder_and_environment_as_cron(self, file, command):
+        unit = file.read_text()
 
         for part in ("WorkingDirectory=/srv/fluxori", "EnvironmentFile=/etc/fluxori/environment", "User=fluxori"):
             assert part in unit
-        assert "ExecStart=/srv/fluxori/.venv/bin/python manage.py %i" in unit
+        assert f"\nExecStart=/srv/fluxori/.venv/bin/python manage.py {command}\n" in unit

@@ -2,7 +2,7 @@
 
 from django.db import connection
 
-_DIGEST = "SELECT count(*) || md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {} t"
+_DIGEST = "SELECT '{0}', count(*) || md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {0} t"
 
 
 def table_digests() -> dict[str, str]:
@@ -14,8 +14,5 @@ def table_digests() -> dict[str, str]:
             " WHERE tablename ~ '^(credits|tiers)_' AND tablename <> 'credits_rejectedattempt' ORDER BY 1"
         )
         tables = [name for (name,) in cursor.fetchall()]
-        digests = {}
-        for table in tables:
-            cursor.execute(_DIGEST.format(table))
-            [digests[table]] = cursor.fetchone() or [""]
-    return digests
+        cursor.execute(" UNION ALL ".join(_DIGEST.format(table) for table in tables))
+        return dict(cursor.fetchall())

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import connection
 from django.db.models import Sum
 from django.test.utils import CaptureQueriesContext
@@ -21,15 +22,16 @@ _FRAME = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE SAVEPOINT", "ROLL
 
 
 def digest() -> dict[str, str]:
-    """Return one MD5 of all rows for each table of the ledger."""
+    """Return one MD5 of all rows for each table of the ledger, by one statement."""
+    tables = [model._meta.db_table for model in apps.get_models(include_auto_created=True)]
+    parts = [
+        f"SELECT '{name}', md5(coalesce(string_agg(t::text, chr(10) ORDER BY t::text), '')) FROM {name} AS t"
+        for name in tables
+        if name.startswith("credits_")
+    ]
     with connection.cursor() as cursor:
-        tables = [name for name in connection.introspection.table_names(cursor) if name.startswith("credits_")]
-        return {name: _fingerprint(cursor, name) for name in tables}
-
-
-def _fingerprint(cursor, name):
-    cursor.execute(f"SELECT md5(coalesce(string_agg(t::text, chr(10) ORDER BY t::text), '')) FROM {name} AS t")
-    return cursor.fetchone()[0]
+        cursor.execute(" UNION ALL ".join(parts))
+        return dict(cursor.fetchall())
 
 
 @contextmanager

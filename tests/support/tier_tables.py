@@ -7,13 +7,13 @@ from typing import Any
 from credits import verification
 from credits.models import CreditBalance
 from tests.support.operations import unchanged
-from tiers.models import AllocationRun, MonthlyAllocation, Subscription, TierChange
+from tiers.models import AllocationRun, MonthlyAllocation, PastSubscription, Subscription, TierChange
 
 
 def _rows() -> list[list[tuple[Any, ...]]]:
     return [
         list(model.objects.order_by("pk").values_list())
-        for model in (Subscription, TierChange, MonthlyAllocation, AllocationRun)
+        for model in (Subscription, PastSubscription, TierChange, MonthlyAllocation, AllocationRun)
     ]
 
 

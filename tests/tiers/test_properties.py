@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from credits import verification
@@ -98,7 +98,6 @@ def act(balance, plan: Plan, step, at: datetime) -> int:
 
 
 class TestTierChanges:
-    @settings(max_examples=60, deadline=None)
     @given(first=st.sampled_from(CODES), steps=STEPS)
     def test_never_grant_a_period_more_than_its_highest_tier(self, first, steps):
         if not Tier.objects.filter(pk="capped").exists():
@@ -144,7 +143,6 @@ def change_next(balance, tier: str, at: datetime) -> None:
 class TestMissedPeriods:
     """Evaluated at once or split anywhere, they leave the same grants."""
 
-    @settings(max_examples=60, deadline=None)
     @given(
         policy=st.one_of(
             st.just({"rollover": "unlimited"}),

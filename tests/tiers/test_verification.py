@@ -108,6 +108,49 @@ class TestRules:
         assert found == rules
 
 
+@pytest.fixture
+def paused():
+    """Return a subscription that ended, started again in the overlapping month, was paused, and skipped a month."""
+    balance = make_subscribed_balance(at=APRIL)
+    operations.end_subscription(owner=balance.owner, at=HALF)
+    operations.initialize_balance(owner=balance.owner, tier="growth", at=HALF)
+    operations.pause_subscription(owner=balance.owner, at=HALF)
+    run_allocation([balance], at=month(1, HALF))
+    end, start, pause = balance.tier_changes.order_by("number")
+    check_ledger()
+    return SimpleNamespace(
+        balance=balance.pk, month=balance.allocations.get().pk, end=end.pk, start=start.pk, pause=pause.pk
+    )
+
+
+PAST = "UPDATE tiers_pastsubscription SET {} WHERE balance_id = %(balance)s"
+ENTRY = "UPDATE tiers_tierchange SET {} WHERE id = %({})s"
+
+
+class TestRulesOfEndsAndPauses:
+    @pytest.mark.parametrize(
+        ("sql", "rules"),
+        [
+            (MONTH.format("skipped = ''"), {"skip_matches_pauses"}),
+            (MONTH.format("skipped = 'inactive'"), {"skip_matches_pauses"}),
+            (WHOSE.format("paused_at = NULL"), {"pause_matches_history"}),
+            (WHOSE.format("paused_at = paused_at + interval '1 s'"), {"pause_matches_history"}),
+            (WHOSE.format("status = 'ended', ended_at = paused_at"), {"end_matches_history"}),
+            (WHOSE.format("anchor = anchor - interval '1 s'"), {"start_matches_history"}),
+            (ENTRY.format("kind = 'resume'", "pause"), {"pause_matches_history", "skip_matches_pauses"}),
+            (ENTRY.format("at = at - interval '1 day'", "end"), {"past_end_matches_history"}),
+            (PAST.format("ended_at = ended_at - interval '1 s'"), {"past_end_matches_history"}),
+            (PAST.format("next_period = 3"), {"past_periods_have_no_gaps", "past_has_successor"}),
+        ],
+    )
+    def test_each_rule_reports_its_falsification(self, paused, sql, rules):
+        falsify(paused, sql)
+
+        found = rules_broken(paused)
+
+        assert rules <= found
+
+
 class TestPeriod:
     def test_more_credits_than_the_highest_tier_are_reported(self, promised):
         # 400 and 800 under a tier of 2,000 are too many when the recorded tier is smaller.

@@ -2,21 +2,26 @@
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
 
 from credits.admin.owners import OwnedAdmin
 from fluxori.adminkit.columns import credits_column, timestamp_column
-from fluxori.adminkit.formatting import changelist_link_html, object_link_html
+from fluxori.adminkit.formatting import changelist_link_html, object_link_html, timestamp_html
 from fluxori.adminkit.read_only import ReadOnlyAdmin
 from fluxori.core import clock
+from fluxori.identity.models import User
 from tiers import queries
 from tiers.domain.subscription_timeline import apply_scheduled_change
-from tiers.models import AllocationRun, MonthlyAllocation, Subscription, Tier
+from tiers.models import AllocationRun, MonthlyAllocation, Subscription, Tier, TierChange
 
 INTERRUPTED = "interrupted"
+_MAX_ENTRIES = 50
 
 
 class HeldTierFilter(admin.SimpleListFilter):
@@ -66,10 +71,12 @@ class SubscriptionAdmin(OwnedAdmin):
     fields = [
         "owner",
         ("tier", "status"),
-        ("anchor", "next_period", "next_allocation_at"),
+        ("anchor", "first_period", "next_period", "next_allocation_at"),
         ("scheduled_tier", "scheduled_at"),
+        ("paused_at", "ended_at"),
         "created_at",
         "allocated",
+        "history",
     ]
 
     def prepare_rows(self, rows: Sequence[Subscription]) -> None:
@@ -81,22 +88,43 @@ class SubscriptionAdmin(OwnedAdmin):
     def allocated(self, row: Subscription) -> str:
         return changelist_link_html("tiers_monthlyallocation", "Allocations of this subscription", balance=row.pk)
 
+    @admin.display(description="history")
+    def history(self, row: Subscription) -> str:
+        """List the changes of tier, the pauses, the ends and the later starts, the last one first."""
+        entries = TierChange.objects.filter(balance=row.pk)[:_MAX_ENTRIES]
+        actors = User.objects.in_bulk([entry.actor_id for entry in entries if entry.actor_id])
+        return format_html_join(
+            mark_safe("<br>"), "{} {}: {} → {}{}{}", [_history_columns(entry, actors) for entry in entries]
+        )
+
+
+def _history_columns(entry: TierChange, actors: dict[UUID, User]) -> tuple[str, ...]:
+    actor = actors.get(entry.actor_id) if entry.actor_id else None
+    return (
+        timestamp_html(entry.at),
+        entry.get_kind_display().lower(),
+        entry.from_tier_id or "none",
+        entry.to_tier_id or "none",
+        f", by {actor}" if actor else "",
+        f", {entry.reason}" if entry.reason else "",
+    )
+
 
 @admin.register(MonthlyAllocation)
 class MonthlyAllocationAdmin(OwnedAdmin):
     link_filters = ("balance", "run")
-    list_display = ["period", "owner", "tier", "granted", "starts", "ends", "allocated", "transaction_link"]
+    list_display = ["period", "owner", "tier", "granted", "skipped", "starts", "ends", "allocated", "transaction_link"]
     granted = credits_column("credits")
     empty_message = "Monthly allocations appear here when the scheduled run grants them."
     starts = timestamp_column("starts_at")
     ends = timestamp_column("ends_at")
     allocated = timestamp_column("allocated_at")
-    list_filter = ["tier"]
+    list_filter = ["tier", "skipped"]
     list_select_related = ["balance__user", "balance__organization", "tier", "transaction"]
     fields = [
         "id",
         "owner",
-        ("period", "tier", "credits"),
+        ("period", "tier", "credits", "skipped"),
         ("starts_at", "ends_at", "allocated_at"),
         "transaction_link",
         "run",
@@ -125,7 +153,7 @@ class AllocationRunAdmin(ReadOnlyAdmin):
     allocated_count = credits_column("allocated")
     rejected_count = credits_column("rejected")
     granted = credits_column("credits")
-    empty_message = "The scheduler starts a run every five minutes. A dry run shows what it would grant now."
+    empty_message = "The worker starts a run every five minutes. A dry run shows what it would grant now."
     list_filter = [RunStatusFilter]
     export_columns = {"status": lambda row: INTERRUPTED if row.interrupted(clock.now()) else row.status}
     list_select_related = ["tier"]

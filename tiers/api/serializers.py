@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework.serializers import SerializerMethodField
 
 from credits.api.serializers.balances import BalanceResponse
-from credits.api.serializers.common import MAX_CODE, Count, OwnerRequest, format_rand
+from credits.api.serializers.common import MAX_CODE, Count, OwnerQuery, OwnerRequest, format_rand
 from credits.api.serializers.transactions import TransactionWithEntriesResponse
 from credits.api.serializers.usage import NextAllocationResponse
 from fluxori.api.fields import Choice, Flag, Text, Timestamp, WholeNumber
@@ -35,6 +35,12 @@ class TierChangeRequest(OwnerRequest):
         PRORATION,
         required=False,
         help_text="Default: none. A difference is granted at once, for an immediate change only.",
+    )
+
+
+class EndQuery(OwnerQuery):
+    effective = Choice(
+        EFFECTIVE, required=False, help_text="Default: now. An end in the next period takes effect without a request."
     )
 
 

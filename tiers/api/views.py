@@ -92,6 +92,49 @@ class SubscriptionViewSet(ViewSet):
 
         return idempotent_response(serializers.TierChangeResponse.render(result), replayed=result.replayed)
 
+    @extend_schema(parameters=[IDEMPOTENCY_KEY, serializers.EndQuery], responses={200: BalanceResponse})
+    def end(self, request: Request) -> Response:
+        """End the subscription, now or in the next period. What was granted stays, with its own expiry."""
+        payload = serializers.EndQuery.parse(request.query_params)
+
+        result = operations.end_subscription(
+            owner=named_owner(payload),
+            actor=caller_of(request),
+            idempotency_key=key_from(request),
+            at=clock.now(),
+            **without_owner(payload),
+        )
+
+        return idempotent_response(BalanceResponse.render(result), replayed=result.replayed)
+
+    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=OwnerRequest, responses={200: BalanceResponse})
+    def pause(self, request: Request) -> Response:
+        """Pause the subscription: months that begin while it is paused are skipped."""
+        payload = OwnerRequest.parse(request.data)
+
+        result = operations.pause_subscription(
+            owner=named_owner(payload),
+            actor=caller_of(request),
+            idempotency_key=key_from(request),
+            at=clock.now(),
+        )
+
+        return idempotent_response(BalanceResponse.render(result), replayed=result.replayed)
+
+    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=OwnerRequest, responses={200: BalanceResponse})
+    def resume(self, request: Request) -> Response:
+        """Resume a paused subscription. Nothing is given for the months that were skipped."""
+        payload = OwnerRequest.parse(request.data)
+
+        result = operations.resume_subscription(
+            owner=named_owner(payload),
+            actor=caller_of(request),
+            idempotency_key=key_from(request),
+            at=clock.now(),
+        )
+
+        return idempotent_response(BalanceResponse.render(result), replayed=result.replayed)
+
     @extend_schema(
         parameters=[IDEMPOTENCY_KEY], request=serializers.TierChangeRequest, responses=serializers.TierPreviewResponse
     )
@@ -108,7 +151,7 @@ class SubscriptionViewSet(ViewSet):
 
     @extend_schema(parameters=[IDEMPOTENCY_KEY, OwnerQuery], responses={200: BalanceResponse})
     def cancel(self, request: Request) -> Response:
-        """Cancel the scheduled change of tier."""
+        """Cancel the scheduled change of tier, or the scheduled end of the subscription."""
         payload = OwnerQuery.parse(request.query_params)
 
         result = operations.cancel_scheduled_change(

@@ -12,3 +12,16 @@ MAX_TIER_CODE = 64
 
 EFFECTIVE = ("now", "nextPeriod")
 PRORATION = ("none", "difference")
+
+# The kinds of entries in the history of a subscription.
+KIND_CHANGE = "change"
+KIND_START = "start"
+KIND_END = "end"
+KIND_PAUSE = "pause"
+KIND_RESUME = "resume"
+
+# Why a period was not allocated.
+NOT_SKIPPED = ""
+SKIPPED_OVER = "over"
+SKIPPED_PAUSED = "paused"
+SKIPPED_INACTIVE = "inactive"

@@ -49,21 +49,27 @@ class PeriodEntitlement:
     roll_until: datetime | None
 
     @classmethod
-    def of(cls, anchor: datetime, tier: TierTerms, period: int, *, granted: int = 0) -> "PeriodEntitlement":
-        """Return what ``tier`` grants for the period, less the credits ``granted`` in it already."""
-        ends_at = period_start(anchor, period + 1)
+    def of(
+        cls, anchor: datetime, tier: TierTerms, period: int, *, first_period: int = 0, granted: int = 0
+    ) -> "PeriodEntitlement":
+        """Return what ``tier`` grants for the period, less the credits ``granted`` in it already.
+
+        ``first_period`` is the number of the period that begins at ``anchor``.
+        """
+        months_after_anchor = period - first_period
+        ends_at = period_start(anchor, months_after_anchor + 1)
         never_expires = tier.rollover == constants.ROLLOVER_UNLIMITED
         months = tier.rollover_months
         return cls(
             period=period,
-            starts_at=period_start(anchor, period),
+            starts_at=period_start(anchor, months_after_anchor),
             ends_at=ends_at,
             tier=tier,
             credits=max(tier.monthly_credits - granted, 0),
             expires_at=None if never_expires else ends_at,
             roll_cap=rollover_cap(tier),
             # Counted from the anchor, like the period itself, so it does not drift.
-            roll_until=None if months is None else period_start(anchor, period + 1 + months),
+            roll_until=None if months is None else period_start(anchor, months_after_anchor + 1 + months),
         )
 
     def is_over(self, at: datetime) -> bool:

@@ -1,5 +1,7 @@
 """The errors of the tiers, one class for each reason, each with its stable code."""
 
+from datetime import datetime
+
 from fluxori.core.errors import ConflictError, NotFoundError
 
 
@@ -18,4 +20,27 @@ class NoSubscriptionError(ConflictError):
 
 class NoScheduledChangeError(ConflictError):
     code = "no_scheduled_change"
-    title = "No change of tier is scheduled"
+    title = "No change of tier and no end is scheduled"
+
+
+class SubscriptionEndedError(ConflictError):
+    """``ended_at`` is the instant of the end, which may lie ahead if the end is scheduled."""
+
+    code = "subscription_ended"
+    title = "The subscription has ended, or its end is scheduled"
+
+    def __init__(self, *, ended_at: datetime) -> None:
+        super().__init__(ended_at=ended_at)
+
+
+class AlreadyPausedError(ConflictError):
+    code = "already_paused"
+    title = "The subscription is paused already"
+
+    def __init__(self, *, paused_at: datetime) -> None:
+        super().__init__(paused_at=paused_at)
+
+
+class NotPausedError(ConflictError):
+    code = "not_paused"
+    title = "The subscription is not paused"

@@ -5,7 +5,15 @@ the admin.
 """
 
 from tiers.models.allocation import AllocationRun, MonthlyAllocation
-from tiers.models.subscription import Subscription, TierChange
+from tiers.models.subscription import PastSubscription, Subscription, TierChange
 from tiers.models.tier import RecoveryCost, Tier
 
-__all__ = ["AllocationRun", "MonthlyAllocation", "RecoveryCost", "Subscription", "Tier", "TierChange"]
+__all__ = [
+    "AllocationRun",
+    "MonthlyAllocation",
+    "PastSubscription",
+    "RecoveryCost",
+    "Subscription",
+    "Tier",
+    "TierChange",
+]

@@ -6,6 +6,7 @@ from django.db.models import F, Q
 from credits.models import CreditBalance, CreditTransaction
 from credits.models.constraints import append_only
 from fluxori.core.ids import uuid7
+from tiers.domain import constants
 from tiers.models.tier import Tier
 
 
@@ -56,17 +57,25 @@ class AllocationRun(models.Model):
 
 
 class MonthlyAllocation(models.Model):
-    """The allocation of one period of one balance, or the record that a missed period was skipped. Append-only.
+    """The allocation of one period of one balance, or the record that the period was skipped. Append-only.
 
-    ``period`` k is ``[anchor + k months, anchor + k+1 months)``. ``credits`` is what was granted: 0 if the period was
-    skipped, or if proration had granted everything already.
+    The period ``first_period + k`` of a subscription is ``[anchor + k months, anchor + k+1 months)``. ``credits`` is
+    what was granted: 0 if the period was skipped, or if proration had granted everything already.
     """
+
+    class Skipped(models.TextChoices):
+        OVER = constants.SKIPPED_OVER, "The period was over, and nothing would have rolled over"
+        PAUSED = constants.SKIPPED_PAUSED, "The subscription was paused when the period began"
+        INACTIVE = constants.SKIPPED_INACTIVE, "The user is deactivated, or the organization is closed"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     balance = models.ForeignKey(CreditBalance, on_delete=models.PROTECT, related_name="allocations", db_index=False)
     period = models.IntegerField()
     tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="+", db_index=False)
     credits = models.BigIntegerField()
+    skipped = models.CharField(
+        max_length=16, choices=Skipped.choices, blank=True, default="", db_default="", help_text="Why, if skipped."
+    )
     transaction = models.ForeignKey(
         CreditTransaction,
         on_delete=models.PROTECT,
@@ -93,6 +102,10 @@ class MonthlyAllocation(models.Model):
             models.UniqueConstraint(name="tiers_allocation_unique_period", fields=["balance", "period"]),
             models.CheckConstraint(
                 name="tiers_allocation_period_valid", condition=Q(period__gte=0, ends_at__gt=F("starts_at"))
+            ),
+            models.CheckConstraint(
+                name="tiers_allocation_skipped_valid",
+                condition=Q(skipped="") | Q(skipped__in=["over", "paused", "inactive"], credits=0),
             ),
             models.CheckConstraint(
                 name="tiers_allocation_credits_have_transaction",

@@ -10,12 +10,13 @@ from credits.engine.locked_balance import OperationResult, lock_balance
 from fluxori.db import statements
 from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
+from fluxori.identity import queries as identity
 from fluxori.identity.models import User
 from fluxori.identity.owner import Owner, OwnerLike
 from tiers import queries
-from tiers.domain import errors
-from tiers.models import MonthlyAllocation, Subscription
+from tiers.models import MonthlyAllocation
 from tiers.operations.entitlement import Result, allocation_row, period_description, plan_entitlement_grant, result_of
+from tiers.operations.loading import load_timeline
 from tiers.operations.writing import save_timelines
 
 
@@ -28,11 +29,14 @@ def add_monthly_allocation(
     idempotency_key: str | None = None,
     at: datetime | None = None,
 ) -> Result:
-    """Grant the balance its tier's credits for the period that contains ``at``, period 0 included, exactly once.
+    """Grant the balance its tier's credits for the period that contains ``at``, the first one included, exactly once.
 
-    The tier is the one held at ``at``. Credits that proration granted in the period are subtracted, in period 0 the
-    initial allocation as well. If the period has its allocation already, the result contains the first transaction, and
-    ``allocated`` is False; without a transaction if the initial allocation gave everything.
+    The tier is the one held at ``at``. Credits that proration granted in the period are subtracted, in the first period
+    also the initial allocation and what overlapping periods of an earlier subscription gave. If the period has its
+    allocation already, the result contains the first transaction, and ``allocated`` is False. It has no transaction if
+    the period was skipped, or if the initial allocation gave everything. ``allocated`` is False as well, and nothing is
+    recorded, if the subscription was paused when the period began, or if the user is deactivated or the organization
+    closed.
 
     ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
     docs/explanation/back-dated-operations.md.
@@ -40,7 +44,8 @@ def add_monthly_allocation(
     :raises InvalidArgumentError: an argument is not valid
     :raises BalanceNotFoundError: the owner has no balance
     :raises IdempotencyKeyReusedError: the key was used for a different request
-    :raises NoSubscriptionError: the balance has no tier
+    :raises NoSubscriptionError: the balance was never subscribed
+    :raises SubscriptionEndedError: the subscription has ended
     """
     validator = Validator()
     validator.string("reason", reason, maximum=constants.MAX_REASON)
@@ -55,10 +60,8 @@ def _add(owner: Owner, reason: str, request: RequestIdentity, at: datetime | Non
         replayed = balance.find_result(request)
         if replayed is not None:
             return replayed
-        subscription = Subscription.objects.filter(pk=owner.id, status="active").first()
-        if subscription is None:
-            raise errors.NoSubscriptionError()
-        timeline = queries.timeline_of(subscription, at=balance.at)
+        timeline = load_timeline(owner.id, at=balance.at)
+        subscription = timeline.subscription
         entitlement = timeline.entitlement(timeline.period_at(balance.at))
         previous = MonthlyAllocation.objects.filter(balance=owner.id, period=entitlement.period).first()
         if previous is not None:
@@ -68,8 +71,15 @@ def _add(owner: Owner, reason: str, request: RequestIdentity, at: datetime | Non
                 tier_facts=queries.subscription_facts(subscription),
                 extras={"allocated": False},
             )
-        if entitlement.period == 0 and subscription.initial_credits and not entitlement.credits:
-            # The initial allocation is that of period 0. Nothing is recorded: a larger tier may still add to it.
+        first = entitlement.period == subscription.first_period
+        was_given = first and bool(subscription.initial_credits or subscription.overlap_credits)
+        if (
+            (was_given and not entitlement.credits)
+            or timeline.is_paused_at(entitlement.starts_at)
+            or identity.inactive_owners([owner.id])
+        ):
+            # The initial allocation is that of the first period. Nothing is recorded: a larger tier may still add to
+            # it. What is skipped is recorded by the monthly run.
             return balance.record_no_change(
                 request, tier_facts=queries.subscription_facts(subscription), extras={"allocated": False}
             )

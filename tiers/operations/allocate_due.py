@@ -7,16 +7,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from credits.engine.idempotency import RequestIdentity, build_request
-from credits.engine.locked_balance import LockedBalance, lock_balances
+from credits.engine.locked_balance import lock_balances
 from fluxori.db import statements
 from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
+from fluxori.identity import queries as identity
 from tiers import queries
-from tiers.domain.entitlement import PeriodEntitlement
-from tiers.domain.subscription_timeline import SubscriptionTimeline
 from tiers.models import MonthlyAllocation, Subscription
-from tiers.operations.entitlement import allocation_row, period_description, plan_entitlement_grant
+from tiers.operations.settling import DuePeriod, due_period, settle_periods
 from tiers.operations.writing import save_timelines
 
 
@@ -40,13 +38,13 @@ class Totals:
         self.credits += other.credits
         self.rejected += other.rejected
 
-    def count_period(self, entitlement: PeriodEntitlement, granted: int) -> None:
-        code = entitlement.tier.code
-        if granted or not entitlement.credits:
-            self.allocated[code] += 1
-            self.credits[code] += granted
-        else:
+    def count_period(self, period: DuePeriod) -> None:
+        code = period.entitlement.tier.code
+        if period.skipped:
             self.skipped[code] += 1
+        else:
+            self.allocated[code] += 1
+            self.credits[code] += period.amount
 
 
 @measured
@@ -54,9 +52,12 @@ class Totals:
 def allocate_due(*, balance_ids: Collection[UUID], at: datetime, run: UUID | None = None) -> Totals:
     """Allocate every period from 1 on that began by ``at`` and was not processed yet, for all balances in one commit.
 
-    Each period follows the tier last held in it. A missed period that is already over grants what would have rolled
-    over; if nothing would have, it is recorded as skipped. The operation is safe to repeat and to run concurrently: the
-    balances are locked first, and (balance, period) is unique.
+    Each period follows the tier last held in it. A period is recorded as skipped if the subscription was paused when it
+    began, or if the user is deactivated or the organization closed now. A missed period that is already over grants
+    what would have rolled over; if nothing would have, it is skipped too. An end that was scheduled is stored.
+
+    The operation is safe to repeat and to run concurrently: the balances are locked first, and (balance, period) is
+    unique.
     """
     totals = Totals()
     with lock_balances(balance_ids, at=at) as balances:
@@ -64,10 +65,20 @@ def allocate_due(*, balance_ids: Collection[UUID], at: datetime, run: UUID | Non
         subscriptions = queries.due_among(balance_ids, at=at)
         recorded = queries.allocated_periods(subscriptions)
         timelines = queries.timelines(subscriptions, at=at)
-        request = build_request("allocate_monthly_credits", actor=None, key=None)
+        inactive = identity.inactive_owners(timelines)
         rows: list[dict[str, Any]] = []
         for balance_id, timeline in timelines.items():
-            rows += _allocate(balances[balance_id], request, timeline, recorded=recorded, at=at, run=run, totals=totals)
+            periods, period_rows = settle_periods(
+                balances[balance_id],
+                timeline,
+                recorded=recorded,
+                is_active=balance_id not in inactive,
+                at=at,
+                run=run,
+            )
+            rows += period_rows
+            for period in periods:
+                totals.count_period(period)
         totals.subscriptions = len(subscriptions)
         if timelines:
             statements.insert(MonthlyAllocation, rows)
@@ -80,33 +91,10 @@ def count_due(*, subscriptions: Iterable[Subscription], at: datetime) -> Totals:
     totals = Totals()
     due = list(subscriptions)
     recorded = queries.allocated_periods(due)
-    for timeline in queries.timelines(due, at=at).values():
+    timelines = queries.timelines(due, at=at)
+    inactive = identity.inactive_owners(timelines)
+    for balance_id, timeline in timelines.items():
         totals.subscriptions += 1
         for entitlement in timeline.due(recorded, at):
-            totals.count_period(entitlement, entitlement.credits_due(at))
+            totals.count_period(due_period(timeline, entitlement, is_active=balance_id not in inactive, at=at))
     return totals
-
-
-def _allocate(
-    balance: LockedBalance,
-    request: RequestIdentity,
-    timeline: SubscriptionTimeline,
-    *,
-    recorded: set[tuple[UUID, int]],
-    at: datetime,
-    run: UUID | None,
-    totals: Totals,
-) -> list[dict[str, Any]]:
-    rows = []
-    for entitlement in timeline.due(recorded, at):
-        amount = entitlement.credits_due(balance.at)
-        transaction = None
-        if amount:
-            transaction = plan_entitlement_grant(
-                balance, request, entitlement, amount=amount, description=period_description(entitlement)
-            )
-        rows.append(allocation_row(balance, entitlement, transaction, run))
-        totals.count_period(entitlement, amount)
-        balance.mark_changed()
-    timeline.complete_periods(timeline.period_at(at) + 1)
-    return rows

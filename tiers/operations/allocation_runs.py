@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import OperationalError, connection, transaction
 
 from fluxori.core import clock
+from fluxori.core.ids import uuid7
 from fluxori.db.chunked_work import is_busy
 from tiers.models import AllocationRun
 from tiers.operations.allocate_due import Totals, allocate_due
@@ -19,11 +20,23 @@ _MAX_REJECTIONS = 100
 
 
 def start_run(
-    *, at: datetime, started_at: datetime, started_by: str, due: int = 0, tier: str | None = None
+    *,
+    at: datetime,
+    started_at: datetime,
+    started_by: str,
+    due: int = 0,
+    tier: str | None = None,
+    run_id: UUID | None = None,
 ) -> AllocationRun:
     """Record the start of a run for ``due`` subscriptions."""
     return AllocationRun.objects.create(
-        at=at, started_at=started_at, seen_at=started_at, started_by=started_by, due=due, tier_id=tier
+        id=run_id or uuid7(),
+        at=at,
+        started_at=started_at,
+        seen_at=started_at,
+        started_by=started_by,
+        due=due,
+        tier_id=tier,
     )
 
 
@@ -46,17 +59,18 @@ def finish_run(*, run: AllocationRun, totals: Totals, status: str, finished_at: 
     record_progress(run=run, totals=totals, seen_at=finished_at)
 
 
-def rerun_rejected(*, run: AllocationRun, started_by: str, at: datetime) -> AllocationRun:
-    """Process the rejected subscriptions that ``run`` names (at most 100) again, as a new run.
+def rerun_rejected(*, run: AllocationRun, started_by: str) -> AllocationRun:
+    """Process the rejected subscriptions that ``run`` names (at most 100) again, as a new run with the instant of
+    ``run``: it allocates what that run would have allocated.
 
     Each subscription commits separately and waits at most 200 ms for its lock; a balance that is still locked is
     rejected again. Periods that were allocated since are not allocated twice.
     """
     balance_ids = [UUID(balance_id) for balance_id, _ in run.rejections]
-    rerun = start_run(at=at, started_at=clock.now(), started_by=started_by, due=len(balance_ids), tier=run.tier_id)
+    rerun = start_run(at=run.at, started_at=clock.now(), started_by=started_by, due=len(balance_ids), tier=run.tier_id)
     totals = Totals()
     for balance_id in balance_ids:
-        totals.add(_allocate_without_waiting(balance_id, at, rerun.pk))
+        totals.add(_allocate_without_waiting(balance_id, run.at, rerun.pk))
     finish_run(run=rerun, totals=totals, status=AllocationRun.Status.DONE, finished_at=clock.now())
     return rerun
 

@@ -14,6 +14,7 @@ from credits.engine.results import optional_transaction
 from credits.tier_registry import TierFacts
 from fluxori.core.ids import uuid7
 from tiers.domain import errors
+from tiers.domain.constants import NOT_SKIPPED
 from tiers.domain.entitlement import PeriodEntitlement
 from tiers.models import Tier
 
@@ -69,7 +70,12 @@ def plan_entitlement_grant(
 
 
 def allocation_row(
-    balance: LockedBalance, entitlement: PeriodEntitlement, transaction: Transaction | None, run: UUID | None
+    balance: LockedBalance,
+    entitlement: PeriodEntitlement,
+    transaction: Transaction | None,
+    run: UUID | None,
+    *,
+    skipped: str = NOT_SKIPPED,
 ) -> dict[str, Any]:
     """Return the columns of the ``tiers.models.MonthlyAllocation`` that records the period."""
     return {
@@ -78,6 +84,7 @@ def allocation_row(
         "period": entitlement.period,
         "tier_id": entitlement.tier.code,
         "credits": transaction.amount if transaction else 0,
+        "skipped": skipped,
         "transaction_id": transaction.id if transaction else None,
         "run_id": run,
         "starts_at": entitlement.starts_at,

@@ -6,9 +6,8 @@ from uuid import UUID
 
 from credits import queries as ledger_queries
 from credits.arguments import Validator
-from credits.domain.records import Transaction
 from credits.engine.idempotency import RequestIdentity, build_request
-from credits.engine.locked_balance import LockedBalance, OperationResult, lock_balance
+from credits.engine.locked_balance import OperationResult, lock_balance
 from fluxori.core import clock
 from fluxori.db.measured import measured
 from fluxori.db.transactions import transaction_with_retry
@@ -17,12 +16,12 @@ from fluxori.identity.owner import Owner, OwnerLike
 from tiers import queries
 from tiers.domain import constants, errors
 from tiers.domain.entitlement import PeriodEntitlement
-from tiers.domain.periods import period_start
 from tiers.domain.proration import prorated_credits
 from tiers.domain.subscription_timeline import SubscriptionTimeline
-from tiers.models import MonthlyAllocation, Subscription, Tier
+from tiers.models import MonthlyAllocation, Tier
 from tiers.operations.entitlement import Result, find_tier, plan_entitlement_grant, result_of
-from tiers.operations.writing import save_timelines
+from tiers.operations.loading import load_timeline
+from tiers.operations.saving import save_subscription
 
 
 @measured
@@ -39,9 +38,11 @@ def update_subscription_tier(
     """Change the balance's subscription to ``tier``. The balance and the anchor stay; the next allocation changes.
 
     ``effective="now"`` changes at once, ``"nextPeriod"`` at the start of the next period, without a job. Either value
-    replaces a change that was scheduled; naming the tier that is held only cancels it. With ``proration="difference"``
-    an immediate change to a larger tier grants the difference for the rest of the period, with the expiry and rollover
-    of the new tier; see :func:`tiers.domain.proration.prorated_credits`.
+    replaces a change or an end that was scheduled; naming the tier that is held only cancels it.
+
+    With ``proration="difference"`` an immediate change to a larger tier grants the difference for the rest of the
+    period, with the expiry and rollover of the new tier; see :func:`tiers.domain.proration.prorated_credits`. While the
+    subscription is paused there is no difference.
 
     ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
     docs/explanation/back-dated-operations.md.
@@ -51,7 +52,8 @@ def update_subscription_tier(
     :raises BalanceNotFoundError: the owner has no balance
     :raises IdempotencyKeyReusedError: the key was used for a different request
     :raises TierNotFoundError: there is no such tier
-    :raises NoSubscriptionError: the balance has no tier
+    :raises NoSubscriptionError: the balance was never subscribed
+    :raises SubscriptionEndedError: the subscription has ended
     """
     _validate(tier, effective, proration)
     request = build_request(
@@ -70,7 +72,7 @@ class Preview:
     """What a change of tier would do at an instant. Credits are whole.
 
     ``next_allocation`` is the start of the next period without an allocation, and the credits that its allocation would
-    grant; None if the subscription is cancelled.
+    grant; None if the subscription is paused.
     """
 
     from_tier: str
@@ -94,7 +96,8 @@ def preview_subscription_tier(
     :raises InvalidArgumentError: an argument is not valid
     :raises BalanceNotFoundError: the owner has no balance
     :raises TierNotFoundError: there is no such tier
-    :raises NoSubscriptionError: the balance has no tier
+    :raises NoSubscriptionError: the balance was never subscribed
+    :raises SubscriptionEndedError: the subscription has ended
     """
     validator = Validator()
     if at is not None:
@@ -105,10 +108,10 @@ def preview_subscription_tier(
     state = ledger_queries.load_settled_balance(Owner.of(owner), at=at)
     at = max(at, state.last_at)
     new_tier = find_tier(tier)
-    timeline = _load_timeline(state.id, at)
+    timeline = load_timeline(state.id, at=at)
     previous = timeline.tier
     plan = _plan(timeline, new_tier, at, effective=effective, proration=proration)
-    plan.apply_to(timeline, None)
+    plan.apply_to(timeline)
     return Preview(
         from_tier=previous.code,
         to_tier=new_tier.code,
@@ -127,7 +130,9 @@ def cancel_scheduled_change(
     idempotency_key: str | None = None,
     at: datetime | None = None,
 ) -> Result:
-    """Cancel the change of tier that is scheduled for the next period. After its instant it can no longer be cancelled.
+    """Cancel the change of tier or the end that is scheduled for the next period.
+
+    After its instant it can no longer be cancelled.
 
     ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
     docs/explanation/back-dated-operations.md.
@@ -135,8 +140,9 @@ def cancel_scheduled_change(
     :raises InvalidArgumentError: an argument is not valid
     :raises BalanceNotFoundError: the owner has no balance
     :raises IdempotencyKeyReusedError: the key was used for a different request
-    :raises NoSubscriptionError: the balance has no tier
-    :raises NoScheduledChangeError: no change is scheduled
+    :raises NoSubscriptionError: the balance was never subscribed
+    :raises SubscriptionEndedError: the subscription has ended
+    :raises NoScheduledChangeError: no change and no end is scheduled
     """
     request = build_request("cancel_scheduled_change", actor=actor, key=idempotency_key)
     return result_of(_cancel(Owner.of(owner), request, at))
@@ -153,12 +159,14 @@ class _Plan:
     grant: int
     entitlement: PeriodEntitlement
 
-    def apply_to(self, timeline: SubscriptionTimeline, transaction_id: UUID | None) -> None:
+    def apply_to(
+        self, timeline: SubscriptionTimeline, transaction_id: UUID | None = None, *, actor_id: UUID | None = None
+    ) -> None:
         timeline.cancel_scheduled_change()
         if self.tier.code == timeline.subscription.tier_id:
             return
         if self.scheduled:
-            timeline.schedule_change(self.tier.code, self.effective_at)
+            timeline.schedule_change(self.tier.code, self.effective_at, actor_id=actor_id)
         else:
             timeline.change_tier(
                 self.tier.code,
@@ -166,6 +174,7 @@ class _Plan:
                 high=self.high,
                 credits=self.grant,
                 transaction_id=transaction_id,
+                actor_id=actor_id,
             )
 
 
@@ -176,9 +185,9 @@ def _plan(timeline: SubscriptionTimeline, tier: Tier, at: datetime, *, effective
     scheduled = effective == "nextPeriod" and changes_tier
     allocations = MonthlyAllocation.objects.filter(balance=subscription.balance_id, period=period)
     high = timeline.highest_credits_in(period, sum(allocations.values_list("credits", flat=True)))
-    entitlement = PeriodEntitlement.of(subscription.anchor, tier, period)
+    entitlement = PeriodEntitlement.of(subscription.anchor, tier, period, first_period=subscription.first_period)
     grant = 0
-    if proration == "difference" and changes_tier:
+    if proration == "difference" and changes_tier and not timeline.is_paused_at(at):
         grant = prorated_credits(
             new=tier.monthly_credits,
             high=high,
@@ -188,7 +197,7 @@ def _plan(timeline: SubscriptionTimeline, tier: Tier, at: datetime, *, effective
         )
     return _Plan(
         tier=tier,
-        effective_at=period_start(subscription.anchor, period + 1) if scheduled else at,
+        effective_at=timeline.period_start(period + 1) if scheduled else at,
         scheduled=scheduled,
         high=high,
         grant=grant,
@@ -206,19 +215,11 @@ def _validate(tier: str, effective: str, proration: str) -> None:
     validator.raise_if_invalid()
 
 
-def _load_timeline(balance_id: UUID, at: datetime) -> SubscriptionTimeline:
-    """:raises NoSubscriptionError: the balance has no tier"""
-    subscription = Subscription.objects.filter(pk=balance_id).first()
-    if subscription is None:
-        raise errors.NoSubscriptionError()
-    return queries.timeline_of(subscription, at=at)
-
-
 def _next_allocation(timeline: SubscriptionTimeline, at: datetime) -> tuple[datetime, int] | None:
-    subscription = timeline.subscription
-    if subscription.status != Subscription.Status.ACTIVE:
+    upcoming = timeline.unallocated(queries.allocated_periods([timeline.subscription]))
+    entitlement = next(upcoming, None)
+    if entitlement is None:
         return None
-    entitlement = next(timeline.unallocated(queries.allocated_periods([subscription])))
     return entitlement.starts_at, entitlement.credits_due(max(at, entitlement.starts_at))
 
 
@@ -231,15 +232,15 @@ def _update(
         if replayed is not None:
             return replayed
         new_tier = find_tier(tier)
-        timeline = _load_timeline(owner.id, balance.at)
+        timeline = load_timeline(owner.id, at=balance.at)
         plan = _plan(timeline, new_tier, balance.at, effective=effective, proration=proration)
         transaction = None
         if plan.grant:
             transaction = plan_entitlement_grant(
                 balance, request, plan.entitlement, amount=plan.grant, description=_description(plan)
             )
-        plan.apply_to(timeline, transaction.id if transaction else None)
-        return _save(balance, request, timeline, transaction)
+        plan.apply_to(timeline, transaction.id if transaction else None, actor_id=request.caller)
+        return save_subscription(balance, request, timeline, transaction)
 
 
 def _description(plan: _Plan) -> str:
@@ -253,19 +254,8 @@ def _cancel(owner: Owner, request: RequestIdentity, at: datetime | None) -> Oper
         replayed = balance.find_result(request)
         if replayed is not None:
             return replayed
-        timeline = _load_timeline(owner.id, balance.at)
+        timeline = load_timeline(owner.id, at=balance.at)
         if timeline.subscription.scheduled_at is None:
             raise errors.NoScheduledChangeError()
         timeline.cancel_scheduled_change()
-        return _save(balance, request, timeline, None)
-
-
-def _save(
-    balance: LockedBalance, request: RequestIdentity, timeline: SubscriptionTimeline, transaction: Transaction | None
-) -> OperationResult:
-    # The next operation on the balance is dated later than this one, even if the clock of its process is behind.
-    balance.state.last_at = balance.at
-    save_timelines([timeline])
-    return balance.record(
-        request, transaction=transaction, tier_facts=queries.subscription_facts(timeline.subscription)
-    )
+        return save_subscription(balance, request, timeline)

@@ -13,6 +13,7 @@ from tiers.queries.allocations import (
     upcoming_allocations,
 )
 from tiers.queries.subscriptions import (
+    credits_of_overlapping_periods,
     held_tier,
     on_tier,
     subscription_facts,
@@ -29,6 +30,7 @@ __all__ = [
     "TierImpact",
     "UpcomingAllocation",
     "allocated_periods",
+    "credits_of_overlapping_periods",
     "due",
     "due_among",
     "due_by_tier",

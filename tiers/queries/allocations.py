@@ -7,8 +7,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import Count, Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from fluxori.db import statements
+from fluxori.identity import queries as identity
 from fluxori.identity.owner import Owner, OwnerLike
 from tiers.domain.entitlement import PeriodEntitlement
 from tiers.domain.subscription_timeline import SubscriptionState
@@ -38,9 +40,9 @@ def due_among(balance_ids: Collection[UUID], *, at: datetime) -> list[Subscripti
 
 
 def due_by_tier(*, at: datetime, tier: str | None = None) -> dict[str, int]:
-    """Return the number of due subscriptions of each tier."""
-    held = due(at=at, tier=tier).order_by().annotate(held_tier=held_tier(at)).values_list("held_tier")
-    return dict(held.annotate(Count("pk")).order_by("held_tier"))
+    """Return the number of due subscriptions of each tier; of one whose end is not stored yet, the last tier."""
+    held = due(at=at, tier=tier).order_by().annotate(last_tier=Coalesce(held_tier(at), "tier")).values_list("last_tier")
+    return dict(held.annotate(Count("pk")).order_by("last_tier"))
 
 
 def allocated_periods(subscriptions: Collection[SubscriptionState]) -> set[tuple[UUID, int]]:
@@ -66,11 +68,12 @@ def upcoming_allocations(*, owner: OwnerLike, at: datetime, until: datetime) -> 
     """Return the allocations that will be granted before ``until``, as planned at ``at``, in order of time.
 
     Each follows the tier that will be in force, less what proration granted. While the monthly run is due, the first is
-    dated in the past; a missed period that would grant nothing is left out. The result is empty without an active
-    subscription.
+    dated in the past; a missed period that would grant nothing is left out. There are none from the end of the
+    subscription on, none while it is paused, and none for a deactivated user or a closed organization.
     """
-    subscription = Subscription.objects.filter(pk=Owner.of(owner).id, status="active").first()
-    if subscription is None:
+    owner_id = Owner.of(owner).id
+    subscription = Subscription.objects.filter(pk=owner_id, status="active").first()
+    if subscription is None or identity.inactive_owners([owner_id]):
         return []
     entitlements = timeline_of(subscription, at=at).unallocated(allocated_periods([subscription]))
     ahead = takewhile(lambda entitlement: entitlement.starts_at < until, entitlements)

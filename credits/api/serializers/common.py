@@ -18,6 +18,13 @@ class Count(WholeNumber):
         super().__init__(min_value=min_value, max_value=constants.MAX_CREDITS, **options)
 
 
+class Priority(WholeNumber):
+    """The priority of a grant in the burn order."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=0, max_value=constants.MAX_PRIORITY, **options)
+
+
 class OptionalText(Text):
     """A text that may be missing or blank, stored exactly as given."""
 

@@ -1,7 +1,7 @@
 """Serializers of corrections: refunds, reversals, voids, extensions and adjustments."""
 
 from credits.api.serializers.balances import BalanceResponse
-from credits.api.serializers.common import Count, OwnerRequest, ReasonText
+from credits.api.serializers.common import Count, OwnerRequest, Priority, ReasonText
 from credits.api.serializers.transactions import MovementResponse, TransactionWithEntriesResponse
 from credits.domain import constants
 from fluxori.api.fields import Timestamp, WholeNumber
@@ -27,6 +27,8 @@ class ExtendGrantRequest(VoidRequest):
 class AdjustRequest(OwnerRequest):
     amount = WholeNumber(min_value=-constants.MAX_CREDITS, max_value=constants.MAX_CREDITS, help_text="Not 0.")
     reason = ReasonText()
+    expires_at = Timestamp(required=False, help_text="With a positive amount: when the credits expire.")
+    priority = Priority(required=False, help_text="With a positive amount: the place in the burn order; 0 is first.")
 
 
 class RefundResponse(MovementResponse):

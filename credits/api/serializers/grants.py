@@ -3,7 +3,7 @@
 from drf_spectacular.utils import extend_schema_field
 from rest_framework.serializers import SerializerMethodField
 
-from credits.api.serializers.common import Count, OptionalText, OwnerRequest, format_rand
+from credits.api.serializers.common import Count, OptionalText, OwnerRequest, Priority, format_rand
 from credits.domain import constants
 from credits.models import CreditGrant
 from fluxori.api.fields import Choice, Id, Metadata, Rand, Text, Timestamp, WholeNumber
@@ -19,12 +19,7 @@ class AddRequest(OwnerRequest):
     description = Text(max_length=constants.MAX_DESCRIPTION)
     reference_id = OptionalText(max_length=constants.MAX_REFERENCE_ID)
     expires_at = Timestamp(required=False, help_text="From this time on the credits cannot be spent.")
-    priority = WholeNumber(
-        min_value=0,
-        max_value=constants.MAX_PRIORITY,
-        required=False,
-        help_text="The priority in the burn order; 0 is spent first.",
-    )
+    priority = Priority(required=False, help_text="The priority in the burn order; 0 is spent first.")
     unit_price = Rand(
         max_digits=constants.UNIT_PRICE_DIGITS,
         decimal_places=constants.UNIT_PRICE_PLACES,

@@ -1,20 +1,20 @@
 """Write the last hash of every balance to a file to keep outside the database. Read-only."""
 
-import json
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from credits import verification
 from credits.models import CreditBalance
 from credits.verification import Anchor
 from fluxori.core import clock
 from fluxori.core.command_line import EXIT_FAILED, Progress
+from fluxori.db.operator_command import OperatorCommand
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Write an anchor: the sequence number and the hash of the last transaction of every balance, and a closing line"
         " with a digest. Keep the file outside the database; verify_ledger --anchor FILE proves that nothing before it"
@@ -32,7 +32,10 @@ class Command(BaseCommand):
                 anchor = verification.write_anchor(file, at=clock.now(), on_page=progress.advance)
         except verification.AnchorError as error:
             raise CommandError(str(error), returncode=EXIT_FAILED) from None
-        self.stdout.write(_as_json(anchor) if json else _as_text(anchor, file))
+        if json:
+            self.write_json(_as_json(anchor))
+        else:
+            self.stdout.write(_as_text(anchor, file))
 
 
 def _as_text(anchor: Anchor, file: Path) -> str:
@@ -42,13 +45,11 @@ def _as_text(anchor: Anchor, file: Path) -> str:
     )
 
 
-def _as_json(anchor: Anchor) -> str:
-    return json.dumps(
-        {
-            "ledgerId": str(anchor.ledger_id),
-            "anchoredAt": anchor.anchored_at.isoformat(),
-            "balances": anchor.balances,
-            "transactions": anchor.transactions,
-            "digest": anchor.digest,
-        }
-    )
+def _as_json(anchor: Anchor) -> dict[str, Any]:
+    return {
+        "ledgerId": str(anchor.ledger_id),
+        "anchoredAt": anchor.anchored_at.isoformat(),
+        "balances": anchor.balances,
+        "transactions": anchor.transactions,
+        "digest": anchor.digest,
+    }

@@ -1,6 +1,5 @@
 """Store due events (expired credits, lapsed holds, rollovers), for a scheduler. Commits per chunk."""
 
-import json
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterator
@@ -8,15 +7,16 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from credits import operations, queries
 from fluxori.core import clock
 from fluxori.core.command_line import EXIT_REJECTED, Progress, positive_argument, reject_future, timestamp_argument
-from fluxori.db.chunked_work import JOBS, ChunkResult, process_in_chunks
+from fluxori.db.chunked_work import JOBS, ChunkResult, ChunkSize, process_in_chunks
+from fluxori.db.operator_command import OperatorCommand
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Store due events: expired credits, lapsed holds and rollovers. Expired credits can be neither spent nor seen,"
         " whether or not this command has run; it completes the history of balances that no operation changes. Safe to"
@@ -32,7 +32,13 @@ class Command(BaseCommand):
             help="Events due by TIME, for example 2026-03-01T12:00:00Z; default now.",
         )
         parser.add_argument("--dry-run", action="store_true", help="Print what would be stored; store nothing.")
-        parser.add_argument("--chunk", type=positive_argument, default=500, metavar="N", help="Balances per commit.")
+        parser.add_argument(
+            "--chunk",
+            type=positive_argument,
+            default=500,
+            metavar="N",
+            help="At most so many balances per commit; default 500.",
+        )
         parser.add_argument(
             "--jobs", type=positive_argument, default=JOBS, metavar="N", help=f"Concurrent chunks; default {JOBS}."
         )
@@ -42,21 +48,26 @@ class Command(BaseCommand):
         at = at or clock.now()
         reject_future(at, dry_run=dry_run)
         totals: Counter[str] = Counter(balances=0, transactions=0, credits=0, rejected=0)
+        busy: list[UUID] = []
+        size = ChunkSize(chunk)
 
         def work(ids: list[UUID]) -> dict[str, int]:
-            return operations.expire_credits(balance_ids=ids, at=at, dry_run=dry_run)
+            with size.measured(len(ids)):
+                return operations.expire_credits(balance_ids=ids, at=at, dry_run=dry_run)
 
         def on_chunk_done(done: ChunkResult[dict[str, int]]) -> None:
             for result in done.results:
                 totals.update(result)
-            totals["rejected"] += len(done.busy)
-            for balance_id in done.busy:
-                self.stderr.write(f"balance {balance_id}: busy")
+            busy.extend(done.busy)
             progress.advance(done.count)
 
         with Progress("balances", stream=self.stderr) as progress:
-            process_in_chunks(_chunks(at, chunk), work, on_chunk_done, jobs=jobs)
+            process_in_chunks(_chunks(at, size), work, on_chunk_done, jobs=jobs)
+        totals["rejected"] = len(busy)
         self._print(totals, at, dry_run, json)
+        names = queries.account_names(busy)
+        for balance_id in busy:
+            self.stderr.write(f"{names[balance_id]}, balance {balance_id}: busy")
         if totals["rejected"]:
             raise CommandError(
                 f"{totals['rejected']} balances were busy; the next run processes them", returncode=EXIT_REJECTED
@@ -64,7 +75,7 @@ class Command(BaseCommand):
 
     def _print(self, totals: Counter[str], at: datetime, dry_run: bool, as_json: bool) -> None:
         if as_json:
-            self.stdout.write(json.dumps({"at": at.isoformat(), "dryRun": dry_run, **totals}))
+            self.write_json({"at": at.isoformat(), "dryRun": dry_run, **totals})
             return
         verb = "would expire" if dry_run else "expired"
         self.stdout.write(
@@ -73,9 +84,9 @@ class Command(BaseCommand):
         )
 
 
-def _chunks(at: datetime, size: int) -> Iterator[list[UUID]]:
+def _chunks(at: datetime, size: ChunkSize) -> Iterator[list[UUID]]:
     """Yield the due balances by key range, so that a committed chunk does not shift the next one."""
     after: UUID | None = None
-    while ids := queries.due_balances(at=at, after=after, limit=size):
+    while ids := queries.due_balances(at=at, after=after, limit=size.current):
         yield ids
         after = ids[-1]

@@ -6,18 +6,19 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from credits import queries
 from credits.api.serializers.transactions import ExplainedTransactionResponse
 from credits.domain.errors import TransactionNotFoundError
 from fluxori.api.rendering import to_json
 from fluxori.core.command_line import EXIT_FAILED
+from fluxori.db.operator_command import OperatorCommand
 
 Payload = dict[str, Any]
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Print everything that determined the amount of one transaction: price, grants, hold, actor, reason, the"
         " transactions that it corrects or that correct it, and its place in the hash chain. Nothing is written. Exit"
@@ -38,18 +39,19 @@ class Command(BaseCommand):
         except TransactionNotFoundError as error:
             raise CommandError(f"{error.title}: {transaction}.", returncode=EXIT_FAILED) from None
         payload = to_json(ExplainedTransactionResponse.render(record)).decode()
-        self.stdout.write(payload if json else _format(payload))
+        account = queries.account_names([record.balance_id])[record.balance_id]
+        self.stdout.write(payload if json else _format(payload, account))
 
 
-def _format(payload: str) -> str:
-    """Return the JSON as labelled lines, one fact per line."""
-    return "\n".join(f"{label:<12} {value}".rstrip() for label, value in _lines(json.loads(payload)))
+def _format(payload: str, account: str) -> str:
+    """Return the JSON as labelled lines, one fact per line, with the name of the account."""
+    return "\n".join(f"{label:<12} {value}".rstrip() for label, value in _lines(json.loads(payload), account))
 
 
-def _lines(payload: Payload) -> Iterator[tuple[str, str]]:
+def _lines(payload: Payload, account: str) -> Iterator[tuple[str, str]]:
     owner = f"organization {payload['organizationId']}" if payload["organizationId"] else f"user {payload['userId']}"
     yield payload["type"], f"{payload['amount']:+,} credits, transaction {payload['id']}"
-    yield "number", f"{payload['sequence']} of {owner}"
+    yield "number", f"{payload['sequence']} of {owner} ({account})"
     yield "balance", f"{payload['newBalance'] - payload['amount']:,} before, {payload['newBalance']:,} after"
     yield "when", payload["timestamp"]
     if payload["organizationId"] and payload["userId"]:

@@ -1,16 +1,16 @@
 """Grant the application's role what it needs on every table, and nothing else. Run it after each migration."""
 
-import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from fluxori.core.command_line import EXIT_FAILED
+from fluxori.db.operator_command import OperatorCommand
 from fluxori.db.privileges import PrivilegeError, grant_privileges
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Grant a role the privileges of the application: no UPDATE or DELETE where a trigger of the table rejects it,"
         " no TRUNCATE, and no change of definitions. All other privileges on the tables are revoked from the role. Run"
@@ -28,11 +28,10 @@ class Command(BaseCommand):
         except PrivilegeError as error:
             raise CommandError(str(error), returncode=EXIT_FAILED) from None
         tables = {each.table: list(each.privileges) for each in granted}
-        self.stdout.write(_as_json(role, tables) if json else _as_text(role, tables))
-
-
-def _as_json(role: str, tables: dict[str, list[str]]) -> str:
-    return json.dumps({"role": role, "tables": tables})
+        if json:
+            self.write_json({"role": role, "tables": tables})
+        else:
+            self.stdout.write(_as_text(role, tables))
 
 
 def _as_text(role: str, tables: dict[str, list[str]]) -> str:

@@ -1,22 +1,22 @@
 """Compute one balance again from its history, show what differs, and repair it on request."""
 
-import json
 from argparse import ArgumentParser
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import OperationalError
 
-from credits import operations
+from credits import operations, queries
 from credits.operations import Change, RebuildResult
 from credits.verification import Difference
 from fluxori.core import clock
 from fluxori.core.command_line import EXIT_FAILED, EXIT_REJECTED
 from fluxori.db.chunked_work import is_busy
+from fluxori.db.operator_command import OperatorCommand
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Compute a balance again from its transactions, entries and holds: its row, what its grants have left, the"
         " counters of its limits, and its usage roll-ups. Print what differs; write it only with --apply, as the owner"
@@ -33,11 +33,15 @@ class Command(BaseCommand):
 
     def handle(self, *, balance: UUID, apply: bool, reason: str, json: bool, **_: Any) -> None:
         result = self._rebuild(balance, apply, reason)
-        self.stdout.write(_as_json(result) if json else _as_text(result))
+        account = queries.account_names([balance])[balance]
+        if json:
+            self.write_json({"account": account, **_as_json(result)})
+        else:
+            self.stdout.write(_as_text(result))
         if result.damage:
             raise CommandError(
-                f"The history of balance {balance} is damaged, so nothing was written: compare it with an anchor"
-                " (verify_ledger --anchor), and restore a backup.",
+                f"The history of balance {balance} ({account}) is damaged, so nothing was written: compare it with"
+                " an anchor (verify_ledger --anchor), and restore a backup.",
                 returncode=EXIT_FAILED,
             )
 
@@ -53,7 +57,8 @@ class Command(BaseCommand):
         except OperationalError as error:
             if not is_busy(error):
                 raise
-            message, status = f"The balance {balance} is locked; try again.", EXIT_REJECTED
+            account = queries.account_names([balance])[balance]
+            message, status = f"The balance {balance} ({account}) is locked; try again.", EXIT_REJECTED
         raise CommandError(message, returncode=status)
 
 
@@ -81,29 +86,27 @@ def _outcome(result: RebuildResult) -> str:
     return f'{len(result.changes)} values differ; --apply --reason "..." repairs them'
 
 
-def _as_json(result: RebuildResult) -> str:
-    return json.dumps(
-        {
-            "balanceId": str(result.balance_id),
-            "applied": result.applied,
-            "changes": [
-                {
-                    "row": change.row,
-                    "id": str(change.id),
-                    "column": change.column,
-                    "before": change.before,
-                    "after": change.after,
-                }
-                for change in result.changes
-            ],
-            "damage": [
-                {
-                    "rule": difference.rule,
-                    "row": difference.kind,
-                    "id": str(difference.row_id),
-                    "details": difference.details,
-                }
-                for difference in result.damage
-            ],
-        }
-    )
+def _as_json(result: RebuildResult) -> dict[str, Any]:
+    return {
+        "balanceId": str(result.balance_id),
+        "applied": result.applied,
+        "changes": [
+            {
+                "row": change.row,
+                "id": str(change.id),
+                "column": change.column,
+                "before": change.before,
+                "after": change.after,
+            }
+            for change in result.changes
+        ],
+        "damage": [
+            {
+                "rule": difference.rule,
+                "row": difference.kind,
+                "id": str(difference.row_id),
+                "details": difference.details,
+            }
+            for difference in result.damage
+        ],
+    }

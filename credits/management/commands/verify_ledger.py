@@ -1,8 +1,6 @@
 """Verify the ledger and the tiers, for an operator or a scheduler. It changes neither."""
 
-import json
 import os
-import time
 from argparse import ArgumentParser
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,21 +9,27 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError
 
-from credits import operations, verification
+from credits import operations, queries, verification
 from credits.models import CreditBalance
 from credits.verification import Anchor, Difference, Findings, run
 from fluxori.core import clock
 from fluxori.core.command_line import EXIT_FAILED, Progress, positive_argument
+from fluxori.db.operator_command import OperatorCommand
 from fluxori.db.sqlstates import INSUFFICIENT_PRIVILEGE, READ_ONLY_TRANSACTION, sqlstate_of
 
 # Each job keeps one processor of the database server busy.
 MAX_JOBS = 4
 
+_AFTER_A_RESTORE = (
+    "; what the anchor names is missing, as after a restore to an instant before the anchor: see"
+    " docs/how-to/back-up-and-restore.md"
+)
 
-class Command(BaseCommand):
+
+class Command(OperatorCommand):
     help = (
         "Verify every invariant of the ledger and the tiers, and the hash chain. Balances are read in ranges, each in"
         " one snapshot. Nothing is changed; the time and the result of a run over all balances are recorded for the"
@@ -35,7 +39,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--balance", type=UUID, metavar="ID", help="Verify only this balance (the owner's id).")
-        parser.add_argument("--chunk", type=positive_argument, default=500, metavar="N", help="Balances per range.")
+        parser.add_argument(
+            "--chunk", type=positive_argument, default=500, metavar="N", help="At most so many balances per range."
+        )
         parser.add_argument(
             "--jobs",
             type=positive_argument,
@@ -52,7 +58,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *, balance: UUID | None, chunk: int, jobs: int, anchor: Path | None, json: bool, **_: Any) -> None:
-        started, started_at = time.monotonic(), clock.now()
+        started_at = clock.now()
         report = Report()
         try:
             if anchor is not None:
@@ -66,14 +72,18 @@ class Command(BaseCommand):
             self._record(report, started_at)
         elif not report.balances and not report.differences:
             raise CommandError(f"There is no balance {balance}.", returncode=EXIT_FAILED)
-        seconds = time.monotonic() - started
-        self.stdout.write(report.as_json(seconds) if json else report.as_text(seconds))
+        if json:
+            self.write_json(report.as_json(queries.account_names(report.balance_ids())))
+        else:
+            self.stdout.write(report.as_text(self.seconds))
         if report.differences:
-            raise CommandError(f"{len(report.differences)} differences found", returncode=EXIT_FAILED)
+            hint = _AFTER_A_RESTORE if any(_is_missing(each) for each in report.differences) else ""
+            raise CommandError(f"{len(report.differences)} differences found{hint}", returncode=EXIT_FAILED)
 
     def _record(self, report: "Report", started_at: datetime) -> None:
         try:
             operations.record_verification(
+                run_id=self.run_id,
                 started_at=started_at,
                 finished_at=clock.now(),
                 balances=report.balances,
@@ -111,11 +121,20 @@ class Command(BaseCommand):
 
     def _add(self, report: "Report", findings: Findings, quiet: bool) -> None:
         report.differences += findings.differences
-        for difference in () if quiet else findings.differences:
-            balance = f" of balance {difference.balance_id}" if difference.balance_id else ""
-            self.stdout.write(
-                f"{difference.rule}: {difference.kind} {difference.row_id}{balance}: {difference.details}"
-            )
+        if quiet or not findings.differences:
+            return
+        names = queries.account_names({each.balance_id for each in findings.differences if each.balance_id})
+        for difference in findings.differences:
+            subject = f"{difference.kind} {difference.row_id}"
+            if difference.balance_id and difference.kind != "balance":
+                subject += f" of balance {difference.balance_id}"
+            if difference.balance_id in names:
+                subject += f" ({names[difference.balance_id]})"
+            self.stdout.write(f"{difference.rule}: {subject}: {difference.details}")
+
+
+def _is_missing(difference: Difference) -> bool:
+    return difference.rule == "anchored_history_unchanged" and "missing" in difference.details
 
 
 @dataclass(slots=True)
@@ -135,15 +154,18 @@ class Report:
         result = f"{len(self.differences):,} differences found" if self.differences else "no difference"
         return f"{read} in {seconds:.1f} s: {result}"
 
-    def as_json(self, seconds: float) -> str:
+    def balance_ids(self) -> set[UUID]:
+        return {difference.balance_id for difference in self.differences if difference.balance_id}
+
+    def as_json(self, names: dict[UUID, str]) -> dict[str, Any]:
         report: dict[str, Any] = {
             "balances": self.balances,
             "transactions": self.transactions,
-            "seconds": round(seconds, 3),
             "differences": [
                 {
                     "rule": difference.rule,
                     "balanceId": str(difference.balance_id) if difference.balance_id else None,
+                    "account": names.get(difference.balance_id) if difference.balance_id else None,
                     "row": difference.kind,
                     "id": str(difference.row_id),
                     "details": difference.details,
@@ -158,4 +180,4 @@ class Report:
                 "balances": self.compared,
                 "digest": self.anchor.digest,
             }
-        return json.dumps(report)
+        return report

@@ -12,7 +12,14 @@ from fluxori.console.actions.grants import ExtendGrant, VoidGrant
 from fluxori.console.actions.holds import ReleaseHold
 from fluxori.console.actions.limits import RemoveLimit, SetLimit
 from fluxori.console.actions.spending import ResumeSpending, SuspendSpending
-from fluxori.console.actions.tiers import AllocateMonth, CancelScheduledTierChange, ChangeTier
+from fluxori.console.actions.tiers import (
+    AllocateMonth,
+    CancelScheduledTierChange,
+    ChangeTier,
+    EndSubscription,
+    PauseSubscription,
+    ResumeSubscription,
+)
 
 ACTIONS: dict[str, Action] = {
     action.code: action
@@ -26,6 +33,9 @@ ACTIONS: dict[str, Action] = {
         ReleaseHold(),
         ChangeTier(),
         CancelScheduledTierChange(),
+        EndSubscription(),
+        PauseSubscription(),
+        ResumeSubscription(),
         AllocateMonth(),
         SetLimit(),
         RemoveLimit(),

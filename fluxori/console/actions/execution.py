@@ -196,10 +196,12 @@ def describe_execution(request: ActionRequest, execution: Execution) -> list[tup
     if execution.expiries:
         facts.append(("Expires", ", ".join(map(format_expiry, execution.expiries))))
     if before["tier"] != after["tier"]:
-        facts.append(("Tier", f"{before['tier'] or 'none'} → {after['tier']}"))
+        facts.append(("Tier", f"{before['tier'] or 'none'} → {after['tier'] or 'none'}"))
     if before["pending_tier"] != after["pending_tier"]:
         scheduled = f"{_format_pending_tier(before['pending_tier'])} → {_format_pending_tier(after['pending_tier'])}"
-        facts.append(("Scheduled tier change", scheduled))
+        facts.append(("Scheduled", scheduled))
+    if before["paused_at"] != after["paused_at"]:
+        facts.append(("Monthly allocations", "paused" if after["paused_at"] else "resumed"))
     facts += [*execution.outcome.facts, ("Reason", request.reason_label)]
     return facts + [(label, text) for label, text in (("Note", request.note), ("Ticket", request.ticket)) if text]
 
@@ -213,6 +215,7 @@ def _snapshot_facts(balance: BalanceSnapshot, tier_facts: TierFacts) -> dict[str
         "debt": balance.debt,
         "tier": tier["tier"],
         "pending_tier": tier["pending_tier"],
+        "paused_at": tier["paused_at"],
         "suspended_at": balance.suspended_at and balance.suspended_at.isoformat(),
     }
 
@@ -227,4 +230,4 @@ def _limits(owner: Owner) -> list[dict[str, Any]]:
 def _format_pending_tier(pending: dict[str, Any] | None) -> str:
     if pending is None:
         return "none"
-    return f"{pending['tier']} on {format_timestamp(datetime.fromisoformat(pending['at']))}"
+    return f"{pending['tier'] or 'end'} on {format_timestamp(datetime.fromisoformat(pending['at']))}"

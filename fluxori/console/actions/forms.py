@@ -177,6 +177,16 @@ class TierForm(ActionForm):
         self.fields["tier"].choices = [("", "Choose a tier"), *choices]  # type: ignore[attr-defined]
 
 
+class EndForm(ActionForm):
+    effective = forms.ChoiceField(
+        label="Effective",
+        initial="nextPeriod",
+        choices=[("nextPeriod", "When the current month of the subscription ends"), ("now", "Now")],
+        widget=UnfoldAdminSelectWidget,
+        help_text="The customer keeps the credits with their expiry, and gets no further months.",
+    )
+
+
 class LimitForm(ActionForm):
     amount = credits_field("Whole credits per period. 0 prevents all usage.", min_value=0)
     period = forms.ChoiceField(

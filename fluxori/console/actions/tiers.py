@@ -1,6 +1,6 @@
 """Staff actions on the tier and the monthly allocation of a balance."""
 
-from fluxori.adminkit.formatting import format_credit_count
+from fluxori.adminkit.formatting import format_credit_count, format_timestamp
 from fluxori.console.actions import forms
 from fluxori.console.actions.base import Action, ActionRequest, Outcome
 from tiers import operations, queries
@@ -25,15 +25,62 @@ class ChangeTier(Action):
 
 
 class CancelScheduledTierChange(Action):
-    """Cancel the tier change that is scheduled for the next period."""
+    """Cancel the tier change or the end that is scheduled for the next period."""
 
-    code, title, icon = "cancel_tier_change", "Cancel the scheduled tier change", "event_busy"
+    code, title, icon = "cancel_tier_change", "Cancel what is scheduled", "event_busy"
     permission = "console.change_tier"
 
     def execute(self, request: ActionRequest) -> Outcome:
+        pending = queries.tier_facts(owner=request.owner, at=request.at).pending_tier
         result = operations.cancel_scheduled_change(owner=request.owner, **request.common_arguments)
-        target = f"the scheduled tier change of {request.owner}, who stays on {result.tier_facts.tier}"
+        what = "end of the subscription" if pending and pending.tier is None else "tier change"
+        target = f"the scheduled {what} of {request.owner}, who stays on {result.tier_facts.tier}"
         return Outcome(f"Cancel {target}", f"Cancelled {target}", result.transaction)
+
+
+class EndSubscription(Action):
+    """End the subscription of a balance, now or when the current month ends."""
+
+    code, title, icon = "end_subscription", "End the subscription", "event_busy"
+    permission = "console.change_tier"
+    form = forms.EndForm
+
+    def execute(self, request: ActionRequest) -> Outcome:
+        result = operations.end_subscription(
+            owner=request.owner, reason=request.reason_label, **request.arguments, **request.common_arguments
+        )
+        pending = result.tier_facts.pending_tier
+        when = f" on {format_timestamp(pending.at)}" if pending else ""
+        target = f"the subscription of {request.owner}{when}"
+        return Outcome(f"End {target}", f"Ended {target}")
+
+
+class PauseSubscription(Action):
+    """Pause the monthly allocations of a balance."""
+
+    code, title, icon = "pause_subscription", "Pause the subscription", "pause_circle"
+    permission = "console.change_tier"
+
+    def execute(self, request: ActionRequest) -> Outcome:
+        operations.pause_subscription(owner=request.owner, reason=request.reason_label, **request.common_arguments)
+        target = f"the subscription of {request.owner}"
+        return Outcome(f"Pause {target}", f"Paused {target}")
+
+
+class ResumeSubscription(Action):
+    """Resume the monthly allocations of a balance. Nothing is given for the months that were skipped."""
+
+    code, title, icon = "resume_subscription", "Resume the subscription", "play_circle"
+    permission = "console.change_tier"
+
+    def execute(self, request: ActionRequest) -> Outcome:
+        result = operations.resume_subscription(
+            owner=request.owner, reason=request.reason_label, **request.common_arguments
+        )
+        target = f"the subscription of {request.owner}"
+        next_at = result.tier_facts.next_allocation_at
+        facts = [("Next allocation", format_timestamp(next_at))] if next_at else []
+        return Outcome(f"Resume {target}", f"Resumed {target}", facts=facts)
 
 
 class AllocateMonth(Action):
@@ -49,5 +96,5 @@ class AllocateMonth(Action):
         )
         transaction = result.transaction if result.allocated else None
         target = f"{format_credit_count(transaction.amount if transaction else 0)} to {request.owner}"
-        reason = "" if result.allocated else "This month was already allocated."
+        reason = "" if result.allocated else "This month was already allocated, or is skipped."
         return Outcome(f"Allocate {target}", f"Allocated {target}", transaction, no_op_reason=reason)

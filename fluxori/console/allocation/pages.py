@@ -122,7 +122,7 @@ class AllocationRunDetailAdmin(DetailPageMixin, AllocationRunAdmin):
             raise PermissionDenied
         run = get_object_or_404(AllocationRun, pk=key)
         try:
-            retry = retry_run(run=run, actor=request.user, at=clock.now())
+            retry = retry_run(run=run, actor=request.user)
         except StaffPermissionError as error:
             raise PermissionDenied(error.detail) from error
         self.log_change(request, retry, f"Retried the rejected subscriptions of {run.started_at:%Y-%m-%d %H:%M}.")

@@ -29,8 +29,8 @@ def refresh_snapshot(*, at: datetime) -> DashboardSnapshot:
 
     It reads every subscription and the roll-ups of thirty days, which takes seconds for millions of them.
     """
-    counts = Subscription.objects.filter(status="active").order_by().values_list("tier").annotate(Count("pk"))
-    by_tier = dict(counts)
+    held = Subscription.objects.filter(status="active").annotate(held_tier=tier_queries.held_tier(at))
+    by_tier = dict(held.exclude(held_tier=None).order_by().values_list("held_tier").annotate(Count("pk")))
     late = tier_queries.due(at=at - LATE_AFTER).order_by().aggregate(count=Count("pk"), since=Min("next_allocation_at"))
     snapshot, _ = DashboardSnapshot.objects.update_or_create(
         pk=1,
@@ -92,7 +92,7 @@ def latest_snapshot() -> SnapshotView | None:
         return None
     ids = [UUID(row["id"]) for row in snapshot.running_out]
     balances = CreditBalance.objects.select_related("user", "organization").in_bulk(ids)
-    next_at = dict(Subscription.objects.filter(pk__in=ids, status="active").values_list("pk", "next_allocation_at"))
+    facts = tier_queries.tier_facts_of(ids)
     largest = max([count for _, _, count in snapshot.tiers["by_tier"]], default=0) or 1
     since = snapshot.late["since"]
     return SnapshotView(
@@ -106,7 +106,7 @@ def latest_snapshot() -> SnapshotView | None:
                 row["available"],
                 row["per_day"],
                 row["days_left"],
-                next_at.get(key),
+                facts[key].next_allocation_at if key in facts else None,
             )
             for key, row in zip(ids, snapshot.running_out, strict=True)
             if (balance := balances.get(key)) is not None

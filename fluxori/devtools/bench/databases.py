@@ -31,15 +31,21 @@ def throw_away(*, keep: bool = False) -> Iterator[str]:
 
     :raises NotDurableError: the server's settings are not durable
     """
+    with empty(keep=keep) as name, using(name):
+        require_durable()
+        call_command("migrate", verbosity=0, interactive=False)
+        yield name
+
+
+@contextmanager
+def empty(*, keep: bool = False) -> Iterator[str]:
+    """Create a database without tables, and drop it after the block unless ``keep``. Yields its name."""
     name = f"fluxori_bench_{token_hex(4)}"
     with _server() as server:
         server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         server.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), MARK))
     try:
-        with using(name):
-            require_durable()
-            call_command("migrate", verbosity=0, interactive=False)
-            yield name
+        yield name
     finally:
         if not keep:
             drop(name)

@@ -48,6 +48,10 @@ class Plan:
         assert 1 <= self.connections <= MAX_CONNECTIONS
         assert 0 < self.seconds <= MAX_SECONDS
 
+    def key_prefix(self, connection: int) -> str:
+        """Return the beginning of the idempotency keys of one connection."""
+        return f"{time.time_ns():x}-{connection}-"
+
 
 @dataclass(slots=True)
 class Measured:
@@ -104,8 +108,8 @@ class _Connection(asyncio.Protocol):
         self._plan = plan
         self._recorder = recorder
         self._turns = count(number, plan.connections)
-        self._key = f"{time.time_ns():x}-{number}-"
-        self._heads = [_head(plan, token) for token in plan.tokens]
+        self._key = plan.key_prefix(number)
+        self._heads = [head_of(plan, token) for token in plan.tokens]
         self._body = b"\r\n" + plan.body.encode()
         self._received = b""
         self._sent_at = 0.0
@@ -156,7 +160,7 @@ class _Connection(asyncio.Protocol):
             self.done.set_exception(NoResponseError(str(exc or "the server closed a connection")))
 
 
-def _head(plan: Plan, token: str) -> bytes:
+def head_of(plan: Plan, token: str) -> bytes:
     """Return the request line and the headers, except for the idempotency key of the single request."""
     head = f"{plan.method} {plan.path} HTTP/1.1\r\n{_common_headers(plan, token)}"
     if plan.body:

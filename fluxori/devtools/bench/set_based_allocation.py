@@ -95,10 +95,12 @@ _SUBSCRIPTION = {
     "tier_id": "%(tier)s",
     "anchor": "%(anchor)s",
     "status": "'active'",
+    "first_period": "0",
     "next_period": "1",
     "next_allocation_at": "%(next)s",
     "changes": "0",
     "initial_credits": "0",
+    "overlap_credits": "0",
     "created_at": "%(anchor)s",
 }
 _TRANSACTION = {

@@ -9,7 +9,9 @@ from django.contrib.admin import helpers
 from django.db.models import Model
 from django.urls import reverse
 
+from credits import operations
 from credits.models import (
+    BalanceRepair,
     CreditBalance,
     CreditEntry,
     CreditGrant,
@@ -23,7 +25,9 @@ from credits.models import (
 from fluxori.core import clock
 from fluxori.identity.models import Organization
 from tests.support.admin import count_queries, staff_client, superuser_client, text_of
+from tests.support.database import as_owner
 from tests.support.factories.credits import deduct, hold, make_balance, make_user
+from tests.support.falsification import falsify_without_triggers
 
 LEDGER = [CreditBalance, CreditGrant, CreditTransaction, CreditEntry, CreditHold, CreditPin, CreditRequest]
 
@@ -158,3 +162,21 @@ class TestLists:
 
         assert len(rows_of(answer)) > 4
         assert count_queries(captured) == []
+
+
+class TestRepairs:
+    def test_the_page_of_a_repair_shows_its_reason_and_the_values(self, balance):
+        falsify_without_triggers(
+            "UPDATE credits_creditbalance SET balance = balance + 1 WHERE id = %(id)s", id=balance.pk
+        )
+        with as_owner():
+            operations.rebuild_balance(balance_id=balance.pk, apply=True, reason="A faulty copy")
+        repair = BalanceRepair.objects.get()
+        client = superuser_client()
+
+        [row] = rows_of(client.get(url(BalanceRepair, "changelist"), {"q": balance.user.email}))
+        page = text_of(client.get(url(BalanceRepair, "change", repair.pk)))
+
+        assert row == repair
+        assert "A faulty copy" in page
+        assert "balance" in page.split("Before")[1].split("After")[0]

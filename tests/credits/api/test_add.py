@@ -38,6 +38,7 @@ class TestAddCredits:
             "debt": 0,
             "tier": None,
             "pendingTier": None,
+            "tierPausedAt": None,
             "lastUpdated": "2025-03-03T12:00:00Z",
             "nextAllocationAt": None,
             "nextExpiry": {"amount": 500, "at": "2026-01-01T00:00:00Z"},

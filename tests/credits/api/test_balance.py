@@ -2,11 +2,13 @@ import pytest
 
 from tests.support.factories.credits import deduct, hold, make_balance
 from tests.support.factories.identity import AdminFactory, MembershipFactory, UserFactory
+from tests.support.factories.tiers import make_subscribed_balance, month
 from tests.support.times import DAY, HOUR, MINUTE, NOON
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
 
 BALANCE = "/api/credits/balance"
+PREVIEW = "/api/credits/balance/preview"
 
 
 class TestReadBalance:
@@ -26,6 +28,7 @@ class TestReadBalance:
             "debt": 0,
             "tier": None,
             "pendingTier": None,
+            "tierPausedAt": None,
             "lastUpdated": "2025-03-03T12:00:00Z",
             "nextAllocationAt": None,
             "nextExpiry": {"amount": 30, "at": "2025-03-04T12:00:00Z"},
@@ -94,8 +97,9 @@ class TestReadPastBalance:
         body = api(user).get(BALANCE, {"at": "2025-03-03T12:30:00Z"}).json()
 
         amounts = {"balance": 100, "held": 0, "available": 100, "debt": 0, "at": "2025-03-03T12:30:00Z"}
-        others = ["userId", "organizationId", "tier", "pendingTier", "lastUpdated", "nextAllocationAt", "nextExpiry"]
-        assert body == {**amounts, **dict.fromkeys([*others, "sequence", "version", "availableBySource"])}
+        others = ["userId", "organizationId", "lastUpdated", "nextExpiry", "sequence", "version", "availableBySource"]
+        tiers = ["tier", "pendingTier", "tierPausedAt", "nextAllocationAt"]
+        assert body == {**amounts, **dict.fromkeys([*others, *tiers])}
 
     def test_is_zero_before_the_balance_existed(self, api):
         user = UserFactory.create()
@@ -113,3 +117,68 @@ class TestReadPastBalance:
 
         assert rejected.status_code == 400
         assert [(e["field"], e["code"]) for e in rejected.json()["errors"]] == [("at", "in_future")]
+
+
+class TestPreviewBalance:
+    def test_returns_the_amounts_after_what_is_due_by_then(self, api):
+        user = UserFactory.create()
+        hold(make_balance(user, [(100, None), (30, DAY)]), 40)
+
+        response = api(user).get(PREVIEW, {"at": "2025-03-04T12:00:00Z"})
+
+        assert response.status_code == 200
+        assert response.json() == {
+            "userId": str(user.pk),
+            "organizationId": None,
+            "at": "2025-03-04T12:00:00Z",
+            "balance": 100,
+            "held": 0,
+            "available": 100,
+            "debt": 0,
+            "nextExpiry": None,
+            "availableBySource": {"allocation": 0, "purchase": 0, "promotion": 100, "adjustment": 0, "rollover": 0},
+        }
+
+    def test_has_the_next_expiry_after_that_time(self, api):
+        user = UserFactory.create()
+        make_balance(user, [(20, HOUR), (30, DAY)])
+
+        body = api(user).get(PREVIEW, {"at": (NOON + HOUR).isoformat()}).json()
+
+        assert body["nextExpiry"] == {"amount": 30, "at": "2025-03-04T12:00:00Z"}
+
+    def test_contains_the_coming_allocations_if_asked_for(self, api):
+        user = UserFactory.create()
+        make_subscribed_balance(user)
+        at = month(2).isoformat()
+
+        without = api(user).get(PREVIEW, {"at": at}).json()
+        with_allocations = api(user).get(PREVIEW, {"at": at, "withAllocations": "true"}).json()
+
+        assert (without["available"], with_allocations["available"]) == (400, 1200)
+
+    def test_is_for_the_balances_that_the_caller_may_read(self, api):
+        membership, stranger = MembershipFactory.create(role="viewer"), UserFactory.create()
+        make_balance(membership.organization, [(70, None)])
+        query = {"organizationId": membership.organization.pk, "at": NOON.isoformat()}
+
+        assert api(membership.user).get(PREVIEW, query).json()["available"] == 70
+        assert api(stranger).get(PREVIEW, query).status_code == 404
+
+    @pytest.mark.parametrize(
+        ("query", "error"),
+        [
+            ({}, ("at", "required")),
+            ({"at": (NOON - MINUTE).isoformat()}, ("at", "in_past")),
+            ({"at": (NOON + 4000 * DAY).isoformat(), "withAllocations": "true"}, ("at", "out_of_range")),
+            ({"at": NOON.isoformat(), "withAllocations": "1"}, ("withAllocations", "wrong_type")),
+        ],
+    )
+    def test_rejects_a_missing_past_or_distant_time_and_another_flag(self, api, query, error):
+        user = UserFactory.create()
+        make_balance(user)
+
+        rejected = api(user).get(PREVIEW, query)
+
+        assert rejected.status_code == 400
+        assert [(e["field"], e["code"]) for e in rejected.json()["errors"]] == [error]

@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -208,6 +209,23 @@ class TestExtend:
 
 
 class TestAdjust:
+    def test_adds_credits_with_an_expiry_and_a_priority(self, user, admin):
+        terms = {"expiresAt": "2025-04-01T00:00:00Z", "priority": 7}
+
+        response = admin.post("/api/credits/adjust", {"userId": str(user.pk), "amount": 5, **terms, **REASON})
+
+        added = CreditGrant.objects.get(source="adjustment")
+        assert response.json()["transaction"]["amount"] == 5
+        assert (added.expires_at, added.priority) == (datetime(2025, 4, 1, tzinfo=UTC), 7)
+
+    def test_rejects_terms_of_credits_that_are_taken(self, user, admin):
+        terms = {"expiresAt": "2025-04-01T00:00:00Z", "priority": 7}
+
+        rejected = admin.post("/api/credits/adjust", {"userId": str(user.pk), "amount": -5, **terms, **REASON})
+
+        errors = [(error["field"], error["code"]) for error in rejected.json()["errors"]]
+        assert errors == [("expiresAt", "invalid_choice"), ("priority", "invalid_choice")]
+
     def test_adjusts_a_balance_up_and_down(self, user, admin):
         body = {"userId": str(user.pk), **REASON}
 

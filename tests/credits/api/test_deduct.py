@@ -35,6 +35,7 @@ class TestDeduct:
             "debt": 0,
             "tier": None,
             "pendingTier": None,
+            "tierPausedAt": None,
             "lastUpdated": "2025-03-03T12:00:00Z",
             "nextAllocationAt": None,
             "nextExpiry": None,

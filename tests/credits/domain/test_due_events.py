@@ -2,7 +2,7 @@ from copy import deepcopy
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from credits.domain import due_events
@@ -369,7 +369,6 @@ def _add_debt(state: BalanceState, amount: int) -> None:
 
 
 class TestApplyingInSteps:
-    @settings(max_examples=300)
     @given(states(), st.lists(st.integers(0, 24), max_size=4))
     def test_any_number_of_steps_gives_the_same_transactions(self, state, stops):
         end = NOON + 12 * DAY
@@ -384,7 +383,6 @@ class TestApplyingInSteps:
         assert summarize(state.transactions) == summarize(in_one_step.transactions)
         assert state.snapshot() == in_one_step.snapshot()
 
-    @settings(max_examples=300)
     @given(states(), st.integers(0, 12))
     def test_the_sums_hold_and_only_spendable_credits_remain(self, state, day):
         at = NOON + day * DAY

@@ -136,7 +136,7 @@ def post(balance, details, amount, unit_price, expires_at):
 
 @pytest.mark.django_db
 class TestPythonAndPostgreSQL:
-    @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         details=details_of_transactions,
         amount=st.integers(1, constants.MAX_CREDITS),

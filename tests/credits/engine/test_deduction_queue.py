@@ -393,7 +393,7 @@ requests = st.builds(
 
 @pytest.mark.django_db
 class TestGrouping:
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         st.lists(requests, min_size=2, max_size=8),
         st.lists(st.tuples(st.integers(1, 50), st.none() | st.integers(1, 300)), min_size=1, max_size=4),

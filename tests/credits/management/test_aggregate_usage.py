@@ -1,6 +1,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -17,7 +18,10 @@ def fold(*arguments):
     """Return what the command answered in JSON."""
     out = StringIO()
     call_command("aggregate_usage", "--json", *arguments, stdout=out, stderr=StringIO())
-    return json.loads(out.getvalue())
+    report = json.loads(out.getvalue())
+    assert report.pop("seconds") >= 0
+    assert UUID(report.pop("runId"))
+    return report
 
 
 def sound():

@@ -118,13 +118,14 @@ class TestExpireCreditsConcurrently:
 
     def test_locked_balance_is_left_to_the_next_run(self):
         busy, *others = [make_balance(grants=[(10, HOUR)]) for _ in range(3)]
+        refusals = StringIO()
 
         def run():
             try:
                 with connection.cursor() as cursor:
                     cursor.execute("SET lock_timeout = '50ms'")
                 with pytest.raises(CommandError) as error:
-                    expire("--at", AT, "--jobs", "1")
+                    call_command("expire_credits", "--at", AT, "--jobs", "1", stdout=StringIO(), stderr=refusals)
                 return error
             finally:
                 connection.close()
@@ -134,6 +135,7 @@ class TestExpireCreditsConcurrently:
             error = pool.submit(run).result()
 
         assert error.value.returncode == 2
+        assert refusals.getvalue() == f"{busy.user}, balance {busy.pk}: busy\n"
         assert set(CreditTransaction.objects.filter(type="expiry").values_list("balance", flat=True)) == {
             other.pk for other in others
         }

@@ -44,7 +44,7 @@ class TestExplainTransaction:
 
         assert explain(spent.pk).splitlines() == [
             f"usage        -80 credits, transaction {spent.pk}",
-            f"number       3 of user {ann.pk}",
+            f"number       3 of user {ann.pk} (ann@example.com)",
             "balance      160 before, 80 after",
             "when         2025-03-03T12:00:00Z",
             "feature      2 of ai-generated-report",
@@ -77,7 +77,7 @@ class TestExplainTransaction:
 
         output = explain(spent.transaction.id)
 
-        assert f"number       2 of organization {seat.organization.pk}\n" in output
+        assert f"number       2 of organization {seat.organization.pk} ({seat.organization.name})\n" in output
         assert f"member       {seat.user.pk}\n" in output
 
     def test_json_equals_the_response_of_the_api(self, api, ann):

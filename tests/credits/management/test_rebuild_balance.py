@@ -257,7 +257,11 @@ class TestContention:
             cursor.execute("SET lock_timeout = '100ms'")
         try:
             with locked_in_other_thread(balance):
-                assert rejection(balance.pk) == (2, f"The balance {balance.pk} is locked; try again.", "")
+                assert rejection(balance.pk) == (
+                    2,
+                    f"The balance {balance.pk} ({balance.user}) is locked; try again.",
+                    "",
+                )
         finally:
             connection.close()
 

@@ -74,7 +74,8 @@ class TestVerifyLedger:
 
         assert error.value.returncode == 1
         assert (
-            f"hash_matches_row: transaction {spent.transaction.id} of balance {balance.pk}: " in capsys.readouterr().out
+            f"hash_matches_row: transaction {spent.transaction.id} of balance {balance.pk} ({balance.user}): "
+            in capsys.readouterr().out
         )
 
     def test_reads_only_the_balance_that_is_given(self):
@@ -99,4 +100,5 @@ class TestVerifyLedger:
         assert (report["balances"], report["transactions"]) == (1, 2)
         [difference] = report["differences"]
         assert (difference["rule"], difference["row"]) == ("hash_matches_row", "transaction")
-        assert difference["balanceId"] == str(balance.pk)
+        assert (difference["balanceId"], difference["account"]) == (str(balance.pk), str(balance.user))
+        assert report["runId"] == str(VerificationRun.objects.get().pk)

@@ -9,12 +9,13 @@ from tests.credits.operations.verbs import (
     adjust_credits,
     change_tier,
     entry_amounts,
+    expire_credits,
     extend_grant,
     release_hold,
     subscribe,
     void_grant,
 )
-from tests.support.factories.credits import deduct, hold, make_balance
+from tests.support.factories.credits import capture, deduct, hold, make_balance
 from tests.support.operations import (
     captured_statements,
     check_balance,
@@ -28,6 +29,10 @@ from tests.support.times import DAY, NOON
 MICROSECOND = timedelta(microseconds=1)
 
 pytestmark = pytest.mark.django_db
+
+
+def remaining_by_expiry(balance):
+    return list(balance.grants.order_by("expires_at", "remaining").values_list("expires_at", "remaining"))
 
 
 class TestExtendGrant:
@@ -46,17 +51,63 @@ class TestExtendGrant:
         assert (result.balance.available, result.balance.next_expiry) == (70, (70, NOON + 9 * DAY))
         check_balance(balance)
 
-    def test_leaves_pinned_credits_on_the_old_grant(self):
+    def test_leaves_pinned_credits_on_the_old_grant_until_the_hold_ends(self):
+        balance = make_balance(grants=[(100, DAY)])
+        old = balance.grants.get()
+        hold(balance, 60)
+
+        extend_grant(old, NOON + 9 * DAY)
+
+        old.refresh_from_db()
+        assert (old.remaining, old.held) == (0, 60)
+        check_balance(balance)
+
+    @pytest.mark.parametrize("at", [NOON, NOON + DAY, NOON + 2 * DAY])
+    def test_a_released_hold_returns_its_credits_to_the_extension(self, at):
+        balance = make_balance(grants=[(100, DAY)])
+        placed = hold(balance, 60, expires_in=3 * DAY)
+        extend_grant(balance.grants.get(), NOON + 9 * DAY)
+
+        release_hold(placed, at=at)
+
+        assert remaining_by_expiry(balance) == [(NOON + DAY, 0), (NOON + 9 * DAY, 40), (NOON + 9 * DAY, 60)]
+        check_balance(balance)
+
+    def test_what_a_capture_leaves_returns_to_the_extension(self):
         balance = make_balance(grants=[(100, DAY)])
         placed = hold(balance, 60)
-
         extend_grant(balance.grants.get(), NOON + 9 * DAY)
+
+        capture(placed, 25)
+
+        assert remaining_by_expiry(balance) == [(NOON + DAY, 0), (NOON + 9 * DAY, 35), (NOON + 9 * DAY, 40)]
+        check_balance(balance)
+
+    def test_a_hold_that_lapses_returns_its_credits_to_the_last_of_several_extensions(self):
+        balance = make_balance(grants=[(100, DAY)])
+        hold(balance, 60, expires_in=2 * DAY)
+        extend_grant(balance.grants.get(), NOON + 5 * DAY)
+        extend_grant(balance.grants.latest("pk"), NOON + 9 * DAY)
+
+        before, after = NOON + 9 * DAY - MICROSECOND, NOON + 9 * DAY
+        read = queries.load_settled_balance
+        assert [read(balance.owner, at=at).available for at in (NOON + DAY, NOON + 2 * DAY)] == [40, 100]
+        assert [read(balance.owner, at=at).available for at in (before, after)] == [100, 0]
+        expire_credits(balance, at=NOON + 2 * DAY)
+        past = [queries.get_balance(owner=balance.owner, at=at).available for at in (NOON + DAY, NOON + 2 * DAY)]
+        assert past == [40, 100]
+        check_balance(balance)
+
+    def test_credits_of_a_hold_leave_with_a_voided_extension(self):
+        balance = make_balance(grants=[(100, DAY)])
+        placed = hold(balance, 60)
+        extend_grant(balance.grants.get(), NOON + 9 * DAY)
+        void_grant(balance.grants.latest("pk"))
+
         release_hold(placed)
 
-        assert list(balance.grants.order_by("expires_at").values_list("expires_at", "remaining")) == [
-            (NOON + DAY, 60),
-            (NOON + 9 * DAY, 40),
-        ]
+        balance.refresh_from_db()
+        assert balance.balance == 0
         check_balance(balance)
 
     def test_is_possible_up_to_the_last_microsecond(self):

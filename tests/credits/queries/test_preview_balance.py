@@ -85,9 +85,7 @@ class TestPreviewBalance:
 
         assert preview(balance, month(2), with_allocations=True)[2] == 400 + 2 * 2000
 
-    @settings(
-        max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-    )
+    @settings(derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         tier=st.sampled_from(["capped", "fleeting", "growth"]),
         spent=st.integers(0, 100),

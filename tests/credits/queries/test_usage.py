@@ -257,7 +257,7 @@ steps = st.lists(
 
 
 class TestUsageDuringAggregation:
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(steps, st.lists(st.tuples(instants, instants), min_size=1, max_size=5))
     def test_usage_is_exact_wherever_the_aggregation_stopped(self, steps, periods):
         balance = make_balance(grants=[(1000, None)], at=MIDNIGHT)

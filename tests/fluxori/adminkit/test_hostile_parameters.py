@@ -3,7 +3,7 @@
 The tests walk every admin class that is registered, so they cover a new one.
 """
 
-from itertools import cycle, product
+from itertools import cycle
 from typing import Any
 from urllib.parse import quote
 
@@ -53,7 +53,7 @@ class TestLists:
         url = url_of(model_admin, "changelist")
         names = offered_parameters(model_admin, client)
 
-        for name, value in product([*names, "after"], ["\x00", "a\x00b"]):
+        for name, value in zip([*names, "after"], cycle(["\x00", "a\x00b"])):
             response = client.get(url, {name: value})
             assert (response.status_code, response.get("Location")) == (302, f"{url}?e=1"), (name, value)
 
@@ -62,16 +62,20 @@ class TestLists:
         client = superuser_client()
         names = offered_parameters(model_admin, client)
 
-        for name, value in product([*names, "q", "p", "o", "after", "all"], VALUES):
-            response: Any = client.get(url_of(model_admin, "export"), {name: value})  # reads the same rows as the list
-            assert response.status_code in {200, 302}, (name, value)
-            assert response.status_code == 302 or b"".join(response.streaming_content)
+        values = cycle(VALUES)
+        for name in [*names, "q", "p", "o", "after", "all"]:
+            for value in (next(values), next(values)):
+                # The export reads the same rows as the list, and is faster.
+                response: Any = client.get(url_of(model_admin, "export"), {name: value})
+                assert response.status_code in {200, 302}, (name, value)
+                assert response.status_code == 302 or b"".join(response.streaming_content)
 
     def test_no_parameter_of_the_list_causes_an_error(self, model_admin):
         client = superuser_client()
 
-        for name, value in product(["q", "o", "p"], ["\x00", "(", "9" * 30]):
-            assert client.get(url_of(model_admin, "changelist"), {name: value}).status_code == 200, (name, value)
+        for values in (["\x00", "(", "9" * 30], ["(", "9" * 30, "\x00"]):
+            parameters = dict(zip(["q", "o", "p"], values, strict=True))
+            assert client.get(url_of(model_admin, "changelist"), parameters).status_code == 200, parameters
 
     def test_only_what_the_list_offers_can_be_a_filter(self, model_admin):
         client = superuser_client()
@@ -81,11 +85,11 @@ class TestLists:
         names = [field.name for field in model_admin.opts.get_fields()] + ["pk", "nonsense", "user__password"]
         lookups = cycle(LOOKUPS)
         for name in names:
-            for lookup, value in (next(lookups), next(lookups)):
-                parameter = f"{name}__{lookup}"
-                if parameter not in offered:
-                    response = client.get(url, {parameter: value})
-                    assert (response.status_code, response.get("Location")) == (302, f"{url}?e=1"), parameter
+            lookup, value = next(lookups)
+            parameter = f"{name}__{lookup}"
+            if parameter not in offered:
+                response = client.get(url, {parameter: value})
+                assert (response.status_code, response.get("Location")) == (302, f"{url}?e=1"), parameter
 
     def test_a_list_after_an_invalid_filter_says_so(self, model_admin):
         response = superuser_client().get(url_of(model_admin, "changelist"), {"nonsense__regex": "("}, follow=True)

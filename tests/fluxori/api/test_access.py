@@ -90,6 +90,12 @@ class TestResolveForAdminAndService:
             "member": None,
         }
 
+    def test_runs_one_query_for_another_user(self, api, path, factory, django_assert_num_queries):
+        user, client = UserFactory.create(), api(factory.create())
+
+        with django_assert_num_queries(2):
+            assert client.post(path, {"userId": str(user.pk)}).status_code == 200
+
     def test_returns_any_pool_with_or_without_a_member(self, api, path, factory):
         member, organization = make_member()
         client, payload = api(factory.create()), {"organizationId": str(organization.pk)}

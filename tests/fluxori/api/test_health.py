@@ -1,10 +1,11 @@
 import json
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 import psycopg
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import RequestFactory
@@ -96,3 +97,29 @@ class TestSilentDatabase:
 
         assert status == 503
         assert 2 <= seconds < 4
+
+
+@pytest.mark.slow
+@pytest.mark.django_db
+class TestConnectionThatDoesNotOpen:
+    def test_makes_ready_return_503_after_two_seconds(self, tmp_path):
+        """A server that accepts connections and never responds, as one that hangs."""
+
+        def probe():
+            own = connections["default"]
+            connections["default"] = own.copy()
+            connections["default"].settings_dict = {**own.settings_dict, "HOST": str(tmp_path), "PORT": "5432"}
+            try:
+                began = monotonic()
+                response = health.Readiness()(RequestFactory().get("/health/ready"))
+                return response.status_code, monotonic() - began
+            finally:
+                connections["default"] = own
+
+        with socket.socket(socket.AF_UNIX) as listener, ThreadPoolExecutor(1) as pool:
+            listener.bind(str(tmp_path / ".s.PGSQL.5432"))
+            listener.listen()
+            status, seconds = pool.submit(in_other_thread, probe).result()
+
+        assert status == 503
+        assert seconds < 4

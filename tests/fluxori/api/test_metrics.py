@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from credits import operations
 from fluxori.core import clock, metrics
 from fluxori.db import gauges
+from fluxori.jobs.models import PeriodicJob, success_recorded
 from tests.support.factories.credits import deduct, make_balance, make_user
 from tests.support.times import NOON
 from tiers import operations as tiers
@@ -111,6 +112,20 @@ class TestGauges:
         call_command("allocate_monthly_credits", "--json")
         assert scrape()["fluxori_allocation_lag_seconds",] == 0
 
+    def test_have_the_last_success_and_the_interval_of_each_periodic_job(self, scrape):
+        begun_at = clock.now()
+        PeriodicJob.objects.create(name="verify_ledger", first_run_at=begun_at - timedelta(days=3))
+        with success_recorded("clearsessions"):
+            pass
+
+        values = scrape()
+
+        name = "fluxori_job_last_success_timestamp_seconds"
+        assert begun_at.timestamp() <= values[name, "clearsessions"] <= clock.now().timestamp()
+        assert values[name, "verify_ledger"] == (begun_at - timedelta(days=3)).timestamp()
+        assert values["fluxori_job_interval_seconds", "verify_ledger"] == 86_400
+        assert (name, "expire_credits") not in values
+
     def test_have_the_connections_in_use(self, scrape):
         values = scrape()
 
@@ -201,6 +216,7 @@ class TestRequests:
 
 
 def test_the_text_has_a_help_line_and_a_type_for_each_metric(api, settings, transactional_db):
+    PeriodicJob.objects.create(name="verify_ledger", first_run_at=clock.now())
     settings.METRICS_TOKEN = TOKEN
     deduct(make_balance(), 1)
     operations.add_credits(owner=make_user(), amount=1, type="promotion")

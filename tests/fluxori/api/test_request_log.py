@@ -28,7 +28,7 @@ class TestLine:
 
         [line] = lines()
         assert (line["event"], line["request_id"]) == ("request", "caller-7")
-        assert (line["method"], line["path"], line["status"]) == ("GET", "/api/me", 200)
+        assert (line["method"], line["path"], line["status"]) == ("GET", "/api/me", 400)
         assert (line["caller"], line["caller_id"]) == ("service", str(caller.pk))
         assert 0 < line["duration_ms"] < 60_000
         assert "secret" not in str(line)

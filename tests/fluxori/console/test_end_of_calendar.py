@@ -16,7 +16,8 @@ from tests.support.staff import action_url, fill_form
 pytestmark = pytest.mark.django_db
 
 END = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-ZONES = ["Africa/Johannesburg", "Pacific/Kiritimati", "UTC", "America/Los_Angeles"]
+# The zone that is most ahead of UTC, and one behind it.
+ZONES = ["Pacific/Kiritimati", "America/Los_Angeles"]
 DATE_FILTERS = [
     (model_admin, spec[0])
     for model_admin in admin.site._registry.values()

@@ -19,6 +19,7 @@ from fluxori.console.actions.catalogue import ACTIONS
 from fluxori.console.approvals.operations import request_approval
 from fluxori.console.models import ApprovalRequest, ManualCreditCeiling, StaffAction
 from fluxori.core import clock
+from fluxori.db.jobs import defer
 from fluxori.identity.models import User
 from tests.support.admin import version_of
 from tests.support.factories.credits import deduct, hold, make_user
@@ -47,6 +48,7 @@ VIEWERS = {
             "credithold",
             "creditpin",
             "creditrequest",
+            "balancerepair",
             "rejectedattempt",
             "feature",
             "featureprice",
@@ -58,6 +60,7 @@ VIEWERS = {
         "recoverycost": {"finance", "auditor", "superuser"},
     },
     "console": dict.fromkeys(["staffaction", "approvalrequest", "manualcreditceiling"], STAFF),
+    "procrastinate": {"procrastinatejob": STAFF},
 }
 # Which roles may add, change and delete rows of a model. Other models are read-only.
 ADDERS = {
@@ -136,6 +139,7 @@ def balance(db):
     MembershipFactory()
     operations.perform(action_request("adjust", owner, User.objects.create_superuser("root@staff.test"), amount=5))
     request_approval(action_request("add", owner, make_staff("support"), amount=900))
+    defer("expire_credits", arguments={"timestamp": 0})
     RecoveryCost.objects.get_or_create(effective_from=now - timedelta(days=1), defaults={"rand_per_credit": "0.02"})
     return balance
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,12 +11,15 @@ from django.urls import reverse
 from credits import queries
 from credits.models import CreditBalance, CreditGrant, CreditHold
 from fluxori.core import clock
+from tests.credits.operations.verbs import first_transaction, reverse_purchase
 from tests.support.admin import superuser_client, text_of
-from tests.support.factories.credits import hold, make_balance, make_user
+from tests.support.factories.credits import deduct, hold, make_balance, make_user
 from tests.support.staff import action_url
 from tests.support.times import DAY, HOUR, NOON
 from tiers import operations as tiers
 from tiers.models import AllocationRun, Subscription
+
+MICROSECOND = timedelta(microseconds=1)
 
 pytestmark = pytest.mark.django_db
 
@@ -145,6 +149,26 @@ class TestExpiredGrant:
         for row in rows:
             expected: Any = queries.get_grants(owner=row.balance.owner, at=at).get(pk=row.pk)
             assert (row.remaining, row.held, row.status) == (expected.free, expected.pinned, expected.status)
+
+
+class TestBalanceInDebt:
+    """A purchase of 100 was reversed while a hold pinned 60 of it: the debt is repaid when the hold ends."""
+
+    def test_the_filter_lists_it_until_the_hold_lapses(self, client, clock_at):
+        balance = make_balance(grants=[(100, None)], type="purchase")
+        hold(balance, 60, expires_in=HOUR)
+        other = make_balance(grants=[(100, None)], type="purchase")
+        deduct(other, 100)
+        for row in (balance, other):
+            reverse_purchase(first_transaction(row))
+        clock_at(NOON + HOUR - MICROSECOND)
+        assert shown(client, CreditBalance, state="debt") == [other.pk, balance.pk]
+
+        clock_at(NOON + HOUR)
+
+        balance.refresh_from_db()
+        assert balance.debt == 60  # stored
+        assert shown(client, CreditBalance, state="debt") == [other.pk]
 
 
 class TestSubscriptions:

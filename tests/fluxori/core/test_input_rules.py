@@ -4,7 +4,13 @@ from uuid import UUID
 
 import pytest
 
-from fluxori.core.input_rules import canonical_json, idempotency_key_error, is_storable, metadata_error
+from fluxori.core.input_rules import (
+    canonical_json,
+    idempotency_key_error,
+    is_storable,
+    metadata_error,
+    name_error,
+)
 
 
 def code_of(error):
@@ -77,3 +83,15 @@ class TestCanonicalJson:
         utc = datetime(2026, 3, 1, 10, tzinfo=UTC)
 
         assert canonical_json(utc) == canonical_json(datetime.fromisoformat("2026-03-01T12:00:00+02:00"))
+
+
+class TestNameError:
+    @pytest.mark.parametrize("name", ["نمی\u200cبینم", "ന്\u200d", "क्\u200cष", "ක්\u200dෂ"])
+    def test_accepts_joiners_where_a_script_needs_them(self, name):
+        assert name_error(name) is None
+
+    @pytest.mark.parametrize(
+        "name", ["a\u200cb", "a\u200db", "\u200cb", "می\u200c", "م\u200dن", "م\u200c\u200cن", "क\u200dष", "👩\u200d🚀"]
+    )
+    def test_rejects_joiners_elsewhere(self, name):
+        assert code_of(name_error(name)) == "wrong_type"

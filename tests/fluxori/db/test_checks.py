@@ -4,6 +4,8 @@ import pytest
 from django.core.checks import run_checks
 from django.db import connection
 
+from tests.support.database import as_owner
+
 pytestmark = pytest.mark.django_db
 
 
@@ -45,11 +47,18 @@ class TestDurability:
 
 class TestRole:
     def test_the_owner_of_the_tables_is_reported(self):
-        assert "database.W001" in ids()
+        with as_owner():
+            assert "database.W001" in ids()
+
+    def test_the_owner_of_the_tables_is_an_error_in_production(self, settings):
+        settings.PRODUCTION = True
+
+        with as_owner():
+            assert "database.E002" in ids()
 
     def test_a_role_that_owns_nothing_is_not_reported(self):
-        with connection.cursor() as cursor:
+        with as_owner(), connection.cursor() as cursor:
             cursor.execute("CREATE ROLE fluxori_check_role")
             cursor.execute("SET LOCAL ROLE fluxori_check_role")
 
-        assert "database.W001" not in ids()
+            assert not {"database.W001", "database.E002"} & ids()

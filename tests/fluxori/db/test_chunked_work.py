@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from django.db import connection, transaction
 
-from fluxori.db.chunked_work import ChunkResult, process_in_chunks
+from fluxori.db.chunked_work import ChunkResult, ChunkSize, process_in_chunks
 from fluxori.identity.models import User
 from tests.support.factories.identity import UserFactory
 
@@ -188,3 +188,35 @@ class TestProcessInChunks:
 
         assert frozen[0] > 1000
         assert gc.get_freeze_count() == 0
+
+
+class TestChunkSize:
+    @pytest.fixture
+    def taking(self, monkeypatch):
+        """Return a function that measures a chunk of ``count`` items that takes so many seconds."""
+        now = 0.0
+        monkeypatch.setattr("fluxori.db.chunked_work.monotonic", lambda: now)
+
+        def take(size, count, seconds):
+            nonlocal now
+            with size.measured(count):
+                now += seconds
+            return size.current
+
+        return take
+
+    def test_begins_small_and_never_exceeds_the_most(self, taking):
+        assert ChunkSize(100).current == 100
+        size = ChunkSize(1000)
+
+        assert size.current == 250
+        assert [taking(size, size.current, 0.1) for _ in range(2)] == [1000, 1000]
+
+    def test_shrinks_to_what_takes_a_second(self, taking):
+        size = ChunkSize(1000)
+
+        assert taking(size, 250, 5) == 50
+        assert taking(size, 50, 100) == 1
+
+    def test_does_not_grow_by_a_short_last_chunk(self, taking):
+        assert taking(ChunkSize(1000), 3, 0.001) == 250

@@ -24,9 +24,10 @@ NOT_MEASURED = {
     "finish_aggregation",
     "finish_run",
     "preview_subscription_tier",
+    "rebuild_balance",
     "record_progress",
     "record_verification",
-    "rerun_refused",
+    "rerun_rejected",
     "start_run",
 }
 

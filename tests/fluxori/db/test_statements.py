@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from django.core.signals import request_started
 from django.db import DataError, IntegrityError, OperationalError, connection, transaction
 from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
 from django.db.transaction import TransactionManagementError
@@ -310,9 +311,8 @@ class TestArray:
 @pytest.fixture
 def begin_request():
     """A function that does what Django does with a kept connection when a request begins."""
-    assert connection.settings_dict["CONN_HEALTH_CHECKS"]
     connection.close()
-    return connection.close_if_unusable_or_obsolete
+    return lambda: request_started.send(sender=None)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -342,15 +342,17 @@ class TestLostConnection:
         assert statements.fetch(ADD, [1, 2]) == [{"total": 3}]
         assert times_prepared("SELECT $1::int + $2::int AS total") == 1
 
-    def test_the_health_check_of_a_working_connection_is_not_in_the_query_log(self, begin_request):
+    def test_is_looked_for_without_a_statement(self, begin_request):
         statements.fetch("SELECT 1 AS one", [])
-        begin_request()
+        kept = connection.connection
 
         with CaptureQueriesContext(connection) as queries:
+            begin_request()
             statements.fetch("SELECT 2 AS two", [])
             User.objects.exists()
 
         assert len(queries) == 2
+        assert connection.connection is kept
 
     def test_a_statement_that_fails_for_another_reason_is_not_repeated(self, begin_request):
         statements.fetch("SELECT set_config('statement_timeout', '100', false)", [])

@@ -5,6 +5,7 @@ from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
 from fluxori.identity.models import Organization, User
+from fluxori.identity.operations import change_organization
 from tests.support.admin import superuser_client, text_of
 from tests.support.factories.identity import AdminFactory, MembershipFactory, OrganizationFactory, UserFactory
 
@@ -45,6 +46,14 @@ class TestHistory:
             ("admin@example.com", "role: user → service."),
             ("admin@example.com", "active: True → False; role: service → user."),
         ]
+
+    def test_of_an_organization_has_its_closing(self, admin, history):
+        organization = OrganizationFactory.create()
+
+        closed = change_organization(organization_id=organization.pk, is_active=False, actor=admin)
+
+        assert not closed.is_active
+        assert history(organization) == [("admin@example.com", "active: True → False.")]
 
     def test_of_a_new_user_has_who_created_it(self, api, admin, history):
         api(admin).post("/api/users", {"email": "sipho@example.com"})
@@ -109,7 +118,18 @@ class TestNames:
         ]
         assert not Organization.objects.exists()
 
-    @pytest.mark.parametrize("name", ["Kraal & Söhne (Pty) Ltd", "Ìṣẹ́", "有限公司", "o'Brien 🚀"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "Kraal & Söhne (Pty) Ltd",
+            "Ìṣẹ́",
+            "有限公司",
+            "o'Brien 🚀",
+            "نمی\u200cبینم",  # a non-joiner between two Persian letters
+            "क्\u200cष",  # a non-joiner after a virama
+            "ක්\u200dෂ",  # a joiner after a virama
+        ],
+    )
     def test_in_any_script_are_accepted(self, api, admin, name):
         assert api(admin).post("/api/organizations", {"name": name, "ownerId": str(admin.pk)}).status_code == 201
 

@@ -4,6 +4,7 @@ import json
 import threading
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from time import time
 
 import jwt
 import pytest
@@ -64,6 +65,7 @@ class LocalIssuer:
 @pytest.fixture
 def issuer(settings):
     external_issuer._key_client.cache_clear()
+    external_issuer._verified.clear()
     local = LocalIssuer()
     settings.OIDC_ISSUER = {"jwks_url": local.url, "issuer": ISSUER, "audience": AUDIENCE}
     yield local
@@ -159,6 +161,37 @@ class TestExternalToken:
         settings.OIDC_ISSUER = None
 
         assert status_and_code(me(api, issuer.sign("partner|7"))) == (401, "token_not_valid")
+
+
+class TestVerifiedExternalToken:
+    def test_of_a_deactivated_user_is_rejected(self, api, issuer):
+        user = UserFactory.create(external_id="partner|7")
+        token = issuer.sign("partner|7")
+        assert me(api, token).status_code == 200
+        user.is_active = False
+        user.save()
+
+        assert status_and_code(me(api, token)) == (401, "token_not_valid")
+
+    def test_is_rejected_a_minute_after_the_issuer_has_withdrawn_its_key(self, api, issuer, monkeypatch):
+        UserFactory.create(external_id="partner|7")
+        token = issuer.sign("partner|7")
+        assert me(api, token).status_code == 200
+        issuer.keys = {"second": issuer.keys["first"]}
+        external_issuer._key_client.cache_clear()  # the keys are fetched again after five minutes
+
+        assert me(api, token).status_code == 200
+        later = time() + external_issuer.REMEMBERED_SECONDS
+        monkeypatch.setattr("fluxori.identity.verified_tokens.time", lambda: later)
+        assert status_and_code(me(api, token)) == (401, "token_not_valid")
+
+    def test_is_rejected_for_another_audience_of_the_settings(self, api, issuer, settings):
+        UserFactory.create(external_id="partner|7")
+        token = issuer.sign("partner|7")
+        assert me(api, token).status_code == 200
+        settings.OIDC_ISSUER = {**settings.OIDC_ISSUER, "audience": "another"}
+
+        assert status_and_code(me(api, token)) == (401, "token_not_valid")
 
 
 class TestIssuerKeys:

@@ -13,6 +13,8 @@ INITIALIZE = "/api/credits/initialize"
 TIER = "/api/credits/tier"
 PREVIEW = "/api/credits/tier/preview"
 SCHEDULED = "/api/credits/tier/scheduled"
+PAUSE = "/api/credits/tier/pause"
+RESUME = "/api/credits/tier/resume"
 ALLOCATE = "/api/credits/monthly-allocation"
 
 
@@ -26,6 +28,7 @@ def balance_of(ann, **differently):
         "debt": 0,
         "tier": "explorer",
         "pendingTier": None,
+        "tierPausedAt": None,
         "lastUpdated": "2025-03-03T12:00:00Z",
         "nextAllocationAt": "2025-04-03T12:00:00Z",
         "nextExpiry": None,
@@ -292,3 +295,116 @@ class TestAllocateMonth:
         rejected = api(AdminFactory.create()).post(ALLOCATE, {"userId": str(ann.pk)})
 
         assert (rejected.status_code, rejected.json()["code"]) == (409, "no_subscription")
+
+
+class TestEnd:
+    def test_ends_the_subscription_now_by_default(self, api):
+        ann, client = UserFactory.create(), api(AdminFactory.create())
+        client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
+
+        answer = client.delete(f"{TIER}?userId={ann.pk}")
+
+        assert answer.status_code == 200
+        assert answer.json() == balance_of(ann, tier=None, nextAllocationAt=None, version=2)
+
+    def test_shows_and_cancels_an_end_in_the_next_period(self, api, clock_at):
+        ann, client = UserFactory.create(), api(AdminFactory.create())
+        client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
+
+        pending = client.delete(f"{TIER}?userId={ann.pk}&effective=nextPeriod").json()
+        cancelled = client.delete(f"{SCHEDULED}?userId={ann.pk}").json()
+        client.delete(f"{TIER}?userId={ann.pk}&effective=nextPeriod")
+        clock_at(month(1))
+        ended = api(ann).get("/api/credits/balance").json()
+
+        scheduled = {"tier": None, "at": "2025-04-03T12:00:00Z"}
+        assert pending == balance_of(ann, pendingTier=scheduled, nextAllocationAt=None, version=2)
+        assert cancelled == balance_of(ann, version=3)
+        assert (ended["tier"], ended["pendingTier"], ended["nextAllocationAt"]) == (None, None, None)
+
+    def test_is_rejected_twice_and_replayed_with_its_key(self, api):
+        ann, client, key = UserFactory.create(), api(AdminFactory.create()), {"Idempotency-Key": "bye"}
+        client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
+        first = client.delete(f"{TIER}?userId={ann.pk}", headers=key)
+        before = table_digests()
+
+        repeated = client.delete(f"{TIER}?userId={ann.pk}", headers=key)
+        rejected = client.delete(f"{TIER}?userId={ann.pk}")
+
+        assert (repeated.content, repeated["Idempotency-Replayed"]) == (first.content, "true")
+        body = rejected.json()
+        assert (rejected.status_code, body["code"], body["endedAt"]) == (
+            409,
+            "subscription_ended",
+            "2025-03-03T12:00:00Z",
+        )
+        assert table_digests() == before
+
+    def test_balance_can_be_initialized_again(self, api):
+        ann, client = UserFactory.create(), api(AdminFactory.create())
+        client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
+        client.delete(f"{TIER}?userId={ann.pk}")
+
+        answer = client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "growth"})
+
+        assert (answer.status_code, answer.json()["balance"]) == (201, 2000)
+
+    @pytest.mark.parametrize(
+        ("query", "error"),
+        [
+            ("", ("userId", "exactly_one_owner")),
+            ("?effective=later", ("effective", "invalid_choice")),
+            ("?reason=x", ("reason", "unknown_field")),
+        ],
+    )
+    def test_rejects_an_invalid_query(self, api, query, error):
+        rejected = api(AdminFactory.create()).delete(TIER + query)
+
+        assert rejected.status_code == 400
+        assert [(e["field"], e["code"]) for e in rejected.json()["errors"]] == [error]
+
+
+class TestPause:
+    def test_shows_the_pause_until_it_is_resumed(self, api):
+        ann, client = UserFactory.create(), api(AdminFactory.create())
+        client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
+
+        paused = client.post(PAUSE, {"userId": str(ann.pk)})
+        resumed = client.post(RESUME, {"userId": str(ann.pk)})
+
+        shown = balance_of(ann, tierPausedAt="2025-03-03T12:00:00Z", nextAllocationAt=None, version=2)
+        assert (paused.status_code, paused.json()) == (200, shown)
+        assert (resumed.status_code, resumed.json()) == (200, balance_of(ann, version=3))
+
+    def test_is_replayed_with_its_key(self, api):
+        ann, client, key = UserFactory.create(), api(AdminFactory.create()), {"Idempotency-Key": "rest"}
+        client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
+        first = client.post(PAUSE, {"userId": str(ann.pk)}, headers=key)
+
+        repeated = client.post(PAUSE, {"userId": str(ann.pk)}, headers=key)
+
+        assert (repeated.content, repeated["Idempotency-Replayed"]) == (first.content, "true")
+
+    def test_rejects_what_is_in_that_state_already(self, api):
+        ann, client = UserFactory.create(), api(AdminFactory.create())
+        client.post(INITIALIZE, {"userId": str(ann.pk), "tier": "explorer"})
+
+        not_paused = client.post(RESUME, {"userId": str(ann.pk)})
+        client.post(PAUSE, {"userId": str(ann.pk)})
+        paused = client.post(PAUSE, {"userId": str(ann.pk)})
+
+        assert (not_paused.status_code, not_paused.json()["code"]) == (409, "not_paused")
+        assert (paused.status_code, paused.json()["code"]) == (409, "already_paused")
+
+    @pytest.mark.parametrize("path", [TIER, PAUSE, RESUME])
+    def test_rejects_a_balance_without_a_tier_and_a_plain_user(self, api, path):
+        ann = UserFactory.create()
+        make_balance(ann)
+        for caller, expected in ((AdminFactory.create(), (409, "no_subscription")), (ann, (403, "permission_denied"))):
+            client = api(caller)
+
+            rejected = (
+                client.delete(f"{path}?userId={ann.pk}") if path == TIER else client.post(path, {"userId": str(ann.pk)})
+            )
+
+            assert (rejected.status_code, rejected.json()["code"]) == expected

@@ -24,6 +24,7 @@ def wait_for(given):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 class TestAllocateMonthlyCreditsKilled:
     def test_next_run_completes_a_killed_run_and_allocates_each_period_once(self):

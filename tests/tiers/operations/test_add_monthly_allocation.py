@@ -119,6 +119,7 @@ class TestAddMonthlyAllocation:
             "tier": "explorer",
             "pending_tier": None,
             "next_allocation_at": month(2).isoformat(),
+            "paused_at": None,
         }
         assert result.allocated
 
@@ -215,11 +216,11 @@ class TestAddMonthlyAllocationRejects:
 
         assert error.value.code == "no_subscription"
 
-    def test_a_cancelled_subscription(self):
+    def test_an_ended_subscription(self):
         balance = make_subscribed_balance()
-        Subscription.objects.update(status="cancelled")
+        operations.end_subscription(owner=balance.owner, at=NOON)
 
-        with assert_nothing_written(), pytest.raises(operations.NoSubscriptionError):
+        with assert_nothing_written(), pytest.raises(operations.SubscriptionEndedError):
             allocate(balance)
 
     def test_errors_in_the_documented_order(self):

@@ -196,6 +196,30 @@ class TestConcurrentTierChange:
         check_ledger()
 
 
+class TestConcurrentEnds:
+    def test_one_of_many_ends_succeeds_and_missed_periods_are_allocated_once(self):
+        balance = make_subscribed_balance()
+
+        outcomes = run_concurrently(
+            [partial(operations.end_subscription, owner=balance.owner, at=month(2) + DAY) for _ in range(4)]
+            + [partial(run_allocation, [balance], month(2))] * 2
+        )
+
+        assert outcomes[:4].count("subscription_ended") == 3
+        assert periods_of(balance) == [(1, 400), (2, 400)]
+        check_ledger()
+
+    def test_one_of_many_pauses_succeeds(self):
+        balance = make_subscribed_balance()
+
+        outcomes = run_concurrently(
+            [partial(operations.pause_subscription, owner=balance.owner, at=month(1)) for _ in range(4)]
+        )
+
+        assert outcomes.count("already_paused") == 3
+        assert balance.tier_changes.count() == 1
+
+
 class TestConcurrentInitializeBalance:
     # The first opening of a balance keeps them apart by itself; on one that is there already only its lock does.
     @pytest.mark.parametrize("earlier", [[], [50]])

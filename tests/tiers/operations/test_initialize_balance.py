@@ -46,6 +46,7 @@ class TestInitializeBalance:
             "tier": "growth",
             "pending_tier": None,
             "next_allocation_at": month(1).isoformat(),
+            "paused_at": None,
         }
         assert queries.get_balance(owner=owner).balance == 2000
         check_ledger()

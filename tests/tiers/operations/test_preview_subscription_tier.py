@@ -20,7 +20,6 @@ from tests.support.ledger import table_digests
 from tests.support.tier_tables import assert_nothing_written
 from tests.support.times import DAY
 from tiers import operations, queries
-from tiers.models import Subscription
 from tiers.operations import preview_subscription_tier
 
 pytestmark = pytest.mark.django_db
@@ -75,9 +74,9 @@ class TestPreview:
 
         assert preview.next_allocation == (month(3, APRIL), 7000)
 
-    def test_cancelled_subscription_has_no_next_allocation(self):
+    def test_paused_subscription_has_no_next_allocation(self):
         balance = make_subscribed_balance(tier="growth", at=APRIL)
-        Subscription.objects.filter(pk=balance.pk).update(status="cancelled")
+        operations.pause_subscription(owner=balance.owner, at=APRIL)
 
         assert preview_subscription_tier(owner=balance.owner, tier="pro", at=MID_APRIL).next_allocation is None
 

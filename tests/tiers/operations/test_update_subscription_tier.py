@@ -39,6 +39,7 @@ class TestUpdateSubscriptionTier:
             "tier": tier,
             "pending_tier": None,
             "next_allocation_at": month(1).isoformat(),
+            "paused_at": None,
         }
         assert queries.tier_facts(owner=balance.owner) == result.tier_facts
 

@@ -9,8 +9,7 @@ from tests.support.factories.tiers import (
     run_allocation,
 )
 from tests.support.times import DAY, NOON
-from tiers import queries
-from tiers.models import Subscription
+from tiers import operations, queries
 from tiers.operations import add_monthly_allocation, update_subscription_tier
 
 pytestmark = pytest.mark.django_db
@@ -90,7 +89,7 @@ class TestUpcomingAllocations:
 
     def test_are_empty_without_an_active_subscription(self):
         gone = make_subscribed_balance()
-        Subscription.objects.filter(balance=gone).update(status="cancelled")
+        operations.end_subscription(owner=gone.owner)
 
         assert coming(gone, month(4)) == coming(make_balance(at=NOON), month(4)) == []
 

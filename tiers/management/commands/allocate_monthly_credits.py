@@ -1,23 +1,24 @@
 """Run the monthly allocation, for a scheduler. Commits per chunk and records its progress."""
 
-import json as jsonlib
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from credits.queries import account_names
 from fluxori.core import clock
 from fluxori.core.command_line import EXIT_REJECTED, Progress, positive_argument, reject_future, timestamp_argument
-from fluxori.db.chunked_work import JOBS, ChunkResult, process_in_chunks
+from fluxori.db.chunked_work import JOBS, ChunkResult, ChunkSize, process_in_chunks
+from fluxori.db.operator_command import OperatorCommand
 from tiers import operations, queries
 from tiers.models import AllocationRun
 from tiers.operations import Totals
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Grant every active subscription its credits for each period that has begun, missed periods included. Safe to"
         " repeat, to run concurrently, and to kill: each period is allocated exactly once. Exit status 0: done; 1:"
@@ -31,7 +32,11 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="Print what is due; grant nothing.")
         parser.add_argument("--tier", metavar="CODE", help="Only subscriptions of this tier.")
         parser.add_argument(
-            "--chunk", type=positive_argument, default=1000, metavar="N", help="Subscriptions per commit."
+            "--chunk",
+            type=positive_argument,
+            default=1000,
+            metavar="N",
+            help="At most so many subscriptions per commit; default 1000.",
         )
         parser.add_argument(
             "--jobs", type=positive_argument, default=JOBS, metavar="N", help=f"Concurrent chunks; default {JOBS}."
@@ -53,7 +58,9 @@ class Command(BaseCommand):
         elif due:
             started_by = "allocate_monthly_credits"
             expected = sum(due.values())
-            run = operations.start_run(at=at, started_at=started_at, started_by=started_by, due=expected, tier=tier)
+            run = operations.start_run(
+                run_id=self.run_id, at=at, started_at=started_at, started_by=started_by, due=expected, tier=tier
+            )
             totals = self._process(at, tier, chunk, jobs, run, expected=expected)
         self._print(totals, at, dry_run=dry_run, as_json=json)
         if totals.rejected:
@@ -66,11 +73,13 @@ class Command(BaseCommand):
     ) -> Totals:
         totals = Totals()
         status = AllocationRun.Status.STOPPED
+        size = ChunkSize(chunk)
 
         def work(ids: list[UUID]) -> Totals:
-            if run is None:
-                return operations.count_due(subscriptions=queries.due_among(ids, at=at), at=at)
-            return operations.allocate_due(balance_ids=ids, at=at, run=run.pk)
+            with size.measured(len(ids)):
+                if run is None:
+                    return operations.count_due(subscriptions=queries.due_among(ids, at=at), at=at)
+                return operations.allocate_due(balance_ids=ids, at=at, run=run.pk)
 
         def on_chunk_done(done: ChunkResult[Totals]) -> None:
             for result in done.results:
@@ -84,7 +93,7 @@ class Command(BaseCommand):
 
         try:
             with Progress("subscriptions", stream=self.stderr, total=expected) as progress:
-                process_in_chunks(_chunks(at, tier, chunk), work, on_chunk_done, jobs=jobs)
+                process_in_chunks(_chunks(at, tier, size), work, on_chunk_done, jobs=jobs)
             status = AllocationRun.Status.DONE
         finally:
             if run is not None:
@@ -92,8 +101,9 @@ class Command(BaseCommand):
         return totals
 
     def _print(self, totals: Totals, at: datetime, *, dry_run: bool, as_json: bool) -> None:
+        names = account_names([balance_id for balance_id, _ in totals.rejected])
         for balance_id, code in totals.rejected:
-            self.stderr.write(f"{balance_id}: {code}")
+            self.stderr.write(f"{names[balance_id]}, balance {balance_id}: {code}")
         codes = sorted(totals.allocated.keys() | totals.skipped.keys())
         per_tier = {
             code: {
@@ -111,22 +121,22 @@ class Command(BaseCommand):
                 "rejected": len(totals.rejected),
                 "tiers": per_tier,
             }
-            self.stdout.write(jsonlib.dumps(report))
+            self.write_json(report)
             return
         verb = "would be allocated" if dry_run else "allocated"
         for code, counts in per_tier.items():
             self.stdout.write(
                 f"{code}: {counts['allocated']:,} periods {verb}, {counts['credits']:,} credits,"
-                f" {counts['skipped']:,} skipped because they are over"
+                f" {counts['skipped']:,} skipped"
             )
         self.stdout.write(
             f"{totals.subscriptions:,} subscriptions due by {at.isoformat()}, {len(totals.rejected):,} rejected"
         )
 
 
-def _chunks(at: datetime, tier: str | None, size: int) -> Iterator[list[UUID]]:
+def _chunks(at: datetime, tier: str | None, size: ChunkSize) -> Iterator[list[UUID]]:
     """Yield the due balances by key range, so that a committed chunk does not shift the next one."""
     after: UUID | None = None
-    while ids := list(queries.due(at=at, tier=tier, after=after).values_list("pk", flat=True)[:size]):
+    while ids := list(queries.due(at=at, tier=tier, after=after).values_list("pk", flat=True)[: size.current]):
         yield ids
         after = ids[-1]

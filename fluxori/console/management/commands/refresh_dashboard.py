@@ -1,16 +1,14 @@
-"""The command that computes the dashboard snapshot. The scheduler runs it every five minutes."""
+"""The command that computes the dashboard snapshot. The worker runs it every five minutes."""
 
-import json as jsonlib
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from fluxori.console.dashboard.snapshot import refresh_snapshot
 from fluxori.core import clock
+from fluxori.db.operator_command import OperatorCommand
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Compute the figures of the dashboard over all balances. Safe to run twice, or twice at once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -27,6 +25,6 @@ class Command(BaseCommand):
                 "runningOut": running_out,
                 "late": late,
             }
-            self.stdout.write(jsonlib.dumps(result))
+            self.write_json(result)
         else:
             self.stdout.write(f"{balances:,} balances, {running_out} of them running out, {late:,} allocations late")

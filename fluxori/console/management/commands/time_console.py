@@ -1,6 +1,5 @@
 """The command that measures how long the pages of the console take, on the data in the database."""
 
-import json as jsonlib
 import logging
 import time
 from argparse import ArgumentParser
@@ -8,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.test import Client
 from django.urls import reverse
 
@@ -16,12 +15,13 @@ from credits.models import CreditBalance, CreditTransaction
 from fluxori.adminkit.changelist import ListAdmin
 from fluxori.console.links import change_url, changelist_url
 from fluxori.core.command_line import EXIT_REJECTED
+from fluxori.db.operator_command import OperatorCommand
 from fluxori.identity.models import User
 
 ROUNDS = 3
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Open every list of the console with its saved links and its last page, the dashboard, and the account and a"
         " transaction of the balance with the most transactions, and print how long each page took. It only reads."
@@ -45,8 +45,8 @@ class Command(BaseCommand):
         client.logout()
         slow = [name for name, seconds in seconds_by_page.items() if max(seconds) > limit]
         if json:
-            result = {name: {"first": seconds[0], "best": min(seconds)} for name, seconds in seconds_by_page.items()}
-            self.stdout.write(jsonlib.dumps(result))
+            pages_json = {name: {"first": each[0], "best": min(each)} for name, each in seconds_by_page.items()}
+            self.write_json({"pages": pages_json})
         else:
             for name, seconds in sorted(seconds_by_page.items(), key=lambda item: -max(item[1])):
                 self.stdout.write(f"{seconds[0] * 1000:7.0f} ms first, {min(seconds) * 1000:6.0f} ms best  {name}")

@@ -11,6 +11,7 @@ from fluxori.devtools.bench.sections import (
     http,
     in_process,
     latency,
+    soak,
     sql,
     verify,
 )
@@ -27,4 +28,7 @@ SECTIONS: dict[str, Callable[[BenchSession], None]] = {
     "grants": grants.measure,
     "growth": growth.measure,
     "verify": verify.measure,
+    "soak": soak.measure,
 }
+# Runs only if it is named: it takes many minutes.
+NOT_BY_DEFAULT = ("soak",)

@@ -61,7 +61,27 @@ class TestAccountButtons:
         subscription = client.get(reverse("admin:tiers_subscription_change", args=[balance.pk]))
         for page in (get_account(balance, client), subscription):
             assert cancel in text_of(page)
-            assert "Cancel tier change" in text_of(page)
+            assert "Cancel what is scheduled" in text_of(page)
+
+    def test_a_paused_subscription_can_be_resumed_and_an_ended_one_has_no_buttons(self):
+        balance = make_subscribed_balance()
+        client = staff_client("credits.view_creditbalance", "console.change_tier")
+        codes = ("tier", "pause_subscription", "resume_subscription", "end_subscription")
+
+        def shown():
+            page = text_of(get_account(balance, client))
+            return page, [code for code in codes if action_url(code, balance.pk) in page]
+
+        assert shown()[1] == ["tier", "pause_subscription", "end_subscription"]
+        tiers.pause_subscription(owner=balance.owner)
+        page, buttons = shown()
+        assert "paused since" in page
+        assert buttons == ["tier", "resume_subscription", "end_subscription"]
+        tiers.end_subscription(owner=balance.owner, effective="nextPeriod")
+        assert "ends" in shown()[0]
+        tiers.end_subscription(owner=balance.owner)
+        page, buttons = shown()
+        assert ("ended" in page, buttons) == (True, [])
 
     def test_suspended_spending_can_be_resumed(self):
         balance = make_balance()

@@ -139,6 +139,6 @@ class TestRulesOfTheOperations:
         run = tiers.start_run(at=NOON, started_at=NOON, started_by="a test")
 
         with pytest.raises(errors.StaffPermissionError):
-            retry_run(run=run, actor=make_staff("auditor"), at=NOON)
+            retry_run(run=run, actor=make_staff("auditor"))
 
         assert AllocationRun.objects.count() == 1

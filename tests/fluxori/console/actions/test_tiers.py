@@ -79,6 +79,52 @@ class TestScheduledTierChange:
         assert row.before["tier"] == "explorer"
 
 
+class TestEndSubscription:
+    def test_an_end_now_is_previewed_and_recorded(self, client, subscriber):
+        preview, message, row = perform(client, action_url("end_subscription", subscriber), effective="now")
+
+        # One month was due.
+        assert "400 → 800" in preview
+        assert "explorer → none" in preview
+        assert message == f"Ended the subscription of {subscriber}. Balance 400 → 800."
+        assert (row.before["tier"], row.after["tier"], row.credits) == ("explorer", None, 0)
+        entry = subscriber.credit_balance.tier_changes.get()
+        assert (entry.kind, entry.actor_id, entry.reason) == ("end", row.actor_id, "Goodwill")
+
+    def test_an_end_in_the_next_period_can_be_cancelled(self, client, subscriber):
+        preview, message, row = perform(client, action_url("end_subscription", subscriber))
+        cancel = action_url("cancel_tier_change", subscriber)
+        client.post(cancel, {**fill_form(client, cancel), "confirmed": "yes"})
+
+        assert "none → end on" in preview
+        assert message.startswith(f"Ended the subscription of {subscriber} on ")
+        assert row.after["pending_tier"]["tier"] is None
+        cancelled = StaffAction.objects.get(action="cancel_tier_change")
+        assert cancelled.summary.startswith(f"Cancelled the scheduled end of the subscription of {subscriber}")
+
+    def test_a_balance_without_a_subscription_is_rejected(self, client, balance):
+        url = action_url("end_subscription", balance)
+
+        assert rejection(client, url) == f"{errors.NoSubscriptionError.title}."
+
+
+class TestPauseSubscription:
+    def test_a_pause_is_previewed_recorded_and_resumed(self, client, subscriber):
+        preview, message, row = perform(client, action_url("pause_subscription", subscriber))
+        url = action_url("resume_subscription", subscriber)
+        resumed = client.post(url, fill_form(client, url))
+        client.post(url, {**fill_form(client, url), "confirmed": "yes"})
+
+        assert "Monthly allocations" in preview
+        assert message == f"Paused the subscription of {subscriber}. Balance 400."
+        assert (row.before["paused_at"], row.after["paused_at"]) == (None, row.created_at.isoformat())
+        assert "Next allocation" in text_of(resumed)
+        assert StaffAction.objects.get(action="resume_subscription").after["paused_at"] is None
+
+    def test_a_resumption_without_a_pause_is_rejected(self, client, subscriber):
+        assert rejection(client, action_url("resume_subscription", subscriber)) == f"{errors.NotPausedError.title}."
+
+
 class TestAllocateMonth:
     def test_the_month_that_is_due_is_allocated_once(self, client, subscriber):
         url = action_url("allocate", subscriber)

@@ -9,7 +9,7 @@ from django.urls import reverse
 from fluxori.console.allocation import pages
 from fluxori.core import clock
 from tests.support.admin import messages_of, staff_client, superuser_client, text_of
-from tests.support.factories.tiers import make_subscribed_balances, periods_of
+from tests.support.factories.tiers import make_subscribed_balance, make_subscribed_balances, month, periods_of
 from tests.support.ledger import table_digests
 from tests.support.threads import hold_lock, run_concurrently
 from tests.support.times import DAY, MINUTE
@@ -119,6 +119,17 @@ class TestRetry:
         assert periods_of(rejected) == [(1, 400)]
         newest = AllocationRun.objects.latest("pk")
         assert (newest.due, newest.allocated, newest.started_by) == (1, 1, "staff@example.test")
+
+    def test_a_retry_allocates_what_is_due_at_the_instant_of_the_run(self):
+        balance = make_subscribed_balance()
+        run = operations.start_run(at=month(1), started_at=month(1), started_by="a test")
+        busy = operations.Totals(subscriptions=1, rejected=[(balance.pk, "busy")])
+        operations.finish_run(run=run, totals=busy, status="done", finished_at=month(1))
+
+        superuser_client().post(retry_url(run))
+
+        assert periods_of(balance) == [(1, 400)]
+        assert AllocationRun.objects.latest("pk").at == month(1)
 
     def test_a_repeated_retry_allocates_nothing_twice(self):
         run, rejected = self.rejected_run()

@@ -14,7 +14,7 @@ from fluxori.core import clock
 from fluxori.devtools.bench import baselines, databases, reference, set_based_allocation
 from fluxori.devtools.bench.databases import MARK, conninfo
 from fluxori.devtools.bench.figures import Figures
-from fluxori.devtools.bench.sections import SECTIONS
+from fluxori.devtools.bench.sections import NOT_BY_DEFAULT, SECTIONS
 from fluxori.devtools.bench.sections.allocation import subscribe
 from fluxori.devtools.bench.session import QUICK, BenchSession, deduct_batch
 from tests.support.subprocess_project import REAL, SHELL
@@ -130,7 +130,7 @@ class TestQuickBench:
 
         assert completed.returncode == 0, completed.stderr
         figures = json.loads(completed.stdout)["figures"]
-        assert {figure["section"] for figure in figures} == {*SECTIONS, "ratios"}
+        assert {figure["section"] for figure in figures} == {*SECTIONS, "ratios"} - {*NOT_BY_DEFAULT}
         assert all(figure["median"] > 0 for figure in figures)
         with_goal = [figure for figure in figures if "goal" in figure]
         assert len(with_goal) >= 12

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from fluxori.devtools.bench import wrk
 from fluxori.devtools.bench.load import HOST, MAX_CONNECTIONS, NoResponseError, Plan, run_load
 
 
-async def measure(respond, **options):
+async def measure(respond, *, use_wrk=False, **options):
     """Return the measurement and the requests. The server responds to each request with ``respond(request)``."""
     requests = []
 
@@ -32,6 +33,8 @@ async def measure(respond, **options):
             "tokens": ["a", "b", "c"],
             "path": "/there",
         } | options
+        if use_wrk:
+            return await asyncio.to_thread(wrk.run_load, Plan(port=port, **plan)), requests
         return await run_load(Plan(port=port, **plan)), requests
 
 
@@ -96,3 +99,33 @@ class TestPlan:
     def test_rejects_values_outside_its_bounds(self, connections, seconds):
         with pytest.raises(AssertionError):
             Plan(port=1, connections=connections, seconds=seconds, tokens=["a"], path="/")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not wrk.is_installed(), reason="wrk is not installed")
+class TestWrk:
+    def test_sends_tokens_in_a_cycle_each_request_with_its_own_key(self):
+        measured, requests = asyncio.run(
+            measure(lambda _: response(200), use_wrk=True, seconds=1, connections=1, keys=True, body='{"amount": 1}')
+        )
+
+        assert 0 < measured.completed <= len(requests)
+        assert 0 < measured.percentile(0.5) <= measured.percentile(0.99)
+        assert requests[0].startswith(b"POST /there HTTP/1.1\r\nHost: ")
+        assert requests[0].endswith(b'\r\n\r\n{"amount": 1}')
+        # wrk builds a request before it measures, and the tokens go on from there.
+        tokens = {request.split(b"Bearer ")[1][:1] for request in requests[:3]}
+        assert tokens == {b"a", b"b", b"c"}
+        keys = [request.split(b"Idempotency-Key: ")[1].split(b"\r\n")[0] for request in requests]
+        assert len(set(keys)) == len(keys)
+
+    def test_counts_errors(self):
+        measured, _ = asyncio.run(measure(lambda _: response(503), use_wrk=True, seconds=1))
+
+        assert measured.completed == 0
+        assert sum(measured.unexpected.values()) > 0
+
+    @pytest.mark.parametrize("options", [{"follow_up": "/x"}, {"expect": 201}, {"key": "k"}, {"seconds": 0.4}])
+    def test_does_not_run_what_it_cannot_measure(self, options):
+        assert not wrk.can_run(options)
+        assert wrk.can_run({"seconds": 2.0, "keys": True})

@@ -44,6 +44,13 @@ class TestSeedLedger:
         assert written["balances"] == CreditBalance.objects.count() == 40
         assert differences() == []
 
+    def test_rejects_an_end_in_the_future(self):
+        with pytest.raises(CommandError, match="is in the future") as error:
+            call_command("seed_ledger", "--transactions", "9", "--at", "2999-01-01T00:00:00Z")
+
+        assert error.value.returncode == 1
+        assert not CreditBalance.objects.exists()
+
     def test_writes_every_type_of_transaction_and_hold(self):
         seed("--transactions", 4000, "--balances", 60)
 

@@ -18,16 +18,16 @@ from fluxori.devtools.bench import databases
 from fluxori.devtools.bench.figures import Figures, format_table
 from fluxori.devtools.bench.goals import compare
 from fluxori.devtools.bench.load import NoResponseError
-from fluxori.devtools.bench.sections import SECTIONS
+from fluxori.devtools.bench.sections import NOT_BY_DEFAULT, SECTIONS
 from fluxori.devtools.bench.session import QUICK, BenchSession, Sizes, UnexpectedResultError
-from fluxori.devtools.demo.server import ServerError
+from fluxori.devtools.demo.server import GRANIAN, SERVERS, ServerError
 
 
 class Command(BaseCommand):
     help = (
-        "Measure the speed of the system and of comparable implementations in one run: HTTP and a no-op endpoint, SQL,"
-        " Python, holds, history, the monthly allocation, growth, verification. It uses a throw-away database on the"
-        " server in DATABASE_URL, which must be durable. A complete run takes about an hour. --quick takes about a"
+        "Measure the speed of the system and of comparable implementations in one run: HTTP and a naive application,"
+        " SQL, Python, holds, history, the monthly allocation, growth, verification. It uses a throw-away database on"
+        " the server in DATABASE_URL, which must be durable. A complete run takes about an hour. --quick takes about a"
         " minute and only checks that the benchmarks work."
     )
 
@@ -66,13 +66,23 @@ class Command(BaseCommand):
             metavar="DATABASE",
             help="Compare these databases of the same server, filled by seed_ledger, instead of creating some.",
         )
+        parser.add_argument("--minutes", type=positive_argument, metavar="N", help="Duration of the section soak.")
+        parser.add_argument("--server", choices=SERVERS, default=GRANIAN, help="The HTTP server. Default: granian.")
         parser.add_argument("--keep", action="store_true", help="Keep the database, and print its name.")
         parser.add_argument(
             "--json", action="store_true", help="Print one JSON object on stdout; progress goes to stderr."
         )
 
     def handle(
-        self, *, sections: list[str], quick: bool, ledgers: list[str], keep: bool, json: bool, **options: Any
+        self,
+        *,
+        sections: list[str],
+        quick: bool,
+        ledgers: list[str],
+        keep: bool,
+        json: bool,
+        server: str,
+        **options: Any,
     ) -> None:
         if settings.PRODUCTION:
             raise CommandError("The benchmarks do not run with ENVIRONMENT=production.", returncode=EXIT_FAILED)
@@ -84,9 +94,12 @@ class Command(BaseCommand):
         figures = Figures(self._print_progress)
         databases.drop_stale()
         try:
-            with databases.throw_away(keep=keep) as name, BenchSession(sizes, figures, tuple(ledgers)) as session:
+            with (
+                databases.throw_away(keep=keep) as name,
+                BenchSession(sizes, figures, tuple(ledgers), server) as session,
+            ):
                 session.fill()
-                for section in sections or SECTIONS:
+                for section in sections or [name for name in SECTIONS if name not in NOT_BY_DEFAULT]:
                     self._print_progress(f"\n{section}")
                     SECTIONS[section](session)
                 facts = _facts(sizes)
@@ -119,7 +132,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _sizes(sizes: Sizes, options: dict[str, Any]) -> Sizes:
-    given = {name: options[name] for name in ("repeats", "seconds", "balances", "history") if options[name]}
+    given = {name: options[name] for name in ("repeats", "seconds", "balances", "history", "minutes") if options[name]}
     given |= {name: tuple(options[name]) for name in ("subscriptions", "growth") if options[name]}
     return replace(sizes, **given)
 

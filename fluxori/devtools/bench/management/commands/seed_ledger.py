@@ -1,17 +1,16 @@
 """``manage.py seed_ledger``: create a large, valid ledger, for benchmarks and for exploring."""
 
-import json as jsonlib
-import time
 from argparse import ArgumentParser
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from credits.models import CreditBalance
 from fluxori.core import clock
 from fluxori.core.command_line import EXIT_FAILED, Progress, positive_argument, timestamp_argument
+from fluxori.db.operator_command import OperatorCommand
 from fluxori.devtools.bench import seeding
 from fluxori.devtools.bench.seeding import RowCounts
 from fluxori.identity.models import Organization, User
@@ -19,7 +18,7 @@ from fluxori.identity.models import Organization, User
 _DAYS_A_MONTH = 30
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Create a large, valid ledger: users and organizations, months of allocations, purchases, promotions, usage of"
         " every feature, holds, refunds and expiries. The same --seed and --at give the same owners, transactions,"
@@ -67,6 +66,8 @@ class Command(BaseCommand):
         json: bool,
         **_: Any,
     ) -> None:
+        if at is not None and at > clock.now():
+            raise CommandError(f"--at {at.isoformat()} is in the future.", returncode=EXIT_FAILED)
         self._check_database(seed, add=add)
         until = (at or clock.now()).replace(microsecond=0)
         work = list(
@@ -80,13 +81,12 @@ class Command(BaseCommand):
             )
         )
         processes = min(processes or seeding.default_processes(), len(work))
-        start = time.monotonic()
         total = RowCounts()
         with Progress("transactions", stream=self.stderr, total=transactions + hot) as progress:
             for counts in seeding.seed(work, processes=processes):
                 total.add(counts)
                 progress.advance(counts.transactions)
-        seconds = time.monotonic() - start
+        seconds = self.seconds
         seeding.analyze()
         self._print_results(total, seconds, hot_email=f"{seed}-hot@{seeding.DOMAIN}" if hot else None, as_json=json)
 
@@ -103,8 +103,7 @@ class Command(BaseCommand):
     def _print_results(self, total: RowCounts, seconds: float, *, hot_email: str | None, as_json: bool) -> None:
         rate = round(total.transactions / seconds)
         if as_json:
-            facts = {**total.as_json(), "seconds": round(seconds, 3), "perSecond": rate, "hot": hot_email}
-            self.stdout.write(jsonlib.dumps(facts))
+            self.write_json({**total.as_json(), "perSecond": rate, "hot": hot_email})
             return
         self.stdout.write(
             f"{total.balances:,} balances, {total.transactions:,} transactions, {total.entries:,} entries,"

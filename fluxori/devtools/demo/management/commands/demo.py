@@ -1,4 +1,4 @@
-"""``manage.py demo``: sample data, a tour of the API, and a server that runs until Ctrl-C."""
+"""``manage.py demo``: sample data, a tour of the API, and a server and a worker that run until Ctrl-C."""
 
 import json as jsonlib
 import signal
@@ -62,7 +62,7 @@ class Command(BaseCommand):
             self._print(f"Port {server.FIRST_PORT} is in use; using {port}.")
         # Another server has the roles that its operator gave it.
         environ = {"DATABASE_URL": role.application_url()} if provision.is_wanted() else {}
-        with server.serving(port, environ=environ) as running:
+        with server.serving(port, environ=environ) as running, server.working(environ=environ):
             self._print("\nA tour of the API over HTTP:")
             run_tour(demo_accounts, port, self._print)
             url = f"http://127.0.0.1:{port}"
@@ -82,7 +82,7 @@ class Command(BaseCommand):
         with Progress("days", stream=self.stderr, total=30 * history.MONTHS, every=2.0) as progress:
             for _ in history.seed(demo_accounts, until=clock.now()):
                 progress.advance()
-        # A scheduler runs these commands every few minutes. The console shows their results.
+        # The worker runs these commands every few minutes. The console shows their results.
         for command in ("expire_credits", "aggregate_usage", "refresh_dashboard"):
             call_command(command, stdout=StringIO(), stderr=self.stderr)
         mark.seeded = True

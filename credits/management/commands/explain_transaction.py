@@ -75,6 +75,7 @@ def _lines(payload: Payload) -> Iterator[tuple[str, str]]:
 _LABELS = {
     "hold": "holdId",
     "reverses": "reverses",
+    "counterpart": "counterpartId",
     "description": "description",
     "reference": "referenceId",
     "reason": "reason",

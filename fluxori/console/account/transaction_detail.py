@@ -19,6 +19,7 @@ _EXPLANATIONS = {
     "void": "removed when a grant was voided",
     "adjustment": "adjusted by staff",
     "rollover": "rolled over to the next period",
+    "transfer": "moved between two balances",
 }
 
 

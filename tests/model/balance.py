@@ -165,6 +165,8 @@ class Balance:
         self.opened = False
         self.grants: list[Grant] = []
         self.voided: dict[int, datetime] = {}
+        # The grants that arrived by transfer, with the transaction that brought each.
+        self.received: dict[int, int] = {}
         self.holds: list[Hold] = []
         self.transactions: list[Transaction] = []
         self.limits: list[Limit] = []
@@ -397,7 +399,7 @@ class Balance:
             here = sum(entry.amount for entry in transaction.entries if entry.grant in own)
             if transaction.type == "reversal" and transaction.reverses == purchase.number:
                 taken_elsewhere += here - transaction.amount
-            elif transaction.type in {"usage", "refund", "reversal"}:
+            elif transaction.type in {"usage", "refund", "reversal", "transfer"}:
                 consumed -= here
         return there + consumed - taken_elsewhere
 
@@ -525,6 +527,34 @@ class Balance:
 
         return self.execute(request, at, plan)
 
+    # Transfers
+
+    def transfer_out(self, request: Request, at: datetime, *, amount: int) -> Result:
+        def plan(state: Balance, at: datetime) -> Outcome:
+            state.check_not_suspended()
+            state.check_funds(amount, at)
+            return Outcome(state.post("transfer", at, state.deltas(state.grants_paying(amount))))
+
+        return self.execute(request, at, plan)
+
+    def transfer_in(self, request: Request, at: datetime, *, amount: int) -> Result:
+        """Receive credits of one promotion without expiry, from a balance that has enough of them."""
+
+        def plan(state: Balance, at: datetime) -> Outcome:
+            state.check_not_suspended()
+            owed = min(state.debt(), amount)
+            created = state.grant("promotion", amount, at)
+            parts = [(created.number, amount - owed), (None, owed)]
+            number = state.post("transfer", at, [part for part in parts if part[1]])
+            state.received[created.number] = number
+            return Outcome(number)
+
+        return self.execute(request, at, plan)
+
+    def check_not_suspended(self) -> None:
+        if self.suspended_at is not None:
+            raise RejectedError("spending_suspended", {"suspended_at": self.suspended_at})
+
     # Deductions
 
     def deduct(self, request: Request, at: datetime, **arguments: Any) -> Result:
@@ -576,8 +606,7 @@ class Balance:
 
     def check_spendable(self, amount: int, at: datetime, member: int | None, hold: Hold | None = None) -> None:
         """Reject if ``amount`` may not be spent. The credits of ``hold`` are part of it and already reserved."""
-        if self.suspended_at is not None:
-            raise RejectedError("spending_suspended", {"suspended_at": self.suspended_at})
+        self.check_not_suspended()
         self.check_limits(amount, at, member, hold)
         self.check_funds(amount - (hold.amount if hold else 0), at)
 
@@ -870,7 +899,11 @@ class Balance:
     def grant_of(self, number: int) -> int:
         """Return the grant that a transaction created."""
         additions = ("allocation", "purchase", "promotion")
-        grants = [grant for grant in self.grants if grant.source in additions and grant.parent is None]
+        grants = [
+            grant
+            for grant in self.grants
+            if grant.source in additions and grant.parent is None and grant.number not in self.received
+        ]
         numbers = [transaction.number for transaction in self.transactions if transaction.type in additions]
         return grants[numbers.index(number)].number
 

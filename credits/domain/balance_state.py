@@ -69,6 +69,7 @@ class BalanceState:
         deltas: Iterable[GrantDelta],
         details: TransactionDetails,
         opened: Sequence[Grant] = (),
+        *,
         transaction_id: UUID | None = None,
     ) -> Transaction:
         """Record one transaction: apply each delta to its grant or to the debt, then number, date and hash it.

@@ -20,6 +20,7 @@ def capture_hold(
     *,
     hold_id: UUID,
     amount: int | None = None,
+    allow_debt: bool = False,
     actor: User | UUID | None = None,
     idempotency_key: str | None = None,
     at: datetime | None = None,
@@ -30,6 +31,9 @@ def capture_hold(
     available credits. Pinned credits stay capturable though their grant has expired or was voided, and whatever limits
     were set since.
 
+    With ``allow_debt`` an excess takes what is available, and the rest becomes debt. The debt of the balance may then be
+    at most ``CAPTURE_DEBT_LIMIT``.
+
     ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
     docs/explanation/back-dated-operations.md.
 
@@ -39,19 +43,22 @@ def capture_hold(
     :raises HoldClosedError: the hold was captured, released or has lapsed
     :raises SpendingSuspendedError: for an excess: spending from the balance is suspended; the hold stays open
     :raises SpendingLimitReachedError: for an excess: a limit would be exceeded; the hold stays open
-    :raises InsufficientCreditsError: for an excess: the available credits do not cover it; the hold stays open
+    :raises InsufficientCreditsError: for an excess: the available credits and the allowed debt do not cover it;
+        the hold stays open
     """
     if amount is not None:
         validator = Validator()
         validator.integer("amount", amount, minimum=0)
         validator.raise_if_invalid()
-    request = build_request("capture_hold", actor=actor, key=idempotency_key, hold_id=hold_id, amount=amount)
+    request = build_request(
+        "capture_hold", actor=actor, key=idempotency_key, hold_id=hold_id, amount=amount, allow_debt=allow_debt
+    )
 
     def plan(balance: LockedBalance, hold: Hold) -> OperationResult:
         captured = hold.amount if amount is None else amount
         if captured == 0:
             return plan_release(balance, hold, request)
-        return plan_capture(balance, hold, captured, request)
+        return plan_capture(balance, hold, captured, request, allow_debt=allow_debt)
 
     try:
         return capture_result(run_on_hold(hold_id, request, at, plan))

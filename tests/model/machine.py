@@ -339,6 +339,7 @@ class LedgerMachine(RuleBasedStateMachine):
         when=lambda self: self.model.open_holds(),
         nth=which,
         less=st.sampled_from([None, None, 0, 1, 5, 9, 9, -1, -7, -1000]),
+        allow_debt=st.sampled_from([False] * 3 + [True]),
         caller=callers,
         key=keys,
         lag=request_lags,

@@ -97,7 +97,10 @@ class TestTransferCredits:
         transfer(target, source, 30)
 
         assert queries.get_balance(owner=source.owner, at=NOON).available == 100
-        assert grants_of(source) == [("promotion", 70, NOON + DAY, None, None), ("promotion", 30, NOON + DAY, None, None)]
+        assert grants_of(source) == [
+            ("promotion", 70, NOON + DAY, None, None),
+            ("promotion", 30, NOON + DAY, None, None),
+        ]
         check_balance(source)
         check_balance(target)
 
@@ -241,7 +244,9 @@ class TestVerification:
         source, target = make_balance(grants=[(100, DAY)]), empty_balance()
         transfer(source, target, 30)
 
-        falsify(SimpleNamespace(id=target.pk), "UPDATE credits_creditgrant SET expires_at = NULL WHERE balance_id = %(id)s")
+        falsify(
+            SimpleNamespace(id=target.pk), "UPDATE credits_creditgrant SET expires_at = NULL WHERE balance_id = %(id)s"
+        )
 
         found = {each.rule for each in verify_balance(target.pk).differences}
         assert found == {"transferred_grants_keep_their_terms", "hash_matches_row"}

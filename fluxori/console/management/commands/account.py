@@ -22,9 +22,9 @@ _TYPES = ("promotion", "purchase", "allocation")
 
 class Command(BaseCommand):
     help = (
-        "Add credits to one account, deduct available credits by an adjustment, or change the tier. The action is recorded"
-        " as one of the member of staff who is named, with their permissions and ceiling. Exit status 0: done; 1: failed;"
-        " 2: rejected, and nothing was changed."
+        "Add credits to one account, deduct available credits by an adjustment, or change the tier. The action is"
+        " recorded as one of the member of staff who is named, with their permissions and ceiling. Exit status 0: done;"
+        " 1: failed; 2: rejected, and nothing was changed."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

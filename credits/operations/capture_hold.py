@@ -31,8 +31,8 @@ def capture_hold(
     available credits. Pinned credits stay capturable though their grant has expired or was voided, and whatever limits
     were set since.
 
-    With ``allow_debt`` an excess takes what is available, and the rest becomes debt. The debt of the balance may then be
-    at most ``CAPTURE_DEBT_LIMIT``.
+    With ``allow_debt`` an excess takes what is available, and the rest becomes debt. The debt of the balance may then
+    be at most ``CAPTURE_DEBT_LIMIT``.
 
     ``at`` is the instant of the request. If the balance has changed since, it takes effect at the last change; see
     docs/explanation/back-dated-operations.md.

@@ -90,10 +90,12 @@ class TestRefusals:
 
     @pytest.mark.parametrize("as_target", [False, True])
     def test_rejects_a_caller_who_may_not_spend_from_one_of_them(self, api, user, other, as_target):
-        owners = [{}, {"userId": str(other.pk)}]
+        source, target = {}, {"userId": str(other.pk)}
+        if not as_target:
+            source, target = target, source
         before = table_digests()
 
-        response = api(user).post(URL, body(*(owners if as_target else owners[::-1]), 1))
+        response = api(user).post(URL, body(source, target, 1))
 
         assert (response.status_code, response.json()["code"]) == (403, "permission_denied")
         assert table_digests() == before

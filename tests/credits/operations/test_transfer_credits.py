@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -141,18 +142,18 @@ class TestRefusals:
 
     @pytest.mark.parametrize("missing", ["source", "target"])
     def test_rejects_an_owner_without_a_balance(self, missing):
-        owners = {"source": make_balance().owner, "target": make_balance().owner, missing: make_user()}
+        owners: dict[str, Any] = {"source": make_balance().owner, "target": make_balance().owner, missing: make_user()}
 
         with unchanged(), pytest.raises(errors.BalanceNotFoundError):
             operations.transfer_credits(**owners, amount=1, reason="Moved", at=NOON)
 
     @pytest.mark.parametrize("suspended", [0, 1])
     def test_rejects_a_suspended_balance(self, suspended):
-        balances = [make_balance(), make_balance()]
-        operations.suspend_spending(owner=balances[suspended].owner, reason="Fraud", at=NOON)
+        source, target = make_balance(), make_balance()
+        operations.suspend_spending(owner=(source, target)[suspended].owner, reason="Fraud", at=NOON)
 
         with unchanged(), pytest.raises(errors.SpendingSuspendedError):
-            transfer(*balances, 1)
+            transfer(source, target, 1)
 
     def test_rejects_more_than_is_available_and_pinned_credits(self):
         source, target = make_balance(), make_balance()

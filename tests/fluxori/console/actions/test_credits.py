@@ -49,13 +49,14 @@ class TestAdjustCredits:
 
 class TestTransferCredits:
     def test_a_transfer_shows_both_balances_and_links_both_transactions(self, client, balance):
-        recipient = make_balance(grants=[(10, None)], at=clock.now())
+        recipient = make_user()
+        make_balance(recipient, grants=[(10, None)], at=clock.now())
 
-        preview, message, row = perform(client, action_url("transfer", balance), amount="30", to=recipient.user.email)
+        preview, message, row = perform(client, action_url("transfer", balance), amount="30", to=recipient.email)
 
-        assert f"Balance of {recipient.user}" in preview
+        assert f"Balance of {recipient}" in preview
         assert "10 → 40" in preview
-        assert message == f"Transferred 30 credits from {balance.user} to {recipient.user}. Balance 120 → 90."
+        assert message == f"Transferred 30 credits from {balance.user} to {recipient}. Balance 120 → 90."
         assert (row.transaction.type, row.credits) == ("transfer", 0)
         page = text_of(client.get(change_url("credits_credittransaction", row.transaction_id)))
         assert change_url("credits_credittransaction", row.transaction.counterpart_id) in page
@@ -73,9 +74,10 @@ class TestTransferCredits:
             assert "There is no such" in rejection(client, action_url("transfer", balance), amount="1", to=unknown)
 
     def test_a_transfer_cannot_exceed_the_available_credits(self, client, balance):
-        recipient = make_balance(at=clock.now())
+        recipient = make_user()
+        make_balance(recipient, at=clock.now())
 
-        error = rejection(client, action_url("transfer", balance), amount="121", to=recipient.user.email)
+        error = rejection(client, action_url("transfer", balance), amount="121", to=recipient.email)
 
         assert "120 are available" in error
 

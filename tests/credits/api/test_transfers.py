@@ -90,7 +90,8 @@ class TestRefusals:
 
     @pytest.mark.parametrize("as_target", [False, True])
     def test_rejects_a_caller_who_may_not_spend_from_one_of_them(self, api, user, other, as_target):
-        source, target = {}, {"userId": str(other.pk)}
+        source: dict[str, str] = {}
+        target = {"userId": str(other.pk)}
         if not as_target:
             source, target = target, source
         before = table_digests()

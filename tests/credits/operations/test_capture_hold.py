@@ -1,4 +1,5 @@
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.credits.operations.verbs import (
     void_grant,
 )
 from tests.support.factories.credits import deduct, make_balance, make_user
+from tests.support.falsification import differences_of, falsify
 from tests.support.operations import captured_statements, check_balance, check_replay, statement_kinds, unchanged
 from tests.support.times import DAY, HOUR, MINUTE, NOON
 
@@ -85,6 +87,14 @@ class TestAllowDebt:
         check_replay(first, capture_hold(placed, 130, allow_debt=True, idempotency_key="k"))
         with pytest.raises(operations.IdempotencyKeyReusedError):
             capture_hold(placed, 130, idempotency_key="k")
+
+    def test_verification_reports_debt_of_a_usage_without_a_hold(self):
+        balance = make_balance()
+        usage = capture_hold(place_hold(balance).hold, 130, allow_debt=True).transaction
+
+        falsify(SimpleNamespace(id=usage.id), "UPDATE credits_credittransaction SET hold_id = NULL WHERE id = %(id)s")
+
+        assert "usage_takes_debt_by_capture_only" in {each.rule for each in differences_of(balance.pk)}
 
     def test_a_refund_repays_the_debt_first(self):
         balance = make_balance()

@@ -138,6 +138,8 @@ _session = (
 )
 # The number of deductions that may wait in the group commit queue of one process. Further ones receive 503.
 OPERATION_QUEUE_LIMIT = env.integer("OPERATION_QUEUE_LIMIT", 256, minimum=1)
+# The most debt, in credits, that a balance may have after a capture that allows debt. 0 allows none.
+CAPTURE_DEBT_LIMIT = env.integer("CAPTURE_DEBT_LIMIT", 1000, minimum=0)
 # Turn this off behind a connection pooler that does not support prepared statements, such as PgBouncer before 1.21.
 PREPARED_STATEMENTS = env.flag("PREPARED_STATEMENTS", True)
 DATABASES = {

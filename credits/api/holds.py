@@ -32,6 +32,7 @@ from fluxori.api.idempotency import IDEMPOTENCY_KEY, idempotent_response, key_fr
 from fluxori.api.serializers import EmptyQuery, EmptyRequest
 from fluxori.api.views import GenericViewSet
 from fluxori.core import clock
+from fluxori.identity.errors import PermissionDeniedError
 
 
 class HoldViewSet(GenericViewSet[CreditHold]):
@@ -73,6 +74,8 @@ class HoldViewSet(GenericViewSet[CreditHold]):
         """Spend the credits of a hold: all, less, or more if more are available."""
         payload = CaptureRequest.parse(request.data)
         _spendable_hold(request, hold_id)
+        if payload.get("allow_debt") and not can_access_all_balances(caller_of(request)):
+            raise PermissionDeniedError
 
         result = operations.capture_hold(hold_id=hold_id, **_call_context(request), **payload)
 

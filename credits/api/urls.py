@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from credits.api import batch, corrections, holds, limits, usage, views
+from credits.api import batch, corrections, holds, limits, transfers, usage, views
 
 urlpatterns = [
     path("credits/balance", views.BalanceViewSet.as_view({"get": "retrieve"})),
@@ -35,5 +35,6 @@ urlpatterns = [
     path("credits/grants/<uuid:grant_id>/void", corrections.CorrectionViewSet.as_view({"post": "void"})),
     path("credits/grants/<uuid:grant_id>/extend", corrections.CorrectionViewSet.as_view({"post": "extend"})),
     path("credits/adjust", corrections.CorrectionViewSet.as_view({"post": "adjust"})),
+    path("credits/transfers", transfers.TransferViewSet.as_view({"post": "transfer"})),
     path("credits/add", views.AddCreditsViewSet.as_view({"post": "add"})),
 ]

@@ -90,15 +90,18 @@ class BalanceState:
         deltas: Iterable[GrantDelta],
         details: TransactionDetails,
         opened: Sequence[Grant] = (),
+        *,
+        transaction_id: UUID | None = None,
     ) -> Transaction:
         """Record one transaction: apply each delta to its grant or to the debt, then number, date and hash it.
 
         ``opened`` are the grants that the transaction creates. They start with nothing remaining; deltas fill them.
+        ``transaction_id`` is for a transaction whose id another one refers to.
         """
         self.last_at = max(self.last_at, at)
         self.sequence += 1
         transaction = Transaction(
-            id=uuid7(),
+            id=transaction_id or uuid7(),
             balance_id=self.id,
             sequence=self.sequence,
             type=kind,

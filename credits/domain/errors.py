@@ -172,6 +172,11 @@ class GrantNotExtendableError(ConflictError):
     title = "The grant has nothing remaining whose expiry can be extended"
 
 
+class TransferToSelfError(ConflictError):
+    code = "transfer_to_self"
+    title = "Credits cannot be transferred from a balance to itself"
+
+
 class BatchAbortedError(AbortedError):
     code = "batch_aborted"
     title = "Another deduction of this balance in the atomic batch was rejected"

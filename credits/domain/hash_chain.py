@@ -64,6 +64,9 @@ def preimage(transaction: Transaction) -> bytes:
     fields.append(len(transaction.opened))
     for grant in sorted(transaction.opened, key=lambda grant: grant.id):
         fields += _grant(grant)
+    if details.counterpart_id is not None:
+        # Only a transfer has it, and the type is hashed above, so no two transactions have the same bytes.
+        fields.append(details.counterpart_id)
     return b"".join(_encoded(fields))
 
 

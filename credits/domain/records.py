@@ -93,6 +93,7 @@ class TransactionDetails:
     member_id: UUID | None = None
     hold_id: UUID | None = None
     reverses_id: UUID | None = None
+    counterpart_id: UUID | None = None
     idempotency_key: str | None = None
     reason: str = ""
     request_id: str = ""

@@ -116,9 +116,13 @@ def take_from(amount: int, grants: Iterable[Grant]) -> list[GrantDelta]:
     return deltas
 
 
-def refund_shares(balance: LockedBalance, original: Original, amount: int) -> list[tuple[Grant, int]]:
-    """Return how many credits each grant gets back: the entries of the usage from the last, past earlier refunds."""
+def refund_shares(balance: LockedBalance, original: Original, amount: int) -> tuple[list[tuple[Grant, int]], int]:
+    """Return how many credits each grant gets back, and how many the usage took as debt.
+
+    The entries of the usage are refunded from the last, past earlier refunds. An entry on debt is the last.
+    """
     shares = []
+    owed = 0
     to_skip = original.corrected
     for entry in sorted(original.row.entries.all(), key=lambda entry: -entry.position):
         used = -entry.amount
@@ -126,10 +130,11 @@ def refund_shares(balance: LockedBalance, original: Original, amount: int) -> li
         to_skip -= skipped
         share = min(amount, used - skipped)
         amount -= share
-        if share > 0:
-            assert entry.grant_id is not None
+        if share > 0 and entry.grant_id is None:
+            owed += share
+        elif share > 0 and entry.grant_id is not None:
             shares.append((balance.state.grants[entry.grant_id], share))
-    return shares
+    return shares, owed
 
 
 def plan_refund(
@@ -137,26 +142,32 @@ def plan_refund(
     shares: list[tuple[Grant, int]],
     details: TransactionDetails,
     expires_at: datetime | None,
+    *,
+    taken_as_debt: int = 0,
 ) -> Transaction:
     """Plan a refund: credits that can be spent again repay debt first; those of expired or voided grants leave at once.
 
     Credits of a grant that was extended follow it to a copy with the expiry of its longest copy. With ``expires_at``
     the credits of expired grants come back as one new ``adjustment`` grant. Voided grants stay voided.
+
+    What the usage took as debt repays debt. If other credits have repaid that debt since, it comes back as an
+    ``adjustment`` grant, which expires at ``expires_at`` or never.
     """
     state = balance.state
     copies = queries.extended_copies([grant.id for grant, _ in shares], balance_ids=[state.id])
     # Where the credits of each grant end up.
     targets = {grant.id: grant if grant.voided_at else copies.get(grant.id, grant) for grant, _ in shares}
-    returned, created = shares, []
+    owed = state.debt - min(state.debt, taken_as_debt)
+    revived = taken_as_debt - (state.debt - owed)
+    returned = shares
     if expires_at is not None:
         returned = [
             (grant, share)
             for grant, share in shares
             if targets[grant.id].voided_at is not None or not targets[grant.id].expired(balance.at)
         ]
-        revived = sum(share for _, share in shares) - sum(share for _, share in returned)
-        created = [_revived_grant(revived, expires_at, balance.at)] if revived else []
-    owed = state.debt
+        revived += sum(share for _, share in shares) - sum(share for _, share in returned)
+    created = [_revived_grant(revived, expires_at, balance.at)] if revived else []
     deltas = []
     receivers = [(grant, targets[grant.id], share) for grant, share in returned]
     receivers += [(grant, grant, grant.amount) for grant in created]
@@ -192,7 +203,7 @@ def copy_with_expiry(grant: Grant, expires_at: datetime, at: datetime) -> Grant:
     )
 
 
-def _revived_grant(amount: int, expires_at: datetime, at: datetime) -> Grant:
+def _revived_grant(amount: int, expires_at: datetime | None, at: datetime) -> Grant:
     return Grant(
         id=uuid7(),
         source="adjustment",

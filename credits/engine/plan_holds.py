@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from credits import queries
 from credits.arguments import id_of
 from credits.domain import burn_order, errors
@@ -62,18 +64,23 @@ def plan_release(balance: LockedBalance, hold: Hold, request: RequestIdentity) -
     return balance.record(request, hold=hold)
 
 
-def plan_capture(balance: LockedBalance, hold: Hold, amount: int, request: RequestIdentity) -> OperationResult:
+def plan_capture(
+    balance: LockedBalance, hold: Hold, amount: int, request: RequestIdentity, *, allow_debt: bool = False
+) -> OperationResult:
     """Plan the capture of ``amount`` of an open hold.
 
-    The checks of a deduction apply to an amount above the hold only.
+    The checks of a deduction apply to an amount above the hold only. With ``allow_debt`` the part of it that is not
+    available becomes debt, up to ``CAPTURE_DEBT_LIMIT``.
     """
     state = balance.state
     excess = max(amount - hold.amount, 0)
     if excess:
-        check_spendable(balance, amount, member_id=hold.member_id, hold=hold)
+        max_debt = settings.CAPTURE_DEBT_LIMIT if allow_debt else 0
+        check_spendable(balance, amount, member_id=hold.member_id, hold=hold, max_debt=max_debt)
 
     # No error below this line.
-    used = {grant.id: paid for grant, paid in state.payments(excess)}
+    owed = max(excess - state.available, 0)
+    used = {grant.id: paid for grant, paid in state.payments(excess - owed)}
     from_pins = amount - excess
     for grant_id, pinned in hold.pins:
         paid = min(from_pins, pinned)
@@ -83,6 +90,8 @@ def plan_capture(balance: LockedBalance, hold: Hold, amount: int, request: Reque
     state.close_hold(hold, "captured", balance.at)
     payers = burn_order.in_burn_order(state.grants[grant_id] for grant_id, paid in used.items() if paid)
     deltas = [GrantDelta(grant, -used[grant.id]) for grant in payers]
+    if owed:
+        deltas.append(GrantDelta(None, -owed))
     transaction = state.post("usage", balance.at, deltas, transaction_details(request, **_details_of(hold)))
     hold.captured = amount
     normalize(state, balance.at)
@@ -150,6 +159,7 @@ class CaptureRequest(GroupRequest):
     amount: int | None
     identity: RequestIdentity
     at: datetime
+    allow_debt: bool = False
 
     @property
     def hold_ids(self) -> Collection[UUID]:
@@ -160,7 +170,7 @@ class CaptureRequest(GroupRequest):
         amount = hold.amount if self.amount is None else self.amount
         if amount == 0:
             return plan_release(balance, hold, self.identity)
-        return plan_capture(balance, hold, amount, self.identity)
+        return plan_capture(balance, hold, amount, self.identity, allow_debt=self.allow_debt)
 
     def rejection(self, balance: LockedBalance, error: DomainError) -> Rejection:
         hold = balance.state.holds.get(self.hold_id)

@@ -86,6 +86,15 @@ class VoidResult:
 
 
 @dataclass(frozen=True, slots=True)
+class TransferResult:
+    """The two transactions of a transfer, each with the balance right after it."""
+
+    source: TransactionResult
+    target: TransactionResult
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LimitResult:
     """A spending limit as the request left it, and the balance right after."""
 

@@ -73,6 +73,7 @@ def transaction_row(recorded: Transaction) -> Row:
         "member_id": details.member_id,
         "hold_id": details.hold_id,
         "reverses_id": details.reverses_id,
+        "counterpart_id": details.counterpart_id,
         "idempotency_key": details.idempotency_key,
         "reason": details.reason,
         "request_id": details.request_id,

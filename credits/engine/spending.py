@@ -27,8 +27,12 @@ def resolve_price(
     return cost, {"feature_id": feature, "price_id": price.id, "quantity": quantity}
 
 
-def check_spendable(balance: LockedBalance, amount: int, *, member_id: UUID | None, hold: Hold | None = None) -> None:
+def check_spendable(
+    balance: LockedBalance, amount: int, *, member_id: UUID | None, hold: Hold | None = None, max_debt: int = 0
+) -> None:
     """Return if ``member_id`` may use ``amount`` whole credits, part of which ``hold`` may have set aside already.
+
+    What is missing may become debt, as long as the debt of the balance does not exceed ``max_debt``.
 
     :raises SpendingSuspendedError: spending from the balance is suspended
     :raises SpendingLimitReachedError: a limit of the balance or the member would be exceeded
@@ -47,5 +51,5 @@ def check_spendable(balance: LockedBalance, amount: int, *, member_id: UUID | No
     if limit is not None:
         raise errors.SpendingLimitReachedError(limit=limit.amount, used=limit.used, resets_at=limit.resets_at)
     required = amount - (hold.amount if hold else 0)
-    if state.available < required:
+    if state.available + max(max_debt - state.debt, 0) < required:
         raise errors.InsufficientCreditsError(required=required, available=state.available, held=state.held)

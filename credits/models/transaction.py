@@ -30,6 +30,7 @@ class CreditTransaction(models.Model):
         VOID = "void", "Void"
         ADJUSTMENT = "adjustment", "Adjustment"
         ROLLOVER = "rollover", "Rollover"
+        TRANSFER = "transfer", "Transfer"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     balance = models.ForeignKey(CreditBalance, on_delete=models.PROTECT, related_name="transactions", db_index=False)
@@ -48,6 +49,10 @@ class CreditTransaction(models.Model):
     member = unconstrained_fk(User)
     hold = same_balance_fk("credits.CreditHold", "transactions", null=True)
     reverses = same_balance_fk("self", "reversed_by", null=True)
+    # In another balance. No foreign key, so that the two balances may be stored in different databases.
+    counterpart_id = models.UUIDField(
+        null=True, editable=False, help_text="The other transaction of a transfer, in the other balance."
+    )
     idempotency_key = models.CharField(max_length=constants.MAX_IDEMPOTENCY_KEY, null=True)
     reason = models.CharField(max_length=constants.MAX_REASON, blank=True)
     request_id = models.CharField(max_length=128, blank=True)
@@ -68,7 +73,13 @@ class CreditTransaction(models.Model):
                 | Q(type__in=["usage", "expiry", "void"], amount__lt=0)
                 | Q(type="reversal", amount__lte=0)
                 | Q(type="adjustment")
-                | Q(type="rollover", amount=0),
+                | Q(type="rollover", amount=0)
+                | Q(type="transfer") & ~Q(amount=0),
+            ),
+            models.CheckConstraint(
+                name="credits_transaction_counterpart_iff_transfer",
+                condition=Q(type="transfer", counterpart_id__isnull=False)
+                | ~Q(type="transfer") & Q(counterpart_id__isnull=True),
             ),
             models.CheckConstraint(
                 name="credits_transaction_price_complete",

@@ -31,9 +31,18 @@ from credits.domain.errors import (
     SpendingLimitReachedError,
     SpendingSuspendedError,
     TransactionNotFoundError,
+    TransferToSelfError,
 )
 from credits.engine.deductions import Deduction
-from credits.engine.results import CaptureResult, HoldResult, LimitResult, RefundResult, TransactionResult, VoidResult
+from credits.engine.results import (
+    CaptureResult,
+    HoldResult,
+    LimitResult,
+    RefundResult,
+    TransactionResult,
+    TransferResult,
+    VoidResult,
+)
 from credits.operations.add_credits import add_credits
 from credits.operations.adjust_credits import adjust_credits
 from credits.operations.aggregate_usage import aggregate_usage, finish_aggregation
@@ -53,6 +62,7 @@ from credits.operations.remove_limit import remove_limit
 from credits.operations.reverse_purchase import reverse_purchase
 from credits.operations.set_limit import set_limit
 from credits.operations.suspend_spending import resume_spending, suspend_spending
+from credits.operations.transfer_credits import transfer_credits
 from credits.operations.void_grant import void_grant
 from fluxori.identity.owner import Owner
 
@@ -89,6 +99,8 @@ __all__ = [
     "SpendingSuspendedError",
     "TransactionNotFoundError",
     "TransactionResult",
+    "TransferResult",
+    "TransferToSelfError",
     "VoidResult",
     "add_credits",
     "adjust_credits",
@@ -112,5 +124,6 @@ __all__ = [
     "reverse_purchase",
     "set_limit",
     "suspend_spending",
+    "transfer_credits",
     "void_grant",
 ]

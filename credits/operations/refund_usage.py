@@ -84,9 +84,9 @@ def refund_usage(
 
         # No error below this line.
         available = balance.state.available
-        shares = refund_shares(balance, original, refund)
+        shares, taken_as_debt = refund_shares(balance, original, refund)
         details = transaction_details(request, **original.details(reason))
-        transaction = plan_refund(balance, shares, details, expires_at)
+        transaction = plan_refund(balance, shares, details, expires_at, taken_as_debt=taken_as_debt)
         balance.state.count_toward_limits(-refund, original.row.member_id, original.row.timestamp)
         extras = refund_extras(balance.state.available - available)
         return balance.record(request, transaction=transaction, extras=extras)

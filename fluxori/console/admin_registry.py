@@ -27,6 +27,7 @@ class AccountAdmin(DetailPageMixin, CreditBalanceAdmin):
         candidates = {
             "add": ("Add credits", True),
             "adjust": ("Adjust", True),
+            "transfer": ("Transfer", True),
             **tier_action_candidates(context["subscription"]),
             "set_limit": ("Set a limit", True),
             "suspend": ("Suspend spending", not suspended),

@@ -19,6 +19,7 @@ from typing import Any, Self
 NEVER = datetime.max.replace(tzinfo=UTC)
 MAX_HOLD_SECONDS = 24 * 60 * 60
 MAX_AHEAD = timedelta(minutes=5)
+MAX_CAPTURE_DEBT = 1000
 
 Facts = dict[str, Any]
 
@@ -166,6 +167,8 @@ class Balance:
         self.opened = False
         self.grants: list[Grant] = []
         self.voided: dict[int, datetime] = {}
+        # The grants that arrived by transfer, with the transaction that brought each.
+        self.received: dict[int, int] = {}
         self.holds: list[Hold] = []
         self.transactions: list[Transaction] = []
         self.limits: list[Limit] = []
@@ -399,7 +402,7 @@ class Balance:
             here = sum(entry.amount for entry in transaction.entries if entry.grant in own)
             if transaction.type == "reversal" and transaction.reverses == purchase.number:
                 taken_elsewhere += here - transaction.amount
-            elif transaction.type in {"usage", "refund", "reversal"}:
+            elif transaction.type in {"usage", "refund", "reversal", "transfer"}:
                 consumed -= here
         return there + consumed - taken_elsewhere
 
@@ -527,6 +530,34 @@ class Balance:
 
         return self.execute(request, at, plan)
 
+    # Transfers
+
+    def transfer_out(self, request: Request, at: datetime, *, amount: int) -> Result:
+        def plan(state: Balance, at: datetime) -> Outcome:
+            state.check_not_suspended()
+            state.check_funds(amount, at)
+            return Outcome(state.post("transfer", at, state.deltas(state.grants_paying(amount))))
+
+        return self.execute(request, at, plan)
+
+    def transfer_in(self, request: Request, at: datetime, *, amount: int) -> Result:
+        """Receive credits of one promotion without expiry, from a balance that has enough of them."""
+
+        def plan(state: Balance, at: datetime) -> Outcome:
+            state.check_not_suspended()
+            owed = min(state.debt(), amount)
+            created = state.grant("promotion", amount, at)
+            parts = [(created.number, amount - owed), (None, owed)]
+            number = state.post("transfer", at, [part for part in parts if part[1]])
+            state.received[created.number] = number
+            return Outcome(number)
+
+        return self.execute(request, at, plan)
+
+    def check_not_suspended(self) -> None:
+        if self.suspended_at is not None:
+            raise RejectedError("spending_suspended", {"suspended_at": self.suspended_at})
+
     # Deductions
 
     def deduct(self, request: Request, at: datetime, **arguments: Any) -> Result:
@@ -576,16 +607,17 @@ class Balance:
             raise RejectedError("feature_not_found", {"feature": feature})
         return begun[-1] * quantity, (feature, quantity)
 
-    def check_spendable(self, amount: int, at: datetime, member: int | None, hold: Hold | None = None) -> None:
+    def check_spendable(
+        self, amount: int, at: datetime, member: int | None, hold: Hold | None = None, new_debt: int = 0
+    ) -> None:
         """Reject if ``amount`` may not be spent. The credits of ``hold`` are part of it and already reserved."""
-        if self.suspended_at is not None:
-            raise RejectedError("spending_suspended", {"suspended_at": self.suspended_at})
+        self.check_not_suspended()
         self.check_limits(amount, at, member, hold)
-        self.check_funds(amount - (hold.amount if hold else 0), at)
+        self.check_funds(amount - (hold.amount if hold else 0), at, new_debt)
 
-    def check_funds(self, amount: int, at: datetime) -> None:
+    def check_funds(self, amount: int, at: datetime, new_debt: int = 0) -> None:
         available = self.available(at)
-        if available < amount:
+        if available + new_debt < amount:
             held = sum(self.pinned().values())
             facts = {"required": amount, "available": available, "held": held, "shortfall": amount - available}
             raise RejectedError("insufficient_credits", facts)
@@ -720,23 +752,31 @@ class Balance:
         self.normalize(at)
         return Outcome(hold=hold.number)
 
-    def capture(self, request: Request, at: datetime, *, hold: int, amount: int | None) -> Result:
+    def capture(
+        self, request: Request, at: datetime, *, hold: int, amount: int | None, allow_debt: bool = False
+    ) -> Result:
         def plan(state: Balance, at: datetime, found: Hold) -> Outcome:
             wanted = found.amount if amount is None else amount
-            return state.capture_open_hold(found, wanted, at) if wanted else state.release_open_hold(at, found)
+            if not wanted:
+                return state.release_open_hold(at, found)
+            return state.capture_open_hold(found, wanted, at, allow_debt=allow_debt)
 
         return self.with_open_hold(request, at, hold, plan)
 
-    def capture_open_hold(self, hold: Hold, wanted: int, at: datetime) -> Outcome:
+    def capture_open_hold(self, hold: Hold, wanted: int, at: datetime, *, allow_debt: bool) -> Outcome:
         extra: list[int] = []
         if wanted > hold.amount:
-            self.check_spendable(wanted, at, hold.member, hold)
+            new_debt = max(MAX_CAPTURE_DEBT - self.debt(), 0) if allow_debt else 0
+            self.check_spendable(wanted, at, hold.member, hold, new_debt)
             extra = self.grants_paying(wanted - hold.amount)
+        missing = max(wanted - hold.amount - len(extra), 0)
         self.holds[hold.number - 1] = replace(hold, captured=wanted)
         self.close_hold(hold, "captured", at)
         parts = self.deltas(
             sorted([*hold.pins[:wanted], *extra], key=lambda grant: self.grants[grant - 1].burn_position())
         )
+        if missing:
+            parts.append((None, -missing))
         recorded = self.post("usage", at, parts, hold=hold.number, member=hold.member, priced=hold.priced)
         self.normalize(at)
         return Outcome(recorded, hold.number)
@@ -803,16 +843,20 @@ class Balance:
         Credits of a grant that was extended move on to a grant that lasts as long as the last extension.
         """
         back = [self.grants[grant - 1] for grant in grants if grant is not None]
+        taken_as_debt = len(grants) - len(back)
+        repaid = min(self.debt(), taken_as_debt)
+        new = taken_as_debt - repaid
         if expires_at is not None:
             expired = [
                 grant
                 for grant in back
                 if self.extension(grant).is_expired(at) and self.extension(grant).number not in self.voided
             ]
-            if expired:
-                created = self.grant("adjustment", len(expired), at, expires_at=expires_at)
-                back = [created if grant in expired else grant for grant in back]
-        owed, repaid = self.debt(), 0
+            new += len(expired)
+            back = [grant for grant in back if grant not in expired]
+        if new:
+            back += [self.grant("adjustment", new, at, expires_at=expires_at)] * new
+        owed = self.debt()
         parts: dict[int | None, int] = {}
         for grant in sorted(back, key=lambda grant: self.extension(grant).burn_position()):
             if self.spendable(self.extension(grant), at) and repaid < owed:
@@ -874,7 +918,11 @@ class Balance:
     def grant_of(self, number: int) -> int:
         """Return the grant that a transaction created."""
         additions = ("allocation", "purchase", "promotion")
-        grants = [grant for grant in self.grants if grant.source in additions and grant.parent is None]
+        grants = [
+            grant
+            for grant in self.grants
+            if grant.source in additions and grant.parent is None and grant.number not in self.received
+        ]
         numbers = [transaction.number for transaction in self.transactions if transaction.type in additions]
         return grants[numbers.index(number)].number
 

@@ -28,7 +28,7 @@ from fluxori.identity.models import User
 from tests.model import balance as model
 from tests.model import stored
 from tests.model.subscription import TIERS, SubscribedBalance
-from tests.support.factories.credits import make_user
+from tests.support.factories.credits import make_balance, make_user
 from tests.support.factories.identity import MembershipFactory, OrganizationFactory
 from tests.support.times import DAY, HOUR, MINUTE, SECOND
 from tiers import operations as tier_operations
@@ -115,6 +115,9 @@ class LedgerMachine(RuleBasedStateMachine):
             self.owner = operations.Owner.of(organization)
         else:
             self.owner = operations.Owner.of(self.people[1])
+        self.giver, self.receiver = (
+            make_balance(grants=[(amount, None)], at=START - 100 * DAY) for amount in (10**9, 1)
+        )
         for code, tier in TIERS.items():
             terms = {"name": code, "monthly_credits": tier.credits, "price_min": 0, "price_max": 0}
             rollover = Tier.Rollover.NONE if tier.expires else Tier.Rollover.UNLIMITED
@@ -345,6 +348,7 @@ class LedgerMachine(RuleBasedStateMachine):
         when=lambda self: self.model.open_holds(),
         nth=which,
         less=st.sampled_from([None, None, 0, 1, 5, 9, 9, -1, -7, -1000]),
+        allow_debt=st.sampled_from([False] * 3 + [True]),
         caller=callers,
         key=keys,
         lag=request_lags,
@@ -390,6 +394,15 @@ class LedgerMachine(RuleBasedStateMachine):
     )
     def reverse(self, nth: int, amount: int | None, **options: Any) -> None:
         self.send("reverse", transaction=self.nth_of("purchase", nth), amount=amount, **options)
+
+    @action(3, amount=amounts, caller=callers, key=keys, lag=request_lags)
+    def transfer_out(self, amount: int | str, **options: Any) -> None:
+        self.send("transfer_out", amount=self.amount(amount), **options)
+
+    @action(2, amount=st.integers(1, 40), caller=callers, lag=request_lags)
+    def transfer_in(self, amount: int, **options: Any) -> None:
+        """The key of a transfer belongs to the other balance, so there is none here."""
+        self.send("transfer_in", amount=amount, **options)
 
     @action(
         1, when=lambda self: self.model.transactions, nth=which, verb=st.sampled_from(["refund", "reverse"]), key=keys
@@ -647,6 +660,10 @@ class LedgerMachine(RuleBasedStateMachine):
             translated["description"] = "By the model"
         if verb in OF_AN_OWNER:
             translated["owner"] = self.owner
+        if verb == "transfer_out":
+            translated.update(source=self.owner, target=self.receiver.owner, reason="By the model")
+        if verb == "transfer_in":
+            translated.update(source=self.giver.owner, target=self.owner, reason="By the model")
         return translated
 
     def deduction(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -715,6 +732,11 @@ class LedgerMachine(RuleBasedStateMachine):
                 for instant in self.reads:
                     self.check_read_at(instant)
                 assert verify_balance(self.owner.id).differences == ()
+                for other, sign in ((self.giver, 1), (self.receiver, -1)):
+                    assert verify_balance(other.pk).differences == ()
+                    moved = [t.amount for t in self.model.transactions if t.type == "transfer" and t.amount * sign > 0]
+                    amounts = other.transactions.filter(type="transfer").order_by("sequence")
+                    assert [-amount for amount in moved] == list(amounts.values_list("amount", flat=True))
 
 
 def assert_same_snapshot(expected: model.Snapshot, actual: BalanceSnapshot) -> None:
@@ -811,6 +833,8 @@ VERBS: dict[str, Callable[..., Any]] = {
     "extend_hold": operations.extend_hold,
     "refund": operations.refund_usage,
     "reverse": operations.reverse_purchase,
+    "transfer_out": lambda **arguments: operations.transfer_credits(**arguments).source,
+    "transfer_in": lambda **arguments: operations.transfer_credits(**arguments).target,
     "void": operations.void_grant,
     "extend": operations.extend_grant,
     "suspend": operations.suspend_spending,

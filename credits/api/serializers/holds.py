@@ -12,7 +12,7 @@ from credits.api.serializers.transactions import EntryResponse, TransactionWithE
 from credits.domain import constants
 from credits.domain.records import Hold
 from credits.models import CreditHold
-from fluxori.api.fields import Choice, Id, Text, Timestamp, WholeNumber
+from fluxori.api.fields import Choice, Flag, Id, Text, Timestamp, WholeNumber
 from fluxori.api.serializers import RequestSerializer, ResponseSerializer
 
 
@@ -32,6 +32,10 @@ class ExtendHoldRequest(RequestSerializer):
 
 class CaptureRequest(RequestSerializer):
     amount = Count(min_value=0, required=False, help_text="Default: the amount of the hold. 0 releases it.")
+    # No default in the schema: generators of types make a property with a default required.
+    allow_debt = Flag(
+        required=False, help_text="Services and admins only: what is not available becomes debt. Default: false."
+    )
 
 
 class HoldResponse(ResponseSerializer):

@@ -132,6 +132,7 @@ class ExplainedTransactionResponse(TransactionResponse):
     reason = Text()
     reverses = Id(source="reverses_id", allow_null=True)
     reversed_by = SerializerMethodField()
+    counterpart_id = Id(allow_null=True, help_text="Of a transfer: its transaction in the other balance.")
     entries = ExplainedEntryResponse(many=True)
     hash = SerializerMethodField()
     previous_hash = SerializerMethodField()

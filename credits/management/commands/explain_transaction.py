@@ -77,6 +77,7 @@ def _lines(payload: Payload, account: str) -> Iterator[tuple[str, str]]:
 _LABELS = {
     "hold": "holdId",
     "reverses": "reverses",
+    "counterpart": "counterpartId",
     "description": "description",
     "reference": "referenceId",
     "reason": "reason",

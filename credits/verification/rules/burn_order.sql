@@ -1,4 +1,4 @@
--- Usage and downward adjustments take free credits in burn order, and use up each grant before the next one.
+-- Usage, downward adjustments and transfers take free credits in burn order, and use up each grant before the next one.
 --
 -- The burn order is written in five places on purpose, so that they check each other. Change all of them together:
 -- credits/domain/burn_order.py (the rule that operations apply), credits/queries/sql/balance_states.sql (which grants are
@@ -19,7 +19,7 @@ WITH rule AS (
       JOIN credits_creditentry e ON e.balance_id = t.balance_id AND e.transaction_id = t.id
       JOIN credits_creditgrant g ON g.balance_id = e.balance_id AND g.id = e.grant_id
      WHERE t.balance_id BETWEEN %(first)s AND %(last)s AND t.amount < 0 AND t.hold_id IS NULL
-       AND t.type IN ('usage', 'adjustment')
+       AND t.type IN ('usage', 'adjustment', 'transfer')
     WINDOW w AS (PARTITION BY e.balance_id, e.transaction_id ORDER BY e.position)
 )
 SELECT 'spent_in_burn_order', d.balance_id, 'entry', d.id,

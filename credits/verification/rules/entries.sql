@@ -23,6 +23,8 @@ SELECT v.rule, t.balance_id, 'transaction', t.id, v.details
            concat(e.many, ' entries at positions ', e.lowest, ' to ', e.highest) END),
        ('one_entry_per_grant', CASE WHEN e.grants + e.debts <> e.many OR e.debts > 1 THEN
            concat(e.many, ' entries on ', e.grants, ' grants and ', e.debts, ' on debt') END),
+       ('usage_takes_debt_by_capture_only', CASE WHEN e.debts > 0 AND t.type = 'usage' AND t.hold_id IS NULL THEN
+           concat('usage of ', t.amount, ' without a hold, with an entry on debt') END),
        ('addition_creates_one_grant', CASE WHEN t.type IN ('allocation', 'purchase', 'promotion')
                AND (o.many IS DISTINCT FROM 1 OR o.amount <> t.amount OR o.effective_at <> t.timestamp) THEN
            concat(t.type, ' of ', t.amount, ' at ', t.timestamp, ' created ', coalesce(o.many, 0), ' grants of ',

@@ -40,7 +40,7 @@ WITH entries AS (
       FROM events
 ), judged AS (
     SELECT s.*, coalesce(p.most, 0) AS most, coalesce(p.least, 0) AS least,
-           s.type = 'usage' AND NOT EXISTS (
+           (s.type = 'usage' OR (s.type = 'transfer' AND s.total < 0)) AND NOT EXISTS (
                SELECT FROM credits_creditpin x
                 WHERE x.balance_id = s.balance_id AND x.hold_id = s.hold_id AND x.grant_id = s.grant_id) AS spent
       FROM entries s

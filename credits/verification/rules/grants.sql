@@ -28,7 +28,8 @@ SELECT v.rule, g.balance_id, 'grant', g.id, v.details
            concat('live ', g.live, ', remaining ', g.remaining, ', held ', g.held) END),
        ('source_matches_transaction', CASE WHEN NOT (
                g.source = t.type OR (g.source = 'adjustment' AND t.type = 'refund')
-               OR (g.parent_id IS NOT NULL AND t.type = 'adjustment')) THEN
+               OR (g.parent_id IS NOT NULL AND t.type = 'adjustment')
+               OR (t.type = 'transfer' AND t.amount > 0)) THEN
            concat('source ', g.source, ', created by a transaction of type ', t.type) END),
        ('voided_without_remaining', CASE WHEN g.voided_at IS NOT NULL AND g.remaining > 0 THEN
            concat('voided, although ', g.remaining, ' credits remain') END)

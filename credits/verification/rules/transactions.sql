@@ -27,6 +27,7 @@ SELECT v.rule, t.balance_id, 'transaction', t.id, v.details
                WHEN 'promotion' THEN t.amount > 0 WHEN 'refund' THEN t.amount > 0
                WHEN 'usage' THEN t.amount < 0 WHEN 'expiry' THEN t.amount < 0 WHEN 'void' THEN t.amount < 0
                WHEN 'reversal' THEN t.amount <= 0 WHEN 'rollover' THEN t.amount = 0
+               WHEN 'transfer' THEN t.amount <> 0
                ELSE t.type = 'adjustment' END THEN
            concat(t.type, ' of ', t.amount) END),
        ('usage_matches_price', CASE WHEN t.amount <> t.cost THEN

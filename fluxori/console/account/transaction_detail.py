@@ -19,6 +19,7 @@ _EXPLANATIONS = {
     "void": "removed when a grant was voided",
     "adjustment": "adjusted by staff",
     "rollover": "rolled over to the next period",
+    "transfer": "moved between two balances",
 }
 
 
@@ -36,6 +37,10 @@ def transaction_context(transaction: CreditTransaction) -> dict[str, Any]:
     users = User.objects.in_bulk([key for key in (transaction.actor_id, transaction.member_id) if key])
     same_balance = CreditTransaction.objects.filter(balance=transaction.balance_id)
     corrects = same_balance.filter(pk=transaction.reverses_id).first() if transaction.reverses_id else None
+    counterpart = None
+    if transaction.counterpart_id is not None:
+        in_other_balance = CreditTransaction.objects.filter(pk=transaction.counterpart_id)
+        counterpart = in_other_balance.select_related("balance__user", "balance__organization").first()
     hold = None
     if transaction.hold_id is not None:
         hold = CreditHold.objects.filter(balance=transaction.balance_id, pk=transaction.hold_id).first()
@@ -49,6 +54,8 @@ def transaction_context(transaction: CreditTransaction) -> dict[str, Any]:
         "actor": users.get(transaction.actor_id) if transaction.actor_id else None,
         "member": users.get(transaction.member_id) if transaction.member_id else None,
         "corrections": TransactionWithCorrections(transaction, feature, corrects, list(transaction.reversed_by.all())),
+        "counterpart": counterpart,
+        "counterpart_owner": owner_name(counterpart.balance) if counterpart else "",
         "entries": [EntryRow(entry, entry.grant) for entry in transaction.entries.all()],
         "hold": hold,
         "previous": same_balance.filter(sequence=transaction.sequence - 1).first(),

@@ -7,7 +7,7 @@ To add one, declare it in the module of its subject, list it here, and add its p
 from typing import Any
 
 from fluxori.console.actions.base import Action
-from fluxori.console.actions.credits import AddCredits, AdjustCredits, RefundUsage, ReversePurchase
+from fluxori.console.actions.credits import AddCredits, AdjustCredits, RefundUsage, ReversePurchase, TransferCredits
 from fluxori.console.actions.grants import ExtendGrant, VoidGrant
 from fluxori.console.actions.holds import ReleaseHold
 from fluxori.console.actions.limits import RemoveLimit, SetLimit
@@ -26,6 +26,7 @@ ACTIONS: dict[str, Action] = {
     for action in (
         AddCredits(),
         AdjustCredits(),
+        TransferCredits(),
         RefundUsage(),
         ReversePurchase(),
         VoidGrant(),

@@ -1,4 +1,4 @@
-"""Staff actions that add credits, adjust a balance, refund usage and reverse purchases."""
+"""Staff actions that add credits, adjust a balance, transfer, refund usage and reverse purchases."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from credits.models import CreditTransaction
 from fluxori.adminkit.formatting import format_credit_count, format_credits, format_timestamp
 from fluxori.console.actions import forms
 from fluxori.console.actions.base import Action, ActionRequest, Outcome
+from fluxori.console.actions.owners import find_owner
 from fluxori.console.models import Reason
 
 
@@ -50,6 +51,29 @@ class AdjustCredits(Action):
         direction = "up" if transaction.amount > 0 else "down"
         target = f"{request.owner} {direction} by {format_credit_count(transaction.amount)}"
         return Outcome(f"Adjust {target}", f"Adjusted {target}", transaction)
+
+
+class TransferCredits(Action):
+    """Move credits to the balance of another owner. It needs the permission to adjust a balance, which does as much."""
+
+    code, title, icon = "transfer", "Transfer", "swap_horiz"
+    permission = "console.adjust_credits"
+    form = forms.TransferForm
+
+    def execute(self, request: ActionRequest) -> Outcome:
+        recipient = find_owner(request.arguments["to"])
+        result = operations.transfer_credits(
+            source=request.owner,
+            target=recipient,
+            amount=request.arguments["amount"],
+            reason=request.reason_label,
+            **request.common_arguments,
+        )
+        received = result.target
+        before = received.balance.balance - received.transaction.amount
+        target = f"{format_credit_count(received.transaction.amount)} from {request.owner} to {recipient}"
+        facts = [(f"Balance of {recipient}", f"{format_credits(before)} → {format_credits(received.balance.balance)}")]
+        return Outcome(f"Transfer {target}", f"Transferred {target}", result.source.transaction, facts)
 
 
 class RefundUsage(Action):

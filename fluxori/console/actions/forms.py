@@ -133,6 +133,16 @@ class AdjustForm(ActionForm):
     )
 
 
+class TransferForm(ActionForm):
+    amount = credits_field("Whole credits. It cannot exceed what is available.")
+    to = forms.CharField(
+        label="To",
+        max_length=254,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The e-mail of a user, or the id or the external id of an organization. It needs a balance.",
+    )
+
+
 class CorrectionForm(ActionForm):
     """How many credits of an earlier transaction to correct."""
 

@@ -159,6 +159,15 @@ class TestCaptureHold:
         assert table_digests() == before
         assert api(user).get(path).json()["status"] == "open"
 
+    def test_allows_debt_for_a_service_only(self, api, user):
+        path = place_and_get_path(api(user))
+
+        refused = api(user).post(f"{path}/capture", {"amount": 130, "allowDebt": True})
+        allowed = api(ServiceFactory.create()).post(f"{path}/capture", {"amount": 130, "allowDebt": True})
+
+        assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
+        assert (allowed.status_code, allowed.json()["debt"], allowed.json()["available"]) == (200, 30, 0)
+
     def test_of_0_releases_the_hold(self, api, user):
         response = api(user).post(place_and_get_path(api(user)) + "/capture", {"amount": 0})
 

@@ -1,6 +1,6 @@
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -54,7 +54,7 @@ def vector():
     fields = read(VECTOR)
     return Transaction(
         **{name: fields[name] for name in TRANSACTION},
-        details=TransactionDetails(**{name: fields[name] for name in TransactionDetails.__dataclass_fields__}),
+        details=TransactionDetails(**{name: fields.get(name) for name in TransactionDetails.__dataclass_fields__}),
         entries=[Entry(**read(entry)) for entry in VECTOR["entries"]],
         opened=[Grant(**read(grant), remaining=0, held=0) for grant in VECTOR["opened"]],
         previous_hash=fields["previous_hash"],
@@ -74,6 +74,14 @@ class TestDocumentedVector:
         assert preimage.hex().startswith(FIRST_BYTES)
         assert f"{len(preimage)} bytes are hashed" in PAGE
         assert hash_chain.transaction_hash(vector()).hex() == HASH
+
+    def test_a_transfer_ends_with_its_counterpart(self):
+        plain, transfer = vector(), vector()
+        transfer.details = replace(plain.details, counterpart_id=plain.id)
+
+        added = hash_chain.preimage(transfer).removeprefix(hash_chain.preimage(plain))
+
+        assert added == (36).to_bytes(4, "big") + str(plain.id).encode()
 
     @pytest.mark.django_db
     def test_postgresql_computes_the_documented_hash(self):

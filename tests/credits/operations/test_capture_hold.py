@@ -1,4 +1,5 @@
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.credits.operations.verbs import (
     void_grant,
 )
 from tests.support.factories.credits import deduct, make_balance, make_user
+from tests.support.falsification import differences_of, falsify
 from tests.support.operations import captured_statements, check_balance, check_replay, statement_kinds, unchanged
 from tests.support.times import DAY, HOUR, MINUTE, NOON
 
@@ -25,6 +27,94 @@ MAXIMUM = 10**12
 MICROSECOND = timedelta(microseconds=1)
 
 pytestmark = pytest.mark.django_db
+
+
+class TestAllowDebt:
+    def test_takes_what_is_there_and_the_rest_as_debt(self):
+        balance = make_balance()
+        placed = place_hold(balance).hold
+
+        result = capture_hold(placed, 130, allow_debt=True)
+
+        assert [(entry.grant_id is None, entry.amount) for entry in result.transaction.entries] == [
+            (False, -100),
+            (True, -30),
+        ]
+        assert (result.balance.balance, result.balance.available, result.balance.debt) == (-30, 0, 30)
+        check_balance(balance)
+
+    def test_creates_no_debt_if_the_credits_are_enough(self):
+        placed = place_hold(make_balance()).hold
+
+        assert capture_hold(placed, 100, allow_debt=True).balance.debt == 0
+
+    def test_leaves_the_credits_of_other_holds(self):
+        balance = make_balance()
+        first, other = place_hold(balance, 30).hold, place_hold(balance, 60).hold
+
+        assert capture_hold(first, 50, allow_debt=True).balance.debt == 10
+        assert capture_hold(other).balance.debt == 10
+        check_balance(balance)
+
+    def test_is_off_by_default(self):
+        placed = place_hold(make_balance()).hold
+
+        with unchanged(), pytest.raises(operations.InsufficientCreditsError):
+            capture_hold(placed, 101)
+
+    def test_rejects_more_debt_than_the_setting_allows_in_all(self, settings):
+        settings.CAPTURE_DEBT_LIMIT = 30
+        balance = make_balance()
+        first, second = place_hold(balance, 40).hold, place_hold(balance, 40).hold
+        capture_hold(first, 80, allow_debt=True)
+
+        with unchanged(), pytest.raises(operations.InsufficientCreditsError):
+            capture_hold(second, 51, allow_debt=True)
+        assert capture_hold(second, 50, allow_debt=True).balance.debt == 30
+
+    def test_a_suspended_balance_gets_no_debt(self):
+        balance = make_balance()
+        placed = place_hold(balance).hold
+        suspend_spending(balance)
+
+        with unchanged(), pytest.raises(operations.SpendingSuspendedError):
+            capture_hold(placed, 130, allow_debt=True)
+
+    def test_a_repeated_request_takes_effect_once(self):
+        placed = place_hold(make_balance()).hold
+        first = capture_hold(placed, 130, allow_debt=True, idempotency_key="k")
+
+        check_replay(first, capture_hold(placed, 130, allow_debt=True, idempotency_key="k"))
+        with pytest.raises(operations.IdempotencyKeyReusedError):
+            capture_hold(placed, 130, idempotency_key="k")
+
+    def test_verification_reports_debt_of_a_usage_without_a_hold(self):
+        balance = make_balance()
+        usage = capture_hold(place_hold(balance).hold, 130, allow_debt=True).transaction
+
+        falsify(SimpleNamespace(id=usage.id), "UPDATE credits_credittransaction SET hold_id = NULL WHERE id = %(id)s")
+
+        assert "usage_takes_debt_by_capture_only" in {each.rule for each in differences_of(balance.pk)}
+
+    def test_a_refund_repays_the_debt_first(self):
+        balance = make_balance()
+        usage = capture_hold(place_hold(balance).hold, 130, allow_debt=True).transaction
+
+        result = operations.refund_usage(transaction_id=usage.id, amount=40, reason="Failed", at=NOON)
+
+        assert (result.balance.debt, result.balance.available, result.made_available) == (0, 10, 10)
+        check_balance(balance)
+
+    def test_a_refund_of_repaid_debt_is_a_new_grant(self):
+        balance = make_balance()
+        usage = capture_hold(place_hold(balance).hold, 130, allow_debt=True).transaction
+        add_credits(balance.owner, 50)
+
+        result = operations.refund_usage(transaction_id=usage.id, reason="Failed", at=NOON)
+
+        assert (result.balance.balance, result.balance.available) == (150, 150)
+        assert [(grant.source, grant.amount) for grant in result.transaction.opened] == [("adjustment", 30)]
+        check_balance(balance)
 
 
 class TestCaptureHold:

@@ -234,6 +234,12 @@ FALSIFICATIONS = [
         "entries_sum_to_grant held_matches_pins hold_amount_matches_pins remaining_after_matches_history",
     ),
 ]
+# The rules of which the tests of an operation show that they report a changed row.
+ELSEWHERE = {
+    "transfer_matches_counterpart",
+    "transferred_grants_keep_their_terms",
+    "usage_takes_debt_by_capture_only",
+}
 
 
 @pytest.mark.django_db
@@ -259,7 +265,7 @@ class TestRules:
             match for sql in run.RULES for match in re.findall(r"'(\w+)', CASE|^SELECT '(\w+)'", sql, re.MULTILINE)
         }
 
-        assert {first or second for first, second in matches} == {case[0] for case in FALSIFICATIONS}
+        assert {first or second for first, second in matches} == {case[0] for case in FALSIFICATIONS} | ELSEWHERE
 
     @pytest.mark.parametrize("wrong", [40, 74, 76, 100])
     def test_reports_a_wrong_remaining_after_while_credits_are_pinned(self, db, wrong):

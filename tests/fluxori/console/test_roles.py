@@ -87,6 +87,7 @@ DELETERS = {"group": SUPERUSER}
 PERFORMERS = {
     "add": {"support", "support lead", "finance", "superuser"},
     "adjust": {"support lead", "finance", "superuser"},
+    "transfer": {"support lead", "finance", "superuser"},
     "refund": {"support", "support lead", "finance", "superuser"},
     "reverse": FINANCE,
     "void": {"support lead", "finance", "superuser"},

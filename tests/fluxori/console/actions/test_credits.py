@@ -3,9 +3,12 @@
 from credits import operations
 from credits.domain import errors
 from credits.models import CreditTransaction
+from fluxori.console.links import change_url
 from fluxori.core import clock
 from tests.fluxori.console.actions.helpers import perform, rejection
+from tests.support.admin import text_of
 from tests.support.factories.credits import deduct, make_balance, make_user
+from tests.support.factories.identity import OrganizationFactory
 from tests.support.staff import action_url, fill_form
 from tests.support.times import DAY
 
@@ -42,6 +45,41 @@ class TestAdjustCredits:
         error = rejection(client, action_url("adjust", make_user()), amount="5")
 
         assert error == f"{errors.BalanceNotFoundError.title}."
+
+
+class TestTransferCredits:
+    def test_a_transfer_shows_both_balances_and_links_both_transactions(self, client, balance):
+        recipient = make_user()
+        make_balance(recipient, grants=[(10, None)], at=clock.now())
+
+        preview, message, row = perform(client, action_url("transfer", balance), amount="30", to=recipient.email)
+
+        assert f"Balance of {recipient}" in preview
+        assert "10 → 40" in preview
+        assert message == f"Transferred 30 credits from {balance.user} to {recipient}. Balance 120 → 90."
+        assert (row.transaction.type, row.credits) == ("transfer", 0)
+        page = text_of(client.get(change_url("credits_credittransaction", row.transaction_id)))
+        assert change_url("credits_credittransaction", row.transaction.counterpart_id) in page
+
+    def test_a_transfer_can_go_to_an_organization(self, client, balance):
+        organization = OrganizationFactory.create(external_id="acme")
+        make_balance(organization, at=clock.now())
+
+        _, message, _ = perform(client, action_url("transfer", balance), amount="1", to="acme")
+
+        assert message.startswith(f"Transferred 1 credit from {balance.user} to {organization}.")
+
+    def test_an_unknown_recipient_is_rejected(self, client, balance):
+        for unknown in ("nobody@example.test", "nothing"):
+            assert "There is no such" in rejection(client, action_url("transfer", balance), amount="1", to=unknown)
+
+    def test_a_transfer_cannot_exceed_the_available_credits(self, client, balance):
+        recipient = make_user()
+        make_balance(recipient, at=clock.now())
+
+        error = rejection(client, action_url("transfer", balance), amount="121", to=recipient.email)
+
+        assert "120 are available" in error
 
 
 class TestRefundUsage:

@@ -481,7 +481,7 @@ class LedgerMachine(RuleBasedStateMachine):
     # The subscription
 
     @action(
-        2,
+        4,
         when=lambda self: self.model.facts(self.now)[0] is None,
         tier=st.sampled_from(sorted(TIERS)),
         initial_balance=st.sampled_from([None, None, 0, 3]),
@@ -493,7 +493,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.send("subscribe", tier=tier, initial_balance=initial_balance, **options)
 
     @action(
-        2,
+        8,
         when=lambda self: self.model.terms,
         verb=st.sampled_from(["allocate_month", "allocate_month", "pause", "unpause", "unpause", "cancel"]),
         caller=callers,
@@ -504,7 +504,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.send(verb, **options)
 
     @action(
-        1,
+        3,
         when=lambda self: self.model.opened,
         effective=st.sampled_from(["now", "nextPeriod"]),
         caller=callers,
@@ -514,12 +514,12 @@ class LedgerMachine(RuleBasedStateMachine):
     def end_the_subscription(self, effective: str, **options: Any) -> None:
         self.send("end", effective=effective, **options)
 
-    @action(1, when=lambda self: self.model.terms, offset=st.sampled_from([timedelta(0), -MICROSECOND, DAY, 31 * DAY]))
+    @action(3, when=lambda self: self.model.terms, offset=st.sampled_from([timedelta(0), -MICROSECOND, DAY, 31 * DAY]))
     def advance_to_the_next_period(self, offset: timedelta) -> None:
         for starts_at in self.model.next_period_at(self.now):
             self.go_to(max(starts_at + offset, self.now))
 
-    @action(3, when=lambda self: self.model.terms, lag=lags)
+    @action(4, when=lambda self: self.model.terms, lag=lags)
     def run_monthly_allocation(self, lag: timedelta) -> None:
         at = self.now - lag
         expected = self.model.run_allocation(at)

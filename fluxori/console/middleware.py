@@ -55,7 +55,12 @@ class _TwoFactor(MiddlewareMixin):
     """Sends a session that must still give a code to the page for it, from every page of the admin."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return code_page(request) or self.get_response(request)
+        redirect = code_page(request)
+        if redirect is not None:
+            return redirect
+        response = self.get_response(request)
+        assert isinstance(response, HttpResponseBase)  # this project has no asynchronous views
+        return response
 
 
 class _History(MiddlewareMixin):

@@ -49,7 +49,7 @@ def verified_subject(token: str, issuer: Issuer) -> str:
     :raises TokenNotValidError: the key, signature, algorithm, issuer, audience, expiry or subject is not valid
     """
     verified_with = f"{issuer.jwks_url} {issuer.issuer} {issuer.audience}"
-    subject = _verified.subject_of(token, key=verified_with)
+    subject: str | None = _verified.subject_of(token, key=verified_with)
     if subject is None:
         subject, expires_at = _verify(token, issuer)
         until = min(expires_at, time() + REMEMBERED_SECONDS)

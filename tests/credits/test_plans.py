@@ -5,6 +5,7 @@ The requests are sent to every endpoint of the ledger and the tiers, on one of t
 
 from datetime import timedelta
 from itertools import count
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -22,6 +23,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PREFIX = "/api/credits/"
 
 
+def first(rows):
+    """Return the first row; the ledger must have one."""
+    row = rows.first()
+    assert row is not None
+    return row
+
+
 class Requests:
     """One request or more for each endpoint; ``sent`` are the methods and routes."""
 
@@ -31,8 +39,8 @@ class Requests:
         self.admin = api(make_user(role=User.Role.ADMIN))
         balances = CreditBalance.objects.order_by("-sequence")
         # One that expired credits and refunds are part of.
-        self.balance = balances.filter(user__isnull=False, balance__gt=1000).first()
-        self.pool = balances.filter(organization__isnull=False, balance__gt=100).first()
+        self.balance = first(balances.filter(user__isnull=False, balance__gt=1000))
+        self.pool = first(balances.filter(organization__isnull=False, balance__gt=100))
         self.user = api(self.balance.user)
         owner = Membership.objects.get(organization=self.pool.organization, role=Membership.Role.OWNER)
         self.owner = api(owner.user)
@@ -82,7 +90,7 @@ class Requests:
         self.send(self.user, "get", "tiers")
         self.send(self.admin, "get", "credits/balances")
         self.send(self.admin, "get", "credits/balances", {"tier": "pro", "maxAvailable": 100})
-        transaction = CreditTransaction.objects.filter(balance=self.balance, type="usage").first()
+        transaction = first(CreditTransaction.objects.filter(balance=self.balance, type="usage"))
         for client in (self.user, self.admin):
             self.send(client, "get", "credits/transactions/{id}", id=transaction.pk)
 
@@ -114,7 +122,7 @@ class Requests:
 
     def correct(self):
         transactions = CreditTransaction.objects.filter(balance=self.balance)
-        used, bought = transactions.filter(type="usage").first(), transactions.filter(type="purchase").first()
+        used, bought = first(transactions.filter(type="usage")), first(transactions.filter(type="purchase"))
         expired = CreditGrant.objects.filter(balance=self.balance, expires_at__lte=clock.now()).values("pk")
         old = transactions.filter(type="usage", entries__grant__in=expired).first()
         grants = CreditGrant.objects.filter(balance=self.balance, remaining__gt=0)
@@ -127,7 +135,10 @@ class Requests:
         again = UUID(refund["transaction"]["id"])
         self.send(self.admin, "post", "credits/transactions/{id}/refund", revival, expected=[200, 201, 409], id=again)
         self.send(self.admin, "post", "credits/transactions/{id}/reverse", reason | {"amount": 1}, id=bought.pk)
-        ending, other = grants.filter(expires_at__gt=clock.now()).order_by("expires_at").first(), grants.last()
+        ending, other = (
+            first(grants.filter(expires_at__gt=clock.now()).order_by("expires_at")),
+            first(grants.order_by("-pk")),
+        )
         self.send(self.admin, "post", "credits/grants/{id}/extend", reason | {"expiresAt": later}, id=ending.pk)
         self.send(self.admin, "post", "credits/grants/{id}/void", reason, id=other.pk)
         for amount in (10, -5):
@@ -151,6 +162,8 @@ class Requests:
             self.send(self.admin, "put", "credits/tier", body)
         self.send(self.admin, "delete", "credits/tier/scheduled?userId=" + new["userId"])
         self.send(self.admin, "post", "credits/monthly-allocation", mine)
+        transfer = {"from": mine, "to": {"userId": new["userId"]}, "amount": 1, "reason": "A check"}
+        self.send(self.admin, "post", "credits/transfers", transfer)
         # Whether the change is possible depends on the subscription; it is read in any case.
         owner, any_status = {"userId": new["userId"]}, range(200, 500)
         later = (clock.now() + timedelta(days=1)).isoformat()
@@ -166,7 +179,8 @@ def routes():
     for pattern in get_resolver("credits.api.urls").url_patterns + get_resolver("tiers.api.urls").url_patterns:
         route = str(pattern.pattern)
         route = "/".join("{id}" if part.startswith("<") else part for part in route.split("/"))
-        result |= {(method, route) for method in pattern.callback.actions if method != "head"}
+        view: Any = pattern.callback
+        result |= {(method, route) for method in view.actions if method != "head"}
     return result
 
 

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from credits import operations, queries
-from credits.engine.deductions import DeductionRequest, process_group
+from credits.engine.deductions import DeductionRequest
 from credits.engine.locked_balance import OperationResult
+from credits.engine.operation_queue import process_group
 from fluxori.core.errors import DomainError
 from fluxori.identity.models import User
 from fluxori.identity.owner import OwnerLike

@@ -50,8 +50,8 @@ class TestStatementsOfARequest:
         assert run == [CALLER, *ALONE]
 
     def test_a_deduction_from_a_pool_reads_the_membership_in_addition(self, api):
-        organization, member = OrganizationFactory(), make_user()
-        MembershipFactory(organization=organization, user=member, role=Membership.Role.MEMBER)
+        organization, member = OrganizationFactory.create(), make_user()
+        MembershipFactory.create(organization=organization, user=member, role=Membership.Role.MEMBER)
         make_balance(organization)
         body = {"amount": 2, "description": "A request", "organizationId": str(organization.pk)}
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from unittest.mock import patch
+from uuid import UUID
 
 import pytest
 from django.db import transaction
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 from credits.engine import operation_queue
 from credits.engine.deductions import Deduction, DeductionRequest
 from credits.engine.idempotency import build_request
-from credits.engine.locked_balance import OperationResult
 from credits.engine.plan_grants import AddRequest
 from credits.engine.plan_holds import CaptureRequest, PlaceHoldRequest, ReleaseRequest
 from credits.models import CreditBalance
@@ -121,13 +121,13 @@ class Run:
     def process(self, requests):
         results = operation_queue.process_group(self.owner, lambda: [(self.owner, request) for request in requests])
         for result in results:
-            if isinstance(result, OperationResult) and result.hold_id not in (None, *self.holds):
+            if isinstance(result, DomainError):
+                self.results.append((result.code, result.facts))
+                continue
+            assert result is not None
+            if result.hold_id not in (None, *self.holds):
                 self.holds.append(result.hold_id)
-            self.results.append(
-                (result.code, result.facts)
-                if isinstance(result, DomainError)
-                else replace(result.snapshot, id=None, user_id=None)
-            )
+            self.results.append(replace(result.snapshot, id=UUID(int=0), user_id=None))
 
     def history(self):
         balance = CreditBalance.objects.get(pk=self.owner.id)
@@ -136,7 +136,10 @@ class Run:
         return [
             (
                 (row.type, row.amount, row.balance_after, row.timestamp),
-                [(order.get(entry.grant_id), entry.amount) for entry in row.entries.order_by("position")],
+                [
+                    (entry.grant_id and order[entry.grant_id], entry.amount)
+                    for entry in row.entries.order_by("position")
+                ],
             )
             for row in balance.transactions.order_by("sequence")
         ]

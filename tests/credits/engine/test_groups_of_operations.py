@@ -1,7 +1,9 @@
 """Deductions, holds and added credits share one transaction: the result of each, and what a rejection leaves."""
 
+from collections.abc import Callable
 from functools import partial
 from threading import local
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -130,7 +132,8 @@ class TestOneBalance:
 
     def test_rejected_attempts_of_a_group_are_counted_by_one_statement(self):
         balance = make_balance()
-        placed, counted = place_hold(balance, 40).hold, []
+        placed = place_hold(balance, 40).hold
+        counted: list[dict[str, str]] = []
 
         def recording(call):
             def run():
@@ -153,7 +156,7 @@ class TestSeveralBalances:
     def test_share_one_transaction(self):
         balances, groups = [make_balance() for _ in range(3)], []
         placed = place_hold(balances[0], 10).hold
-        calls = [
+        calls: list[Callable[[], Any]] = [
             partial(capture_hold, placed),
             partial(place_hold, balances[1], 5),
             partial(add_credits, balances[2].owner, 9),

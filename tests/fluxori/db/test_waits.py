@@ -38,7 +38,7 @@ class TestWaitsReported:
         assert [found for found in errors.getvalue().splitlines() if re.fullmatch(line, found)]
 
     def test_a_long_statement_is_reported_once_in_ten_seconds(self):
-        lines = []
+        lines: list[str] = []
 
         with waits_reported(lines.append), connection.cursor() as cursor:
             cursor.execute("SELECT pg_sleep(0.7)")
@@ -48,7 +48,7 @@ class TestWaitsReported:
     def test_a_response_that_does_not_arrive_is_reported(self, pytestconfig):
         if pytestconfig.getoption("--restricted-role"):
             pytest.skip("The role of these tests does not see that the session of another role is idle.")
-        lines = []
+        lines: list[str] = []
 
         def wait():
             with through_silent_proxy() as proxy, limit_waits(0.8):
@@ -64,7 +64,7 @@ class TestWaitsReported:
 
     def test_a_short_statement_is_not_reported(self, monkeypatch):
         monkeypatch.setattr(waits, "PATIENCE_SECONDS", 5)
-        lines = []
+        lines: list[str] = []
 
         with waits_reported(lines.append), connection.cursor() as cursor:
             cursor.execute("SELECT 1")

@@ -72,7 +72,7 @@ class TestSchedule:
     def test_names_commands_that_exist(self):
         assert COMMANDS.keys() <= get_commands().keys()
 
-    @pytest.mark.parametrize("schedule", set(PERIODIC.values()), ids=lambda schedule: schedule.cron)
+    @pytest.mark.parametrize("schedule", dict.fromkeys(PERIODIC.values()), ids=lambda schedule: schedule.cron)
     def test_states_the_interval_of_its_cron_expression(self, schedule):
         periodic = next(each for each in app.periodic_registry.periodic_tasks.values() if each.cron == schedule.cron)
 

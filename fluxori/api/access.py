@@ -82,6 +82,21 @@ def resolve_for_spend(request: Request, payload: Mapping[str, Any]) -> BalanceAc
     return access
 
 
+def resolve_for_transfer(request: Request, payload: Mapping[str, Any]) -> Owner:
+    """Return the owner of a balance that a transfer moves credits out of.
+
+    A spending limit does not count transfers, so a member who may only spend from a pool cannot transfer from it. After
+    what ``resolve_for_spend`` raises:
+
+    :raises PermissionDeniedError: the member is neither an owner nor a manager of the organization
+    """
+    access = resolve_for_spend(request, payload)
+    is_pool = payload.get("organization_id") is not None
+    if is_pool and access.role not in _MANAGING_ROLES and not can_access_all_balances(caller_of(request)):
+        raise PermissionDeniedError
+    return access.owner
+
+
 def resolve_for_manage(request: Request, payload: Mapping[str, Any]) -> Owner:
     """Return the owner of the balance that a request manages.
 

@@ -43,8 +43,8 @@ class TestTransfer:
         assert (explained["counterpartId"], explained["reason"]) == (received, "Moved to the team")
         assert api(user).get(f"/api/credits/transactions/{received}").status_code == 404
 
-    def test_a_member_transfers_between_the_pool_and_their_own_balance(self, api, pool):
-        caller = api(member(pool))
+    def test_a_manager_transfers_between_the_pool_and_their_own_balance(self, api, pool):
+        caller = api(member(pool, "manager"))
 
         response = caller.post(URL, body({"organizationId": str(pool.pk)}, {}))
         back = caller.post(URL, body({}, {"organizationId": str(pool.pk)}, 310))
@@ -101,8 +101,14 @@ class TestRefusals:
         assert (response.status_code, response.json()["code"]) == (403, "permission_denied")
         assert table_digests() == before
 
-    def test_rejects_a_viewer_of_the_pool(self, api, pool):
-        response = api(member(pool, "viewer")).post(URL, body({"organizationId": str(pool.pk)}, {}, 1))
+    def test_a_member_gives_to_the_pool(self, api, pool):
+        response = api(member(pool)).post(URL, body({}, {"organizationId": str(pool.pk)}, 5))
+
+        assert (response.status_code, response.json()["to"]["balance"]) == (200, 1005)
+
+    @pytest.mark.parametrize("role", ["viewer", "member"])
+    def test_rejects_a_member_who_does_not_manage_the_pool(self, api, pool, role):
+        response = api(member(pool, role)).post(URL, body({"organizationId": str(pool.pk)}, {}, 1))
 
         assert (response.status_code, response.json()["code"]) == (403, "permission_denied")
 

@@ -61,7 +61,7 @@ class StatusFilter(admin.SimpleListFilter):
 @admin.register(ProcrastinateJob)
 class JobAdmin(ReadOnlyAdmin):
     list_display = ["id", "task_name", "argument_text", "status", "attempts", "not_before", "queue_name"]
-    list_filter = [StatusFilter, "queue_name"]
+    list_filter = [StatusFilter]
     search_fields = ["=task_name"]
     search_help_text = "Task"
     empty_message = "The worker adds the jobs of the schedule when it starts."

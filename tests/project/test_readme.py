@@ -73,6 +73,7 @@ class TestReference:
 
     def test_settings_lists_every_variable_that_is_read(self):
         read = re.findall(r"""env\.\w+\(\s*["']([A-Z_]+)["']""", (PROJECT / "fluxori/settings.py").read_text())
+        read += re.findall(r"""_number\(["']([A-Z_]+)["']""", (PROJECT / "fluxori/server.py").read_text())
 
         text = (PROJECT / "docs/reference/settings.md").read_text(encoding="utf-8")
         assert names_in_first_column(text) == set(read)

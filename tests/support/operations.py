@@ -76,7 +76,7 @@ def _statement_kind(statement: str) -> str:
         return "write"
     if "FROM credits_creditbalance" in statement and "FROM credits_creditrequest" in statement:
         return "load"
-    if 'FROM "tiers_subscription"' in statement:
+    if "FROM tiers_subscription " in statement.replace('"', ""):
         return "tier facts"
     table = re.match(r'SELECT .* FROM "(\w+)"', statement)
     return f"read {table[1]}" if table else statement

@@ -20,8 +20,9 @@ CHUNK = 1000
 
 _SUBSCRIBE = """
 WITH people AS (
-    INSERT INTO identity_user (id, password, is_superuser, email, role, is_staff, is_active, created_at)
-    SELECT bench_id(), '!', false, %(name)s || '-' || n || '@bench.fluxori.example', 'user', false, true, %(anchor)s
+    INSERT INTO identity_user (id, password, is_superuser, email, role, is_staff, is_active, created_at,
+                               session_generation)
+    SELECT bench_id(), '!', false, %(name)s || '-' || n || '@bench.fluxori.example', 'user', false, true, %(anchor)s, 0
       FROM generate_series(1, %(many)s) AS n
     RETURNING id
 ), balances AS (

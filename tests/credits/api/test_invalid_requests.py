@@ -191,7 +191,7 @@ class TestBodies:
         assert problem_of(rejected) == (415, "unsupported_media_type", [])
         assert table_digests() == before
 
-    @pytest.mark.parametrize("path", BODIES)
+    @pytest.mark.parametrize("path", sorted(set(BODIES) - {"/api/credits/tier"}))  # DELETE ends a subscription
     def test_have_the_methods_of_the_contract_only(self, admin, path):
         assert problem_of(admin.delete(path)) == (405, "method_not_allowed", [])
 

@@ -43,6 +43,7 @@ class TestExplainTransaction:
             "reason": "",
             "reverses": None,
             "reversedBy": [],
+            "counterpartId": None,
             "entries": [
                 {
                     "grantId": str(grant.pk),

@@ -157,14 +157,14 @@ class TestUnavailableDatabase:
     def test_that_still_hangs_does_not_delay_the_next_scrape(self, scrape, monkeypatch):
         answers = Event()
         monkeypatch.setattr(gauges, "_readers", [lambda cursor: [(metrics.gauges_up, (), 1)][answers.wait(30) :]])
-        monkeypatch.setattr(gauges, "DEADLINE_SECONDS", 0.5)
+        monkeypatch.setattr(gauges, "DEADLINE_SECONDS", 1)
         try:
             assert scrape()["fluxori_database_gauges_up",] == 0
             started = monotonic()
 
             assert scrape()["fluxori_database_gauges_up",] == 0
 
-            assert monotonic() - started < 0.5
+            assert monotonic() - started < 1
         finally:
             answers.set()
             assert gauges._running

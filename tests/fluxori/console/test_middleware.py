@@ -63,4 +63,4 @@ class TestSetting:
         is_for_admin = [name.startswith("fluxori.console.") for name in settings.MIDDLEWARE]
 
         assert is_for_admin == sorted(is_for_admin)
-        assert sum(is_for_admin) == 6
+        assert sum(is_for_admin) == 8

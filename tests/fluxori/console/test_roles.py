@@ -22,8 +22,10 @@ from fluxori.core import clock
 from fluxori.db.jobs import defer
 from fluxori.identity.models import User
 from tests.support.admin import version_of
+from tests.support.database import as_owner
 from tests.support.factories.credits import deduct, hold, make_user
 from tests.support.factories.identity import MembershipFactory
+from tests.support.falsification import falsify_without_triggers
 from tests.support.staff import action_request, action_url, client_of, make_staff
 from tests.support.times import HOUR
 from tiers import operations as tiers
@@ -95,6 +97,9 @@ PERFORMERS = {
     "release": {"support", "support lead", "superuser"},
     "tier": LEAD,
     "cancel_tier_change": LEAD,
+    "end_subscription": LEAD,
+    "pause_subscription": LEAD,
+    "resume_subscription": LEAD,
     "set_limit": LEAD,
     "remove_limit": LEAD,
     "allocate": {"support", "support lead", "superuser"},
@@ -118,11 +123,13 @@ OTHER_PAGES = {
     "console_find_owner": (PERFORMERS["add"], 200),
     "auth_user_password_change": (SUPERUSER, 200),
     "console_search": (STAFF, 200),
+    "two_factor": (STAFF, 200),
+    "verify_two_factor": (STAFF, 302),
     # These accept POST only. The tests of saved filters check who may delete which filter.
     "save_filter": (set(), 403),
     "delete_filter": (set(), 403),
 }
-NOT_IN_ADMIN_NAMESPACE = {"console_search", "save_filter", "delete_filter"}
+NOT_IN_ADMIN_NAMESPACE = {"console_search", "two_factor", "verify_two_factor", "save_filter", "delete_filter"}
 
 
 @pytest.fixture
@@ -142,6 +149,9 @@ def balance(db):
     request_approval(action_request("add", owner, make_staff("support"), amount=900))
     defer("expire_credits", arguments={"timestamp": 0})
     RecoveryCost.objects.get_or_create(effective_from=now - timedelta(days=1), defaults={"rand_per_credit": "0.02"})
+    falsify_without_triggers("UPDATE credits_creditbalance SET balance = balance + 1 WHERE id = %(id)s", id=balance.pk)
+    with as_owner():
+        ledger.rebuild_balance(balance_id=balance.pk, apply=True, reason="A faulty copy")
     return balance
 
 

@@ -95,7 +95,7 @@ class TestAccountPage:
         for _ in range(15):
             Membership.objects.create(organization_id=balance.pk, user=make_user())
 
-        with django_assert_max_num_queries(32) as captured:
+        with django_assert_max_num_queries(33) as captured:
             assert get_account(balance, client).status_code == 200
 
         assert count_queries(captured) == []

@@ -63,6 +63,7 @@ class TestSettings:
         assert message in completed.stderr
 
 
+@pytest.mark.slow
 class TestDevelopmentTools:
     def test_are_neither_installed_nor_imported_in_production(self):
         completed = run_python(LOAD_APPLICATION, **VALID)

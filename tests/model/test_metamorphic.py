@@ -28,6 +28,8 @@ END = NOON + 5 * DAY
 MICROSECOND = timedelta(microseconds=1)
 Act = Callable[[User], Any]
 tried = settings(
+    # Each example runs dozens of operations.
+    max_examples=settings().max_examples // 2,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

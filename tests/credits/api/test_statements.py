@@ -1,7 +1,5 @@
 """The statements of one request over HTTP, from the row of the caller to the COMMIT. Each is one round trip."""
 
-import re
-
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -22,14 +20,7 @@ def statements_of(send):
     with CaptureQueriesContext(connection) as captured:
         response = send()
     assert response.status_code < 300, response.content
-    return response, [_kind(query["sql"]) for query in captured]
-
-
-def _kind(sql):
-    """Return what a statement is for. Tables are quoted in the queries of Django only."""
-    if (match := re.match(r"\s*SELECT .*?\sFROM (\w+)\s", sql, re.DOTALL)) is not None:
-        return f"read {match[1]}"
-    return kind_of(sql)
+    return response, [kind_of(query["sql"]) for query in captured]
 
 
 class TestStatementsOfARequest:

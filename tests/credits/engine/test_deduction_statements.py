@@ -1,5 +1,6 @@
 """The statements of deductions, in order: one alone, ten that share a transaction, and a replay."""
 
+import re
 from functools import partial
 
 import pytest
@@ -31,12 +32,11 @@ KIND_BY_START = {
 
 
 def kind_of(sql):
-    """Return what a statement is for. A query of Django has the name of its table."""
+    """Return what a statement is for. Tables are quoted in the queries of Django only."""
     if "FOR NO KEY UPDATE" in sql:
         return LOCK_AVAILABLE if sql.endswith("SKIP LOCKED") else LOCK
-    if sql.startswith("SELECT"):
-        table = sql.partition('FROM "')[2].partition('"')[0]
-        return TIER_FACTS if table == "tiers_subscription" else f"read {table}"
+    if (match := re.match(r'\s*SELECT .*?\sFROM "?(\w+)', sql, re.DOTALL)) is not None:
+        return TIER_FACTS if match[1] == "tiers_subscription" else f"read {match[1]}"
     return next((kind for start, kind in KIND_BY_START.items() if sql.startswith(start)), sql)
 
 

@@ -1,11 +1,9 @@
 import json
-import subprocess
-import sys
 from io import StringIO
 from uuid import uuid4
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, ManagementUtility, call_command
 
 from credits import operations
 from credits.models import CreditTransaction
@@ -102,9 +100,10 @@ class TestExplainTransaction:
 
         assert error.value.returncode == 1
 
-    def test_rejects_an_invalid_id(self):
-        for arguments in (["7"], []):
-            command = [sys.executable, "manage.py", "explain_transaction", *arguments]
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert result.returncode == 2
-            assert "usage:" in result.stderr
+    @pytest.mark.parametrize("arguments", [["7"], []])
+    def test_rejects_an_invalid_id(self, arguments, capsys):
+        with pytest.raises(SystemExit) as ended:
+            ManagementUtility(["manage.py", "explain_transaction", *arguments]).execute()
+
+        assert ended.value.code == 2
+        assert "usage:" in capsys.readouterr().err

@@ -14,7 +14,8 @@ from django.urls import reverse
 from tests.support.admin import messages_of, superuser_client
 from tests.support.factories.credits import deduct, make_balance
 
-pytestmark = pytest.mark.django_db
+# Every admin class, with every filter: slow by nature.
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 ADMINS = sorted(admin.site._registry.values(), key=lambda model_admin: model_admin.opts.label_lower)
 every_admin = pytest.mark.parametrize("model_admin", ADMINS, ids=lambda model_admin: model_admin.opts.label_lower)

@@ -456,6 +456,7 @@ class TestLimits:
         assert stored() == [20, 21]
 
 
+@pytest.mark.slow  # each test waits for a deadline
 class TestSilentConnection:
     """The connection of a leader falls silent: the server receives the statements, and no result comes back."""
 

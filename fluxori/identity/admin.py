@@ -224,7 +224,8 @@ class UserAdmin(BaseUserAdmin, IdentityAdmin):  # type: ignore[type-arg,misc]
         return _is_superuser(request)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        with constraint_errors():
+        # SafeFormsMixin handles values that another request has taken.
+        with constraint_errors(LastAdminError):
             super().save_model(request, obj, form, change)
         if not change and form.cleaned_data.get("invite"):
             accounts.invite(user=obj, actor=_staff(request))

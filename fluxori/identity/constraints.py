@@ -31,14 +31,17 @@ def check_other_admin_remains(user: User) -> None:
 
 
 @contextmanager
-def constraint_errors() -> Iterator[None]:
-    """Raise the domain error of a constraint that a statement of the block violates. The block is rolled back then."""
+def constraint_errors(*only: type[DomainError]) -> Iterator[None]:
+    """Raise the domain error of a constraint that a statement of the block violates. The block is rolled back then.
+
+    With ``only``, violations of other constraints remain errors of the database.
+    """
     try:
         with transaction.atomic():
             yield
     except IntegrityError as error:
         diagnostics: Any = getattr(error.__cause__, "diag", None)
         domain_error = _ERROR_BY_CONSTRAINT.get(getattr(diagnostics, "constraint_name", ""))
-        if domain_error is None:
+        if domain_error is None or (only and domain_error not in only):
             raise
         raise domain_error from None

@@ -83,7 +83,7 @@ class Installation:
             "METRICS_TOKEN": TOKEN,
             "PROMETHEUS_MULTIPROC_DIR": str(self.folder / "metrics"),
             "LOCK_TIMEOUT_MS": str(1000 * LOCK_TIMEOUT_SECONDS),
-            "DEDUCTION_QUEUE_LIMIT": "4",
+            "OPERATION_QUEUE_LIMIT": "4",
             "THROTTLE_USER": "1000000000",
             "LOG_LEVEL": "ERROR",
         }
@@ -310,6 +310,25 @@ def verification_that_does_not_run(installation: Installation) -> Iterator[None]
 
 
 @contextmanager
+def job_that_does_not_run(installation: Installation) -> Iterator[None]:
+    """A periodic job last succeeded two hours ago, although it is due every few minutes."""
+
+    def refresh() -> None:
+        for arguments in (["defer", "refresh_dashboard", '{"timestamp": 0}'], ["worker", "--one-shot"]):
+            completed = installation.database.manage("procrastinate", *arguments)
+            assert completed.returncode == 0, completed.stderr
+
+    refresh()
+    with installation.connect() as connection:
+        connection.execute(
+            "UPDATE jobs_periodicjob SET first_run_at = first_run_at - interval '2 hours',"
+            " succeeded_at = succeeded_at - interval '2 hours' WHERE name = 'refresh_dashboard'"
+        )
+    yield
+    refresh()
+
+
+@contextmanager
 def changed_history(installation: Installation) -> Iterator[None]:
     """The owner of the tables changes a transaction, and the nightly verification runs."""
     change = "UPDATE credits_credittransaction SET description = description || '!' WHERE sequence = 1"
@@ -344,6 +363,7 @@ CAUSES: dict[str, Callable[[Installation], Any]] = {
     "FluxoriConnectionsExhausted": many_connections,
     "FluxoriAllocationLate": allocation_that_does_not_run,
     "FluxoriAggregationLate": aggregation_that_does_not_run,
+    "FluxoriJobLate": job_that_does_not_run,
     "FluxoriVerificationTooOld": verification_that_does_not_run,
     "FluxoriVerificationFailed": changed_history,
 }

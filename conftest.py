@@ -27,7 +27,7 @@ SETS = {
 
 # How many examples a property test draws: few in the default run, many with ``--hypothesis-profile thorough``.
 settings.register_profile("few", max_examples=20, deadline=None)
-settings.register_profile("thorough", max_examples=150, deadline=None)
+settings.register_profile("thorough", max_examples=60, deadline=None)
 settings.load_profile("few")
 
 

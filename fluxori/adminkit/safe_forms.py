@@ -62,7 +62,9 @@ class SafeFormsMixin:
 
     def get_object(self: Any, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         row = super().get_object(request, object_id, from_field)  # type: ignore[misc]
-        if row is not None and request.method == "POST" and transaction.get_connection().in_atomic_block:
+        is_change = request.method == "POST" and transaction.get_connection().in_atomic_block
+        # A lock needs the privilege to change the row, which the database role has for few rows of the ledger.
+        if row is not None and is_change and self.has_change_permission(request, row):
             # The row is read again after it is locked, so the version is compared with what nobody else can change.
             self.model._base_manager.select_for_update(no_key=True, of=("self",)).filter(pk=row.pk).first()  # noqa: SLF001
             row = super().get_object(request, object_id, from_field)  # type: ignore[misc]

@@ -45,7 +45,7 @@ class BalanceViewSet(ViewSet):
 
     @extend_schema(parameters=[PreviewQuery], responses=BalancePreviewResponse)
     def preview(self, request: Request) -> Response:
-        """What the balance will be at a future time if nobody uses or adds credits until then."""
+        """What the balance will be at a future time if no credits are used or added until then."""
         payload = PreviewQuery.parse(request.query_params)
         owner = resolve_for_read(request, payload).owner
 

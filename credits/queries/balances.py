@@ -60,7 +60,7 @@ def account_names(balance_ids: Iterable[UUID]) -> dict[UUID, str]:
 
 
 def preview_balance(*, owner: OwnerLike, at: datetime, with_allocations: bool = False) -> BalanceSnapshot:
-    """Return what the owner's balance will be at the future instant ``at`` if nobody uses or adds credits until then.
+    """Return what the owner's balance will be at the future instant ``at`` if no credits are used or added until then.
 
     What is due by then is applied: holds lapse, credits expire and roll over. With ``with_allocations`` the monthly
     allocations of the subscription arrive, each at the start of its period, one that is overdue now; a scheduled change

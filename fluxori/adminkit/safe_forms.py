@@ -65,7 +65,7 @@ class SafeFormsMixin:
         is_change = request.method == "POST" and transaction.get_connection().in_atomic_block
         # A lock needs the privilege to change the row, which the database role has for few rows of the ledger.
         if row is not None and is_change and self.has_change_permission(request, row):
-            # The row is read again after it is locked, so the version is compared with what nobody else can change.
+            # Locked and read again, so the version is compared with values that no other request can change.
             self.model._base_manager.select_for_update(no_key=True, of=("self",)).filter(pk=row.pk).first()  # noqa: SLF001
             row = super().get_object(request, object_id, from_field)  # type: ignore[misc]
         return row

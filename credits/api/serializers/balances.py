@@ -117,7 +117,7 @@ class BalanceAtResponse(BalanceResponse):
 
 
 class BalancePreviewResponse(ResponseSerializer):
-    """What a balance will be if nobody uses or adds credits until then."""
+    """What a balance will be if no credits are used or added until then."""
 
     user_id = Id(source="balance.user_id", allow_null=True)
     organization_id = Id(source="balance.organization_id", allow_null=True)

@@ -99,6 +99,7 @@ class TestEveryVerb:
 
         report = json.loads(capsys.readouterr().out)
         assert (report["dryRun"], report["facts"]["Balance"]) == (True, "100 → 70")
+        assert {"runId", "seconds"} <= report.keys()
         assert table_digests() == before
         assert not StaffAction.objects.exists()
 
@@ -115,5 +116,7 @@ class TestEveryVerb:
     def test_an_unknown_account_is_rejected(self, balance, lead):
         balance.user.email = "unknown@example.test"
 
-        with pytest.raises(CommandError, match="user_not_found"):
+        with pytest.raises(CommandError, match=r"There is no user 'unknown@example\.test'") as caught:
             run("deduct", balance.user, lead, "--amount", "30")
+
+        assert caught.value.returncode == 2

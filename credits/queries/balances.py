@@ -73,7 +73,7 @@ def preview_balance(*, owner: OwnerLike, at: datetime, with_allocations: bool = 
     now, target = clock.now(), Owner.of(owner)
     at = resolve_timestamp(at, may_be_ahead=True)
     if at < now:
-        raise errors.InvalidArgumentError.field("at", "in_past", "A preview is of a future instant; read a past balance with its at.")
+        raise errors.InvalidArgumentError.field("at", "in_past", "A preview is of a future instant.")
     if with_allocations and at - now > _MAX_AHEAD:
         raise errors.InvalidArgumentError.field("at", "out_of_range", "Allocations are known for ten years.")
     loaded = next(iter(load_balances([target.id], at=at)), None)
